@@ -97,7 +97,7 @@ func (a asker) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(a.connection)
 }
 
-// The method `in` returns the context of a call, with the asker's authorization header.
+// in returns the context of a call, with the asker's authorization header.
 func (a asker) in(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)

@@ -20,14 +20,14 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The function `audited` returns an option that makes a server write audit records to a file.
+// audited returns an option that makes a server write audit records to a file.
 func audited(path string, bestEffort bool) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
 	}
 }
 
-// The function `records` counts the audit records in a file, by credential ID and outcome.
+// records counts the audit records in a file, by credential ID and outcome.
 func records(t *testing.T, path string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)

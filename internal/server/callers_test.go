@@ -63,7 +63,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// The method `all` returns a configuration text that accepts every authentication method.
+// all returns a configuration text that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -150,10 +150,10 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 	return connection
 }
 
-// The function `plain` returns the transport credentials of a connection without encryption.
+// plain returns the transport credentials of a connection without encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// The function `with` returns the context of a call that sends these values in the header
+// with returns the context of a call that sends these values in the header
 // `authorization`.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
@@ -178,7 +178,7 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// The function `ending` waits until a watch has ended, and returns the error that ended the
+// ending waits until a watch has ended, and returns the error that ended the
 // watch.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()

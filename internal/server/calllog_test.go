@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The method `calls` returns the log lines about calls, with the durations removed.
+// calls returns the log lines about calls, with the durations removed.
 func (h harness) calls() []line {
 	h.Helper()
 	var found []line

@@ -102,7 +102,7 @@ type record struct {
 	LeftOut   int    `json:"left_out"`
 }
 
-// The method `audit` returns the records in the audit file.
+// audit returns the records in the audit file.
 func (d deniedWorld) audit() (found []record) {
 	d.harness.Helper()
 	text, err := os.ReadFile(filepath.Join(d.folder, "audit.log"))

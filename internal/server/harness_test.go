@@ -143,7 +143,7 @@ func (h *harness) serveBoth() {
 	h.wantHealth("") // wait until the server is serving
 }
 
-// The function `unix` returns the address of a Unix socket.
+// unix returns the address of a Unix socket.
 func unix(path string) config.Address { return config.Address{Network: "unix", Address: path} }
 
 // socketFolder returns a temporary folder whose path is short enough to be part of a Unix
@@ -287,7 +287,7 @@ type journal struct{ logtest.Log }
 // A `line` is one line of the log, with its time and duration removed.
 type line map[string]any
 
-// The method `lines` returns the log lines with this message.
+// lines returns the log lines with this message.
 func (j *journal) lines(t *testing.T, message string) []line {
 	t.Helper()
 	var found []line

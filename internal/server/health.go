@@ -19,7 +19,7 @@ type healthService struct {
 	stopping context.Context
 }
 
-// The method `response` returns the health of a service. The health is SERVICE_UNKNOWN if there
+// response returns the health of a service. The health is SERVICE_UNKNOWN if there
 // is no service with this name.
 func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 	state := healthpb.HealthCheckResponse_SERVING

@@ -34,7 +34,7 @@ func (s *Server) newHTTP() *http.Server {
 	}
 }
 
-// The method `ready` reports whether the server answers calls.
+// ready reports whether the server answers calls.
 func (s *Server) ready() bool { return s.serving.Load() && s.stopping.Err() == nil }
 
 // The path /readyz shows whether the server answers calls. The HTTP answer also lists problems
@@ -60,7 +60,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, strings.Join(detail, "\n"))
 }
 
-// The method `identified` returns a handler that answers every authenticated caller. If other
+// identified returns a handler that answers every authenticated caller. If other
 // machines cannot reach the listener, the handler also answers unauthenticated callers. The
 // client's address is not checked, because a proxy on this machine may forward requests of other
 // machines.
@@ -82,7 +82,7 @@ func (s *Server) identified(inner http.Handler) http.Handler {
 	})
 }
 
-// The method `identify` returns an error if the caller of a request cannot be identified. If
+// identify returns an error if the caller of a request cannot be identified. If
 // insecure_allow_remote is set and no authentication is configured, every caller counts as
 // identified.
 func (s *Server) identify(r *http.Request) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The function `swapped` returns two configurations. The second configuration exchanges the
+// swapped returns two configurations. The second configuration exchanges the
 // caller names of two tokens, and exchanges the names in the grants. In both configurations, the
 // caller with the first token may use key-of-board, and the caller with the second token may use
 // key-of-other.

@@ -77,7 +77,7 @@ func removeStale(ctx context.Context, path string) error {
 	return nil
 }
 
-// The function `cause` removes the address from an error, because the error message of Listen
+// cause removes the address from an error, because the error message of Listen
 // already contains the address.
 func cause(err error) error {
 	var network *net.OpError

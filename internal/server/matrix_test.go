@@ -50,12 +50,12 @@ func grantedOverSocket() []string {
 	})
 }
 
-// The type `provers` contains the keys and certificates of the callers in the test matrix, and
+// provers contains the keys and certificates of the callers in the test matrix, and
 // the servers that these callers call.
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // the static tokens of two callers: one with the grant, and one without the grant
+	tokens                                             [2]string // static tokens of two callers, with and without the grant
 }
 
 func newProvers(t *testing.T) provers {
@@ -76,21 +76,21 @@ func newProvers(t *testing.T) provers {
 	return p
 }
 
-// The method `shows` returns a client that sends a client certificate.
+// shows returns a client that sends a client certificate.
 func (p provers) shows(h harness, certificate tls.Certificate) asker {
 	return asker{p.dial(h, certificate), ""}
 }
 
-// The method `brings` returns a client that sends a bearer token, and no client certificate.
+// brings returns a client that sends a bearer token, and no client certificate.
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// The method `claims` returns a client that sends a JWT. The subject of the JWT is the caller
+// claims returns a client that sends a JWT. The subject of the JWT is the caller
 // with the grant. Some of the claims are changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// The method `of` returns a client that calls a server over its Unix socket, as the user of the
+// of returns a client that calls a server over its Unix socket, as the user of the
 // test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
@@ -102,7 +102,7 @@ type cell struct {
 	want outcome
 }
 
-// The method `rows` returns the rows of the test matrix, by name. Client certificates have no
+// rows returns the rows of the test matrix, by name. Client certificates have no
 // audience, no key ID and no algorithm that could be wrong. The row for a wrong audience uses a
 // certificate for servers instead. The row for a wrong key ID uses a certificate authority that
 // has the right name but another key. Static tokens do not expire and have no such properties,

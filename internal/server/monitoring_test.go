@@ -33,14 +33,14 @@ type query struct {
 	named []string
 }
 
-// The type `exported` contains the metrics that a broker in use exports. For each series, it
+// exported contains the metrics that a broker in use exports. For each series, it
 // contains all labels that Prometheus stores, including the labels that Prometheus itself adds.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
 }
 
-// The function `export` returns the metrics of three brokers: a broker in use, a broker with
+// export returns the metrics of three brokers: a broker in use, a broker with
 // Redis, and a broker with TLS, authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
@@ -59,7 +59,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // these metrics have a series for every authentication method
+	e.families[authentications] = secured[authentications] // each authentication method has its own series
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -123,7 +123,7 @@ func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
 	e.series = append(e.series, set.Labels())
 }
 
-// The method `problems` returns the metrics and labels in a query that the broker does not
+// problems returns the metrics and labels in a query that the broker does not
 // export.
 func (e *exported) problems(q query) (found []string) {
 	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
@@ -178,7 +178,7 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// The function `matches` reports whether a series satisfies the label matchers. If a matcher is
+// matches reports whether a series satisfies the label matchers. If a matcher is
 // a regular expression, or contains !=, the series must also have the label.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {

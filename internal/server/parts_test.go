@@ -112,7 +112,7 @@ func TestHealthWatchesAreLimited(t *testing.T) {
 	}
 }
 
-// The type `unread` is a connection on which a client requests batches, but lets the server send
+// unread is a connection on which a client requests batches, but lets the server send
 // no answer.
 type unread struct {
 	harness

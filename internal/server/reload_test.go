@@ -27,16 +27,17 @@ import (
 )
 
 const (
-	// patience is the maximum wait for an event. Waits take that long only if the broker is
-	// broken.
+	// The constant `patience` is the maximum time that a test waits for an event. A test waits
+	// that long only if the broker is broken.
 	patience = time.Minute
-	// loadCallers is the number of concurrent callers, and loadRate the number of calls that all
-	// callers together make in a second.
+	// loadCallers is the number of concurrent callers. loadRate is the number of calls per
+	// second of all callers together.
 	loadCallers = 64
 	loadRate    = 500
 )
 
-// soak returns how often a test repeats its steps: the longer number if BROKER_SOAK is set.
+// soak returns how often a test repeats its steps. If the environment variable
+// BROKER_SOAK is set, the result is the larger number.
 func soak(usual, long int) int {
 	if os.Getenv("BROKER_SOAK") != "" {
 		return long
@@ -44,26 +45,27 @@ func soak(usual, long int) int {
 	return usual
 }
 
-// subject is a credential that changes during the test, with the answers that callers may
-// receive for it.
+// A `subject` is a credential that changes during the test, with the answers that callers may
+// receive for this credential.
 type subject struct {
 	id      string
-	file    string           // file with the key; "": the key is in the configuration file
-	oauth   bool             // the credential needs a token
+	file    string           // file that contains the key; "": the configuration file contains the key
+	oauth   bool             // whether the credential needs a token
 	client  simulator.Client // the OAuth client for which the token is issued
-	current int              // number of the state that the files have, or will have after the next write
+	current int              // number of the state that the files contain, or will contain after the next write
 
 	mu      sync.Mutex
-	applied int            // number of the latest state that is certainly in use
-	absent  []bool         // whether the credential is absent, by number of the state
-	tokens  map[string]int // position of each token in the order of issue, by version
+	applied int            // number of the credential's latest state that is certainly in use
+	absent  []bool         // whether the credential is absent from the configuration, by number of the state
+	tokens  map[string]int // position of each token in the order in which tokens were issued, by the token's version
 	newest  int            // position of the newest token that callers certainly receive
 }
 
 // key returns the secret that a credential has in a state.
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// change begins a new state of the credential, before the files are written.
+// change begins a new state of the credential. It is called before the files are
+// written.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +75,7 @@ func (s *subject) change(absent bool) {
 
 func (s *subject) gone() bool { return s.absent[s.current] }
 
-// yaml returns the credential as it appears in the configuration file.
+// yaml returns the credential as YAML text for the configuration file.
 func (s *subject) yaml() string {
 	switch {
 	case s.oauth:
@@ -86,7 +88,8 @@ func (s *subject) yaml() string {
 	}
 }
 
-// values returns the values of the credential's fields in the current state, for comparison.
+// values returns the values of the credential's fields in the current state, so
+// that a test can compare them.
 func (s *subject) values() string {
 	if s.oauth {
 		return s.client.ID + "\n" + s.client.Secret
@@ -94,8 +97,8 @@ func (s *subject) values() string {
 	return s.key(s.current)
 }
 
-// bounds are the oldest state and the oldest token that a call may return, determined before the
-// call.
+// bounds contains the oldest state and the oldest token that a call may return. A
+// test determines the bounds before the call.
 type bounds struct{ applied, newest int }
 
 func (s *subject) bounds() bounds {
@@ -104,8 +107,8 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// complaint returns a description of what is wrong with an answer, without secrets; "": the
-// answer is right.
+// complaint describes what is wrong with an answer, without secrets. It returns an
+// empty text if the answer is right.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +134,9 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential was absent in one of the states during a call.
-// If absent is false, the credential must have been present in one of these states.
+// seeks returns a complaint unless the credential was absent in one of its states
+// during a call. If the parameter `absent` is false, the credential must have been present in
+// one of these states instead.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -142,19 +146,21 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading is a server that reloads its files when they change, with the contents of the files.
+// reloading contains a server that reloads its files when they change, and the
+// contents of these files.
 type reloading struct {
 	harness
 	folder   string
 	subjects []*subject
-	loads    atomic.Int64      // number of loads, including failed loads
-	loaded   chan loadedConfig // the result of each load
+	loads    atomic.Int64      // number of times that the configuration was loaded, including failed attempts
+	loaded   chan loadedConfig // receives the result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // a channel that receives an element for each call, while a test waits for calls
+	called   chan struct{} // receives an element for each call, while a test waits for calls
 }
 
-// loadedConfig is the result of a load: the values of each credential, or an error.
+// A loadedConfig is the result of loading the configuration: an error, or the values of each
+// credential.
 type loadedConfig struct {
 	values map[string]string
 	err    error
@@ -185,7 +191,7 @@ func newReloading(t *testing.T) *reloading {
 
 func (r *reloading) configPath() string { return filepath.Join(r.folder, "broker.yaml") }
 
-// yaml returns the configuration file.
+// yaml returns the text of the configuration file.
 func (r *reloading) yaml() string {
 	text := "credentials:\n"
 	for _, s := range r.subjects {
@@ -196,7 +202,7 @@ func (r *reloading) yaml() string {
 	return text
 }
 
-// follow starts the reload loop of `broker serve`.
+// follow starts the reload loop that the command `broker serve` uses.
 func (r *reloading) follow() {
 	r.Helper()
 	loop, err := reload.New(r.load)
@@ -212,7 +218,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// load loads the configuration once, in the reload loop.
+// load is called by the reload loop, and loads the configuration once.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -236,7 +242,7 @@ func (r *reloading) load(reading func(string)) error {
 	return came.err
 }
 
-// awaitLoad waits for a load with the wanted result.
+// awaitLoad waits until the configuration was loaded with the wanted result.
 func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	r.Helper()
 	late := time.After(patience)
@@ -252,8 +258,8 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use. After awaitApplied, callers
-// must receive these contents.
+// awaitApplied waits until the contents of the files are in use. After awaitApplied returns,
+// callers must receive these contents.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -272,7 +278,8 @@ func (r *reloading) awaitApplied() {
 	}
 }
 
-// awaitBroken waits until a load has failed, and then for some more calls.
+// awaitBroken waits until the configuration could not be loaded, and then waits for some more
+// calls.
 func (r *reloading) awaitBroken() {
 	r.Helper()
 	r.awaitLoad("the broken state of the files", func(came loadedConfig) bool { return came.err != nil })
@@ -299,7 +306,8 @@ func (r *reloading) writeInPlace(path, text string) {
 	}
 }
 
-// rename replaces a file by a new file atomically.
+// rename writes a new file and renames it to the name of an existing file, so
+// that the contents change atomically.
 func (r *reloading) rename(path, text string) {
 	r.Helper()
 	next := path + ".next"
@@ -309,7 +317,7 @@ func (r *reloading) rename(path, text string) {
 	}
 }
 
-// put writes the current secret of a credential to the file that contains the secret.
+// put writes the current secret of a credential into the secret's file.
 func (r *reloading) put(s *subject, replace func(path, text string)) {
 	if s.file != "" {
 		replace(s.file, s.key(s.current)+"\n")
@@ -318,7 +326,8 @@ func (r *reloading) put(s *subject, replace func(path, text string)) {
 	r.rename(r.configPath(), r.yaml())
 }
 
-// call requests one credential, or all credentials, and reports wrong answers as test errors.
+// call requests one credential, or all credentials, and reports wrong answers as
+// test errors.
 func (r *reloading) call(broker authmaterialv1.BrokerServiceClient, random *rand.Rand, web *http.Client) {
 	if random.IntN(8) == 0 {
 		r.callBatch(broker)
@@ -355,8 +364,8 @@ func (r *reloading) callBatch(broker authmaterialv1.BrokerServiceClient) {
 	}
 }
 
-// userInfo returns a complaint if the provider does not accept a token; "": the provider accepts
-// it.
+// userInfo sends a token to the provider, and returns a complaint if the provider does not
+// accept the token. If the provider accepts the token, userInfo returns an empty text.
 func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) string {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err == nil {
@@ -376,8 +385,8 @@ func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) strin
 	return ""
 }
 
-// startCallers starts callers, which share a few connections and make calls until the function
-// end is called.
+// startCallers starts callers that share a few connections. The callers make calls until the
+// returned function `end` is called.
 func (r *reloading) startCallers() (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	limiter := rate.NewLimiter(loadRate, 1)
@@ -431,8 +440,8 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch receives a new token. After awaitToken, callers must receive
-// that token or a newer one.
+// awaitToken waits until a watch receives a new token. After awaitToken returns, callers must
+// receive this token or a newer token.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -455,8 +464,8 @@ func (r *reloading) awaitToken(s *subject) {
 	}
 }
 
-// The changes. Each function returns when its change of the configuration is in use, or was
-// rejected.
+// The following functions change the configuration. Each function returns when its change is in
+// use, or when the broker has rejected the change.
 
 func (r *reloading) changeKey(random *rand.Rand) {
 	s := r.subjects[2+random.IntN(6)]
@@ -466,7 +475,7 @@ func (r *reloading) changeKey(random *rand.Rand) {
 		replace = r.writeInPlace
 	}
 	r.put(s, replace)
-	if s.file != "" { // it may have been absent from the configuration before
+	if s.file != "" { // the credential may have been absent from the configuration before
 		r.rename(r.configPath(), r.yaml())
 	}
 	r.awaitApplied()
@@ -483,8 +492,8 @@ func (r *reloading) changeSeveral(*rand.Rand) {
 	r.awaitApplied()
 }
 
-// remove removes a credential from the configuration, but does not delete the file of the
-// credential's secret.
+// remove removes a credential from the configuration, but does not delete the
+// file with the credential's secret.
 func (r *reloading) remove(random *rand.Rand) {
 	s := r.subjects[random.IntN(len(r.subjects))]
 	s.change(true)
@@ -510,8 +519,8 @@ func (r *reloading) breakConfiguration(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// breakFile removes or empties the file of a secret, and then restores the file with a new
-// secret.
+// breakFile removes the file of a secret, or makes the file empty. Then breakFile restores the
+// file with a new secret.
 func (r *reloading) breakFile(random *rand.Rand) {
 	s := r.subjects[5+random.IntN(3)]
 	if random.IntN(2) == 0 {
@@ -525,7 +534,8 @@ func (r *reloading) breakFile(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// rotate changes the client secret of a token: first at the provider, then in the file.
+// rotate changes the client secret of a token: first at the provider, then in the
+// file.
 func (r *reloading) rotate(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -539,7 +549,8 @@ func (r *reloading) rotate(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// refuse changes the client secret of a token to a wrong secret, and then corrects the secret.
+// refuse changes the client secret of a token to a wrong secret, and later to the
+// right secret.
 func (r *reloading) refuse(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -561,9 +572,10 @@ func (r *reloading) refuse(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// TestReloadsUnderLoad changes the files of a server repeatedly during calls. No call fails
-// unless its credential is absent, and a call that begins after a change is in use receives no
-// older material. The API promises that only within a second.
+// TestReloadsUnderLoad changes the files of a server repeatedly during calls. No call may fail
+// unless its credential is absent from the configuration. A call that begins after a change is
+// in use must receive no older material. This requirement is stricter than the API, which allows
+// a delay of one second.
 func TestReloadsUnderLoad(t *testing.T) {
 	r := newReloading(t)
 	r.grpc, r.http = listenTCP(t), listenTCP(t)
@@ -596,8 +608,8 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestWarningsAreLogged checks that a warning is logged for a grant to a name that no caller can
-// have.
+// TestWarningsAreLogged checks that a grant to a name that no caller can have causes a logged
+// warning.
 func TestWarningsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -610,8 +622,8 @@ func TestWarningsAreLogged(t *testing.T) {
 	}
 }
 
-// TestWarningOfNoGrants checks that each change from a configuration with grants to one without
-// grants logs a warning.
+// TestWarningOfNoGrants replaces a configuration that has grants with a configuration without
+// grants, repeatedly. Each time, the server must log a warning.
 func TestWarningOfNoGrants(t *testing.T) {
 	w := newWorld(t)
 	const granted, none = "authentication: {}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n", "authentication: {}\ngrants: []\n"

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/health" // enables health checks by clients
+	_ "google.golang.org/grpc/health" // this import enables health checks by clients
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -30,11 +30,12 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// balanced is the gRPC service config of clients that distribute calls among several brokers.
+// The constant `balanced` is the gRPC service config of clients that distribute calls among
+// several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas are servers with fixed names. The servers' ports change, because another process may
-// take the port of a server that restarts.
+// replicas contains servers with fixed names. The port of a server may change when
+// the server restarts, because another process may have taken the previous port.
 type replicas struct {
 	*testing.T
 	sim   *simulator.Simulator
@@ -43,8 +44,13 @@ type replicas struct {
 	mu      sync.Mutex
 	running map[string]*replica
 	ports   map[string]string // the servers' names, by address
+<<<<<<< HEAD
 	served  map[string]int    // number of calls that each server answered since its start
 	changed chan struct{}     // closed when the field served changes
+=======
+	served  map[string]int    // number of calls that each server has answered since the server's start
+	changed chan struct{}     // a channel that is closed when a number in the field `served` changes
+>>>>>>> b1ce7ba (server: plainer comments)
 }
 
 type replica struct {
@@ -53,7 +59,7 @@ type replica struct {
 	ended    chan error
 }
 
-// start runs a server under this name, as `broker serve` does.
+// start runs a server under this name, as the command `broker serve` does.
 func (r *replicas) start(name string) {
 	r.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
@@ -74,7 +80,7 @@ func (r *replicas) start(name string) {
 	r.served[name] = 0
 }
 
-// stop stops a server as SIGTERM does, and waits until it has ended.
+// stop stops a server as SIGTERM does, and waits until the server has ended.
 func (r *replicas) stop(name string) {
 	r.Helper()
 	r.mu.Lock()
@@ -109,8 +115,8 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	connection, err := grpc.NewClient("replicas:///broker", grpc.WithResolvers(builder),
 		grpc.WithContextDialer(r.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(balanced),
-		// Short waits between connection attempts, because the test does not check the default
-		// waits.
+		// The waits between connection attempts are short, because the test does not check the
+		// default waits.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
 	if err != nil {
 		r.Fatal(err)
@@ -119,7 +125,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	return connection
 }
 
-// call makes one call, and records which server answered.
+// call makes one call, and records which server answered the call.
 func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	var answered peer.Peer
 	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
@@ -135,7 +141,7 @@ func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	r.changed = make(chan struct{})
 }
 
-// awaitCalls waits until a server has answered n calls since its start.
+// awaitCalls waits until a server has answered n calls since the server's start.
 func (r *replicas) awaitCalls(name string, n int) {
 	r.Helper()
 	late := time.After(patience)
@@ -154,8 +160,8 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// watch watches the credentials until ctx ends. When a server that stops ends the watch, a new
-// watch begins.
+// watch watches the credentials until the context `ctx` ends. When a server that is
+// stopping ends the watch, the method starts a new watch.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {
 		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})
@@ -224,7 +230,7 @@ func TestRollingRestart(t *testing.T) {
 		if t.Failed() {
 			break
 		}
-		for _, name := range names { // clients have connected to both servers
+		for _, name := range names { // wait until clients have connected to both servers
 			r.awaitCalls(name, loadCallers)
 		}
 		name := names[i%2]

@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// scene is a server with simulated providers and a log, in a synctest bubble, where time passes
-// only while all goroutines wait.
+// A `scene` contains a server, simulated providers and a log. It runs in a synctest bubble, in
+// which time passes only while all goroutines wait.
 type scene struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -35,7 +35,7 @@ type scene struct {
 	http   *bufconn.Listener
 }
 
-// inScene runs a test with a running server.
+// inScene runs a test function with a server that is already running.
 func inScene(t *testing.T, test func(*scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,7 +49,7 @@ func inScene(t *testing.T, test func(*scene)) {
 			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
 			TokenTransport: sim.RoundTripper(),
 			Version:        "test",
-			Clock:          clockwork.NewRealClock(), // the bubble's clock
+			Clock:          clockwork.NewRealClock(), // in a synctest bubble, this clock shows the simulated time
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,8 @@ func inScene(t *testing.T, test func(*scene)) {
 	})
 }
 
-// parse parses the configuration and additional text, with these environment variables.
+// parse parses the configuration and an additional text, with these environment
+// variables.
 func (b *scene) parse(environment func(string) (string, bool), more ...string) *config.Config {
 	b.Helper()
 	text := configuration + strings.Join(more, "")
@@ -74,7 +75,7 @@ func (b *scene) parse(environment func(string) (string, bool), more ...string) *
 	return loaded
 }
 
-// serve runs the server until the returned function stop is called.
+// serve runs the server until the returned function `stop` is called.
 func (b *scene) serve() (stop func()) {
 	b.Helper()
 	listener := bufconn.Listen(1 << 20)
@@ -95,13 +96,13 @@ func (b *scene) serve() (stop func()) {
 	}
 }
 
-// get gets token-of-mail, the credential that needs a token.
+// get requests token-of-mail, the credential that needs a token.
 func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
 	return response.GetAuthDecoration(), err
 }
 
-// report reports to the broker that a decoration was rejected.
+// report reports to the broker that a provider rejected a decoration.
 func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	b.Helper()
 	_, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -112,7 +113,7 @@ func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// pass lets time pass, and waits until all timers that are due have run.
+// pass lets simulated time pass, and waits until all timers that are due have run.
 func (*scene) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a synctest bubble, this sleep takes no real time
 	synctest.Wait()

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// gracePeriod is how long calls may take after Stop: as long as a token request. The token
-	// of a request that was already sent is then still used, and no other replica has to request
-	// a token again.
+	// gracePeriod is the maximum time that calls may continue after Stop begins. A token request
+	// may take equally long, so a token that was already requested can still be used. Otherwise
+	// another replica would have to request a token again.
 	gracePeriod = 10 * time.Second
-	// lastPeriod is how long Stop waits for calls after their token requests were cancelled, and
-	// again after their connections were closed.
+	// lastPeriod is how long Stop waits for calls after cancelling their token requests. Stop
+	// waits for the same time again after closing the connections.
 	lastPeriod = time.Second
 )
 
 // Listen returns the listen settings of the configuration with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// Run serves both listeners until ctx ends or one of them fails, and then stops the server.
-// httpListener may be nil.
+// Run serves both listeners until ctx ends or a listener fails, and then stops the server. The
+// parameter httpListener may be nil.
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.ServeGRPC(grpcListener) })
@@ -55,7 +55,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 		if !errors.Is(err, grpc.ErrServerStopped) {
 			return err
 		}
-	case <-s.stopped.Done(): // return although gRPC still waits for calls that hang
+	case <-s.stopped.Done(): // return now, although gRPC still waits for calls that hang
 	}
 	return nil
 }
@@ -71,19 +71,19 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 	return nil
 }
 
-// isTrusted reports whether the clients of a gRPC listener need no authentication, because every
-// client that can connect gets the secrets.
+// isTrusted reports whether the clients of a gRPC listener need no authentication. Every client
+// that can connect to such a listener gets the secrets.
 func (s *Server) isTrusted(listener net.Listener) bool {
 	current, address := s.broker.Current(), listener.Addr()
 	local := !isRemote(address)
 	return rpc.IsTrusted(current, local) || local && address.Network() != "unix" && !demandsProof(current.Config)
 }
 
-// Stop ends the server in two phases. First health reports NOT_SERVING, watches end, and other
-// calls finish. Calls that still wait for a token after 10 seconds, or when ctx ends, fail with
-// SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls that hang for another
-// reason, such as a log that no process reads. In the second phase, the parts on which calls
-// depend close.
+// Stop ends the server in two phases. In the first phase, health checks report NOT_SERVING,
+// watches end, and other calls finish. Calls that still wait for a token after 10 seconds, or
+// when ctx ends, fail with SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls
+// that hang for another reason, such as a log that no process reads. In the second phase, Stop
+// closes the parts of the server that calls use.
 func (s *Server) Stop(ctx context.Context) {
 	s.beginStop()
 	s.broker.Close()

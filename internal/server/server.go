@@ -1,5 +1,6 @@
-// Package server puts the parts of the broker together and serves them: listeners, TLS, health,
-// reloading the configuration, and stopping.
+// Package server connects the parts of the broker, and serves gRPC and HTTP. The package
+// contains the listeners, TLS, health checks, the reloading of the configuration, and the
+// stopping of the server.
 package server
 
 import (
@@ -31,16 +32,17 @@ type Options struct {
 	Config *config.Config
 	// Logger receives the log messages. Default: slog.Default.
 	Logger *slog.Logger
-	// Clock supplies the time that decides when tokens expire. Default: a clock that also counts
-	// the time while the machine sleeps.
+	// Clock supplies the time by which tokens expire. Default: a clock that also counts the time
+	// while the machine sleeps.
 	Clock clockwork.Clock
 	// TokenTransport sends token requests. Default: a transport with the token_requests settings
-	// of the configuration. Tests and the demo set TokenTransport, to reach a simulator under
-	// the providers' host names.
+	// of the configuration. Tests and the demo set TokenTransport, so that requests to the host
+	// names of providers reach a simulator.
 	TokenTransport http.RoundTripper
 	// Traces records spans of calls and token requests. Default: no traces.
 	Traces *observe.Traces
-	// Version is the broker's version, for metrics and the User-Agent. Default: "dev".
+	// Version is the broker's version. Metrics and the User-Agent header contain this version.
+	// Default: "dev".
 	Version string
 }
 
@@ -60,13 +62,13 @@ type Server struct {
 	grpc       *grpc.Server
 	http       *http.Server
 
-	fixed      config.Config // contains only the settings that a reload does not change
-	httpRemote atomic.Bool   // other machines can reach the HTTP listener
-	stale      atomic.Bool   // the last reload failed
+	fixed      config.Config // contains only those settings that a reload does not change
+	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
+	stale      atomic.Bool   // whether the last reload failed
 	serving    atomic.Bool
-	stopping   context.Context // a context that ends when Stop begins
+	stopping   context.Context // this context ends when the method Stop begins
 	beginStop  context.CancelFunc
-	stopped    context.Context // a context that ends when Stop has finished
+	stopped    context.Context // this context ends when the method Stop has finished
 	endStop    context.CancelFunc
 }
 
@@ -118,9 +120,10 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// openAudit opens the audit log, if the configuration has one, and limits the records of denials.
+// openAudit opens the audit log, if an audit log is configured, and limits how many denials are
+// recorded.
 func (s *Server) openAudit(traces *observe.Traces) error {
-	var log audit.DenialLog // nil without records
+	var log audit.DenialLog // stays nil if no audit records are written
 	if s.fixed.Audit.Enabled {
 		records := s.observer.AuditRecords()
 		options := audit.Options{
@@ -186,8 +189,8 @@ func (s *Server) newService() *rpc.Service {
 	})
 }
 
-// ForgetFailures makes the broker try every credential that a provider refused again, at the
-// credential's next use.
+// ForgetFailures clears the stored refusals of credentials. When a refused credential is used
+// next, the broker sends its token request to the provider again.
 func (s *Server) ForgetFailures(ctx context.Context) error {
 	err := s.tokens.ForgetFailures(ctx)
 	s.broker.RetryRefused()

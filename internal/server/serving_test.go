@@ -11,7 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestServes calls all gRPC services and HTTP paths of a server, over TCP and over Unix sockets.
+// TestServes calls all gRPC services and requests all HTTP paths of a server, over TCP and over
+// Unix sockets.
 func TestServes(t *testing.T) {
 	for network, start := range map[string]func(*testing.T) harness{
 		"tcp":  func(t *testing.T) harness { return serve(t) },
@@ -91,8 +92,8 @@ func TestReflectionListsTheServices(t *testing.T) {
 	}
 }
 
-// TestReadyOnceGRPCIsServed checks that a server that serves HTTP before gRPC is ready only once
-// gRPC is served.
+// TestReadyOnceGRPCIsServed starts a server's HTTP listener before its gRPC listener. The path
+// /readyz must report success only after gRPC is served.
 func TestReadyOnceGRPCIsServed(t *testing.T) {
 	h := newServer(t)
 	h.http = listenTCP(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// stop begins to stop the server, and returns when the server's health is NOT_SERVING. The
-// returned channel is closed when the server has stopped.
+// stop starts to stop the server, and returns when the server's health is
+// NOT_SERVING. The returned channel is closed when the server has stopped.
 func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	h.Helper()
 	done := make(chan struct{})
@@ -29,7 +29,8 @@ func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	return done
 }
 
-// awaitStop calls begin, and waits until health reports that the server is stopping.
+// awaitStop calls the function `begin`, and waits until a health check reports that the server
+// is stopping.
 func (h harness) awaitStop(begin func()) {
 	h.Helper()
 	watching, end := context.WithCancel(h.Context())
@@ -57,8 +58,8 @@ func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_hea
 	}
 }
 
-// wantClosed checks that a listener is closed. A connection attempt would not show that the
-// listener is closed, because another process may listen at the address by then.
+// wantClosed checks that a listener is closed. The check does not try to connect, because
+// another process may listen at the same address by then.
 func (h harness) wantClosed(listener net.Listener) {
 	h.Helper()
 	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
@@ -72,7 +73,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	answer := h.getInBackground("token-of-mail")
 	stopped := h.stop(t.Context())
 
-	// The call is in progress, and /metrics and /livez still answer.
+	// The call is still in progress, and the server still answers at /metrics and /livez.
 	h.wantAnswer("/readyz", http.StatusServiceUnavailable, "not serving\n")
 	h.wantAnswer("/livez", http.StatusOK, "ok\n")
 	select {
@@ -109,7 +110,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	}
 }
 
-// TestStopTwice stops an idle server repeatedly, in sequence and concurrently.
+// TestStopTwice stops an idle server several times, one after the other and concurrently.
 func TestStopTwice(t *testing.T) {
 	h := serve(t)
 	var all sync.WaitGroup
@@ -150,7 +151,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			release := h.sim.SendPulse.HoldTokenAnswers()
 			answer := h.getInBackground("token-of-mail")
 			h.awaitStop(end)
-			// When Run's context ends, calls in progress still finish.
+			// When the context of the method Run ends, calls in progress still finish.
 			release()
 			if err := <-answer; err != nil {
 				t.Errorf("the call failed: %v", err)

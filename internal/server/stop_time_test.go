@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. stopIn returns how long Stop took,
-// and the error with which the call ended.
+// stopIn stops the server while a call waits for its token. The function returns how long Stop
+// took, and the error with which the call ended.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
 	answer := make(chan error, 1)
@@ -56,8 +56,8 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 // hangingLog is a log handler that hangs while it handles log records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // a channel that receives an element for each log record
-	hangs chan struct{} // a channel; Handle hangs until the channel is closed
+	told  chan struct{} // this channel receives an element for each log record
+	hangs chan struct{} // the method Handle hangs until this channel is closed
 }
 
 // Handle implements slog.Handler.
@@ -76,7 +76,7 @@ func TestStopLeavesCallsThatHang(t *testing.T) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // runs before the server's clean-up, which waits until Handle returns
+	t.Cleanup(func() { close(log.hangs) }) // runs before the server is cleaned up, which waits for the method Handle
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())

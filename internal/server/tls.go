@@ -11,14 +11,14 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// The protocols that TLS negotiates. Only gRPC uses HTTP/2.
+// The protocols that TLS connections can negotiate. Only gRPC connections use HTTP/2.
 const (
 	protocolGRPC = "h2"
 	protocolHTTP = "http/1.1"
 )
 
-// suites are the cipher suites of TLS 1.2 that HTTP/2 allows, with forward secrecy and
-// authenticated encryption. All suites of TLS 1.3 are allowed.
+// The variable `suites` lists the allowed cipher suites of TLS 1.2: those that HTTP/2 allows,
+// with forward secrecy and authenticated encryption. All suites of TLS 1.3 are allowed.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -28,11 +28,12 @@ var suites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// hasTLS reports whether the TCP listeners use TLS, which a reload does not change.
+// hasTLS reports whether the TCP listeners use TLS. A reload cannot switch TLS on or off.
 func (s *Server) hasTLS() bool { return s.fixed.Listen.TLS != nil }
 
-// noteCertificate logs the TLS certificate of the configuration now, unless the previous
-// configuration had the same certificate. At the start of the server, before is nil.
+// noteCertificate logs the TLS certificate of the configuration `now`, unless the previous
+// configuration had the same certificate. At the start of the server, the parameter `before` is
+// nil.
 func (s *Server) noteCertificate(now, before *config.Config) {
 	if !s.hasTLS() {
 		return
@@ -48,7 +49,7 @@ func (s *Server) noteCertificate(now, before *config.Config) {
 	}
 }
 
-// expiry returns the time at which the first of a chain's certificates expires.
+// expiry returns the time at which the first certificate of a chain expires.
 func expiry(chain tls.Certificate) time.Time {
 	first := chain.Leaf.NotAfter
 	for _, encoded := range chain.Certificate[1:] {
@@ -71,8 +72,8 @@ func (s *Server) tlsConfig(protocol string) *tls.Config {
 	}
 }
 
-// overTLS returns a listener for HTTP that uses TLS, if TLS is configured and the listener is
-// not a Unix socket.
+// overTLS returns an HTTP listener that uses TLS if TLS is configured and the listener is not a
+// Unix socket. Otherwise overTLS returns the listener unchanged.
 func (s *Server) overTLS(inner net.Listener) net.Listener {
 	if !s.hasTLS() || inner.Addr().Network() == "unix" {
 		return inner
@@ -81,7 +82,7 @@ func (s *Server) overTLS(inner net.Listener) net.Listener {
 }
 
 // connectionTLS returns the TLS settings of one connection. TLS sessions are not resumed, so
-// that every client certificate is checked against the current settings.
+// that every client certificate is checked with the current settings.
 func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 	made := &tls.Config{
 		MinVersion:             from.MinVersion,
@@ -91,28 +92,29 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 	}
 	if from.ClientCAs != nil {
-		// The handshake only shows that the client has the private key of its certificate. Each
-		// call verifies the certificate if it is needed for authentication: a client whose
-		// certificate is missing or not valid may send a token with each call.
+		// The handshake shows only that the client has the private key of its certificate. The
+		// certificate itself is verified in each call that needs the certificate for
+		// authentication. A client whose certificate is missing or invalid may send a token with
+		// each call instead.
 		made.ClientAuth, made.ClientCAs = tls.RequestClientCert, from.ClientCAs
 		made.VerifyConnection = limitCertificates(from.ClientCAs)
 	}
 	return made
 }
 
-// Limits on client certificates that no trusted authority has signed: the bytes of the whole
-// chain, the number of certificates, and the number of parts. A part, such as a name, uses much
-// more memory than its bytes in the certificate.
+// The following limits apply to client certificates that no trusted authority has signed. They
+// limit the bytes of the whole chain, the number of certificates, and the number of parts. A
+// part is, for example, a name, and needs much more memory than its bytes in the certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4
 	maxUnsignedParts        = 100
 )
 
-// limitCertificates returns a function that rejects handshakes with client certificates over
-// these limits, unless one of the authorities has signed the certificates. Without the limits,
-// anybody could send large certificates, which the broker keeps in memory while the connection
-// is open.
+// limitCertificates returns a function that checks the client certificates of a handshake. The
+// function rejects certificates over these limits, unless one of the authorities has signed the
+// certificates. Without the limits, anybody could send large certificates, which the broker
+// keeps in memory while the connection is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		chain, bytes, parts := state.PeerCertificates, 0, 0

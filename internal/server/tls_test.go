@@ -28,8 +28,8 @@ func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.Connec
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost
-	// The server would send a session ticket after the handshake.
+	defer conn.Close() //nolint:errcheck // no data is lost if closing fails
+	// If the server issued session tickets, it would send a ticket after the handshake.
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 1))
 	return conn.(*tls.Conn).ConnectionState(), nil
@@ -96,7 +96,8 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	}
 }
 
-// served returns the serial number of a listener's certificate.
+// served connects to a listener and returns the serial number of the listener's
+// certificate.
 func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	w.Helper()
 	state, err := w.handshake(address, func(c *tls.Config) { c.RootCAs = authtest.Pool(trusted) })
@@ -106,8 +107,8 @@ func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	return state.PeerCertificates[0].SerialNumber.String()
 }
 
-// TestCertificatesAreReloaded changes the broker's certificate and the authority of clients
-// while connections are open.
+// TestCertificatesAreReloaded changes the broker's certificate, and the authority that signs
+// client certificates, while connections are open.
 func TestCertificatesAreReloaded(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -186,8 +187,8 @@ func TestRemovingTLSNeedsARestart(t *testing.T) {
 	}
 }
 
-// TestExpiryOfAChain checks that the earliest expiry in a chain counts, here the intermediate
-// certificate's.
+// TestExpiryOfAChain checks that the certificate of a chain that expires first determines the
+// expiry of the chain. In this test, the intermediate certificate expires first.
 func TestExpiryOfAChain(t *testing.T) {
 	w := newWorld(t)
 	between := authtest.NewAuthority("between", time.Now().Add(-24*time.Hour))

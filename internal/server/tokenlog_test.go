@@ -11,8 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// TestFailedRenewalNamesTheCredentials has 13 credentials that share a token. The token's
-// renewal fails in the background, and the log line names the credentials.
+// TestFailedRenewalNamesTheCredentials checks the log line about a token whose renewal fails in
+// the background. The line names the credentials that use this token. In the test, 13
+// credentials use the same token.
 func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 	inScene(t, func(b *scene) {
 		var more strings.Builder

@@ -16,11 +16,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// mail contains the metric labels of the credential token-of-mail.
+// The constant `mail` contains the metric labels of the credential token-of-mail.
 const mail = `auth_method="oauth2_client_credentials",provider="sendpulse"`
 
-// wantMetrics checks the values of series. Series are written as in /metrics, without braces if
-// there are no labels.
+// wantMetrics checks the values of metric series. The series are written as in the text of
+// /metrics. A series without labels has no braces.
 func (b *scene) wantMetrics(want ...string) {
 	b.Helper()
 	text := b.scrape()
@@ -39,7 +39,7 @@ func (b *scene) wantMetrics(want ...string) {
 	}
 }
 
-// wantNoMetric checks that a series does not exist.
+// wantNoMetric checks that a metric series does not exist.
 func (b *scene) wantNoMetric(name string) {
 	b.Helper()
 	if strings.Contains(b.scrape(), "\n"+name+" ") {
@@ -152,14 +152,15 @@ func TestMetricsOfAChangedSecretThatIsNotRefused(t *testing.T) {
 		b.sim.SendPulse.FailTokenRequests(simulator.ServiceUnavailable(""))
 		b.reload("another-secret")
 		if _, err := b.get(); err != nil {
-			b.Fatal(err) // the broker still returns the old token
+			b.Fatal(err) // the broker should still return the old token
 		}
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
 
-// TestMetricsOfTheTokenThatExpiresNext requests two tokens of the same auth method, in both
-// orders, and checks that the metrics describe the token that expires first.
+// TestMetricsOfTheTokenThatExpiresNext requests two tokens of the same auth method, and checks
+// that the metrics describe the token that expires first. The test requests the tokens in both
+// orders.
 func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	const another = `
   - id: another
@@ -200,8 +201,8 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// reload loads a configuration with another client secret, and waits until the broker has
-// reacted.
+// reload loads a configuration with another client secret, and waits until the
+// new secret is in use.
 func (b *scene) reload(secret string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {

@@ -15,7 +15,8 @@ import (
 )
 
 // newCache returns the token cache, which stores tokens in memory and, if configured, in Redis.
-// The cache does not use s.broker before cache.Follow is called.
+// The field s.broker may still be unset: the cache uses s.broker only after cache.Follow is
+// called.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
 		Clock:        s.clock,
@@ -62,7 +63,7 @@ type tokenTransport struct {
 
 	mu        sync.Mutex
 	transport *egress.Transport
-	rules     config.TokenRequests // of transport
+	rules     config.TokenRequests // the settings with which the transport was made
 }
 
 // RoundTrip implements http.RoundTripper.

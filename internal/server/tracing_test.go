@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// spanCollector is an OpenTelemetry collector that records what it receives.
+// A spanCollector is an OpenTelemetry collector that records the spans it receives.
 type spanCollector struct {
 	collector.UnimplementedTraceServiceServer
 	address string
@@ -85,8 +85,8 @@ func (c *spanCollector) spans() map[string][]*otlp.Span {
 	return found
 }
 
-// text returns all received data, both as Protobuf and as JSON, so that tests can search the
-// data for secrets.
+// text returns all received data, both as Protobuf and as JSON, so that tests can
+// search the data for secrets.
 func (c *spanCollector) text(t *testing.T) string {
 	t.Helper()
 	c.mu.Lock()
@@ -107,8 +107,8 @@ func (c *spanCollector) text(t *testing.T) string {
 	return all.String()
 }
 
-// traced starts a server with the tracing settings of the environment variables. The function
-// done stops the server, and returns all spans.
+// traced starts a server whose tracing is set by environment variables. The
+// returned function `done` stops the server, and returns all spans.
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
@@ -136,8 +136,8 @@ const (
 	reportSpan = "authmaterial.v1.BrokerService/ReportRejection"
 )
 
-// TestTraces traces calls to a provider. The provider first answers with an error that quotes
-// the request, then with a token, and then replaces the token.
+// TestTraces checks the traces of calls to a provider. The provider first answers with an error
+// that quotes the token request, then issues a token, and later replaces the token.
 func TestTraces(t *testing.T) {
 	c := newCollector(t)
 	h, done := traced(t)
@@ -183,8 +183,8 @@ func TestTraces(t *testing.T) {
 	h.wantNoSecret("a trace", c.text(t))
 }
 
-// wantLink checks that a token request has a separate trace, which is linked to the call that
-// started the token request.
+// wantLink checks that a token request has a trace of its own. This trace must have a link to
+// the call that caused the token request.
 func wantLink(t *testing.T, request, call *otlp.Span) {
 	t.Helper()
 	links := request.GetLinks()
@@ -219,8 +219,8 @@ func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	}
 }
 
-// TestTracesAreOff checks that an environment variable can turn tracing off although a collector
-// is set.
+// TestTracesAreOff checks that an environment variable can turn tracing off even if another
+// variable sets a collector.
 func TestTracesAreOff(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_SDK_DISABLED":           "true",

@@ -31,36 +31,42 @@ const (
 	watchConnections = 8
 	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
-	// largeKey is the size of the large key, in bytes. A few messages with this key fill the
-	// buffers of a stream. The key is shorter than 32 KiB, because gRPC allocates a megabyte for
-	// longer messages.
+	// largeKey is the size of the large key in these tests, in bytes. A few messages with this
+	// key fill the buffers of a stream. The key is shorter than 32 KiB, because gRPC allocates a
+	// megabyte for longer messages.
 	largeKey = 28 << 10
-	// fullAfter is the number of changes of the large key that fill the buffers of a stream,
-	// unless changes are combined. gRPC buffers 64 KiB of a stream at each end.
+	// fullAfter is the number of changes of the large key that would fill the buffers of a
+	// stream if each change were sent. gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// maxGrowth is by how many bytes the memory of a watcher that does not read may grow after
-	// that: gRPC's buffers, and two states of the large key. If all changes were stored, they
-	// would use 840 KiB.
+	// After these changes, the memory of a watcher that does not read may grow by at most
+	// maxGrowth bytes: for the buffers of gRPC, and for two states of the large key. If all
+	// changes were stored, they would need 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
-	// maxWatchAge is the age at which a watch ends. At maxConnectionAge the server tells the
-	// client to close the connection, and then waits for maxWatchAge.
+	// maxWatchAge is the age at which a watch ends. When a connection has the age
+	// maxConnectionAge, the server asks the client to close the connection, and then waits for
+	// the time maxWatchAge.
 	maxWatchAge      = time.Hour
 	maxConnectionAge = 33 * time.Minute
-	// maxSize is the memory that a watcher may use in total, in bytes, including both ends of
-	// its stream.
+	// maxSize is the maximum memory, in bytes, that a watcher may use in total. The memory
+	// includes both ends of the watcher's stream.
 	maxSize = 512 << 10
 )
 
 type watchStream = grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 
-// audience is a group of watchers that read their streams.
+// An `audience` is a group of watchers that read their streams.
 type audience struct {
 	harness
 	ended chan error
 
 	mu      sync.Mutex
+<<<<<<< HEAD
 	reached map[string]int // number of watchers that received a version
 	changed chan struct{}  // closed when the field reached changes
+=======
+	reached map[string]int // number of watchers that have received a version, by the version
+	changed chan struct{}  // a channel that is closed when a number in the field `reached` changes
+>>>>>>> b1ce7ba (server: plainer comments)
 }
 
 // follow reads a stream until the stream ends.
@@ -98,7 +104,7 @@ func (a *audience) await(version string, n int) {
 	}
 }
 
-// setKeys loads a configuration with these keys.
+// setKeys loads a configuration that contains these keys.
 func (h harness) setKeys(board, large string) {
 	h.Helper()
 	text := strings.Replace(configuration, "{env: PENDO_API_KEY}", "{value: "+board+"}", 1) +
@@ -121,10 +127,10 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// heap returns the size of the heap memory in use, in bytes.
+// heap returns how much heap memory is in use, in bytes.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // frees objects whose finalizers the first collection ran
+	runtime.GC() // frees objects whose finalizers ran in the first garbage collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
@@ -181,7 +187,7 @@ func TestManyWatchers(t *testing.T) {
 	a.await(token, readers)
 	a.await(key, readers)
 
-	// The memory of watchers that do not read does not grow.
+	// The memory of watchers that do not read must not grow.
 	changeLarge := func(from, to int) {
 		for i := from; i < to; i++ {
 			h.setKeys("first", fmt.Sprintf("%d-%s", i, strings.Repeat("x", largeKey)))
@@ -202,7 +208,7 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher uses %d bytes, want %d at most", size, maxSize)
 	}
 
-	// The watchers that read receive every kind of change.
+	// The watchers that read must receive every kind of change.
 	response, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: "token-of-mail", Version: token, HttpStatus: http.StatusUnauthorized,
 	})
@@ -213,7 +219,8 @@ func TestManyWatchers(t *testing.T) {
 	h.setKeys("last", strings.Repeat("y", largeKey))
 	a.await(h.version("key-of-board"), readers)
 
-	// A watcher that reads again receives the states in the buffers, and then the latest state.
+	// A watcher that starts to read again first receives the buffered states, and then the
+	// latest state.
 	messages := 1
 	for want := h.version("large"); ; messages++ {
 		state, err := stopped[0].Recv()
@@ -228,18 +235,18 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher that reads again receives %d states", messages)
 	}
 
-	// The server stops.
+	// Now the server stops.
 	ended := make(chan struct{})
 	go func() { h.server.Stop(context.Background()); close(ended) }()
 	for range readers {
 		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	}
-	giveUp() // when it stops, the server waits a while for watchers that do not read
+	giveUp() // otherwise the stopping server waits a while for watchers that do not read
 	<-ended
 }
 
-// TestConnectionReachesItsMaximumAge simulates a day of calls in a synctest bubble. Clients
-// reconnect now and then, and no call fails.
+// TestConnectionReachesItsMaximumAge simulates a day of calls in a synctest bubble. Connections
+// reach their maximum age several times, so that clients reconnect. No call fails.
 func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	inScene(t, func(b *scene) {
 		listener := bufconn.Listen(1 << 20)
@@ -270,8 +277,8 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	})
 }
 
-// TestUnreadWatchEndsWithItsConnection checks that a connection's end also ends a watch whose
-// client does not read, and so does not notice that the watch has reached its maximum age.
+// TestUnreadWatchEndsWithItsConnection tests a watch whose client does not read. Such a watch
+// cannot end at its own maximum age, but must end when its connection ends.
 func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
@@ -300,14 +307,14 @@ func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 			}
 		}
 		b.pass(maxWatchAge + time.Minute)
-		watchers(1) // the watch's handler waits in Send
+		watchers(1) // the handler of the watch is still blocked in the method Send
 		b.pass(maxConnectionAge)
 		watchers(0)
 	})
 }
 
-// TestWatchReachesItsMaximumAge simulates an hour in a synctest bubble. The test runs the real
-// server, over an in-memory connection.
+// TestWatchReachesItsMaximumAge simulates an hour in a synctest bubble. The test uses the real
+// server, with an in-memory connection.
 func TestWatchReachesItsMaximumAge(t *testing.T) {
 	const minAge, maxAge = 30 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {
