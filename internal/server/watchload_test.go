@@ -60,16 +60,11 @@ type audience struct {
 	ended chan error
 
 	mu      sync.Mutex
-<<<<<<< HEAD
-	reached map[string]int // number of watchers that received a version
-	changed chan struct{}  // closed when the field reached changes
-=======
 	reached map[string]int // number of watchers that have received a version, by the version
 	changed chan struct{}  // a channel that is closed when a number in the field `reached` changes
->>>>>>> b1ce7ba (server: plainer comments)
 }
 
-// follow reads a stream until the stream ends.
+// The method `follow` reads a stream until the stream ends.
 func (a *audience) follow(stream watchStream) {
 	for {
 		state, err := stream.Recv()
@@ -85,7 +80,7 @@ func (a *audience) follow(stream watchStream) {
 	}
 }
 
-// await waits until n watchers have received this version.
+// The method `await` waits until n watchers have received this version.
 func (a *audience) await(version string, n int) {
 	a.Helper()
 	late := time.After(patience)
@@ -117,7 +112,7 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// version returns the current version of a credential.
+// The function `version` returns the current version of a credential.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -127,7 +122,7 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// heap returns how much heap memory is in use, in bytes.
+// The function `heap` returns how much heap memory is in use, in bytes.
 func heap() int {
 	runtime.GC()
 	runtime.GC() // frees objects whose finalizers ran in the first garbage collection
