@@ -12,56 +12,60 @@ import (
 )
 
 const (
-	// maxDenied is the maximum number of callers whose denials are counted. A caller whose
-	// denials are no longer counted may again have a burst of denials recorded. maxDenied is
-	// also the maximum number of summaries that wait to be written.
+	// maxDenied is the maximum number of callers whose denials are counted at the same time.
+	// When a caller's denials are no longer counted, the caller may again have a burst of
+	// denials recorded. maxDenied is also the maximum number of summaries that wait to be
+	// written.
 	maxDenied = 10_000
-	// summaryInterval is how long a caller's denials are counted before the summary of these
-	// denials is written.
+	// summaryInterval is how long the denials of a caller are counted before their number is
+	// written as a summary.
 	summaryInterval = time.Minute
-	// At most summariesAtOnce summaries are written at once. The next summaries are written
-	// after summaryPause, so that summaries do not delay the records of calls.
+	// summariesAtOnce is the maximum number of summaries that are written at once. The next
+	// summaries are written after the time summaryPause, so that summaries do not delay the
+	// records of calls.
 	summariesAtOnce = 500
 	summaryPause    = time.Second
 )
 
 // DenialOptions configure Denials. PerSecond and Burst are required.
 type DenialOptions struct {
-	// PerSecond is the number of a caller's denials that are recorded per second in the long
-	// run. Burst is the number of a caller's denials that are recorded at once.
+	// PerSecond is how many denials of one caller are recorded per second in the long run. Burst
+	// is how many denials of one caller are recorded at once.
 	PerSecond, Burst int
 	// Log receives the summaries of denials. If Log is nil, no summaries are written.
 	Log DenialLog
 	// Clock supplies the time. Default: the system clock.
 	Clock clockwork.Clock
-	// LeftOut is called with the caller's name for each denial that is not recorded
-	// individually. LeftOut may be nil.
+	// LeftOut is a function that is called with the caller's name for each denial that is not
+	// recorded individually. LeftOut may be nil.
 	LeftOut func(caller string)
 }
 
-// DenialLog is a Log that also accepts summaries of denials, which belong to no call.
+// DenialLog is a Log that also accepts summaries of denials. A summary does not belong to a
+// single call.
 type DenialLog interface {
 	Log
-	// Offer accepts a record if enough room is left for the records of calls, and reports
-	// whether it accepted the record. Offer does not wait.
+	// Offer accepts a record only if there is enough room left for the records of calls, and
+	// reports whether it accepted the record. Offer does not wait.
 	Offer(record Record) bool
 }
 
-// Denials limits how many denials of each caller are recorded individually. A caller's further
-// denials are counted, and each minute one record, the summary, states their number. While the
-// log has too little room, summaries wait, and include further denials. Close stops Denials.
-// Denials is safe for concurrent use.
+// Denials is a limit on how many denials of each caller are recorded individually. Further
+// denials of a caller are only counted. Each minute one record, the summary, states the number
+// of these denials. While the log has too little room, summaries are not written yet, and
+// further denials are added to them. Close stops the counting. Denials is safe for concurrent
+// use.
 type Denials struct {
 	options DenialOptions
-	rates   *ratelimit.Limiter[string] // the rate of denials of each caller, by name
+	rates   *ratelimit.Limiter[string] // how many denials of each caller may be recorded, by the caller's name
 
 	mu        sync.Mutex
 	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
-	scheduled bool               // a timer that calls offerSome is running
+	scheduled bool               // whether a timer that calls the method offerSome is running
 	closed    bool
 }
 
-// NewDenials returns Denials.
+// NewDenials returns a new limit on recorded denials.
 func NewDenials(options DenialOptions) *Denials {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
@@ -73,8 +77,8 @@ func NewDenials(options DenialOptions) *Denials {
 	}
 }
 
-// Allow counts a denial of a caller, and reports whether the denial must be recorded
-// individually.
+// Allow is called for each denial of a caller. It counts the denial, and reports whether the
+// denial must be recorded individually.
 func (d *Denials) Allow(caller access.Caller) bool {
 	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
 		return true
@@ -110,7 +114,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 	}
 }
 
-// offerSome passes summaries to the log while the log has room.
+// offerSome passes waiting summaries to the log while the log has room.
 func (d *Denials) offerSome() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,8 +125,9 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes summaries to the function take, until take refuses a summary or has accepted as
-// many as the limit allows. The caller must have locked mu.
+// The method `flush` passes waiting summaries to the function `take`. It ends when `take`
+// refuses a summary, or has accepted as many summaries as the parameter `limit` allows. The
+// mutex `mu` must be locked.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {
@@ -133,14 +138,14 @@ func (d *Denials) flush(limit int, take func(Record) bool) {
 	}
 }
 
-// write writes a summary that can wait no longer. If the log has no room, the log counts the
-// summary as lost.
+// The method `write` writes a summary that can wait no longer. If the log has no room, the log
+// counts the summary as lost.
 func (d *Denials) write(summary Record) bool {
 	_ = d.options.Log.Write(noWait, summary)
 	return true
 }
 
-// Close writes the summaries that wait. Denials after Close are in no summary.
+// Close writes the summaries that still wait. Denials after Close are counted in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

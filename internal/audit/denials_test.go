@@ -14,12 +14,12 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// tally is a DenialLog that sums up the denials that summaries count.
+// The type `tally` is a DenialLog that adds up the numbers of denials in summaries.
 type tally struct {
 	mu      sync.Mutex
 	records int
 	leftOut int
-	full    bool // Offer refuses records
+	full    bool // whether the method Offer refuses records
 }
 
 func (l *tally) Offer(record audit.Record) bool {
@@ -37,8 +37,9 @@ func (l *tally) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// TestDenialsOfManyCallers denies more callers than Denials counts at a time. The summaries
-// include every denial without a record, and the number of summaries is limited.
+// TestDenialsOfManyCallers denies requests of more callers than can be counted at the same time.
+// The summaries must include every denial without a record of its own, and the number of
+// summaries is limited.
 func TestDenialsOfManyCallers(t *testing.T) {
 	const callers, each, workers = 10_050, 4, 8
 	log := new(tally)
@@ -75,8 +76,9 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 }
 
-// inDenials runs a test with Denials that allow one record per second. The function wantWritten
-// advances the clock, and compares all summaries since the beginning of the test.
+// inDenials runs a test in which one denial per second is recorded individually. The function
+// wantWritten advances the clock, and checks all summaries that were written since the beginning
+// of the test.
 func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten func(after time.Duration, records, leftOut int))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -85,7 +87,7 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // until the clock's timers have run
+			synctest.Wait() // wait until the timers of the clock have run
 			if log.records != records || log.leftOut != leftOut {
 				t.Errorf("%d summaries count %d denials, want %d summaries of %d denials", log.records, log.leftOut, records, leftOut)
 			}
@@ -93,16 +95,16 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 	})
 }
 
-// deny denies a caller several times at once. Denials allows an individual record only for the
-// first of these denials.
+// The function `deny` counts several denials of a caller at once. Only the first of these
+// denials may be recorded individually.
 func deny(d *audit.Denials, caller, times int) {
 	for range times {
 		d.Allow(access.Caller{Name: strconv.Itoa(caller)})
 	}
 }
 
-// TestSummariesAreWrittenInParts checks that the number of summaries that are written at once is
-// limited.
+// TestSummariesAreWrittenInParts checks that only a limited number of summaries is written at
+// once.
 func TestSummariesAreWrittenInParts(t *testing.T) {
 	inDenials(t, func(d *audit.Denials, _ *tally, wantWritten func(time.Duration, int, int)) {
 		for caller := range 1200 {
@@ -138,8 +140,8 @@ func TestSummariesWaitForAFullLog(t *testing.T) {
 	})
 }
 
-// TestOfferLeavesRoom checks that offered records fill at most half of the queue while the
-// output hangs. The rest of the queue is for the records of calls.
+// TestOfferLeavesRoom checks the method Offer while the output hangs. Records that are passed to
+// Offer may fill at most half of the queue. The other half is for the records of calls.
 func TestOfferLeavesRoom(t *testing.T) {
 	var once sync.Once
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -173,8 +175,8 @@ func TestOfferLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestSummary checks that, a minute after three denials without a record, one line states the
-// number 3.
+// TestSummary makes three denials that have no record of their own. A minute later, one line of
+// the log must state the number 3.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

@@ -65,7 +65,7 @@ func TestRotationUnderLoad(t *testing.T) {
 					})
 				}
 				await(t, "a file to rename", func() bool {
-					_, err := os.Stat(path) // a write after Reopen creates the file
+					_, err := os.Stat(path) // after Reopen, the next write creates the file
 					return err == nil && int(s.results.written.Load()) > before
 				})
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
@@ -80,7 +80,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			var all []string
 			for _, file := range files {
-				if _, err := os.Stat(file); err == nil { // the last audit file may not exist
+				if _, err := os.Stat(file); err == nil { // the last audit file may be missing
 					all = append(all, ids(t, read(t, file))...)
 				}
 			}
@@ -92,8 +92,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReopenThatFails checks that the previous file stays in use while a folder has the audit
-// file's path.
+// TestReopenThatFails puts a folder at the path of the audit file, so that Reopen fails. The
+// previous audit file must stay in use.
 func TestReopenThatFails(t *testing.T) {
 	path := auditFile(t)
 	s := open(t, audit.Options{Path: path})
@@ -113,7 +113,7 @@ func TestReopenThatFails(t *testing.T) {
 	}
 }
 
-// pipe makes a named pipe.
+// The function `pipe` creates a named pipe.
 func pipe(t *testing.T) string {
 	t.Helper()
 	path := auditFile(t)
@@ -129,7 +129,7 @@ func TestPipeThatNobodyOpens(t *testing.T) {
 	}
 }
 
-// TestPipeThatNobodyReads writes more records than the queue and the pipe have room for.
+// TestPipeThatNobodyReads writes more records than fit into the queue and the pipe together.
 func TestPipeThatNobodyReads(t *testing.T) {
 	const records = 20000
 	path := pipe(t)
@@ -152,8 +152,8 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	}
 	s.wantLogged("audit records are dropped")
 
-	// When a process reads the pipe again, the lines that wait are written, and no more lines
-	// are dropped.
+	// When a process reads the pipe again, the waiting lines are written, and no more lines are
+	// dropped.
 	lines := bufio.NewScanner(reader)
 	for range records - dropped {
 		if !lines.Scan() {
@@ -183,8 +183,8 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			}
 			ended <- err
 		}()
-		// The test counts observations instead of measuring time, because a suspended test
-		// process writes nothing either.
+		// The test counts its observations instead of measuring time. While the test process is
+		// suspended, time passes, but nothing can be written.
 		full, observations := 0, 0
 		await(t, "the pipe full", func() bool {
 			if n := int(s.results.written.Load()); n != full {
@@ -208,9 +208,9 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	}
 }
 
-// TestCallsOfAPipeThatNobodyReads checks that calls stop waiting before their deadlines, or at
-// the Writer's own limit. The calls leave no goroutines behind, and their lines are written
-// whole when the pipe is read.
+// TestCallsOfAPipeThatNobodyReads checks when calls stop waiting for their audit lines: before
+// their deadlines, or at the time limit of the Writer. These calls leave no goroutines behind.
+// Their lines are written whole when a process reads the pipe.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// journal stores the log's lines.
+// A `journal` stores the lines of the log.
 type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -32,7 +32,7 @@ func (j *journal) Write(line []byte) (int, error) {
 	return j.text.Write(line)
 }
 
-// count returns the number of lines that contain a text.
+// The method `count` returns the number of lines that contain a text.
 func (j *journal) count(text string) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -44,15 +44,15 @@ func (j *journal) count(text string) (n int) {
 	return n
 }
 
-// count counts events.
+// The type `count` is a counter of events.
 type count struct{ atomic.Int64 }
 
 func (c *count) Inc() { c.Add(1) }
 
-// results are the counters that a Writer increments.
+// The type `results` contains the counters that a Writer increments.
 type results struct{ written, dropped, failed count }
 
-// subject is the tested Writer, with its log and its counters.
+// A `subject` is the tested Writer, with its log and its counters.
 type subject struct {
 	*testing.T
 	*audit.Writer
@@ -60,7 +60,7 @@ type subject struct {
 	results *results
 }
 
-// noon is the time in all audit lines of these tests.
+// The variable `noon` is the time in all audit lines of these tests.
 var noon = time.Date(2026, 3, 1, 13, 0, 0, 5000, time.FixedZone("", 3600))
 
 func open(t *testing.T, options audit.Options) subject {
@@ -80,7 +80,7 @@ func open(t *testing.T, options audit.Options) subject {
 	return s
 }
 
-// write writes a record with this credential ID.
+// The method `write` writes an audit record with this credential ID.
 func (s subject) write(id string) error {
 	return s.Write(context.Background(), audit.Record{
 		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},
@@ -111,8 +111,8 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// ids returns the credential IDs in the audit lines of a text. Each line must be one JSON
-// object.
+// The function `ids` returns the credential IDs in the audit lines of a text. Each line must
+// consist of one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
@@ -139,10 +139,11 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
-// patience is the maximum wait for an event. Waits take that long only if the Writer is broken.
+// The constant `patience` is the maximum time that a test waits for an event. A test waits that
+// long only if the Writer is broken.
 const patience = time.Minute
 
-// await waits until a condition is true.
+// The function `await` waits until a condition is true.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

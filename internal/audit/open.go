@@ -14,10 +14,10 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// Counter counts events, as the counters of Prometheus do.
+// Counter is a counter of events, such as a counter of Prometheus.
 type Counter interface{ Inc() }
 
-// noCounter counts nothing.
+// noCounter is a Counter that ignores all events.
 type noCounter struct{}
 
 // Inc implements Counter.
@@ -25,24 +25,26 @@ func (noCounter) Inc() {}
 
 // Options configure a Writer. Either Path or Output is required.
 type Options struct {
-	// Path is the audit file, to which lines are appended. The file is created with mode 0600.
+	// Path is the path of the audit file. Lines are appended to this file. If there is no such
+	// file, it is created with mode 0600.
 	Path string
 	// Output receives the lines if Path is empty.
 	Output io.Writer
-	// BestEffort makes Write return at once: lines for which the queue has no room are dropped.
-	// Without BestEffort, Write returns when its line is written.
+	// BestEffort makes the method Write return at once. Lines for which the queue has no room
+	// are then dropped. Without BestEffort, the method Write returns only after its line is
+	// written.
 	BestEffort bool
-	// Clock supplies the time in the lines. Default: the system clock.
+	// Clock supplies the time that lines contain. Default: the system clock.
 	Clock clockwork.Clock
-	// Logger gets a message when lines begin to be lost, and when they are written again.
-	// Default: slog.Default.
+	// Logger receives a message when audit lines begin to be lost, and a message when audit
+	// lines are written again. Default: slog.Default.
 	Logger *slog.Logger
-	// TraceID returns the ID of a call's trace; empty: the call has no trace. Nil: lines have no
-	// trace IDs.
+	// TraceID is a function that returns the ID of a call's trace. The function returns an empty
+	// text if the call has no trace. If TraceID is nil, lines have no trace IDs.
 	TraceID func(context.Context) string
-	// Written, Dropped and Failed count records. Dropped counts records for which the queue had
-	// no room. Failed counts records whose line was not written completely in time. Default: no
-	// records are counted.
+	// Written, Dropped and Failed are counters of records. Dropped counts records for which the
+	// queue had no room. Failed counts records whose line was not written completely in time. By
+	// default, no records are counted.
 	Written, Dropped, Failed Counter
 }
 
@@ -69,17 +71,17 @@ func Open(options Options) (*Writer, error) {
 	return w, nil
 }
 
-// closePatience is the maximum time that Close waits for lines to be written.
+// closePatience is the maximum time that Close waits until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that wait, for 2 seconds at most, and closes the file. Close fails if
-// some lines could not be written. A second Close does nothing. Close and Reopen of a nil Writer
-// do nothing either.
+// Close writes the lines that still wait, for 2 seconds at most, and closes the file. Close
+// fails if some lines could not be written. A second call of Close does nothing. For a nil
+// Writer, the methods Close and Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
-	close(w.ended) // calls stop waiting for room in the queue
+	close(w.ended) // makes calls stop waiting for room in the queue
 	w.adding.Lock()
 	close(w.queue)
 	w.adding.Unlock()
@@ -90,24 +92,24 @@ func (w *Writer) Close() error {
 		left = fmt.Errorf("%d audit records are not written", w.waiting())
 	}
 	if file := w.file.Load(); file != nil {
-		return errors.Join(left, file.Close()) // closing the file makes a write that hangs return
+		return errors.Join(left, file.Close()) // when the file is closed, a write that hangs returns
 	}
 	return left
 }
 
-// waiting returns the number of lines that are not written.
+// The method `waiting` returns the number of lines that are not written yet.
 func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
-// Reopen makes the Writer open the file at Path again for the next record, because the previous
-// file was renamed, to be archived.
+// Reopen makes the Writer open the file at Path again before it writes the next record. Call
+// Reopen after the audit file was renamed, for example to archive it.
 func (w *Writer) Reopen() {
 	if w != nil {
 		w.reopening.Store(true)
 	}
 }
 
-// reopen opens the audit file again, as Reopen requested. If the file cannot be opened, the
-// previous file stays in use, and the Writer tries again at the next record.
+// The method `reopen` opens the audit file again, after a call of Reopen. If the file cannot be
+// opened, the previous file stays in use, and the Writer tries again at the next record.
 func (w *Writer) reopen() {
 	if w.options.Path == "" {
 		return
@@ -123,8 +125,9 @@ func (w *Writer) reopen() {
 	w.stale = err != nil
 }
 
-// open opens the file at Path for appending, and closes the previous file. A named pipe that no
-// process reads is an error: open does not wait for a reader.
+// The method `open` opens the audit file for appending, and closes the previous audit file. If
+// the file is a named pipe that no process reads, the method fails at once and does not wait for
+// a reader.
 func (w *Writer) open() error {
 	file, err := os.OpenFile(w.options.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -137,8 +140,8 @@ func (w *Writer) open() error {
 	return nil
 }
 
-// endsTorn reports whether the last line of a file is incomplete. endsTorn returns false for a
-// path that is not a regular file, or that cannot be read.
+// endsTorn reports whether the last line of a file is incomplete. The result is false if the
+// path is not a regular file, or cannot be read.
 func endsTorn(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {

@@ -1,5 +1,5 @@
-// Package audit writes one JSON line for each decision of the broker: which caller requested
-// which credential, and the outcome. A line contains no secret.
+// Package audit writes one JSON line for each decision of the broker. The line states which
+// caller requested which credential, and the outcome. A line contains no secret.
 package audit
 
 import (
@@ -18,57 +18,59 @@ import (
 // Operation is the kind of call that a record is about.
 type Operation string
 
-// The operations.
+// The kinds of calls that records are about.
 const (
 	Get    Operation = "get"
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
-	// LeftOut is not a call: a record with this operation counts denials that were not recorded
-	// individually.
+	// LeftOut is not a kind of call. A record with this operation states how many denials were
+	// not recorded individually.
 	LeftOut Operation = "left_out"
 )
 
 // Record describes one decision of the broker about a call.
 type Record struct {
-	// Time is when the decision was made, by the wall clock. Zero: now.
+	// Time is when the broker made the decision, by the wall clock. If Time is zero, the current
+	// time is recorded.
 	Time         time.Time
 	Caller       access.Caller
 	Operation    Operation
 	Action       access.Action
 	CredentialID string
-	// Grant is the grant that allowed the call, by its position in the configuration. Empty: no
-	// grant allowed the call, or the call needs no grant.
+	// Grant is the grant that allowed the call, by the position of the grant in the
+	// configuration. Grant is empty if no grant allowed the call, or if the call needs no grant.
 	Grant string
-	// Outcome is OK, or the reason of the error that the caller gets.
+	// Outcome is "OK", or the reason in the error that the caller gets.
 	Outcome string
-	// Report is the result of a successful report that material was rejected: ALREADY_REPLACED,
-	// REPLACED or NOT_REPLACEABLE.
+	// Report is set if a caller successfully reported that material was rejected. It is the
+	// result of that report: ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE.
 	Report string
-	// Version is the version of the material in the answer. Empty: the answer has no material.
+	// Version is the version of the material in the answer. Version is empty if the answer has
+	// no material.
 	Version string
-	// LeftOut is the number of the caller's denials that have no record. Only records with the
-	// operation LeftOut have this number.
+	// LeftOut is the number of the caller's denials that have no record of their own. Only
+	// records with the operation LeftOut contain this number.
 	LeftOut int
 }
 
-// Log takes records.
+// Log is a destination for audit records.
 type Log interface {
-	// Write writes a record. If Write fails, the broker must not send the answer that the record
-	// is about. Write does not wait once ctx has ended.
+	// Write writes an audit record about one answer of the broker. If Write fails, the broker
+	// must not send that answer. When ctx has ended, Write does not wait.
 	Write(ctx context.Context, record Record) error
 }
 
-// maxIDSize is the maximum size of a credential ID in an audit line, in bytes: the size of the
-// longest valid ID. Callers can send any text as an ID, and long texts must not fill the disk.
+// maxIDSize is the maximum size of a credential ID in an audit line, in bytes. The longest valid
+// ID has this size. Callers can send any text as an ID, and long texts must not fill the disk.
 const maxIDSize = 128
 
-// noLimit is the size limit for text that is never cut.
+// noLimit is the size limit for texts that are never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON. Every call has a record, so records are
-// encoded without reflection, for speed. Text from callers can neither end the line nor control
-// a terminal.
+// appendLine appends a record as one line of JSON. Since every call has a record, records are
+// encoded without reflection, which is faster. Text from callers can neither end the line nor
+// control a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
 	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)
@@ -88,7 +90,7 @@ func appendLine(b []byte, record *Record, traceID string) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendOptional appends a JSON field unless the value is empty.
+// appendOptional appends a field of a JSON object unless the value of the field is empty.
 func appendOptional(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -96,8 +98,8 @@ func appendOptional(b []byte, name, value string) []byte {
 	return appendString(append(b, name...), value, noLimit)
 }
 
-// appendString appends a text as a JSON string. A string of more than limit bytes between its
-// quotes is cut after a whole character, and "…" is appended.
+// appendString appends a text as a JSON string. If the string has more than `limit` bytes
+// between its quotes, it is cut after a whole character, and "…" is appended.
 func appendString(b []byte, text string, limit int) []byte {
 	if len(text) > limit {
 		return appendEscaped(b, text, limit)
@@ -110,8 +112,8 @@ func appendString(b []byte, text string, limit int) []byte {
 	return append(append(append(b, '"'), text...), '"')
 }
 
-// appendEscaped is appendString for text that has to be escaped or cut. Unprintable characters
-// are escaped.
+// appendEscaped does the work of appendString for texts that must be escaped or cut. Unprintable
+// characters are escaped.
 func appendEscaped(b []byte, text string, limit int) []byte {
 	b = append(b, '"')
 	begin := len(b)

@@ -17,19 +17,20 @@ import (
 
 const (
 	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
-	// lines are dropped with Options.BestEffort; without BestEffort, calls wait.
+	// further lines are dropped if Options.BestEffort is set. Otherwise calls wait for room in
+	// the queue.
 	queueSize = 8192
-	// chunkSize is the size of a chunk, in bytes, at which no more lines are added to it. The
-	// lines of a chunk are written at once.
+	// A chunk consists of lines that are written at once. When the size of a chunk, in bytes,
+	// reaches chunkSize, no more lines are added to the chunk.
 	chunkSize = 16 << 10
-	// flushInterval is how long, with BestEffort, the Writer waits for more lines, so that many
-	// lines are written at once.
+	// flushInterval is how long the Writer waits for more lines if Options.BestEffort is set, so
+	// that many lines are written at once.
 	flushInterval = 5 * time.Millisecond
 	// maxPatience is the maximum time that a call waits until its line is written.
 	maxPatience = 5 * time.Second
-	// The last part of the time before a call's deadline is reserved for sending the error that
-	// explains why there is no answer. The reserved part is maxReserve or a quarter of the
-	// remaining time, whichever is less.
+	// A part of the time before a call's deadline is reserved for sending an error that explains
+	// why there is no answer. The reserved time is the shorter one of maxReserve and a quarter
+	// of the remaining time.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
 )
@@ -37,47 +38,49 @@ const (
 // errLate is the error of a call whose line was not written in time.
 var errLate = errors.New("the audit record is not written yet")
 
-// Writer is a Log that writes JSON lines. One goroutine writes the lines of all waiting calls at
-// once, so an output that hangs blocks no other goroutine for long. Close ends the goroutine. A
-// Writer is safe for concurrent use.
+// Writer is a Log that writes JSON lines. A single goroutine writes the lines of all waiting
+// calls at once, so an output that hangs blocks no other goroutine for long. The method Close
+// ends this goroutine. A Writer is safe for concurrent use.
 type Writer struct {
 	options  Options
-	lines    sync.Pool // of *line
+	lines    sync.Pool // contains elements of the type *line
 	queue    chan *line
-	adding   sync.RWMutex // locked for reading while lines are added to queue, and for writing while queue is closed
+	adding   sync.RWMutex // locked for reading while lines are queued, and for writing while the queue is closed
 	closed   atomic.Bool
 	ended    chan struct{} // a channel that is closed when the Writer is closed
 	drained  chan struct{} // a channel that is closed when the writing goroutine has ended
-	failing  atomic.Bool   // the last chunk could not be written, or a call stopped waiting after that
-	dropping atomic.Bool   // lines were dropped after the queue was last empty
-	writing  atomic.Int64  // the number of lines in chunk that are not written yet
+	failing  atomic.Bool   // whether the last chunk could not be written, or a call stopped waiting after that
+	dropping atomic.Bool   // whether lines were dropped after the queue was last empty
+	writing  atomic.Int64  // number of lines in the field `chunk` that are not written yet
 
-	file      atomic.Pointer[os.File] // nil: lines go to options.Output
-	reopening atomic.Bool             // open the file again before the next chunk is written
+	file      atomic.Pointer[os.File] // the audit file; nil: lines are written to options.Output
+	reopening atomic.Bool             // whether the file must be opened again before the next chunk is written
 
 	// Only the writing goroutine uses the following fields.
-	chunk []*line // the lines that are written at once; text is their text
+	chunk []*line // the lines that are written at once; the field `text` contains their text
 	text  []byte
-	torn  bool // the last line in the output is incomplete
-	stale bool // the file could not be opened again
+	torn  bool // whether the last line in the output is incomplete
+	stale bool // whether the file could not be opened again
 }
 
-// line is one record on its way to the output.
+// A `line` is one audit record on its way to the output.
 type line struct {
 	text   []byte
-	late   *time.Timer // fires when the call must stop waiting for this line
-	result chan error  // has a buffer for the one result, so that the writing goroutine never waits for the call
-	// counted is true once the line is counted in the metrics. The writing goroutine counts a
-	// line that was written in time; the call that stops waiting counts its line otherwise.
+	late   *time.Timer // fires when the call must stop waiting until this line is written
+	result chan error  // has a buffer for one result, so that the writing goroutine never waits for the call
+	// The field `counted` is true once the line is counted in the metrics. If the line was
+	// written in time, the writing goroutine counts the line. Otherwise the call that stops
+	// waiting counts the line.
 	counted atomic.Bool
 }
 
-// Write writes a record. With BestEffort, Write puts the record into the queue or drops the
-// record, and does not fail. Without BestEffort, Write waits until the line is written, for 5
-// seconds at most, and at most until shortly before the deadline of ctx. A line that is not
-// written by then counts as failed. Such a line is still written whole when the output accepts
-// it, as the record of a call that got no material. When ctx has ended, Write does not wait.
-// After Close, Write fails, or with BestEffort drops the record.
+// Write writes an audit record. With BestEffort, Write adds the record to the queue or drops the
+// record, and does not fail. Without BestEffort, Write waits until the record's line is written,
+// for 5 seconds at most, and at most until shortly before the deadline of ctx. A line that is
+// not written by then counts as failed. When the output accepts lines again, such a line is
+// still written whole, as the record of a call that got no material. When ctx has ended, Write
+// does not wait. After Close, Write fails. With BestEffort, Write drops the record after Close
+// instead.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -103,7 +106,7 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 }
 
 // Offer writes a record if at least half of the queue is free, and reports whether the record
-// will be written. The free half is for the records of calls. Offer does not wait.
+// will be written. The free half of the queue is for the records of calls. Offer does not wait.
 func (w *Writer) Offer(record Record) bool {
 	if w.closed.Load() || len(w.queue) > queueSize/2 {
 		return false
@@ -112,7 +115,7 @@ func (w *Writer) Offer(record Record) bool {
 	return true
 }
 
-// commit adds a line to the queue, and waits until the line is written.
+// The method `commit` adds a line to the queue, and waits until the line is written.
 func (w *Writer) commit(ctx context.Context, l *line) error {
 	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
@@ -139,8 +142,9 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	return errLate
 }
 
-// add adds a line to the queue, and reports whether the line was added. While the queue is full,
-// add waits until ctx ends, the line is late or the Writer is closed.
+// The method `add` adds a line to the queue, and reports whether the line was added. While the
+// queue is full, the method waits until ctx ends, until it is too late for the line, or until
+// the Writer is closed.
 func (w *Writer) add(ctx context.Context, l *line) bool {
 	w.adding.RLock()
 	defer w.adding.RUnlock()
@@ -162,14 +166,14 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// run writes the lines in the queue until the Writer is closed. run pauses before it empties the
-// queue, so that more lines are written at once, such as those of callers that just got an
-// answer and call again.
+// The method `run` writes the lines in the queue until the Writer is closed. Before it takes
+// lines from the queue, it pauses, so that more lines can be written at once. Such lines come,
+// for example, from callers that have just received an answer and call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
 		switch {
-		case len(w.text) >= chunkSize: // the last chunk was full, so more lines wait already
+		case len(w.text) >= chunkSize: // the last chunk was full, so more lines are waiting already
 		case !w.options.BestEffort:
 			runtime.Gosched()
 		default:
@@ -194,7 +198,7 @@ func (w *Writer) run() {
 	}
 }
 
-// collect makes a chunk of the lines that wait in the queue.
+// The method `collect` makes a chunk of the lines that wait in the queue.
 func (w *Writer) collect(next *line) {
 	w.chunk, w.text = w.chunk[:0], w.text[:0]
 	for next != nil {
@@ -202,7 +206,7 @@ func (w *Writer) collect(next *line) {
 		next = nil
 		if len(w.text) < chunkSize {
 			select {
-			case next = <-w.queue: // next is nil if the queue is closed
+			case next = <-w.queue: // the variable `next` is nil if the queue is closed
 			default:
 			}
 		}
@@ -210,8 +214,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. write returns the number of lines that were written whole, and an
-// error unless all lines were written.
+// The method `write` writes the chunk. It returns the number of lines that were written whole,
+// and returns an error unless all lines were written.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()
@@ -236,7 +240,8 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts lines of the chunk, and returns err to the calls that wait for these lines.
+// The method `settle` counts some lines of the chunk, and returns `err` to the calls that wait
+// for these lines.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -248,7 +253,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 		counter.Inc()
 	}
 	for _, l := range lines {
-		if w.options.BestEffort { // no call waits
+		if w.options.BestEffort { // with BestEffort, no call waits for the line
 			w.lines.Put(l)
 		} else {
 			l.result <- err
@@ -256,7 +261,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	}
 }
 
-// logFailure logs a failed write, unless the previous write failed too.
+// logFailure logs that a write failed, unless the previous write failed too.
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)

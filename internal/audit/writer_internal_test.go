@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// halfway is an output that accepts the first chunk of lines after begin is closed, and blocks
-// at the next chunks until release is closed.
+// The type `halfway` is an output that hangs. It accepts the first chunk of lines after the
+// channel `begin` is closed. At the next chunks it blocks until the channel `release` is closed.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32
-	taken          atomic.Int32 // lines
+	taken          atomic.Int32 // number of lines that the output has accepted
 }
 
 func (o *halfway) Write(text []byte) (int, error) {
 	switch o.writes.Add(1) {
 	case 1:
 		<-o.begin
-	case 2: // the first chunk of the waiting lines
+	case 2: // this is the first chunk of the waiting lines
 	default:
 		<-o.release
 	}
@@ -32,8 +32,8 @@ func (o *halfway) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// TestOutputThatHangsHalfway checks that calls whose lines were written succeed while the output
-// hangs with the lines of other calls.
+// TestOutputThatHangsHalfway tests an output that writes the lines of some calls and then hangs.
+// The calls whose lines were written must succeed while the output hangs.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
 	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})

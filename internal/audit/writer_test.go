@@ -51,8 +51,8 @@ func TestLine(t *testing.T) {
 	s.wantResults(2, 0, 0)
 }
 
-// TestHostileText writes names and IDs that would end a line or a string if they were not
-// escaped.
+// TestHostileText writes records with names and IDs that would end a line or a string if their
+// characters were not escaped.
 func TestHostileText(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output})
@@ -104,8 +104,8 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileIDIsCut writes IDs that become longer in the audit line than in the request,
-// because characters are escaped.
+// TestHostileIDIsCut writes records with IDs whose characters must be escaped. Escaping makes
+// these IDs longer in the audit line than in the request.
 func TestHostileIDIsCut(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
@@ -168,7 +168,7 @@ func TestFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// shortWriter is an output that accepts as many bytes as room says, and then fails.
+// shortWriter is an output that accepts the number of bytes in the field `room`, and then fails.
 type shortWriter struct {
 	bytes.Buffer
 	room int
@@ -186,7 +186,8 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortWrites makes two writes fail after each possible number of bytes.
+// TestShortWrites uses outputs that fail after a number of bytes. The test makes two writes
+// fail, and tries each possible number of bytes.
 func TestShortWrites(t *testing.T) {
 	var whole bytes.Buffer
 	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
@@ -209,7 +210,7 @@ func TestShortWrites(t *testing.T) {
 				t.Errorf("after writes of %d and %d bytes there is an empty line", first, second)
 			}
 			lines := strings.SplitAfter(text, "\n")
-			lines = lines[:len(lines)-1] // an empty string
+			lines = lines[:len(lines)-1] // the last element is an empty string
 			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
 				t.Errorf("after writes of %d and %d bytes, the credential IDs of the last records are %v", first, second, got)
 			}
@@ -224,8 +225,8 @@ func TestShortWrites(t *testing.T) {
 	}
 }
 
-// TestShortWriteWithoutAnError uses an output that breaks the rules of io.Writer: it writes
-// fewer bytes and returns no error.
+// TestShortWriteWithoutAnError uses an output that violates the contract of io.Writer: this
+// output writes fewer bytes than it was given, and returns no error.
 func TestShortWriteWithoutAnError(t *testing.T) {
 	s := open(t, audit.Options{Output: writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })})
 	if err := s.write("a"); err == nil {
@@ -245,8 +246,8 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice closes a Writer twice, and then writes, as a call that is still running after
-// the server has stopped does.
+// TestCloseTwice closes a Writer twice, and then writes a record. Such a late write happens when
+// a call is still running after the server has stopped.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := auditFile(t)
