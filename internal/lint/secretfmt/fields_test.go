@@ -14,15 +14,15 @@ import (
 	_ "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// secretFields are the fields of authmaterial.v1 that contain a secret. In the proto file, the
-// comment of each such field contains the sentence "Secret.".
+// The variable secretFields lists the fields of authmaterial.v1 that contain a secret. In the
+// proto file, the comment of each such field contains the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
 }
 
-// TestSecretFields compares the list secretFields with the comments in the proto file, and with
-// the fields that exist.
+// TestSecretFields checks that the list secretFields agrees with the comments in the proto file,
+// and that all listed fields exist.
 func TestSecretFields(t *testing.T) {
 	for _, name := range secretFields {
 		if _, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err != nil {
@@ -34,8 +34,8 @@ func TestSecretFields(t *testing.T) {
 	}
 }
 
-// TestTheProtoHasNoNewOptions checks that protoc 3.21 and ghz can read the proto files: both do
-// not know the option debug_redact.
+// TestTheProtoHasNoNewOptions checks that protoc 3.21 and ghz can read the proto files. Neither
+// of these tools knows the option debug_redact.
 func TestTheProtoHasNoNewOptions(t *testing.T) {
 	for path, text := range protoFiles(t) {
 		if regexp.MustCompile(`debug_redact|features\.|edition`).MatchString(text) {
@@ -50,7 +50,8 @@ var (
 	secretLine  = regexp.MustCompile(`^  // (?:.* )?Secret\.(?: |$)`)
 )
 
-// markedFields returns the fields that the proto's comments mark as secret, sorted.
+// markedFields returns a sorted list of the fields that are marked as secret by the comments in
+// the proto file.
 func markedFields(t *testing.T) []protoreflect.FullName {
 	t.Helper()
 	var marked []protoreflect.FullName
@@ -72,7 +73,7 @@ func markedFields(t *testing.T) []protoreflect.FullName {
 	return marked
 }
 
-// protoFiles returns the published protos, by path.
+// protoFiles returns the published proto files, by path.
 func protoFiles(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")

@@ -34,10 +34,11 @@ var Analyzer = &analysis.Analyzer{
 	Run:      run,
 }
 
-// formatters are functions and methods that format their arguments, by package and name. An
-// empty list of names means all functions of the package. The formatting functions of fmt, log
-// and testing are not listed: the printf analyzer knows them, and also finds functions that
-// forward their arguments to them.
+// The variable `formatters` lists functions and methods that format their arguments, by package
+// and name. An empty list of names stands for all functions of the package. The formatting
+// functions of the packages fmt, log and testing are not listed, because the printf analyzer
+// knows these functions. The printf analyzer also finds functions that pass their arguments on
+// to such a function.
 var formatters = map[string][]string{
 	"errors":                       nil,
 	"log/slog":                     nil,
@@ -59,7 +60,8 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// checkCall reports the arguments of a formatting function that can contain a message.
+// checkCall checks the call of a formatting function, and reports each argument that can contain
+// a message.
 func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	callee := typeutil.Callee(pass.TypesInfo, call)
 	if callee == nil || !isFormatting(pass, callee) {
@@ -87,8 +89,9 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting reports whether a function formats its arguments. The builtin panic formats too:
-// a panic that ends the program prints the argument with the argument's String method.
+// isFormatting reports whether a function formats its arguments. The builtin function panic
+// formats its argument too: when a panic ends the program, Go prints the argument with the
+// argument's String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {
 		return builtin.Name() == "panic"
@@ -104,9 +107,9 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// parts returns the expressions whose types decide what the expression arg can contain. The
-// result includes parts of arg whose type a conversion or a literal hides behind an interface,
-// such as m in any(m) and []any{m}.
+// The function `parts` returns the expressions whose types decide what the expression `arg` can
+// contain. In any(m) and []any{m}, an interface hides the type of m. The result therefore
+// includes such parts of the expression, too.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {
 	switch arg := ast.Unparen(arg).(type) {
 	case *ast.CallExpr:

@@ -30,7 +30,8 @@ const (
 	method   = "Reveal"
 )
 
-// allowed lists the packages that may reveal secrets, each with the reason in a comment.
+// The variable `allowed` lists the packages that may reveal secrets. A comment states the reason
+// for each package.
 var allowed = map[string]string{
 	module + "cmd/broker":                "prints a new static token",
 	module + "internal/authentication":   "verifies bearer tokens of callers",
@@ -60,8 +61,8 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// reveals reports whether a function is the method Reveal of a Text, or of an interface that a Text may
-// implement.
+// The function `reveals` reports whether a function is the method Reveal of a Text, or of an
+// interface that a Text may implement.
 func reveals(function *types.Func) bool {
 	receiver := function.Signature().Recv()
 	if receiver == nil || function.Name() != method {
