@@ -18,11 +18,11 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// patience is the longest time to wait for an event.
+// The constant `patience` is the maximum time that a test waits for an event.
 const patience = time.Minute
 
 // TestDeployed builds the broker as the Dockerfile does, and runs the broker with the
-// configuration files in deploy.
+// configuration files in the folder `deploy`.
 func TestDeployed(t *testing.T) {
 	binary := buildImageBinary(t)
 	t.Run("version", func(t *testing.T) {
@@ -35,20 +35,22 @@ func TestDeployed(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
-// broker is the broker's program, with a temporary folder in place of the root folder of the
-// file system.
+// The type `broker` is the broker's program, which uses a temporary folder in place of the root
+// folder of the file system.
 type broker struct {
 	binary, root string
-	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port by a free port
+	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port with a free port
 	environment  []string
 	mounts       int
 }
 
-// newBroker returns a broker that has not started, without environment variables. The parameter
-// more contains further texts to replace in the configuration, each followed by its replacement.
+// newBroker returns a broker that has not started, and that has no environment variables. The
+// parameter `more` lists further texts to replace in the configuration. Each text is followed by
+// its replacement.
 func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
-	// The path of a Unix socket has 107 characters at most: t.TempDir is too long.
+	// The path of a Unix socket may have at most 107 characters. The path from t.TempDir is too
+	// long.
 	root, err := os.MkdirTemp("", "deploy")
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +61,7 @@ func newBroker(t *testing.T, binary string, more ...string) *broker {
 	)...)}
 }
 
-// folder creates a folder and returns its path.
+// The method `folder` creates a folder and returns the folder's path.
 func (b *broker) folder(t *testing.T, path string) string {
 	t.Helper()
 	made := b.here.Replace(path + "/")
@@ -69,7 +71,7 @@ func (b *broker) folder(t *testing.T, path string) string {
 	return made
 }
 
-// place writes files into a folder.
+// The method `place` writes files into a folder.
 func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -80,8 +82,8 @@ func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	}
 }
 
-// mount writes files as the kubelet does: each file is a link through the link ..data, and
-// replacing ..data changes all files at once.
+// The method `mount` writes files in the same way as the kubelet. Each file is a link whose path
+// leads through the link ..data, so that replacing ..data changes all files at once.
 func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -108,8 +110,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start runs the broker until the test ends, and waits until the broker is serving. At the end
-// of the test, the broker gets SIGTERM and must stop.
+// The method `start` runs the broker until the test ends, and waits until the broker is serving.
+// At the end of the test, the broker gets SIGTERM and must stop.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
@@ -125,7 +127,8 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// run runs the broker and waits until the process ends. The broker must exit without an error.
+// The method `run` runs the broker and waits until the process ends. The broker must exit
+// without an error.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
 	text, err := b.command(t.Context(), arguments).CombinedOutput()
@@ -135,8 +138,8 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// command returns a command without the environment variables of the test process, as in a
-// container.
+// The method `command` returns a command that gets no environment variables of the test process,
+// as in a container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
 	for _, argument := range arguments {
@@ -146,7 +149,8 @@ func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	return command
 }
 
-// wantSocket checks that path is a Unix socket to which only its user and its group may connect.
+// wantSocket checks that the path belongs to a Unix socket, to which only the socket's user and
+// group may connect.
 func (b *broker) wantSocket(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Lstat(b.here.Replace(path))
@@ -156,7 +160,7 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	}
 }
 
-// client returns a client that calls the broker at this Unix socket.
+// The method `client` returns a client that calls the broker at this Unix socket.
 func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -15,7 +15,8 @@ const (
 	redisPassword = "swordfish"
 )
 
-// startRedis starts a Redis with TLS and the user that docs/operations.md describes.
+// startRedis starts a Redis server with TLS, and with the Redis user that docs/operations.md
+// describes.
 func startRedis(t *testing.T) *redistest.Server {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)^ACL SETUSER ` + redisUser + ` (.*\+eval.*)$`).FindStringSubmatch(read(t, "../docs/operations.md"))
@@ -32,8 +33,9 @@ func startRedis(t *testing.T) *redistest.Server {
 	return server
 }
 
-// fleetShares runs two brokers with the same Redis and the same fleet key. The systemd unit's
-// command starts the first broker, and the Deployment's command starts the second.
+// fleetShares runs two brokers with the same Redis and the same fleet key. One broker is started
+// with the command of the systemd unit, and the other broker with the command of the Kubernetes
+// Deployment.
 func fleetShares(t *testing.T, binary string) {
 	redis := startRedis(t)
 	open := func() *broker {
@@ -66,7 +68,7 @@ func fleetShares(t *testing.T, binary string) {
 	}
 }
 
-// version returns the version of the credential pendo.
+// The method `version` returns the version of the credential pendo.
 func (b *broker) version(t *testing.T) string {
 	t.Helper()
 	response, err := b.client(t, "/run/authmaterial/broker.sock").GetAuthDecoration(t.Context(),
@@ -75,7 +77,7 @@ func (b *broker) version(t *testing.T) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// awaitConnections waits until the wanted number of brokers read Redis' stream of changes.
+// awaitConnections waits until the wanted number of brokers read the stream of changes in Redis.
 func awaitConnections(t *testing.T, redis *redistest.Server, want int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

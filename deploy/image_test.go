@@ -1,6 +1,6 @@
-// Package deploy_test checks the files in deploy by running the broker with these files. `make
-// lint-systemd` and `make lint-kubernetes` check the files by the rules of systemd and
-// Kubernetes.
+// Package deploy_test checks the files in the folder `deploy` by running the broker with these
+// files. The commands `make lint-systemd` and `make lint-kubernetes` check the same files by the
+// rules of systemd and Kubernetes.
 package deploy_test
 
 import (
@@ -14,8 +14,9 @@ import (
 	"testing"
 )
 
-// instruction is one instruction of a Dockerfile, with its arguments. An instruction of several
-// lines, each ending with a backslash, is joined into one line.
+// An `instruction` is one instruction of a Dockerfile, with its arguments. If an instruction
+// continues over several lines, which then end with backslashes, the lines are joined into one
+// line.
 type instruction struct{ name, arguments string }
 
 func dockerfile(t *testing.T) []instruction {
@@ -32,7 +33,8 @@ func dockerfile(t *testing.T) []instruction {
 	return all
 }
 
-// named returns the arguments of all Dockerfile instructions with this name, such as COPY.
+// The function `named` returns the arguments of all Dockerfile instructions with this name, such
+// as COPY.
 func named(all []instruction, name string) []string {
 	var arguments []string
 	for _, one := range all {
@@ -86,7 +88,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestImageIsBuiltWithTheModulesGo compares the Go version of the image with go.mod.
+// TestImageIsBuiltWithTheModulesGo checks that the image is built with the Go version in go.mod.
 func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
 	if from := named(dockerfile(t), "FROM")[0]; !strings.HasPrefix(from, "golang:"+want+"-") {
@@ -94,8 +96,8 @@ func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	}
 }
 
-// TestImageContext checks that the build context contains the files that the Dockerfile copies,
-// and no others.
+// TestImageContext checks that the build context of the image contains only the files that the
+// Dockerfile copies.
 func TestImageContext(t *testing.T) {
 	want := []string{"*"}
 	for _, path := range copied(t) {
@@ -112,7 +114,7 @@ func TestImageContext(t *testing.T) {
 	}
 }
 
-// copied returns the paths that the Dockerfile copies.
+// The function `copied` returns the paths that the Dockerfile copies.
 func copied(t *testing.T) []string {
 	t.Helper()
 	var paths []string
@@ -125,8 +127,8 @@ func copied(t *testing.T) []string {
 	return paths
 }
 
-// buildImageBinary copies the files that the Dockerfile copies, runs the Dockerfile's last RUN
-// command on them, and returns the path of the program.
+// buildImageBinary copies the same files as the Dockerfile, and runs the Dockerfile's last RUN
+// command on these files. The function returns the path of the built program.
 func buildImageBinary(t *testing.T) string {
 	t.Helper()
 	source, binary := t.TempDir(), filepath.Join(t.TempDir(), "broker")
@@ -144,7 +146,7 @@ func buildImageBinary(t *testing.T) string {
 	return binary
 }
 
-// copyTo copies a file, or a folder with its content.
+// copyTo copies a file, or copies a folder with its content.
 func copyTo(t *testing.T, to, from string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -161,7 +163,8 @@ func copyTo(t *testing.T, to, from string) {
 	}
 }
 
-// onlyShipped omits tests and testdata, because these files may change while this test runs.
+// onlyShipped is a file system that omits tests and testdata, because these files may change
+// while this test runs.
 type onlyShipped struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// stopTime is the longest time that the broker takes to stop, even if calls, files or
+// stopTime is the longest time that the broker may take to stop, even if calls, files or
 // connections hang.
 const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// unit returns the values of the settings in the systemd unit and in drop-in files, by the
-// setting's name. No two sections of the unit have a setting of the same name.
+// The function `unit` returns the values of the settings in the systemd unit and in its drop-in
+// files, by the name of the setting. No setting name occurs in two sections of the unit.
 func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
@@ -30,7 +30,8 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// one returns the value of a setting of the unit, which must occur exactly once.
+// The function `one` returns the value of a setting that must occur exactly once in the systemd
+// unit.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
 	if len(settings[key]) != 1 {
@@ -39,8 +40,8 @@ func one(t *testing.T, settings map[string][]string, key string) string {
 	return settings[key][0]
 }
 
-// TestUnitStopsLate checks that systemd waits for the broker to stop for longer than the broker
-// needs.
+// TestUnitStopsLate checks the time that systemd waits for the broker to stop. This time must be
+// longer than the broker needs to stop.
 func TestUnitStopsLate(t *testing.T) {
 	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
 	if err != nil || patient <= stopTime {
@@ -48,8 +49,8 @@ func TestUnitStopsLate(t *testing.T) {
 	}
 }
 
-// TestStopTimesThatAreTold checks that all documents and deployment files name the same time for
-// the broker to stop.
+// TestStopTimesThatAreTold checks that all documents and all deployment files state the same
+// time in which the broker stops.
 func TestStopTimesThatAreTold(t *testing.T) {
 	for file, text := range map[string]string{
 		"../docs/deploying.md":       "ends within %d",
@@ -68,7 +69,8 @@ func TestStopTimesThatAreTold(t *testing.T) {
 	}
 }
 
-// TestUsersOfTheUnit checks that sysusers.conf creates the unit's user and group.
+// TestUsersOfTheUnit checks that sysusers.conf creates the user and the group of the systemd
+// unit.
 func TestUsersOfTheUnit(t *testing.T) {
 	settings, users := unit(t), read(t, "systemd/sysusers.conf")
 	for _, line := range []string{"u " + one(t, settings, "User") + " ", "g " + one(t, settings, "Group") + " "} {
@@ -78,14 +80,14 @@ func TestUsersOfTheUnit(t *testing.T) {
 	}
 }
 
-// unitServes runs the commands of the unit with systemd/broker.yaml.
+// unitServes runs the commands of the systemd unit with the configuration systemd/broker.yaml.
 func unitServes(t *testing.T, b *broker) {
 	startUnit(t, b, unit(t), read(t, "systemd/broker.yaml"), nil)
 	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
-// startUnit runs the commands of a systemd unit with these settings. A credential of the unit
-// that is not in secrets gets an invented value.
+// startUnit runs the commands of a systemd unit with these settings. The parameter `secrets`
+// contains the unit's credentials. A credential that is missing there gets an invented value.
 func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
 	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
@@ -108,7 +110,8 @@ func startUnit(t *testing.T, b *broker, settings map[string][]string, configurat
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
 }
 
-// words splits a command line of the unit, and returns the arguments without the program's name.
+// The function `words` splits a command line of the systemd unit into words, and returns the
+// arguments without the program's name.
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	all := strings.Fields(line)

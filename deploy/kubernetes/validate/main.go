@@ -1,10 +1,10 @@
-// Command validate checks Kubernetes manifests with the code of the Kubernetes API server:
-// unknown and repeated keys, types, and allowed values.
+// Command validate checks Kubernetes manifests with the code of the Kubernetes API server. The
+// checks find unknown keys, repeated keys, wrong types, and values that are not allowed.
 //
 // This command is a separate Go module, because Kubernetes has about a hundred dependencies and
-// thirty replace directives that do not belong in the broker's go.mod. Strict decoding with
-// k8s.io/api, or against JSON schemas, would need fewer dependencies, but accepts any text in a
-// field that allows only certain values.
+// thirty replace directives that do not belong in the broker's go.mod. Two other methods would
+// need fewer dependencies: strict decoding with k8s.io/api, and checking against JSON schemas.
+// But these methods accept any text in a field that allows only certain values.
 package main
 
 import (
@@ -39,7 +39,8 @@ func main() {
 	}
 }
 
-// check returns an error unless a file contains one valid manifest.
+// The function `check` returns an error unless a file contains exactly one manifest, and the
+// manifest is valid.
 func check(path string) error {
 	manifest, err := os.ReadFile(path)
 	if err != nil {
@@ -55,8 +56,8 @@ func check(path string) error {
 	return validate(object)
 }
 
-// decode reads a manifest of any API version, and sets the default values of fields that the
-// manifest omits.
+// The function `decode` reads a manifest of any API version, and sets the default values of
+// fields that the manifest omits.
 func decode(manifest []byte) (runtime.Object, error) {
 	scheme := runtime.NewScheme()
 	coreinstall.Install(scheme)
@@ -69,7 +70,8 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// validate sets an object's namespace and then checks the object, as the API server does.
+// The function `validate` sets an object's namespace and then checks the object in the same way
+// as the API server.
 func validate(object runtime.Object) error {
 	switch object := object.(type) {
 	case *apps.Deployment:
