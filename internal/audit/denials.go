@@ -77,7 +77,7 @@ func NewDenials(options DenialOptions) *Denials {
 	}
 }
 
-// Allow is called for each denial of a caller. It counts the denial, and reports whether the
+// Allow is called for each denial of a caller. Allow counts the denial, and reports whether the
 // denial must be recorded individually.
 func (d *Denials) Allow(caller access.Caller) bool {
 	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
@@ -125,9 +125,9 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// The method `flush` passes waiting summaries to the function `take`. It ends when `take`
-// refuses a summary, or has accepted as many summaries as the parameter `limit` allows. The
-// mutex `mu` must be locked.
+// The method `flush` passes waiting summaries to the function `take`. The method ends when
+// `take` refuses a summary, or has accepted as many summaries as the parameter `limit` allows.
+// The mutex `mu` must be locked.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {

@@ -209,8 +209,8 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 }
 
 // TestCallsOfAPipeThatNobodyReads checks when calls stop waiting for their audit lines: before
-// their deadlines, or at the time limit of the Writer. These calls leave no goroutines behind.
-// Their lines are written whole when a process reads the pipe.
+// their deadlines, or at the time limit of the Writer. Calls that stop waiting leave no
+// goroutines behind. The lines of these calls are written whole when a process reads the pipe.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)

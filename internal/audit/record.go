@@ -43,8 +43,8 @@ type Record struct {
 	Grant string
 	// Outcome is "OK", or the reason in the error that the caller gets.
 	Outcome string
-	// Report is set if a caller successfully reported that material was rejected. It is the
-	// result of that report: ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE.
+	// Report is the result of a successful report that material was rejected. The result is
+	// ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE. For other calls, Report is empty.
 	Report string
 	// Version is the version of the material in the answer. Version is empty if the answer has
 	// no material.

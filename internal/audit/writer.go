@@ -17,8 +17,8 @@ import (
 
 const (
 	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
-	// further lines are dropped if Options.BestEffort is set. Otherwise calls wait for room in
-	// the queue.
+	// further lines are dropped if Options.BestEffort is set. Without Options.BestEffort, calls
+	// wait for room in the queue.
 	queueSize = 8192
 	// A chunk consists of lines that are written at once. When the size of a chunk, in bytes,
 	// reaches chunkSize, no more lines are added to the chunk.
@@ -69,8 +69,8 @@ type line struct {
 	late   *time.Timer // fires when the call must stop waiting until this line is written
 	result chan error  // has a buffer for one result, so that the writing goroutine never waits for the call
 	// The field `counted` is true once the line is counted in the metrics. If the line was
-	// written in time, the writing goroutine counts the line. Otherwise the call that stops
-	// waiting counts the line.
+	// written in time, the writing goroutine counts the line. If the line is late, the call that
+	// stops waiting counts the line.
 	counted atomic.Bool
 }
 
@@ -166,9 +166,9 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// The method `run` writes the lines in the queue until the Writer is closed. Before it takes
-// lines from the queue, it pauses, so that more lines can be written at once. Such lines come,
-// for example, from callers that have just received an answer and call again.
+// The method `run` writes the lines in the queue until the Writer is closed. Before the method
+// takes lines from the queue, it pauses, so that more lines can be written at once. For example,
+// more lines come from callers that have just received an answer and call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
@@ -214,8 +214,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// The method `write` writes the chunk. It returns the number of lines that were written whole,
-// and returns an error unless all lines were written.
+// The method `write` writes the chunk. The method returns the number of lines that were written
+// whole, and returns an error unless all lines were written.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()

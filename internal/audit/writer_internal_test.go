@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// The type `halfway` is an output that hangs. It accepts the first chunk of lines after the
-// channel `begin` is closed. At the next chunks it blocks until the channel `release` is closed.
+// The type `halfway` is an output that hangs. The output accepts the first chunk of lines after
+// the channel `begin` is closed. At the next chunks the output blocks until the channel
+// `release` is closed.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32

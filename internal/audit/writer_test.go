@@ -246,8 +246,8 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice closes a Writer twice, and then writes a record. Such a late write happens when
-// a call is still running after the server has stopped.
+// TestCloseTwice closes a Writer twice, and then writes a record. A write after Close happens
+// when a call is still running after the server has stopped.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := auditFile(t)

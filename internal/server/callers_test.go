@@ -27,8 +27,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The constant `everybody` is a part of a configuration. It grants every credential to every
-// authenticated caller, and enables an audit file from which tests read the caller's name.
+// The constant `everybody` is a part of a configuration. The constant grants every credential to
+// every authenticated caller, and enables an audit file from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
 // A `world` contains the certificates, keys and tokens of callers, and a folder for the
@@ -83,13 +83,13 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// This method parses a configuration: the credentials that all tests use, followed by the text
-// in the parameter `more`.
+// The method `load` parses a configuration: the credentials that all tests use, followed by the
+// text in the parameter `more`.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
 
-// This method starts a server with a configuration, on TCP or on a Unix socket.
+// The method `serve` starts a server with a configuration, on TCP or on a Unix socket.
 func (w world) serve(more string, listener net.Listener, change ...func(*server.Options)) harness {
 	w.Helper()
 	h := newServer(w.T, append(change, func(o *server.Options) {
@@ -110,14 +110,14 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// This method makes a server load another configuration, which includes the text in the
+// The method `reload` makes a server load another configuration, which includes the text in the
 // parameter `more`.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// This method returns a JWT of the issuer `idp` for the subject `alice`, with some claims
+// The method `mint` returns a JWT of the issuer `idp` for the subject `alice`, with some claims
 // replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
@@ -125,8 +125,8 @@ func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	}.With(claims))
 }
 
-// This function connects to a server over TLS. The client sends the first certificate, even if
-// the server does not ask for certificates of its authority.
+// The method `dial` connects to a server over TLS. The client sends the first certificate, even
+// if the server does not ask for certificates of its authority.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13}

@@ -70,8 +70,8 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// This method returns a configuration in which a certificate authority is trusted to sign the
-// certificates of token servers.
+// The method `parse` returns a configuration in which a certificate authority is trusted to sign
+// the certificates of token servers.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()
 	roots := filepath.Join(p.folder, name)

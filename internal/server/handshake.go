@@ -13,9 +13,10 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// This type implements the transport credentials of the gRPC server. For each connection, a
-// handshake creates an *rpc.Peer. Over TCP, the Peer contains the client certificate, if the
-// client sent one. Over a Unix socket, the Peer contains the user of the client's process.
+// The type `handshakes` implements the transport credentials of the gRPC server. For each
+// connection, a handshake creates an *rpc.Peer. Over TCP, the Peer contains the client
+// certificate, if the client sent one. Over a Unix socket, the Peer contains the user of the
+// client's process.
 type handshakes struct {
 	credentials.TransportCredentials // used over TCP
 

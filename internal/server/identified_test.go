@@ -85,7 +85,7 @@ func (h harness) watchWhileNamesChange(ctx context.Context, id string, want code
 }
 
 // TestMessageAfterAReload begins a call, but does not send the call's message yet. A reload
-// gives the caller's name to another caller. Then the message is sent.
+// gives the caller's name to another caller. After the reload, the test sends the message.
 func TestMessageAfterAReload(t *testing.T) {
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()
@@ -122,7 +122,7 @@ func TestMessageAfterAReload(t *testing.T) {
 	h.wantUnauthenticated(finish(gone, "key-of-board"), unknown)
 }
 
-// eventually waits until a condition is true, for 10 s at most.
+// The method `eventually` waits until a condition is true, for 10 s at most.
 func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)

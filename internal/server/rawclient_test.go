@@ -28,8 +28,9 @@ type rawClient struct {
 	events chan event
 }
 
-// event is an action of the server: `answer` when an answer begins, `status` with its code when
-// a call ends, `reset` and `goaway` with the error code, `closed` when the connection ends.
+// An `event` describes an action of the server. The kinds of events are `answer` when an answer
+// begins, `status` with the status code when a call ends, `reset` and `goaway` with the error
+// code, and `closed` when the connection ends.
 type event struct {
 	what   string
 	stream uint32
@@ -57,7 +58,7 @@ func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	return c
 }
 
-// listen reads frames and sends the server's actions to the channel events.
+// The method `listen` reads frames and sends the server's actions to the channel `events`.
 func (c *rawClient) listen() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -86,7 +87,7 @@ func ofHeaders(f *http2.MetaHeadersFrame) event {
 	return event{what: "answer", stream: f.StreamID}
 }
 
-// open begins a call with additional headers, and sends no message yet.
+// The method `open` begins a call with additional headers, and sends no message yet.
 func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := append([]string{":method", "POST", ":scheme", "http", ":path", "/authmaterial.v1.BrokerService/" + method,
@@ -108,13 +109,14 @@ func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	return c.last
 }
 
-// send sends a message with a declared size, and ends the client's side of the stream.
+// The method `send` sends a message with a declared size, and ends the client's side of the
+// stream.
 func (c *rawClient) send(stream uint32, message []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	_ = c.framer.WriteData(stream, true, append(prefix, message...))
 }
 
-// get sends a complete call for the credential key-of-board.
+// The method `get` sends a complete call for the credential key-of-board.
 func (c *rawClient) get(headers ...string) (stream uint32) {
 	stream = c.open("GetAuthDecoration", headers...)
 	message, err := proto.Marshal(&authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -125,7 +127,7 @@ func (c *rawClient) get(headers ...string) (stream uint32) {
 	return stream
 }
 
-// next returns the server's next action.
+// The method `next` returns the server's next action.
 func (c *rawClient) next() event {
 	c.Helper()
 	select {
@@ -137,7 +139,8 @@ func (c *rawClient) next() event {
 	}
 }
 
-// end waits for the end of a call or of the connection, and returns it as an event.
+// The method `end` waits until a call or the connection ends, and returns the event that
+// describes this end.
 func (c *rawClient) end(stream uint32) event {
 	c.Helper()
 	for {
@@ -147,7 +150,8 @@ func (c *rawClient) end(stream uint32) event {
 	}
 }
 
-// want waits for the end of a stream, or of the connection if the stream is 0.
+// The method `want` waits for the end of a stream. For the stream 0, the method waits for the
+// end of the connection.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
 	if e := c.end(stream); e.what != what || e.code != code {

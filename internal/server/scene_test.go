@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// A `scene` contains a server, simulated providers and a log. It runs in a synctest bubble, in
-// which time passes only while all goroutines wait.
+// A `scene` contains a server, simulated providers and a log. The test of a scene runs in a
+// synctest bubble, in which time passes only while all goroutines wait.
 type scene struct {
 	*testing.T
 	sim    *simulator.Simulator

@@ -16,8 +16,8 @@ import (
 
 const (
 	// gracePeriod is the maximum time that calls may continue after Stop begins. A token request
-	// may take equally long, so a token that was already requested can still be used. Otherwise
-	// another replica would have to request a token again.
+	// may take equally long, so a token that was already requested can still be used. If Stop
+	// did not wait, another replica would have to request the token again.
 	gracePeriod = 10 * time.Second
 	// lastPeriod is how long Stop waits for calls after cancelling their token requests. Stop
 	// waits for the same time again after closing the connections.

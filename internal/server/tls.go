@@ -102,9 +102,10 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 	return made
 }
 
-// The following limits apply to client certificates that no trusted authority has signed. They
-// limit the bytes of the whole chain, the number of certificates, and the number of parts. A
-// part is, for example, a name, and needs much more memory than its bytes in the certificate.
+// The following limits apply to client certificates that no trusted authority has signed. The
+// limits are for the bytes of the whole chain, the number of certificates, and the number of
+// parts. A part is, for example, a name, and needs much more memory than its bytes in the
+// certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4

@@ -201,7 +201,7 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// reload loads a configuration with another client secret, and waits until the
+// The method `reload` loads a configuration with another client secret, and waits until the
 // new secret is in use.
 func (b *scene) reload(secret string) {
 	b.Helper()

@@ -112,7 +112,7 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// The function `version` returns the current version of a credential.
+// The method `version` returns the current version of a credential.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -272,8 +272,9 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	})
 }
 
-// TestUnreadWatchEndsWithItsConnection tests a watch whose client does not read. Such a watch
-// cannot end at its own maximum age, but must end when its connection ends.
+// TestUnreadWatchEndsWithItsConnection tests a watch whose client does not read. This watch
+// cannot end at its own maximum age, because its handler is blocked. The watch must end when its
+// connection ends.
 func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {

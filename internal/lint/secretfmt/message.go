@@ -25,8 +25,8 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// The function `search` does the work of messageIn. It visits each type only once, because it
-// would not end for recursive types otherwise.
+// The function `search` does the work of messageIn. The function visits each type only once, so
+// that it also ends for recursive types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {
 		return ""
