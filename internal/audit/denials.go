@@ -32,9 +32,10 @@ type DenialOptions struct {
 	// PerSecond is how many denials of one caller are recorded per second in the long run. Burst
 	// is how many denials of one caller are recorded at once.
 	PerSecond, Burst int
-	// Log receives the summaries of denials. If Log is nil, no summaries are written.
+	// Log is the log that receives the summaries of denials. If Log is nil, no summaries are
+	// written.
 	Log DenialLog
-	// Clock supplies the time. Default: the system clock.
+	// Clock is the source of the current time. Default: the system clock.
 	Clock clockwork.Clock
 	// LeftOut is a function that is called with the caller's name for each denial that is not
 	// recorded individually. LeftOut may be nil.
@@ -53,8 +54,8 @@ type DenialLog interface {
 // Denials is a limit on how many denials of each caller are recorded individually. Further
 // denials of a caller are only counted. Each minute one record, the summary, states the number
 // of these denials. While the log has too little room, summaries are not written yet, and
-// further denials are added to them. Close stops the counting. Denials is safe for concurrent
-// use.
+// further denials are added to them. The method Close stops the counting. Denials is safe for
+// concurrent use.
 type Denials struct {
 	options DenialOptions
 	rates   *ratelimit.Limiter[string] // how many denials of each caller may be recorded, by the caller's name
@@ -106,7 +107,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
 		d.summaries[caller.Name] = summary
 	}
-	summary.Caller = caller // the caller's details are those of the last denial
+	summary.Caller = caller // the summary contains the caller's details at the last denial
 	summary.LeftOut++
 	if !d.scheduled {
 		d.scheduled = true
@@ -145,7 +146,8 @@ func (d *Denials) write(summary Record) bool {
 	return true
 }
 
-// Close writes the summaries that still wait. Denials after Close are counted in no summary.
+// Close stops the counting of denials, and writes the summaries that still wait. Denials that
+// happen after the call of Close are counted in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

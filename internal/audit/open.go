@@ -28,13 +28,13 @@ type Options struct {
 	// Path is the path of the audit file. Lines are appended to this file. If there is no such
 	// file, it is created with mode 0600.
 	Path string
-	// Output receives the lines if Path is empty.
+	// Output is the destination of the audit lines if Path is empty.
 	Output io.Writer
 	// BestEffort makes the method Write return at once. Lines for which the queue has no room
 	// are then dropped. Without BestEffort, the method Write returns only after its line is
 	// written.
 	BestEffort bool
-	// Clock supplies the time that lines contain. Default: the system clock.
+	// Clock is the source of the time that lines contain. Default: the system clock.
 	Clock clockwork.Clock
 	// Logger receives a message when audit lines begin to be lost, and a message when audit
 	// lines are written again. Default: slog.Default.
@@ -48,7 +48,7 @@ type Options struct {
 	Written, Dropped, Failed Counter
 }
 
-// Open returns a Writer. Open fails if the audit file cannot be opened for writing.
+// Open returns a new Writer, or an error if the audit file cannot be opened for writing.
 func Open(options Options) (*Writer, error) {
 	options.Clock = cmp.Or(options.Clock, clockwork.NewRealClock())
 	options.Logger = cmp.Or(options.Logger, slog.Default())
@@ -74,9 +74,9 @@ func Open(options Options) (*Writer, error) {
 // closePatience is the maximum time that Close waits until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that still wait, for 2 seconds at most, and closes the file. Close
-// fails if some lines could not be written. A second call of Close does nothing. For a nil
-// Writer, the methods Close and Reopen do nothing.
+// Close ends the use of the Writer: it writes the lines that still wait, for 2 seconds at most,
+// and closes the file. Close returns an error if some lines could not be written. A second call
+// of Close does nothing. For a nil Writer, the methods Close and Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
@@ -147,7 +147,7 @@ func endsTorn(path string) bool {
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 		return false
 	}
-	file, err := os.Open(path) //nolint:gosec // the operator configures the path
+	file, err := os.Open(path) //nolint:gosec // the path comes from the operator's configuration
 	if err != nil {
 		return false
 	}

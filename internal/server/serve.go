@@ -27,8 +27,8 @@ const (
 // Listen returns the listen settings of the configuration with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// Run serves both listeners until ctx ends or a listener fails, and then stops the server. The
-// parameter httpListener may be nil.
+// Run is the main loop of the server: it serves both listeners until ctx ends or a listener
+// fails, and then stops the server. The parameter httpListener may be nil.
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.ServeGRPC(grpcListener) })

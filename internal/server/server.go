@@ -30,9 +30,9 @@ import (
 // Options configure a Server. Config is required.
 type Options struct {
 	Config *config.Config
-	// Logger receives the log messages. Default: slog.Default.
+	// Logger is the logger that receives the log messages. Default: slog.Default.
 	Logger *slog.Logger
-	// Clock supplies the time by which tokens expire. Default: a clock that also counts the time
+	// Clock is the clock by which tokens expire. Default: a clock that also counts the time
 	// while the machine sleeps.
 	Clock clockwork.Clock
 	// TokenTransport sends token requests. Default: a transport with the token_requests settings
