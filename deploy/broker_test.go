@@ -35,7 +35,7 @@ func TestDeployed(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
-// The type `broker` is the broker's program, which uses a temporary folder in place of the root
+// broker is the broker's program, which uses a temporary folder in place of the root
 // folder of the file system.
 type broker struct {
 	binary, root string
@@ -61,7 +61,7 @@ func newBroker(t *testing.T, binary string, more ...string) *broker {
 	)...)}
 }
 
-// The method `folder` creates a folder and returns the folder's path.
+// folder creates a folder and returns the folder's path.
 func (b *broker) folder(t *testing.T, path string) string {
 	t.Helper()
 	made := b.here.Replace(path + "/")
@@ -71,7 +71,7 @@ func (b *broker) folder(t *testing.T, path string) string {
 	return made
 }
 
-// The method `place` writes files into a folder.
+// place writes files into a folder.
 func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -82,7 +82,7 @@ func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	}
 }
 
-// The method `mount` writes files in the same way as the kubelet. Each file is a link whose path
+// mount writes files in the same way as the kubelet. Each file is a link whose path
 // leads through the link ..data, so that replacing ..data changes all files at once.
 func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
@@ -110,7 +110,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The method `start` runs the broker until the test ends, and waits until the broker is serving.
+// start runs the broker until the test ends, and waits until the broker is serving.
 // At the end of the test, the broker gets SIGTERM and must stop.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
@@ -127,7 +127,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// The method `run` runs the broker and waits until the process ends. The broker must exit
+// run runs the broker and waits until the process ends. The broker must exit
 // without an error.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
@@ -138,7 +138,7 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// The method `command` returns a command that gets no environment variables of the test process,
+// command returns a command that gets no environment variables of the test process,
 // as in a container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
@@ -160,7 +160,7 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	}
 }
 
-// The method `client` returns a client that calls the broker at this Unix socket.
+// client returns a client that calls the broker at this Unix socket.
 func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))

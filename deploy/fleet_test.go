@@ -68,7 +68,7 @@ func fleetShares(t *testing.T, binary string) {
 	}
 }
 
-// The method `version` returns the version of the credential pendo.
+// version returns the version of the credential pendo.
 func (b *broker) version(t *testing.T) string {
 	t.Helper()
 	response, err := b.client(t, "/run/authmaterial/broker.sock").GetAuthDecoration(t.Context(),

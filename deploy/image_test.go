@@ -33,7 +33,7 @@ func dockerfile(t *testing.T) []instruction {
 	return all
 }
 
-// The function `named` returns the arguments of all Dockerfile instructions with this name, such
+// named returns the arguments of all Dockerfile instructions with this name, such
 // as COPY.
 func named(all []instruction, name string) []string {
 	var arguments []string
@@ -114,7 +114,7 @@ func TestImageContext(t *testing.T) {
 	}
 }
 
-// The function `copied` returns the paths that the Dockerfile copies.
+// copied returns the paths that the Dockerfile copies.
 func copied(t *testing.T) []string {
 	t.Helper()
 	var paths []string

@@ -15,7 +15,7 @@ const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// The function `unit` returns the values of the settings in the systemd unit and in its drop-in
+// unit returns the values of the settings in the systemd unit and in its drop-in
 // files, by the name of the setting. No setting name occurs in two sections of the unit.
 func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
@@ -30,7 +30,7 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// The function `one` returns the value of a setting that must occur exactly once in the systemd
+// one returns the value of a setting that must occur exactly once in the systemd
 // unit.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
@@ -110,7 +110,7 @@ func startUnit(t *testing.T, b *broker, settings map[string][]string, configurat
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
 }
 
-// The function `words` splits a command line of the systemd unit into words, and returns the
+// words splits a command line of the systemd unit into words, and returns the
 // arguments without the program's name.
 func words(t *testing.T, line string) []string {
 	t.Helper()

@@ -37,7 +37,7 @@ type DenialOptions struct {
 	Log DenialLog
 	// Clock is the source of the current time. Default: the system clock.
 	Clock clockwork.Clock
-	// LeftOut is a function that is called with the caller's name for each denial that is not
+	// LeftOut is called with the caller's name for each denial that is not
 	// recorded individually. LeftOut may be nil.
 	LeftOut func(caller string)
 }
@@ -126,7 +126,7 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// The method `flush` passes waiting summaries to the function `take`. The method ends when
+// flush passes waiting summaries to the function `take`. The method ends when
 // `take` refuses a summary, or has accepted as many summaries as the parameter `limit` allows.
 // The mutex `mu` must be locked.
 func (d *Denials) flush(limit int, take func(Record) bool) {
@@ -139,7 +139,7 @@ func (d *Denials) flush(limit int, take func(Record) bool) {
 	}
 }
 
-// The method `write` writes a summary that can wait no longer. If the log has no room, the log
+// write writes a summary that can wait no longer. If the log has no room, the log
 // counts the summary as lost.
 func (d *Denials) write(summary Record) bool {
 	_ = d.options.Log.Write(noWait, summary)

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// The type `tally` is a DenialLog that adds up the numbers of denials in summaries.
+// tally is a DenialLog that adds up the numbers of denials in summaries.
 type tally struct {
 	mu      sync.Mutex
 	records int
@@ -95,7 +95,7 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 	})
 }
 
-// The function `deny` counts several denials of a caller at once. Only the first of these
+// deny counts several denials of a caller at once. Only the first of these
 // denials may be recorded individually.
 func deny(d *audit.Denials, caller, times int) {
 	for range times {

@@ -113,7 +113,7 @@ func TestReopenThatFails(t *testing.T) {
 	}
 }
 
-// The function `pipe` creates a named pipe.
+// pipe creates a named pipe.
 func pipe(t *testing.T) string {
 	t.Helper()
 	path := auditFile(t)

@@ -32,7 +32,7 @@ func (j *journal) Write(line []byte) (int, error) {
 	return j.text.Write(line)
 }
 
-// The method `count` returns the number of lines that contain a text.
+// count returns the number of lines that contain a text.
 func (j *journal) count(text string) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -44,12 +44,12 @@ func (j *journal) count(text string) (n int) {
 	return n
 }
 
-// The type `count` is a counter of events.
+// count is a counter of events.
 type count struct{ atomic.Int64 }
 
 func (c *count) Inc() { c.Add(1) }
 
-// The type `results` contains the counters that a Writer increments.
+// results contains the counters that a Writer increments.
 type results struct{ written, dropped, failed count }
 
 // A `subject` is the tested Writer, with its log and its counters.
@@ -80,7 +80,7 @@ func open(t *testing.T, options audit.Options) subject {
 	return s
 }
 
-// The method `write` writes an audit record with this credential ID.
+// write writes an audit record with this credential ID.
 func (s subject) write(id string) error {
 	return s.Write(context.Background(), audit.Record{
 		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},
@@ -111,7 +111,7 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// The function `ids` returns the credential IDs in the audit lines of a text. Each line must
+// ids returns the credential IDs in the audit lines of a text. Each line must
 // consist of one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
@@ -143,7 +143,7 @@ func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.j
 // long only if the Writer is broken.
 const patience = time.Minute
 
-// The function `await` waits until a condition is true.
+// await waits until a condition is true.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

@@ -39,7 +39,7 @@ type Options struct {
 	// Logger receives a message when audit lines begin to be lost, and a message when audit
 	// lines are written again. Default: slog.Default.
 	Logger *slog.Logger
-	// TraceID is a function that returns the ID of a call's trace. The function returns an empty
+	// TraceID returns the ID of a call's trace. The function returns an empty
 	// text if the call has no trace. If TraceID is nil, lines have no trace IDs.
 	TraceID func(context.Context) string
 	// Written, Dropped and Failed are counters of records. Dropped counts records for which the
@@ -97,7 +97,7 @@ func (w *Writer) Close() error {
 	return left
 }
 
-// The method `waiting` returns the number of lines that are not written yet.
+// waiting returns the number of lines that are not written yet.
 func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
 // Reopen makes the Writer open the file at Path again before it writes the next record. Call
@@ -108,7 +108,7 @@ func (w *Writer) Reopen() {
 	}
 }
 
-// The method `reopen` opens the audit file again, after a call of Reopen. If the file cannot be
+// reopen opens the audit file again, after a call of Reopen. If the file cannot be
 // opened, the previous file stays in use, and the Writer tries again at the next record.
 func (w *Writer) reopen() {
 	if w.options.Path == "" {
@@ -125,7 +125,7 @@ func (w *Writer) reopen() {
 	w.stale = err != nil
 }
 
-// The method `open` opens the audit file for appending, and closes the previous audit file. If
+// open opens the audit file for appending, and closes the previous audit file. If
 // the file is a named pipe that no process reads, the method fails at once and does not wait for
 // a reader.
 func (w *Writer) open() error {

@@ -115,7 +115,7 @@ func (w *Writer) Offer(record Record) bool {
 	return true
 }
 
-// The method `commit` adds a line to the queue, and waits until the line is written.
+// commit adds a line to the queue, and waits until the line is written.
 func (w *Writer) commit(ctx context.Context, l *line) error {
 	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
@@ -142,7 +142,7 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	return errLate
 }
 
-// The method `add` adds a line to the queue, and reports whether the line was added. While the
+// add adds a line to the queue, and reports whether the line was added. While the
 // queue is full, the method waits until ctx ends, until it is too late for the line, or until
 // the Writer is closed.
 func (w *Writer) add(ctx context.Context, l *line) bool {
@@ -166,7 +166,7 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// The method `run` writes the lines in the queue until the Writer is closed. Before the method
+// run writes the lines in the queue until the Writer is closed. Before the method
 // takes lines from the queue, it pauses, so that more lines can be written at once. For example,
 // more lines come from callers that have just received an answer and call again.
 func (w *Writer) run() {
@@ -198,7 +198,7 @@ func (w *Writer) run() {
 	}
 }
 
-// The method `collect` makes a chunk of the lines that wait in the queue.
+// collect makes a chunk of the lines that wait in the queue.
 func (w *Writer) collect(next *line) {
 	w.chunk, w.text = w.chunk[:0], w.text[:0]
 	for next != nil {
@@ -214,7 +214,7 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// The method `write` writes the chunk. The method returns the number of lines that were written
+// write writes the chunk. The method returns the number of lines that were written
 // whole, and returns an error unless all lines were written.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
@@ -240,7 +240,7 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// The method `settle` counts some lines of the chunk, and returns `err` to the calls that wait
+// settle counts some lines of the chunk, and returns `err` to the calls that wait
 // for these lines.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0

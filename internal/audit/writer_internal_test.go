@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The type `halfway` is an output that hangs. The output accepts the first chunk of lines after
+// halfway is an output that hangs. The output accepts the first chunk of lines after
 // the channel `begin` is closed. At the next chunks the output blocks until the channel
 // `release` is closed.
 type halfway struct {

@@ -37,7 +37,7 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// The method `of` returns the expected outcome for one kind of call. In batches and watches,
+// of returns the expected outcome for one kind of call. In batches and watches,
 // each item contains the error of its own credential.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
@@ -107,7 +107,7 @@ func (a asker) in(t *testing.T) context.Context {
 	return with(ctx, a.authorization)
 }
 
-// The method `watch` starts a watch of the credentials.
+// watch starts a watch of the credentials.
 func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
 	t.Helper()
 	stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
@@ -150,7 +150,7 @@ var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	},
 }
 
-// The method `socket` returns a listener on a new Unix socket.
+// socket returns a listener on a new Unix socket.
 func (w world) socket() net.Listener {
 	w.Helper()
 	return listen(w.T, unix(filepath.Join(socketFolder(w.T), "grpc")), 0o666)

@@ -87,7 +87,7 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// The method `showing` returns the TLS settings of a client that always sends this
+// showing returns the TLS settings of a client that always sends this
 // certificate, even if the server does not list the authority of the certificate.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{

@@ -83,13 +83,13 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// The method `load` parses a configuration: the credentials that all tests use, followed by the
+// load parses a configuration: the credentials that all tests use, followed by the
 // text in the parameter `more`.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
 
-// The method `serve` starts a server with a configuration, on TCP or on a Unix socket.
+// serve starts a server with a configuration, on TCP or on a Unix socket.
 func (w world) serve(more string, listener net.Listener, change ...func(*server.Options)) harness {
 	w.Helper()
 	h := newServer(w.T, append(change, func(o *server.Options) {
@@ -110,14 +110,14 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// The method `reload` makes a server load another configuration, which includes the text in the
+// reload makes a server load another configuration, which includes the text in the
 // parameter `more`.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// The method `mint` returns a JWT of the issuer `idp` for the subject `alice`, with some claims
+// mint returns a JWT of the issuer `idp` for the subject `alice`, with some claims
 // replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
@@ -125,7 +125,7 @@ func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	}.With(claims))
 }
 
-// The method `dial` connects to a server over TLS. The client sends the first certificate, even
+// dial connects to a server over TLS. The client sends the first certificate, even
 // if the server does not ask for certificates of its authority.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()

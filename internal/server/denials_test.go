@@ -74,7 +74,7 @@ func (d deniedWorld) batch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// The method `watch` returns the error reasons in the first states of a watch.
+// watch returns the error reasons in the first states of a watch.
 func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	d.harness.Helper()
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})

@@ -70,7 +70,7 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// The method `parse` returns a configuration in which a certificate authority is trusted to sign
+// parse returns a configuration in which a certificate authority is trusted to sign
 // the certificates of token servers.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()

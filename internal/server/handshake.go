@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// The type `handshakes` implements the transport credentials of the gRPC server. For each
+// handshakes implements the transport credentials of the gRPC server. For each
 // connection, a handshake creates an *rpc.Peer. Over TCP, the Peer contains the client
 // certificate, if the client sent one. Over a Unix socket, the Peer contains the user of the
 // client's process.

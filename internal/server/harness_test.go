@@ -99,7 +99,7 @@ func debugLog(log *journal) func(*server.Options) {
 	}
 }
 
-// The function `serve` runs a server on free ports until the test ends.
+// serve runs a server on free ports until the test ends.
 func serve(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	h := newServer(t, change...)
@@ -187,12 +187,12 @@ func connect(t *testing.T, address net.Addr) *grpc.ClientConn {
 	return connection
 }
 
-// The method `client` returns a client of the broker.
+// client returns a client of the broker.
 func (h harness) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(h.conn)
 }
 
-// The method `get` requests the credential with this ID.
+// get requests the credential with this ID.
 func (h harness) get(id string) error {
 	_, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 	return err
@@ -221,7 +221,7 @@ func (h harness) wantHealth(service string) {
 	}
 }
 
-// The method `fetch` sends a request to the HTTP server, and returns the answer.
+// fetch sends a request to the HTTP server, and returns the answer.
 func (h harness) fetch(path string) (code int, contentType, body string) {
 	h.Helper()
 	var dialer net.Dialer

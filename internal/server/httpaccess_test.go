@@ -44,13 +44,13 @@ func listenEverywhere(t *testing.T) net.Listener {
 	return listen(t, config.Address{Network: "tcp", Address: "0.0.0.0:0", Remote: true}, 0)
 }
 
-// The function `local` returns the loopback address at which clients can reach a listener.
+// local returns the loopback address at which clients can reach a listener.
 func local(listener net.Listener) string {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// The method `ask` sends a request to the HTTP server. The request uses TLS if a certificate
+// ask sends a request to the HTTP server. The request uses TLS if a certificate
 // authority is given, which the client then trusts.
 func (w world) ask(h harness, path string, trusted *authtest.Authority, authorization string, certificates ...tls.Certificate) (code int, header http.Header, body string) {
 	w.Helper()
@@ -78,7 +78,7 @@ func (w world) ask(h harness, path string, trusted *authtest.Authority, authoriz
 	return response.StatusCode, response.Header, string(text)
 }
 
-// The method `scrape` returns the metrics of a server whose HTTP listener uses TLS.
+// scrape returns the metrics of a server whose HTTP listener uses TLS.
 func (w world) scrape(h harness, trusted *authtest.Authority) string {
 	w.Helper()
 	code, _, text := w.ask(h, "/metrics", trusted, "")
@@ -150,7 +150,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// The function `reflect` requests the list of gRPC services by reflection.
+// reflect requests the list of gRPC services by reflection.
 func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
 	if err != nil {

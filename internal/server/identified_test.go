@@ -122,7 +122,7 @@ func TestMessageAfterAReload(t *testing.T) {
 	h.wantUnauthenticated(finish(gone, "key-of-board"), unknown)
 }
 
-// The method `eventually` waits until a condition is true, for 10 s at most.
+// eventually waits until a condition is true, for 10 s at most.
 func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)

@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// The method `limited` starts a server with these limits, over TCP.
+// limited starts a server with these limits, over TCP.
 func (w world) limited(limits string) harness {
 	w.Helper()
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
@@ -259,7 +259,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 	}
 }
 
-// The method `tokens` returns a configuration with a static token of the caller `mailer`, and
+// tokens returns a configuration with a static token of the caller `mailer`, and
 // with further static tokens.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody

@@ -36,7 +36,7 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// The function `granted` returns the names of the callers with the grant, one name for each
+// granted returns the names of the callers with the grant, one name for each
 // authentication method.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}

@@ -58,7 +58,7 @@ func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	return c
 }
 
-// The method `listen` reads frames and sends the server's actions to the channel `events`.
+// listen reads frames and sends the server's actions to the channel `events`.
 func (c *rawClient) listen() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -87,7 +87,7 @@ func ofHeaders(f *http2.MetaHeadersFrame) event {
 	return event{what: "answer", stream: f.StreamID}
 }
 
-// The method `open` begins a call with additional headers, and sends no message yet.
+// open begins a call with additional headers, and sends no message yet.
 func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := append([]string{":method", "POST", ":scheme", "http", ":path", "/authmaterial.v1.BrokerService/" + method,
@@ -109,14 +109,14 @@ func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	return c.last
 }
 
-// The method `send` sends a message with a declared size, and ends the client's side of the
+// send sends a message with a declared size, and ends the client's side of the
 // stream.
 func (c *rawClient) send(stream uint32, message []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	_ = c.framer.WriteData(stream, true, append(prefix, message...))
 }
 
-// The method `get` sends a complete call for the credential key-of-board.
+// get sends a complete call for the credential key-of-board.
 func (c *rawClient) get(headers ...string) (stream uint32) {
 	stream = c.open("GetAuthDecoration", headers...)
 	message, err := proto.Marshal(&authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -127,7 +127,7 @@ func (c *rawClient) get(headers ...string) (stream uint32) {
 	return stream
 }
 
-// The method `next` returns the server's next action.
+// next returns the server's next action.
 func (c *rawClient) next() event {
 	c.Helper()
 	select {
@@ -139,7 +139,7 @@ func (c *rawClient) next() event {
 	}
 }
 
-// The method `end` waits until a call or the connection ends, and returns the event that
+// end waits until a call or the connection ends, and returns the event that
 // describes this end.
 func (c *rawClient) end(stream uint32) event {
 	c.Helper()
@@ -150,7 +150,7 @@ func (c *rawClient) end(stream uint32) event {
 	}
 }
 
-// The method `want` waits for the end of a stream. For the stream 0, the method waits for the
+// want waits for the end of a stream. For the stream 0, the method waits for the
 // end of the connection.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()

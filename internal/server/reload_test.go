@@ -36,7 +36,7 @@ const (
 	loadRate    = 500
 )
 
-// The function `soak` returns how often a test repeats its steps. If the environment variable
+// soak returns how often a test repeats its steps. If the environment variable
 // BROKER_SOAK is set, the result is the larger number.
 func soak(usual, long int) int {
 	if os.Getenv("BROKER_SOAK") != "" {
@@ -61,10 +61,10 @@ type subject struct {
 	newest  int            // position of the newest token that callers certainly receive
 }
 
-// The method `key` returns the secret that a credential has in a state.
+// key returns the secret that a credential has in a state.
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// The method `change` begins a new state of the credential. Tests call this method before they
+// change begins a new state of the credential. Tests call this method before they
 // write the files.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
@@ -75,7 +75,7 @@ func (s *subject) change(absent bool) {
 
 func (s *subject) gone() bool { return s.absent[s.current] }
 
-// The method `yaml` returns the credential as YAML text for the configuration file.
+// yaml returns the credential as YAML text for the configuration file.
 func (s *subject) yaml() string {
 	switch {
 	case s.oauth:
@@ -88,7 +88,7 @@ func (s *subject) yaml() string {
 	}
 }
 
-// The method `values` returns the values of the credential's fields in the current state, so
+// values returns the values of the credential's fields in the current state, so
 // that a test can compare them.
 func (s *subject) values() string {
 	if s.oauth {
@@ -97,7 +97,7 @@ func (s *subject) values() string {
 	return s.key(s.current)
 }
 
-// The type `bounds` contains the oldest state and the oldest token that a call may return. A
+// bounds contains the oldest state and the oldest token that a call may return. A
 // test determines the bounds before the call.
 type bounds struct{ applied, newest int }
 
@@ -107,7 +107,7 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// The method `complaint` describes what is wrong with an answer, without secrets. If the answer
+// complaint describes what is wrong with an answer, without secrets. If the answer
 // is right, the method returns an empty text.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
@@ -134,7 +134,7 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// The method `seeks` returns a complaint unless the credential was absent in one of its states
+// seeks returns a complaint unless the credential was absent in one of its states
 // during a call. If the parameter `absent` is false, the credential must have been present in
 // one of these states instead.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
@@ -146,7 +146,7 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// The type `reloading` contains a server that reloads its files when they change, and the
+// reloading contains a server that reloads its files when they change, and the
 // contents of these files.
 type reloading struct {
 	harness
@@ -191,7 +191,7 @@ func newReloading(t *testing.T) *reloading {
 
 func (r *reloading) configPath() string { return filepath.Join(r.folder, "broker.yaml") }
 
-// The method `yaml` returns the text of the configuration file.
+// yaml returns the text of the configuration file.
 func (r *reloading) yaml() string {
 	text := "credentials:\n"
 	for _, s := range r.subjects {
@@ -202,7 +202,7 @@ func (r *reloading) yaml() string {
 	return text
 }
 
-// The method `follow` starts the reload loop that the command `broker serve` uses.
+// follow starts the reload loop that the command `broker serve` uses.
 func (r *reloading) follow() {
 	r.Helper()
 	loop, err := reload.New(r.load)
@@ -218,7 +218,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// The method `load` is called by the reload loop, and loads the configuration once.
+// load is called by the reload loop, and loads the configuration once.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -306,7 +306,7 @@ func (r *reloading) writeInPlace(path, text string) {
 	}
 }
 
-// The method `rename` writes a new file and renames it to the name of an existing file, so
+// rename writes a new file and renames it to the name of an existing file, so
 // that the contents change atomically.
 func (r *reloading) rename(path, text string) {
 	r.Helper()
@@ -317,7 +317,7 @@ func (r *reloading) rename(path, text string) {
 	}
 }
 
-// The method `put` writes the current secret of a credential into the secret's file.
+// put writes the current secret of a credential into the secret's file.
 func (r *reloading) put(s *subject, replace func(path, text string)) {
 	if s.file != "" {
 		replace(s.file, s.key(s.current)+"\n")
@@ -326,7 +326,7 @@ func (r *reloading) put(s *subject, replace func(path, text string)) {
 	r.rename(r.configPath(), r.yaml())
 }
 
-// The method `call` requests one credential, or all credentials, and reports wrong answers as
+// call requests one credential, or all credentials, and reports wrong answers as
 // test errors.
 func (r *reloading) call(broker authmaterialv1.BrokerServiceClient, random *rand.Rand, web *http.Client) {
 	if random.IntN(8) == 0 {
@@ -492,7 +492,7 @@ func (r *reloading) changeSeveral(*rand.Rand) {
 	r.awaitApplied()
 }
 
-// The method `remove` removes a credential from the configuration, but does not delete the
+// remove removes a credential from the configuration, but does not delete the
 // file with the credential's secret.
 func (r *reloading) remove(random *rand.Rand) {
 	s := r.subjects[random.IntN(len(r.subjects))]
@@ -534,7 +534,7 @@ func (r *reloading) breakFile(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// The method `rotate` changes the client secret of a token: first at the provider, then in the
+// rotate changes the client secret of a token: first at the provider, then in the
 // file.
 func (r *reloading) rotate(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
@@ -549,7 +549,7 @@ func (r *reloading) rotate(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// The method `refuse` changes the client secret of a token to a wrong secret, and later to the
+// refuse changes the client secret of a token to a wrong secret, and later to the
 // right secret.
 func (r *reloading) refuse(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]

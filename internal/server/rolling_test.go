@@ -34,7 +34,7 @@ import (
 // several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// The type `replicas` contains servers with fixed names. The port of a server may change when
+// replicas contains servers with fixed names. The port of a server may change when
 // the server restarts, because another process may have taken the previous port.
 type replicas struct {
 	*testing.T
@@ -54,7 +54,7 @@ type replica struct {
 	ended    chan error
 }
 
-// The method `start` runs a server under this name, as the command `broker serve` does.
+// start runs a server under this name, as the command `broker serve` does.
 func (r *replicas) start(name string) {
 	r.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
@@ -75,7 +75,7 @@ func (r *replicas) start(name string) {
 	r.served[name] = 0
 }
 
-// The method `stop` stops a server as SIGTERM does, and waits until the server has ended.
+// stop stops a server as SIGTERM does, and waits until the server has ended.
 func (r *replicas) stop(name string) {
 	r.Helper()
 	r.mu.Lock()
@@ -87,7 +87,7 @@ func (r *replicas) stop(name string) {
 	}
 }
 
-// The method `dial` connects to the server that currently runs under this name.
+// dial connects to the server that currently runs under this name.
 func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	r.mu.Lock()
 	running := r.running[name]
@@ -98,7 +98,7 @@ func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", running.listener.Addr().String())
 }
 
-// The method `connect` returns a client connection that distributes calls among all servers.
+// connect returns a client connection that distributes calls among all servers.
 func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	r.Helper()
 	builder := manual.NewBuilderWithScheme("replicas")
@@ -120,7 +120,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	return connection
 }
 
-// The method `call` makes one call, and records which server answered the call.
+// call makes one call, and records which server answered the call.
 func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	var answered peer.Peer
 	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
@@ -155,7 +155,7 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// The method `watch` watches the credentials until the context `ctx` ends. When a server that is
+// watch watches the credentials until the context `ctx` ends. When a server that is
 // stopping ends the watch, the method starts a new watch.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {

@@ -15,7 +15,7 @@ const (
 	rejectionLine = "a caller reports that the provider rejects a static credential"
 )
 
-// The method `board` requests key-of-board, the credential with a static key.
+// board requests key-of-board, the credential with a static key.
 func (b *scene) board() *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The method `handshake` connects to a listener, and returns the negotiated TLS parameters.
+// handshake connects to a listener, and returns the negotiated TLS parameters.
 func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.ConnectionState, error) {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}
@@ -96,7 +96,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	}
 }
 
-// The method `served` connects to a listener and returns the serial number of the listener's
+// served connects to a listener and returns the serial number of the listener's
 // certificate.
 func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	w.Helper()

@@ -201,7 +201,7 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// The method `reload` loads a configuration with another client secret, and waits until the
+// reload loads a configuration with another client secret, and waits until the
 // new secret is in use.
 func (b *scene) reload(secret string) {
 	b.Helper()

@@ -64,7 +64,7 @@ type audience struct {
 	changed chan struct{}  // a channel that is closed when a number in the field `reached` changes
 }
 
-// The method `follow` reads a stream until the stream ends.
+// follow reads a stream until the stream ends.
 func (a *audience) follow(stream watchStream) {
 	for {
 		state, err := stream.Recv()
@@ -80,7 +80,7 @@ func (a *audience) follow(stream watchStream) {
 	}
 }
 
-// The method `await` waits until n watchers have received this version.
+// await waits until n watchers have received this version.
 func (a *audience) await(version string, n int) {
 	a.Helper()
 	late := time.After(patience)
@@ -112,7 +112,7 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// The method `version` returns the current version of a credential.
+// version returns the current version of a credential.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -122,7 +122,7 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// The function `heap` returns how much heap memory is in use, in bytes.
+// heap returns how much heap memory is in use, in bytes.
 func heap() int {
 	runtime.GC()
 	runtime.GC() // frees objects whose finalizers ran in the first garbage collection

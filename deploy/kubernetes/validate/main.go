@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// The function `check` returns an error unless a file contains exactly one manifest, and the
+// check returns an error unless a file contains exactly one manifest, and the
 // manifest is valid.
 func check(path string) error {
 	manifest, err := os.ReadFile(path)
@@ -56,7 +56,7 @@ func check(path string) error {
 	return validate(object)
 }
 
-// The function `decode` reads a manifest of any API version, and sets the default values of
+// decode reads a manifest of any API version, and sets the default values of
 // fields that the manifest omits.
 func decode(manifest []byte) (runtime.Object, error) {
 	scheme := runtime.NewScheme()
@@ -70,7 +70,7 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// The function `validate` sets an object's namespace and then checks the object in the same way
+// validate sets an object's namespace and then checks the object in the same way
 // as the API server.
 func validate(object runtime.Object) error {
 	switch object := object.(type) {

@@ -33,7 +33,7 @@ func TestOldTools(t *testing.T) {
 	}
 }
 
-// The function `compile` runs protoc with an output flag to which a folder is appended. The
+// compile runs protoc with an output flag to which a folder is appended. The
 // function then checks that protoc has written at least the wanted number of files into this
 // folder.
 func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {

@@ -25,7 +25,7 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// The function `search` does the work of messageIn. The function visits each type only once, so
+// search does the work of messageIn. The function visits each type only once, so
 // that it also ends for recursive types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {

@@ -107,7 +107,7 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// The function `parts` returns the expressions whose types decide what the expression `arg` can
+// parts returns the expressions whose types decide what the expression `arg` can
 // contain. In any(m) and []any{m}, an interface hides the type of m. The result therefore
 // includes such parts of the expression, too.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {

@@ -61,7 +61,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// The function `reveals` reports whether a function is the method Reveal of a Text, or of an
+// reveals reports whether a function is the method Reveal of a Text, or of an
 // interface that a Text may implement.
 func reveals(function *types.Func) bool {
 	receiver := function.Signature().Recv()
