@@ -33,6 +33,10 @@ type MutualTLS struct {
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
+// InvalidCertificate is the message about a client certificate that cannot be verified. It is also
+// logged for certificates that end the TLS handshake.
+const InvalidCertificate = "the client certificate is not valid, or not signed by a trusted authority"
+
 // verifiedChain is the outcome of verifying a certificate chain.
 type verifiedChain struct {
 	caller access.Caller
@@ -97,7 +101,7 @@ func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now tim
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return refused("the client certificate is not valid, or not signed by a trusted authority")
+		return refused(InvalidCertificate)
 	}
 	return nil
 }

@@ -125,7 +125,8 @@ type Cache struct {
 	// missed. If a token was read in an earlier epoch, the token is compared with the Store
 	// before callers get the token again.
 	epoch atomic.Uint64
-	// The channel `lookUps` limits how many comparisons with the Store run at the same time.
+	// The channel `lookUps` limits how many of the comparisons that changes in the Store cause run at
+	// the same time.
 	lookUps chan struct{}
 
 	// The context ctx ends when the Cache closes. Every refresh ends with ctx.

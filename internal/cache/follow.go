@@ -2,8 +2,8 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// After changes may have been missed, at most maxLookUps tokens are compared with the Store at
-// the same time.
+// maxLookUps is how many tokens are compared with the Store at the same time because they changed
+// there, and how many because changes may have been missed.
 const maxLookUps = 8
 
 // Follow makes the Cache receive changes that other processes make in the Store, until the Cache

@@ -41,8 +41,8 @@ const (
 	GaveUp                    // there is no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal says whether a token was renewed before or after a call found that the token had
-// expired.
+// Renewal is a kind of renewal: a token is renewed before it expires, or after a call found that it
+// had expired.
 type Renewal int
 
 // These constants are the kinds of renewals.

@@ -154,7 +154,7 @@ const (
 	tripForget     = "forget"
 )
 
-// linkState says whether requests over a link succeed, fail or hang.
+// linkState is the state of a link: requests over the link succeed, fail or hang.
 type linkState int
 
 // These constants are the states of a link.

@@ -103,7 +103,7 @@ func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 		if o.lines.allow(slog.LevelInfo, client) {
 			o.Logger.Info("a handshake failed", "code", codes.Unauthenticated.String(), "address", client.String(),
 				"tried", []string{authentication.MethodMutualTLS},
-				"message", "the client certificate is not valid, or not signed by a trusted authority")
+				"message", authentication.InvalidCertificate)
 		}
 	case !errors.Is(err, io.EOF): // clients that only probe the port cause io.EOF
 		o.Logger.Debug("a handshake failed", "address", client.String(), "error", err)

@@ -93,7 +93,7 @@ func (b *Broker) Degraded() (is bool, err error) {
 	}
 	value, ok := metrics["authmaterial_token_cache_degraded"]
 	if !ok {
-		return false, fmt.Errorf("%s has no metric that says whether it is degraded", b.Name)
+		return false, fmt.Errorf("%s does not export the metric authmaterial_token_cache_degraded", b.Name)
 	}
 	detail, err := b.Ready()
 	if err != nil {
