@@ -82,6 +82,11 @@ func protoPackages(m *authmaterialv1.AuthDecoration) {
 	_, _ = protojson.MarshalOptions{}.MarshalAppend(nil, m) // want `.MarshalAppend is given`
 }
 
+// The rule allows printMessage only in cmd/broker.
+func printMessage(m proto.Message) {
+	_ = protojson.Format(m) // want `protojson.Format is given a proto.Message`
+}
+
 func stringMethod(m *authmaterialv1.AuthDecoration) {
 	_ = m.String()                                  // want `String of authmaterialv1.AuthDecoration: it shows secrets`
 	_ = m.GetHeaders()[0].String                    // want `String of authmaterialv1.Header`
