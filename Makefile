@@ -2,6 +2,7 @@
 
 # The tools with pinned versions, which are built into the folder .bin.
 TOOLS := \
+	connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1 \
 	github.com/bufbuild/buf/cmd/buf@v1.73.0 \
 	github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 \
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 \
@@ -30,7 +31,7 @@ MAKEFLAGS += --no-print-directory
 stamp = .bin/.$(filter $(1)@%,$(notdir $(TOOLS)))
 BUF := $(call stamp,buf)
 GOLANGCI_LINT := $(call stamp,golangci-lint)
-PLUGINS := $(call stamp,protoc-gen-go) $(call stamp,protoc-gen-go-grpc)
+PLUGINS := $(call stamp,protoc-gen-go) $(call stamp,protoc-gen-go-grpc) $(call stamp,protoc-gen-connect-go)
 
 # buf looks for plugins on PATH, and must find only the pinned plugins there.
 buf := env PATH=$(CURDIR)/.bin .bin/buf

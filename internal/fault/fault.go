@@ -26,6 +26,13 @@ const (
 	CallerUnauthenticated     Reason = "CALLER_UNAUTHENTICATED"
 	AuthenticationUnavailable Reason = "AUTHENTICATION_UNAVAILABLE"
 	AccessDenied              Reason = "ACCESS_DENIED"
+	CredentialExists          Reason = "CREDENTIAL_EXISTS"    //nolint:gosec // the name of a reason
+	CredentialChanged         Reason = "CREDENTIAL_CHANGED"   //nolint:gosec // the name of a reason
+	CredentialReadOnly        Reason = "CREDENTIAL_READ_ONLY" //nolint:gosec // the name of a reason
+	VersionNotFound           Reason = "VERSION_NOT_FOUND"
+	VerificationUnsupported   Reason = "VERIFICATION_UNSUPPORTED"
+	StoreUnavailable          Reason = "STORE_UNAVAILABLE"
+	ProviderNotFound          Reason = "PROVIDER_NOT_FOUND"
 )
 
 // Error is a failure whose reason and message are sent to the caller.

@@ -51,6 +51,13 @@ var wireErrors = map[fault.Reason]struct {
 	fault.AccessDenied:              {codes.PermissionDenied, false},
 	fault.ServerStopping:            {codes.Unavailable, false},
 	fault.WatchTooOld:               {codes.Unavailable, false},
+	fault.CredentialExists:          {codes.AlreadyExists, false},
+	fault.CredentialChanged:         {codes.Aborted, false},
+	fault.CredentialReadOnly:        {codes.FailedPrecondition, false},
+	fault.VersionNotFound:           {codes.NotFound, false},
+	fault.VerificationUnsupported:   {codes.FailedPrecondition, false},
+	fault.StoreUnavailable:          {codes.Unavailable, true},
+	fault.ProviderNotFound:          {codes.NotFound, false},
 	fault.Internal:                  {codes.Internal, false},
 }
 

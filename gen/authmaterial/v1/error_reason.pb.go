@@ -83,6 +83,27 @@ const (
 	// UNAVAILABLE. The watch has reached its maximum age. Watch again at once: the
 	// broker is healthy, and new replicas get their share of watches.
 	ErrorReason_ERROR_REASON_WATCH_TOO_OLD ErrorReason = 12
+	// ALREADY_EXISTS. The ID belongs to another credential: a declared one, a managed one,
+	// or one that was deleted less than 30 days ago.
+	ErrorReason_ERROR_REASON_CREDENTIAL_EXISTS ErrorReason = 13
+	// ABORTED. The credential has changed since the caller read it. Read it again, and
+	// repeat the change with the new etag.
+	ErrorReason_ERROR_REASON_CREDENTIAL_CHANGED ErrorReason = 14
+	// FAILED_PRECONDITION. The credential is declared in the configuration file, or the
+	// broker has no credential store. Change the configuration file instead.
+	ErrorReason_ERROR_REASON_CREDENTIAL_READ_ONLY ErrorReason = 15
+	// NOT_FOUND. The credential has no version with this number, or the values of the
+	// version are erased.
+	ErrorReason_ERROR_REASON_VERSION_NOT_FOUND ErrorReason = 16
+	// FAILED_PRECONDITION. The auth method defines no verification, or the verification
+	// would replace a token that callers use and the request does not allow that.
+	ErrorReason_ERROR_REASON_VERIFICATION_UNSUPPORTED ErrorReason = 17
+	// UNAVAILABLE. The credential store cannot be reached. Managed credentials that the
+	// broker has already read are still served. A google.rpc.RetryInfo detail states when
+	// to retry.
+	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 18
+	// NOT_FOUND. No provider has this ID.
+	ErrorReason_ERROR_REASON_PROVIDER_NOT_FOUND ErrorReason = 19
 )
 
 // Enum value maps for ErrorReason.
@@ -101,6 +122,13 @@ var (
 		10: "ERROR_REASON_SERVER_STOPPING",
 		11: "ERROR_REASON_INTERNAL",
 		12: "ERROR_REASON_WATCH_TOO_OLD",
+		13: "ERROR_REASON_CREDENTIAL_EXISTS",
+		14: "ERROR_REASON_CREDENTIAL_CHANGED",
+		15: "ERROR_REASON_CREDENTIAL_READ_ONLY",
+		16: "ERROR_REASON_VERSION_NOT_FOUND",
+		17: "ERROR_REASON_VERIFICATION_UNSUPPORTED",
+		18: "ERROR_REASON_STORE_UNAVAILABLE",
+		19: "ERROR_REASON_PROVIDER_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -116,6 +144,13 @@ var (
 		"ERROR_REASON_SERVER_STOPPING":            10,
 		"ERROR_REASON_INTERNAL":                   11,
 		"ERROR_REASON_WATCH_TOO_OLD":              12,
+		"ERROR_REASON_CREDENTIAL_EXISTS":          13,
+		"ERROR_REASON_CREDENTIAL_CHANGED":         14,
+		"ERROR_REASON_CREDENTIAL_READ_ONLY":       15,
+		"ERROR_REASON_VERSION_NOT_FOUND":          16,
+		"ERROR_REASON_VERIFICATION_UNSUPPORTED":   17,
+		"ERROR_REASON_STORE_UNAVAILABLE":          18,
+		"ERROR_REASON_PROVIDER_NOT_FOUND":         19,
 	}
 )
 
@@ -150,7 +185,7 @@ var File_authmaterial_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\"authmaterial/v1/error_reason.proto\x12\x0fauthmaterial.v1*\xdb\x03\n" +
+	"\"authmaterial/v1/error_reason.proto\x12\x0fauthmaterial.v1*\xe3\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12%\n" +
@@ -165,7 +200,14 @@ const file_authmaterial_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_SERVER_STOPPING\x10\n" +
 	"\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\v\x12\x1e\n" +
-	"\x1aERROR_REASON_WATCH_TOO_OLD\x10\fB\xc7\x01\n" +
+	"\x1aERROR_REASON_WATCH_TOO_OLD\x10\f\x12\"\n" +
+	"\x1eERROR_REASON_CREDENTIAL_EXISTS\x10\r\x12#\n" +
+	"\x1fERROR_REASON_CREDENTIAL_CHANGED\x10\x0e\x12%\n" +
+	"!ERROR_REASON_CREDENTIAL_READ_ONLY\x10\x0f\x12\"\n" +
+	"\x1eERROR_REASON_VERSION_NOT_FOUND\x10\x10\x12)\n" +
+	"%ERROR_REASON_VERIFICATION_UNSUPPORTED\x10\x11\x12\"\n" +
+	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x12\x12#\n" +
+	"\x1fERROR_REASON_PROVIDER_NOT_FOUND\x10\x13B\xc7\x01\n" +
 	"\x13com.authmaterial.v1B\x10ErrorReasonProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (

@@ -17,6 +17,7 @@ import (
 // The variable secretFields lists the fields of authmaterial.v1 that contain a secret. In the
 // proto file, the comment of each such field contains the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
+	"authmaterial.v1.FieldValue.value",
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
 }
