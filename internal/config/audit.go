@@ -2,14 +2,14 @@ package config
 
 import "github.com/authmaterial/broker/internal/yamlfile"
 
-// Audit is the configuration of the audit log, which records the decisions about calls.
+// Audit configures the audit log, which records the decisions about calls.
 type Audit struct {
-	// Enabled is false if the file has no section `audit`: then no decision is recorded.
+	// Enabled is true if the file has the section `audit`, without which no decision is recorded.
 	Enabled bool
-	// Path is the file that records are written to. If Path is empty, records are written to
+	// Path is the file to which records are written. If Path is empty, records are written to
 	// standard output.
 	Path string
-	// BestEffort allows calls to succeed although their records cannot be written.
+	// BestEffort lets a call succeed even if its record cannot be written.
 	BestEffort bool
 }
 

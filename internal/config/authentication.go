@@ -9,15 +9,16 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Authentication configures the ways to authenticate callers, except by client certificate.
+// Authentication configures all ways to authenticate callers except client certificates.
 type Authentication struct {
-	// Demanded is true if the file has a section `authentication`: then all callers must
+	// Demanded is true if the file has the section `authentication`, which requires all callers to
 	// authenticate. Without this section, callers must authenticate only if
 	// `listen.tls.client_ca_file` is set.
 	Demanded bool
 	Issuers  []authentication.Issuer
 	Tokens   []authentication.StaticToken
-	// PeerUser identifies a caller over a Unix socket by the user of the calling process.
+	// PeerUser enables the authentication of callers on Unix sockets by the user of the calling
+	// process.
 	PeerUser bool
 }
 
@@ -42,8 +43,7 @@ func (p *parser) readAuthentication(section yamlfile.Value) Authentication {
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
-// readName reads the name that the file gives to an issuer or a token. The name becomes a part
-// of callers' names.
+// readName reads the name of an issuer or a static token. The name becomes part of callers' names.
 func readName(item yamlfile.Value) string {
 	return item.Get("name").Match(namePattern,
 		"must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")
@@ -79,8 +79,7 @@ func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
 	return issuer
 }
 
-// readKeys reads the public keys of an issuer from a file. readKeys returns nil if the
-// configuration names no file, or if a problem was reported.
+// readKeys returns nil if no file is configured or a problem was reported.
 func (p *parser) readKeys(file yamlfile.Value) *authentication.Keys {
 	const maxKeySet = 1 << 20 // bytes
 	content, ok := p.readPath(file, maxKeySet)

@@ -13,14 +13,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// keySet is a JSON Web Key Set with a public key. privateSet is a JSON Web Key Set with a
-// private key.
 const (
 	keySet     = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	privateSet = `{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}]}`
 )
 
-// authenticationFolder returns a folder with key set files, and with the files of tlsFolder.
 func authenticationFolder(t *testing.T) string {
 	t.Helper()
 	dir := tlsFolder(t)
@@ -32,8 +29,8 @@ func authenticationFolder(t *testing.T) string {
 	return dir
 }
 
-// parseAuthentication parses a configuration file in the folder `dir`. The text passed is the
-// section `authentication`, which is on one line and begins in column 17.
+// parseAuthentication parses a file in the folder dir. The argument text begins in line 1, column
+// 17.
 func parseAuthentication(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("authentication: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -111,12 +108,12 @@ func TestAuthenticationMistakes(t *testing.T) {
 	)
 	token := authentication.GenerateToken()
 	hash := authentication.HashToken(token).String()
-	// The text in the configuration begins in column 61.
+	// The argument text begins in column 61.
 	issuer := func(text string) string { return "{jwt: [{name: a, issuer: i, audiences: [b], " + text + "}]}" }
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {
 		text string
-		want string // the expected problems, one per line, each with its column
+		want string // one problem per line, each with its column
 	}{
 		"nothing":                 {"", "16: must be a mapping, and is empty"},
 		"a list":                  {"[]", "17: must be a mapping, and is a list"},
@@ -179,8 +176,6 @@ func TestAuthenticationMistakes(t *testing.T) {
 	}
 }
 
-// TestPrivateKeyServers checks the configuration key allow_private_addresses, which allows
-// servers with private addresses for jwks_url.
 func TestPrivateKeyServers(t *testing.T) {
 	for text, private := range map[string]bool{
 		`jwks_url: "https://a"`:                                 false,
@@ -194,8 +189,8 @@ func TestPrivateKeyServers(t *testing.T) {
 	}
 }
 
-// TestAlgorithms checks that all algorithms that the package authentication supports are
-// allowed, and that the problem about any other algorithm lists them.
+// TestAlgorithms checks that a configuration may name every supported algorithm, and that the
+// problem about an unsupported algorithm lists the supported ones.
 func TestAlgorithms(t *testing.T) {
 	dir := authenticationFolder(t)
 	all := authentication.Algorithms()
@@ -211,8 +206,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// TestEmptyKeySet checks that an empty key set, which revokes all tokens of an issuer, causes
-// only a warning.
+// TestEmptyKeySet checks that an empty key set, which revokes all tokens of an issuer, causes only
+// a warning.
 func TestEmptyKeySet(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys": []}`), 0o600); err != nil {

@@ -10,25 +10,19 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// callerForms lists the forms of callers' names, for messages.
 const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 
-// callerKinds are the prefixes that callers' names can have.
 var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
 
-// acceptsCertificates reports whether callers can authenticate by client certificate.
 func (c *Config) acceptsCertificates() bool {
 	return c.Listen.TLS != nil && c.Listen.TLS.ClientCAs != nil
 }
 
-// mustAuthenticate reports whether callers have to authenticate.
 func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c.acceptsCertificates() }
 
 // CheckCaller checks the name of a caller, or a pattern for such names. CheckCaller returns a
-// problem if the name has none of the forms that callers' names can have. CheckCaller returns a
-// warning if the configuration cannot authenticate a caller of this name. The user can remove
-// the cause of a warning by configuring a different address or section. If a caller can have the
-// name, the problem and the warning are empty.
+// problem if no caller can ever have such a name, and a warning if the configuration cannot
+// authenticate a caller with this name. Both results can be empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
@@ -41,7 +35,7 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 		return "", "no caller has the name local: callers have to authenticate"
 	case at < 0 && slices.Contains(tokens, pattern):
 		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+pattern), ""
-	case at < 0: // the name is not quoted: a user may have entered a secret here by mistake
+	case at < 0: // a user may have entered a secret here by mistake, so the message does not quote the name
 		return "this is not a caller's name: a name has the form " + callerForms, ""
 	}
 	kind, name := callerKinds[at], pattern[len(callerKinds[at]):]
@@ -65,9 +59,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	return "", ""
 }
 
-// checkKnown returns a warning if a section of the configuration lacks an entry with the exact
-// name. A missing entry is not a problem, because a token or an issuer can be removed before the
-// grants that name it.
+// checkKnown returns a warning if a section of the configuration has no entry with this name. A
+// missing entry is not a problem, because a token or an issuer may be removed before the grants
+// that name it.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""
@@ -76,9 +70,9 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 	return fmt.Sprintf("there is no %s of this name in %s%s", noun, section, among(name, known))
 }
 
-// among completes an error about an unknown name. The error then suggests the
-// most similar known name, or lists all known names. The error does not quote the unknown name,
-// because a user may have entered a secret there by mistake.
+// among completes an error about an unknown name: it suggests the most similar known name, or lists
+// all known names. The unknown name is not quoted, because a user may have entered a secret there
+// by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {
 		return fmt.Sprintf("; did you mean %q?", nearest)

@@ -1,5 +1,5 @@
-// Package config reads the configuration file. The package reports all problems of the file at
-// once, each with its line and column.
+// Package config reads the configuration file and reports all its problems at once, each with its
+// line and column.
 package config
 
 import (
@@ -22,49 +22,43 @@ type Config struct {
 	Limits      Limits
 	Catalog     *catalog.Catalog
 	Credentials *credentials.Set
-	// ReplacedProviders are the IDs of the built-in providers that the file replaces by
-	// providers of its own.
+	// ReplacedProviders are the IDs of the built-in providers that the file redefines.
 	ReplacedProviders []string
 	Authentication    Authentication
 	TokenCache        TokenCache
-	// Policy decides which callers may perform which actions.
-	Policy        *access.Policy
-	Audit         Audit
-	TokenRequests TokenRequests
-	// Warnings are messages about settings that are allowed but are probably mistakes.
+	Policy            *access.Policy
+	Audit             Audit
+	TokenRequests     TokenRequests
+	// Warnings are about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
 }
 
-// Options change the sources of configuration values. The zero value is usable.
+// Options are the options of Load and Parse. The zero value is usable.
 type Options struct {
-	// LookupEnv is the function that looks up environment variables. Default: os.LookupEnv.
+	// LookupEnv looks up an environment variable. By default, LookupEnv is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
-	// Reading is called with the path of each file before the file is read.
-	// Default: no function.
+	// Reading, if not nil, is called with the path of each file before the file is read.
 	Reading func(path string)
 }
 
-// parser reads the sections of a configuration file, and the environment variables
-// and other files that the sections refer to.
 type parser struct {
 	document *yamlfile.Document
-	folder   string // the folder that relative paths refer to
+	folder   string // the folder of the configuration file, to which paths may be relative
 	options  Options
-	// The field `unread` makes the parser skip the values of credentials, and report no problem
-	// with these values.
+	// If unread is true, the parser does not read the values of credentials and reports no problems
+	// with them.
 	unread bool
 }
 
-// The list `sections` contains the names of the top-level keys of a configuration file.
 var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
 
-// Load reads the configuration file at path. Relative paths in the file are relative to its
-// folder. Load also checks the environment variables that configure proxies. The error is of
-// type yamlfile.Problems, or reports why the file cannot be read.
+// Load reads the configuration file at path. Relative paths in the file are relative to its folder.
+// Load also checks the environment variables that configure proxies. An error of Load either has
+// the type yamlfile.Problems, or states why the file cannot be read.
 func Load(path string, options Options) (*Config, error) { return NewLoader(path).Load(options) }
 
-// Load does the same as the function Load, but parses only the credentials that
-// have changed.
+// Load does the same as the package's function Load, but parses only the credentials that have
+// changed.
 func (l *Loader) Load(options Options) (*Config, error) {
 	if options.Reading != nil {
 		options.Reading(l.path)
@@ -88,8 +82,8 @@ func (l *Loader) Load(options Options) (*Config, error) {
 	return config, nil
 }
 
-// withoutPlace makes problems from messages. The problems have no line, because they are about
-// the environment and not about the file.
+// withoutPlace makes problems that have no line, because they are about the environment and not
+// about the file.
 func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	for _, message := range messages {
 		problems = append(problems, yamlfile.Problem{Message: message})
@@ -97,7 +91,6 @@ func withoutPlace(messages []string) (problems yamlfile.Problems) {
 	return problems
 }
 
-// readFile returns the content of a configuration file.
 func readFile(path string) ([]byte, error) {
 	data, err := regularfile.Read(path, yamlfile.MaxSize)
 	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Size() > yamlfile.MaxSize {
@@ -117,8 +110,8 @@ func (o Options) lookupEnv(name string) (value string, found bool) {
 	return o.LookupEnv(name)
 }
 
-// Parse reads a configuration from the bytes passed. The path of the file is shown in problems;
-// relative paths in the configuration are relative to the file's folder.
+// Parse reads a configuration from data. The path is shown in problems. Relative paths in the
+// configuration are relative to the folder of path.
 func Parse(path string, data []byte, options Options) (*Config, error) {
 	return NewLoader(path).parse(data, options)
 }
@@ -149,9 +142,9 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	return config, nil
 }
 
-// LoadProviders returns the built-in providers and the providers of the file at path.
-// LoadProviders ignores the other sections of the file, even if they have problems. The error
-// has the same types as the error of Load.
+// LoadProviders returns the built-in providers and the providers of the file at path, and ignores
+// the other sections of the file, even if they have problems. LoadProviders returns the same types
+// of errors as Load.
 func LoadProviders(path string) (*catalog.Catalog, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -163,9 +156,8 @@ func LoadProviders(path string) (*catalog.Catalog, error) {
 }
 
 // LoadCredentials returns the credentials of the file at path, in the file's order and without
-// values. LoadCredentials reads no environment variable and no other file. LoadCredentials
-// checks only the sections 'credentials' and 'providers'. The error has the same types as the
-// error of Load.
+// values. LoadCredentials reads no environment variable and no other file, and checks only the
+// sections 'credentials' and 'providers'. LoadCredentials returns the same types of errors as Load.
 func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -178,8 +170,7 @@ func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	return listed, document.Err()
 }
 
-// readProviders returns the built-in providers and the providers of the file, and the IDs of the
-// built-in providers that the file replaces.
+// readProviders also returns the IDs of the built-in providers that the file redefines.
 func readProviders(list yamlfile.Value) (all *catalog.Catalog, replaced []string) {
 	all = catalog.Builtin()
 	ids := yamlfile.Unique{}

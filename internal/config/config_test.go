@@ -15,19 +15,15 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// canary is a secret that no error in these tests may contain.
+// canary is a secret that no error may quote.
 const canary = "canary-8d2e"
 
-// environment returns the values of the environment variables SET and EMPTY;
-// other variables are not set.
 func environment(name string) (string, bool) {
 	values := map[string]string{"SET": canary, "EMPTY": ""}
 	value, found := values[name]
 	return value, found
 }
 
-// folder returns a folder with the files that the configurations in these tests
-// refer to.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +88,6 @@ credentials:
 	}
 }
 
-// find is a search: it returns the credential with this ID, or nil.
 func find(c *config.Config, id string) *credentials.Credential {
 	for credential := range c.Credentials.All() {
 		if credential.ID == id {
@@ -112,8 +107,6 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// pendo returns a configuration in one line. The configuration has one
-// credential, whose value has the source passed.
 func pendo(source string) string {
 	return "credentials:\n- {id: a, provider: pendo, auth_method: api_key, values: {api_key: " + source + "}}\n"
 }
@@ -122,7 +115,7 @@ func TestMistakes(t *testing.T) {
 	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets"
 	for name, test := range map[string]struct {
 		text string
-		want []string // the expected problems, each with its line and column; $DIR stands for the file's folder
+		want []string // the expected problems with line and column; $DIR stands for the file's folder
 	}{
 		"unset variable":     {pendo("{env: UNSET}"), []string{`2:74: the environment variable UNSET is not set`}},
 		"empty variable":     {pendo("{env: EMPTY}"), []string{`2:74: the environment variable EMPTY is empty`}},
@@ -227,7 +220,7 @@ providers:
 	}
 }
 
-// TestIDPattern checks that a configuration file and a call accept the same IDs of credentials.
+// TestIDPattern checks that configuration files and calls accept the same credential IDs.
 func TestIDPattern(t *testing.T) {
 	for id, valid := range map[string]bool{"a": true, "a-b.c_1": true, "-a": false, "a-": false, "A": false, "": false} {
 		_, err := parse(t, strings.Replace(pendo("{value: k}"), "id: a", `id: "`+id+`"`, 1))
@@ -237,8 +230,8 @@ func TestIDPattern(t *testing.T) {
 	}
 }
 
-// TestSlipsDoNotShowTheSecret checks that no error quotes a secret that a user entered in the
-// wrong place by mistake.
+// TestSlipsDoNotShowTheSecret checks that no error quotes a secret that a user entered in the wrong
+// place.
 func TestSlipsDoNotShowTheSecret(t *testing.T) {
 	for _, source := range []string{
 		"{value:" + canary + "}", "{value: ab," + canary + "}", "{env: " + canary + "}", "{file: " + canary + "}",

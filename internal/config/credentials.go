@@ -12,13 +12,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCredentials is the largest number of credentials in a file.
 const maxCredentials = 1_000_000
 
-// credentialItem is a parsed item of the list `credentials`. A credentialItem depends only on
-// the text of the item.
+// credentialItem is a parsed item of the list `credentials`, and depends only on the item's text.
 type credentialItem struct {
-	line                 int // the line where the item's text begins, counted like the lines in the item's places; 0: not known
+	line                 int // the line where the item's text begins, counted like the lines in the item's places; 0 if unknown
 	id, provider, method text
 	displayName          string
 	description          string
@@ -26,13 +24,11 @@ type credentialItem struct {
 	disabled             bool
 	allowedHosts         []string
 	values               []source
-	valuesAt             yamlfile.Place // the place of the key 'values'; zero: the item has no such key
+	valuesAt             yamlfile.Place // the place of the key 'values'; zero if the key is missing
 }
 
-// text is a string in the file, together with its place. The string is empty if a
-// problem was reported.
 type text struct {
-	value string
+	value string // empty if a problem was reported
 	at    yamlfile.Place
 }
 
@@ -131,9 +127,8 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 	return credential
 }
 
-// setValues sets the values of a credential's fields, and reports values that cannot be used. If
-// a value is missing, setValues reports nothing that may only be a consequence of the missing
-// value.
+// setValues sets the values of a credential and reports values that cannot be used. If a value is
+// missing, setValues does not report problems that may only be a consequence.
 func (p *parser) setValues(credential *credentials.Credential, item placedItem) {
 	method, complete := credential.Method, true
 	for _, value := range item.values {
@@ -161,8 +156,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 }
 
-// placeOf returns the place of the source from which a field gets its value, and true. If the
-// field has no source, placeOf returns the place of the key `values`, and false.
+// placeOf returns the place of the source that supplies a field's value, and true. If the field has
+// no source, placeOf returns the place of the key `values`, and false.
 func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
 	for _, value := range i.values {
 		if value.field.value == field {

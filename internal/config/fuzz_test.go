@@ -11,8 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// FuzzParse checks that Parse returns, for every text, either a complete configuration or
-// problems. Each problem must have a place.
+// FuzzParse checks that Parse returns either a complete configuration or problems with places.
 func FuzzParse(f *testing.F) {
 	f.Add(string(simulated.Config))
 	f.Add(pendo("{value: k}"))
@@ -26,7 +25,7 @@ func FuzzParse(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "file") {
-			return // Parse would read any file that the fuzzer's text names
+			return // Parse would read any file that the fuzzer names
 		}
 		loaded, err := config.Parse(filepath.Join(dir, "b.yaml"), []byte(text), config.Options{LookupEnv: fleetEnvironment})
 		var problems yamlfile.Problems

@@ -9,12 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxPattern is the largest length of a pattern for callers or credentials, in characters.
-const maxPattern = 1024
+const maxPattern = 1024 // characters
 
-// readPolicy reads the section `grants`. If this section is missing and callers must
-// authenticate, no caller may do anything. If this section is missing and callers need not
-// authenticate, every caller may do everything.
+// readPolicy reads the section `grants`. Without this section, callers may do everything if they
+// need not authenticate, and nothing otherwise.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
 	if !list.Exists() && !config.mustAuthenticate() {
 		return access.AllowAll()
@@ -70,8 +68,8 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	return grant
 }
 
-// readPatterns returns the items of a list of patterns. An empty list is allowed, because an
-// empty list remains after a user has removed the last caller or credential from the list.
+// readPatterns accepts an empty list with a warning, because a list becomes empty when a user
+// removes its last caller or credential.
 func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	patterns := item.Get(key).List(0, 1000)
 	if len(patterns) == 0 {
@@ -80,9 +78,9 @@ func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
 	return patterns
 }
 
-// warnIfUnmatched warns of a pattern that matches no ID of a credential, since a misspelt
-// pattern allows nothing. The warning is not a problem: the configuration must stay valid when a
-// credential is removed.
+// warnIfUnmatched warns of a pattern that matches no credential, because the pattern may be
+// misspelt. A warning is enough, because the configuration must stay valid when a credential is
+// removed.
 func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []string) {
 	switch {
 	case pattern == "" || pattern == "*" || matchesAny(pattern, sorted):
@@ -93,7 +91,6 @@ func warnIfUnmatched(value yamlfile.Value, pattern access.Pattern, sorted []stri
 	}
 }
 
-// matchesAny reports whether at least one of the texts matches the pattern.
 func matchesAny(pattern access.Pattern, sorted []string) bool {
 	prefix, _, _ := strings.Cut(string(pattern), "*")
 	first, _ := slices.BinarySearch(sorted, prefix)

@@ -9,8 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// The constant `accounts` is a section of 5 lines with the credentials `mail`, `board` and
-// `off`. The credential `off` is disabled.
+// accounts is a section of 5 lines, in which the credential `off` is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -18,7 +17,6 @@ const accounts = `credentials:
 
 `
 
-// The constant `proofs` is a section with the issuer `ci`, and with the tokens `a` and `mailer`.
 const proofs = `authentication:
   jwt: [{name: ci, issuer: i, audiences: [b], jwks_url: "https://a"}]
   tokens:
@@ -46,7 +44,7 @@ func TestGrants(t *testing.T) {
 		caller string
 		action access.Action
 		object access.Object
-		line   string // the line of the grant that allows the action; empty: the action is denied
+		line   string // the line of the grant that allows the action; empty if the action is denied
 	}{
 		{"spiffe://prod/a", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, "7"},
 		{"jwt:ci:x", access.Use, access.Object{CredentialID: "board", Provider: "pendo"}, "7"},
@@ -68,8 +66,8 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-// TestPolicyByDefault checks the effect of a file without grants: it allows everything if
-// callers need not authenticate, and nothing otherwise.
+// TestPolicyByDefault checks that a file without grants allows everything if callers need not
+// authenticate, and nothing otherwise.
 func TestPolicyByDefault(t *testing.T) {
 	const mutual = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 	for text, open := range map[string]bool{
@@ -125,7 +123,7 @@ func TestGrantMistakes(t *testing.T) {
 }
 
 // TestGrantsOfNobody checks that a grant causes a warning if no caller can have the name in the
-// grant. The test also checks that other grants cause no warning.
+// grant.
 func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
@@ -161,8 +159,8 @@ func TestGrantsOfNobody(t *testing.T) {
 	}
 }
 
-// TestGrantsOfUnknownThings checks that a grant with an unknown credential or token causes only
-// a warning, because a credential or token can be removed before its grants.
+// TestGrantsOfUnknownThings checks that a grant with an unknown credential or token causes only a
+// warning, because a credential or token may be removed before its grants.
 func TestGrantsOfUnknownThings(t *testing.T) {
 	const all = "pendo, pulsedive, sendpulse, spotdraft"
 	for _, test := range []struct{ grant, more, want string }{

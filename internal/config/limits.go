@@ -4,34 +4,32 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 
 // Limits are the limits on the resources that clients can use. Every limit is greater than 0.
 type Limits struct {
-	// Connections is the largest number of concurrent connections to the gRPC address. The
-	// largest number of connections to the HTTP address is a tenth of Connections.
+	// Connections is the largest number of concurrent connections to the gRPC address, and ten
+	// times the largest number for the HTTP address.
 	Connections int
 	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int
-	// StreamsPerConnection is the largest number of concurrent calls and watches on one
-	// connection.
+	// StreamsPerConnection is the largest number of concurrent calls and watches per connection.
 	StreamsPerConnection int
 	// ConcurrentCalls is the largest number of concurrent calls and watches of all callers.
 	ConcurrentCalls int
-	// MessageBytes is the largest size of a request's message, in bytes. HeaderBytes is the
-	// largest size of a request's headers, in bytes.
+	// MessageBytes and HeaderBytes are the largest sizes of a request's message and of its headers,
+	// in bytes.
 	MessageBytes, HeaderBytes int
-	// WatchesPerCaller is the largest number of concurrent watches of one caller. The watches of
-	// one caller are also limited to a quarter of ConcurrentCalls.
+	// WatchesPerCaller is the largest number of concurrent watches of one caller. A caller can also
+	// have at most a quarter of ConcurrentCalls as watches.
 	WatchesPerCaller int
-	// CallsPerSecond is the sustained call rate of one caller. CallBurst is the number of calls
-	// that one caller can make at once. A call for several credentials counts once for each
-	// credential.
+	// CallsPerSecond is the sustained call rate of one caller, and CallBurst is the number of calls
+	// that a caller can make at once. A call for several credentials counts once per credential.
 	CallsPerSecond, CallBurst int
-	// DenialsPerSecond is the sustained rate at which denied calls of one caller are recorded in
-	// the audit log. DenialBurst is the number of denied calls of one caller that are recorded
-	// at once.
+	// DenialsPerSecond is the sustained rate at which one caller's denied calls are recorded in the
+	// audit log. DenialBurst is the number of one caller's denied calls that can be recorded at
+	// once.
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst is the smallest value that CallBurst and DenialBurst can have. minBurst allows a
-// batch call for 100 credentials, and the records of 100 denials.
+// minBurst is the smallest CallBurst and DenialBurst: enough for a batch call for 100 credentials,
+// and the records of 100 denials.
 const minBurst = 100
 
 func readLimits(section yamlfile.Value) Limits {

@@ -16,32 +16,30 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Listen configures the addresses where the broker listens, and the callers that the broker
-// accepts there.
+// Listen configures the addresses where the broker listens, and the callers that it accepts there.
 type Listen struct {
 	GRPC Address
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
-	// TLS is the TLS configuration of the gRPC and HTTP addresses; Unix sockets do not use TLS.
-	// If TLS is nil, no address uses TLS.
+	// TLS is the configuration of TLS for the gRPC and HTTP addresses, or nil for no TLS. Unix
+	// sockets never use TLS.
 	TLS *ListenTLS
-	// Authenticated is true if callers over TCP can authenticate: by client certificate, JSON
-	// Web Token or static token.
+	// Authenticated is true if callers over TCP can authenticate by client certificate, JSON Web
+	// Token or static token.
 	Authenticated bool
-	// InsecureAllowRemote allows remote addresses even if TLS or Authenticated is not set.
+	// InsecureAllowRemote allows remote addresses even without TLS or Authenticated.
 	InsecureAllowRemote bool
 	// Reflection enables gRPC reflection.
 	Reflection bool
 }
 
-// ListenTLS contains the broker's certificate, and the requirements for callers' TLS
-// connections.
+// ListenTLS configures the broker's certificate and what the broker requires of TLS clients.
 type ListenTLS struct {
-	// Certificate is the broker's certificate. The field Leaf of the certificate is set.
+	// Certificate is the broker's certificate, whose field Leaf is set.
 	Certificate tls.Certificate
-	// ClientCAs are the authorities that sign client certificates. If ClientCAs is nil, the
-	// broker does not ask callers for a certificate.
+	// ClientCAs are the authorities that sign client certificates. If ClientCAs is nil, the broker
+	// does not ask callers for a certificate.
 	ClientCAs *x509.CertPool
 	// MinVersion is tls.VersionTLS13 or tls.VersionTLS12.
 	MinVersion uint16
@@ -53,9 +51,8 @@ func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.Socket
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o007 != 0 }
 
-// Same is a comparison: it reports whether a running server can change from one configuration to
-// the other without a restart. A changed certificate needs no restart, and neither does a change
-// of whether callers are authenticated.
+// Same reports whether a running server can change from one configuration to the other without a
+// restart. A changed certificate or a change of the field Authenticated needs no restart.
 func (l Listen) Same(other Listen) bool {
 	withTLS := l.TLS != nil
 	l.TLS, l.Authenticated = other.TLS, other.Authenticated
@@ -70,7 +67,6 @@ type Address struct {
 	Remote bool
 }
 
-// String returns the address in the form that gRPC clients expect.
 func (a Address) String() string {
 	if a.Network == "unix" {
 		return "unix://" + a.Address
@@ -80,8 +76,6 @@ func (a Address) String() string {
 
 var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
-// readListen reads the addresses where the broker listens. Other machines may reach an address
-// only if callers can authenticate by certificate or by token.
 func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
 	section.Mapping("grpc", "http", "socket_mode", "tls", "insecure_allow_remote", "reflection")
 	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
@@ -105,7 +99,6 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 	return listen
 }
 
-// warnOfUnused warns of keys that have no effect at the configured addresses.
 func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	networks := []string{l.GRPC.Network, l.HTTP.Network}
 	if !slices.Contains(networks, "unix") {
@@ -122,8 +115,7 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	}
 }
 
-// checkRemote reports each address that other machines can reach, if TLS or authentication is
-// not configured.
+// checkRemote reports each address that other machines can reach without TLS or authentication.
 func (l Listen) checkRemote(section yamlfile.Value) {
 	var lacks, add []string
 	if !section.Get("tls").Exists() {
@@ -141,8 +133,8 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	}
 }
 
-// maxSocketPath is the longest path of a Unix socket, in bytes. The system's limit is one byte
-// larger, for the NUL byte at the end.
+// maxSocketPath is the longest path of a Unix socket, in bytes. The system's limit also includes
+// the NUL byte at the end.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // readAddress reads an address of the form HOST:PORT or `unix:///path`.
@@ -174,8 +166,7 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
 }
 
-// readListenTLS reads the section `listen.tls`. readListenTLS returns nil if this section is
-// missing, or if a problem was reported.
+// readListenTLS returns nil if the section is missing or a problem was reported.
 func (p *parser) readListenTLS(section yamlfile.Value) *ListenTLS {
 	if !section.Exists() {
 		return nil

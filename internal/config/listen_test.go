@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// listenFolder returns a folder with certificate files. The folder has a certificate, its
-// authority's certificate ca.pem, and files that do not match the certificate.
+// listenFolder returns a folder with a certificate, its authority's certificate ca.pem, and files
+// that do not match the certificate.
 func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
 	t.Helper()
 	folder = t.TempDir()
@@ -100,16 +100,13 @@ func TestListenTLSMistakes(t *testing.T) {
 	}
 }
 
-// These parts of a configuration allow a broker to listen at addresses that other machines can
-// reach.
 const (
 	withCertificate = "certificate_file: cert.pem, key_file: key.pem"
 	withTokens      = "\nauthentication: {tokens: [{name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}]}"
 	withPeerUser    = "\nauthentication: {peer_user: true}"
 )
 
-// TestRemoteAddresses checks which settings a configuration needs to listen at an address that
-// other machines can reach.
+// TestRemoteAddresses checks which settings are needed to listen where other machines can connect.
 func TestRemoteAddresses(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const (
@@ -119,7 +116,7 @@ func TestRemoteAddresses(t *testing.T) {
 	)
 	for _, test := range []struct {
 		listen, more string
-		lacks        string // the missing setting; empty: no setting is missing
+		lacks        string // the missing setting; empty if none is missing
 	}{
 		{"", "", neither},
 		{"", withTokens, noTLS},
@@ -158,8 +155,8 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// TestSocketForEverybody checks which settings a configuration needs before every user of the
-// machine may connect to a Unix socket.
+// TestSocketForEverybody checks which settings are needed to let every user connect to a Unix
+// socket.
 func TestSocketForEverybody(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const granted = "\ngrants: [{callers: [\"uid:1\"], credentials: [\"*\"]}]"
@@ -172,10 +169,10 @@ func TestSocketForEverybody(t *testing.T) {
 		{`grpc: "unix:///run/x", socket_mode: "0601"`, "", true},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, granted, false},
 		{`grpc: "unix:///run/x", socket_mode: "0666"`, "\ngrants: []", false},
-		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // not refused: without a section `grants`, no caller may do anything
+		{`grpc: "unix:///run/x", socket_mode: "0666"`, withPeerUser, false}, // allowed: without the section `grants`, no caller may do anything
 		{`grpc: "unix:///run/x", socket_mode: "0660"`, "", false},
 		{`grpc: "unix:///run/x"`, "", false},
-		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // not refused: the HTTP address serves only metrics
+		{`http: "unix:///run/x", socket_mode: "0666"`, "", false}, // allowed: the HTTP address serves only metrics
 	} {
 		_, err := parseListen(t, folder, "listen: {"+test.listen+"}"+test.more)
 		if refused := err != nil && strings.Contains(err.Error(), "b.yaml:1:46: every user of this machine could get the secrets: add 'grants'"); refused != test.refused || err != nil && !refused {
@@ -184,8 +181,6 @@ func TestSocketForEverybody(t *testing.T) {
 	}
 }
 
-// TestKeysWithoutEffect checks the warnings about keys that have no effect at the configured
-// addresses.
 func TestKeysWithoutEffect(t *testing.T) {
 	folder, _ := listenFolder(t)
 	const socket, sockets = `grpc: "unix:///run/x"`, `grpc: "unix:///run/x", http: "unix:///run/y"`

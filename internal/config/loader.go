@@ -10,13 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Loader loads the same configuration file repeatedly. Loader parses only the credentials whose
-// text has changed since the last load without problems. A Loader is not safe for concurrent
-// use.
+// Loader loads the same configuration file repeatedly, and parses only the credentials whose text
+// has changed since the last load that found no problems. A Loader is not safe for concurrent use.
 type Loader struct {
 	path   string
-	known  map[digest]*credentialItem // items of the last load, by the SHA-256 digests of their texts
-	parsed int                        // number of items parsed in all loads
+	known  map[digest]*credentialItem // the items of the last load without problems, by the SHA-256 of their text
+	parsed int                        // the number of items parsed by all loads
 }
 
 type digest [sha256.Size]byte
@@ -24,21 +23,19 @@ type digest [sha256.Size]byte
 // NewLoader returns a Loader of the file at path.
 func NewLoader(path string) *Loader { return &Loader{path: path} }
 
-// placedItem is an item together with its position in the file. The field `shift` must be added
-// to the line of each place in the credentialItem.
+// placedItem is an item and its position in the file: `shift` is added to the line of every place
+// in the item.
 type placedItem struct {
 	*credentialItem
 	shift  int
-	digest digest // the SHA-256 of the item's text; zero: not known
+	digest digest // the SHA-256 of the item's text; zero if unknown
 }
 
-// at converts a place within the item into a place within the file.
 func (i placedItem) at(place yamlfile.Place) yamlfile.Place {
 	return yamlfile.Place{Line: place.Line + i.shift, Column: place.Column}
 }
 
-// read parses a configuration file. If possible, each credential is parsed
-// separately.
+// read parses each credential separately if possible.
 func (l *Loader) read(data []byte) (*yamlfile.Document, []placedItem) {
 	if document, items, ok := l.readSplit(data); ok {
 		return document, items
@@ -56,9 +53,8 @@ func (l *Loader) readWhole(data []byte) (*yamlfile.Document, []placedItem) {
 	return document, items
 }
 
-// readSplit parses the list of credentials separately from the rest of the file. readSplit
-// returns false if the file cannot be split reliably, or if the list or the syntax has a
-// problem.
+// readSplit parses the list of credentials separately from the rest of the file. readSplit returns
+// false if the file cannot be split reliably, or if the list or the syntax has a problem.
 func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool) {
 	rest, key, texts := split(data)
 	if len(texts) == 0 || len(texts) > maxCredentials {
@@ -73,15 +69,14 @@ func (l *Loader) readSplit(data []byte) (*yamlfile.Document, []placedItem, bool)
 	return document, items, ok
 }
 
-// itemText is the part `data[begin:end]` of a file: the text of one item of the list of
-// credentials.
+// itemText is the part data[begin:end] of a file that has one item of the list `credentials`.
 type itemText struct{ begin, end, line int }
 
-// split finds the items of the list `credentials`, if the list is a block at the
-// top level. An item extends up to the next item or key. The result `key` is the line of the key
-// `credentials`. The result `rest` is the file's text in which the lines of the items are empty.
+// split finds the items of the list `credentials` if the list is a block at the top level. An item
+// extends to the next item or key. In the result, `key` is the line of the key `credentials`, and
+// `rest` is the file with the lines of the items left empty.
 func split(data []byte) (rest []byte, key int, items []itemText) {
-	const before, within, after = 0, 1, 2 // states: before the list, within the list, and after the list
+	const before, within, after = 0, 1, 2 // the position relative to the list
 	state, indent, offset, number := before, -1, 0, 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -110,18 +105,16 @@ func split(data []byte) (rest []byte, key int, items []itemText) {
 	return rest, key, items
 }
 
-// maxPiece is the largest number of items that are parsed together.
 const maxPiece = 500
 
-// readPieces returns the items with these texts. Items that are known from the last load are
-// reused. The other items are parsed in pieces of several items; the pieces are parsed
-// concurrently. readPieces returns false if a piece has a problem, or does not have the expected
-// number of items.
+// readPieces reuses the items that are known from the last load. readPieces splits the other items
+// into pieces of up to maxPiece items, and parses the pieces concurrently. readPieces returns false
+// if a piece has a problem or an unexpected number of items.
 func (l *Loader) readPieces(data []byte, texts []itemText) ([]placedItem, bool) {
 	items := make([]placedItem, len(texts))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	first := 0 // index where the current run of unknown items begins
+	first := 0 // index of the first item in the current run of unknown items
 	for i, text := range texts {
 		items[i].digest = sha256.Sum256(data[text.begin:text.end])
 		if known := l.known[items[i].digest]; known != nil {
@@ -155,7 +148,6 @@ func readPiece(data []byte, texts []itemText, items []placedItem) error {
 	return document.Err()
 }
 
-// remember stores the parsed items, so that the next load can reuse them.
 func (l *Loader) remember(items []placedItem) {
 	l.known = make(map[digest]*credentialItem, len(items))
 	for _, item := range items {

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// list returns a configuration with several credentials. The arguments are the
-// number of credentials, and the index of the only credential that has a different value.
+// list returns a configuration with several credentials. Only the credential with the index
+// `changed` has a different value.
 func list(count, changed int) string {
 	var text strings.Builder
 	text.WriteString("listen: {grpc: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\n# the accounts\ncredentials:\n")
@@ -25,8 +25,6 @@ func list(count, changed int) string {
 	return text.String()
 }
 
-// TestReloadParsesWhatHasChanged counts the credentials that are parsed when a file is loaded
-// again.
 func TestReloadParsesWhatHasChanged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "b.yaml")
 	loader := NewLoader(path)
@@ -70,8 +68,8 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 	}
 }
 
-// TestValuesAreReadAtEachLoad changes a file from which a credential gets its value, but not the
-// configuration file. The test checks that the new value is loaded.
+// TestValuesAreReadAtEachLoad changes a file that contains a credential's value, and checks that
+// the next load reads the new value although the configuration file is unchanged.
 func TestValuesAreReadAtEachLoad(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "b.yaml")
@@ -95,7 +93,6 @@ func TestValuesAreReadAtEachLoad(t *testing.T) {
 	}
 }
 
-// render returns a loaded configuration as text, including the places.
 func render(document *yamlfile.Document, items []placedItem) string {
 	var out strings.Builder
 	fmt.Fprintln(&out, document.Err())
@@ -111,8 +108,8 @@ func render(document *yamlfile.Document, items []placedItem) string {
 	return out.String()
 }
 
-// FuzzSplit checks that a file yields the same result whether it is split or parsed as a whole.
-// The test also splits the file when its items are already known from an earlier load.
+// FuzzSplit checks that splitting a file gives the same result as parsing the whole file, even if
+// the items are already known from an earlier load.
 func FuzzSplit(f *testing.F) {
 	f.Add(list(3, 1))
 	f.Add("# a\ncredentials:\n- id: a\n  values: {}\n\n# b\n- {id: b}\n-\n  id: c\nlisten: {}\n")
@@ -135,7 +132,7 @@ func FuzzSplit(f *testing.F) {
 		for range 2 {
 			split := render(loader.read(data))
 			if want := render(NewLoader("f").readWhole(data)); split != want {
-				t.Fatalf("%q: it is\n%s\nwant\n%s", data, split, want)
+				t.Fatalf("%q: the result of the split file is\n%s\nwant\n%s", data, split, want)
 			}
 			_, items := loader.read(data)
 			loader.remember(items)

@@ -16,7 +16,6 @@ const acme = `{id: acme, display_name: Acme, documentation_url: "https://acme.te
   {id: api_key, display_name: Key, fields: [{id: api_key, display_name: Key, required: true, secret: true, description: d}],
    headers: [{name: x-key, value: "${api_key}"}]}]}`
 
-// loadProviders loads the providers of a file with this text.
 func loadProviders(t *testing.T, text string) (*catalog.Catalog, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "broker.yaml")
@@ -26,7 +25,6 @@ func loadProviders(t *testing.T, text string) (*catalog.Catalog, error) {
 	return config.LoadProviders(path)
 }
 
-// TestLoadProviders checks that LoadProviders ignores problems in other sections of a file.
 func TestLoadProviders(t *testing.T) {
 	found, err := loadProviders(t, "providers: ["+acme+"]\ncredentials: [{id: no id, values: {api_key: {env: NOWHERE}}}]\nno_such_key: 1\n")
 	if err != nil {

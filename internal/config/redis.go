@@ -15,29 +15,27 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Redis configures the connection to one of three: a Redis server, a master that Sentinels know,
-// or a Cluster.
+// Redis configures the connection to a Redis server, to a master that Sentinels know, or to a
+// Cluster.
 type Redis struct {
-	// Addresses have the form HOST:PORT. They are the addresses of the server, of the Sentinels,
-	// or of nodes of the Cluster. There is at least one address, and no address is a duplicate.
+	// Addresses are the addresses of the server, of the Sentinels, or of nodes of the Cluster, in
+	// the form HOST:PORT. Addresses has at least one entry and no duplicates.
 	Addresses []string
-	// SentinelMaster is the name by which the Sentinels know the master. SentinelMaster is empty
-	// if there are no Sentinels.
+	// SentinelMaster is the name by which the Sentinels know the master, or empty without
+	// Sentinels.
 	SentinelMaster string
 	Cluster        bool
-	// Database is a number from 0 to 1023. For a Cluster, Database is 0.
+	// Database is a number from 0 to 1023, and 0 for a Cluster.
 	Database int
-	// Username is empty if Password is empty. SentinelUsername is empty if SentinelPassword is
+	// Username is empty if Password is empty, and SentinelUsername is empty if SentinelPassword is
 	// empty.
 	Username, Password                 secret.Text
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is the TLS configuration, or nil for connections without TLS. The TLS configuration
-	// always verifies the servers' certificates.
+	// TLS is the configuration of TLS, which always verifies the servers' certificates, or nil for
+	// connections without TLS.
 	TLS *tls.Config
 }
 
-// same reports whether two configurations describe the same connection to the same
-// Redis.
 func (r *Redis) same(other *Redis) bool {
 	if r == nil || other == nil {
 		return r == other
@@ -80,8 +78,7 @@ func (p *parser) readRedis(section yamlfile.Value) *Redis {
 	return redis
 }
 
-// checkRedisKeys reports keys of the section that require another key, and keys that exclude
-// each other.
+// checkRedisKeys reports keys that require another key, and keys that exclude each other.
 func checkRedisKeys(section yamlfile.Value) {
 	if !section.Get("url").Exists() && !section.Get("addresses").Exists() {
 		section.Problemf("needs url or addresses")
@@ -133,8 +130,8 @@ func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	}
 }
 
-// readRedisTLS reads the TLS settings for Redis. readRedisTLS returns nil if the section is
-// missing. No setting disables the verification of the servers' certificates.
+// readRedisTLS returns nil if the section is missing. No setting disables the verification of the
+// servers' certificates.
 func (p *parser) readRedisTLS(section yamlfile.Value) *tls.Config {
 	if !section.Exists() {
 		return nil
@@ -166,16 +163,14 @@ func readAddresses(list yamlfile.Value) []string {
 	return addresses
 }
 
-// hostName matches the name of a host. The name of a host need not be registered in DNS.
+// hostName matches the name of a host, which need not be registered in DNS.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 
-// isHost reports whether its argument is a host name or an IP address.
 func isHost(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil || hostName.MatchString(text)
 }
 
-// isAddress reports whether its argument has the form HOST:PORT, with a port from 1 to 65535.
 func isAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	number, portErr := strconv.ParseUint(port, 10, 16)

@@ -18,7 +18,6 @@ import (
 	"time"
 )
 
-// certificate returns a self-signed certificate and its key, both encoded as PEM.
 func certificate(t *testing.T) (encoded, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -12,7 +12,6 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// schemas are the JSON Schemas for editors, by file name.
 type schemas map[string]map[string]any
 
 func loadSchemas(t *testing.T) schemas {
@@ -32,8 +31,7 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find is a search: it follows the references of a schema, and returns the schema
-// at the end of the references and the name of that schema's file.
+// find follows the references of a schema, and returns the last schema with the name of its file.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {
@@ -52,11 +50,11 @@ func (s schemas) find(file string, schema map[string]any) (string, map[string]an
 	return s.find(file, found)
 }
 
-// place is a configuration in which the text `HERE` stands for the tested value.
+// place is a configuration in which the text HERE stands for the tested value.
 type place string
 
-// problemsAt returns the problems of a configuration in which a value, in JSON, replaces the
-// text `HERE`.
+// problemsAt returns the problems that a configuration has if `value`, in JSON, replaces the text
+// HERE.
 func (p place) problemsAt(value string) []string {
 	before, after, _ := strings.Cut(string(p), "HERE")
 	_, err := config.Parse("f", []byte(before+value+after), config.Options{LookupEnv: environment})
@@ -69,9 +67,8 @@ func (p place) problemsAt(value string) []string {
 	return found
 }
 
-// TestSchemaAndCodeAgree checks that the code enforces each rule of the JSON Schema for editors.
-// The schema and the code must accept the same keys, the same kinds of values, and the same
-// bounds.
+// TestSchemaAndCodeAgree checks that the code and the JSON Schema for editors accept the same keys,
+// the same kinds of values and the same bounds.
 func TestSchemaAndCodeAgree(t *testing.T) {
 	checker := schemaChecker{t, loadSchemas(t), 0}
 	checker.check("config.schema.json", checker.all["config.schema.json"], "HERE")
@@ -86,8 +83,6 @@ type schemaChecker struct {
 	rules int
 }
 
-// refused checks that a value causes a problem whose message contains the words
-// passed. The method `allowed` checks that a value causes no such problem.
 func (c *schemaChecker) refused(at place, value, words string) {
 	c.rules++
 	if found := at.problemsAt(value); !slices.ContainsFunc(found, func(message string) bool { return strings.Contains(message, words) }) {

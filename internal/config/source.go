@@ -13,19 +13,17 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxSecretFile is the largest size of a file from which a value is read, in bytes.
-const maxSecretFile = 64 << 10
+const maxSecretFile = 64 << 10 // bytes
 
-// source tells where a value in the configuration comes from. A source has the form
-// `{env: NAME}`, `{file: PATH}` or `{value: TEXT}`.
+// source is a value's source in the configuration, of the form `{env: NAME}`, `{file: PATH}` or
+// `{value: TEXT}`.
 type source struct {
-	field text           // the field of a credential that gets the value
-	kind  string         // the key of the source: env, file or value
-	given text           // the text after the key env, file or value; empty: a problem was reported
-	at    yamlfile.Place // the place of the source in the file
+	field text   // the field of a credential that gets the value
+	kind  string // env, file or value
+	given text   // the text after the kind; empty if a problem was reported
+	at    yamlfile.Place
 }
 
-// readSource reads a source. The key of the source must be one of the kinds passed.
 func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	read := source{at: value.Place()}
 	entry, ok := value.Only("must be exactly one of " + form)
@@ -35,7 +33,7 @@ func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	value.Mapping(kinds...)
 	read.kind, read.given.at = entry.Name(), entry.Place()
 	switch {
-	case !slices.Contains(kinds, read.kind): // the problem was already reported
+	case !slices.Contains(kinds, read.kind): // a problem was already reported
 	case read.kind == "value":
 		read.given.value = entry.FreeText(1, maxSecretFile)
 	default:
@@ -44,15 +42,15 @@ func readSource(value yamlfile.Value, form string, kinds ...string) source {
 	return read
 }
 
-// readSecret returns the value of a source. The source must refer to the secret, and must not
-// contain the secret itself.
+// readSecret returns the value of an environment variable or file; the configuration itself must
+// not contain the secret.
 func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 	return p.resolve(readSource(value, "{env: NAME} and {file: PATH}", "env", "file"), 0)
 }
 
-// resolve returns the value that a source refers to, or reports why the value
-// cannot be read. The method warns of a value that is probably a mistake. The line of the source
-// in the file is the line of its place plus the argument `shift`.
+// resolve returns the value of a source, or reports why the value cannot be read. resolve also
+// warns of a value that is probably a mistake. The argument `shift` is added to the line of the
+// source.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false
@@ -78,8 +76,6 @@ func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	return secret.New(value), value != ""
 }
 
-// readEnv returns the value of an environment variable. The value is empty if a problem was
-// reported.
 func (p *parser) readEnv(name string, at yamlfile.Place) string {
 	value, found := p.options.lookupEnv(name)
 	switch {
@@ -93,9 +89,8 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of an environment variable for use in a message. If the
-// name may be a secret that was entered in the wrong place, the returned text does not contain
-// the name.
+// shown returns the name of an environment variable for use in a message, or an empty text if the
+// name may be a secret that was entered in the wrong place.
 func shown(name string) string {
 	if variableName.MatchString(name) {
 		return " " + name
@@ -103,8 +98,8 @@ func shown(name string) string {
 	return ""
 }
 
-// readPath returns the content of a file whose path is a value in the configuration. readPath
-// returns false if the value is missing, or if the file cannot be read; the reason is reported.
+// readPath returns the content of the file whose path is a value in the configuration. readPath
+// returns false if the value is missing, or if the file cannot be read and a problem was reported.
 func (p *parser) readPath(value yamlfile.Value, limit int64) (string, bool) {
 	path := value.Text(yamlfile.MaxText)
 	if path == "" {
@@ -136,8 +131,8 @@ func (p *parser) resolvePath(path string) string {
 	return filepath.Join(p.folder, path)
 }
 
-// relativeTo returns a hint for messages: the folder to which a relative path refers. The hint
-// does not contain the path itself, which may be a secret that was entered in the wrong place.
+// relativeTo returns a hint for messages: the folder to which a relative path refers, without the
+// path itself, which may be a secret that was entered in the wrong place.
 func (p *parser) relativeTo(path string) string {
 	if filepath.IsAbs(path) {
 		return ""
@@ -147,18 +142,16 @@ func (p *parser) relativeTo(path string) string {
 
 const writable = "can be changed by every user of this machine: chmod o-w"
 
-// everybodyWrites reports whether every user may write to a file. A file that every user may
-// read but not write is normal, because Kubernetes mounts Secrets with such a mode, for the only
-// user of a container.
+// everybodyWrites reports whether every user may write to a file. A file that every user may only
+// read is normal, because Kubernetes mounts Secrets like that.
 func everybodyWrites(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0
 }
 
-// The variable `placeholder` matches texts that examples and templates contain in place of a
-// secret.
+// placeholder matches texts that examples and templates contain in place of a secret.
 var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
-	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // placeholders of template languages
+	`\$\{[a-z_][^{}]*\}`, `\$\([a-z_][^()]*\)`, `\{\{.*\}\}`, // template languages
 	`^\$[a-z_][a-z_0-9]+$`, `^%[a-z_][a-z_0-9]+%$`, // variables of Unix and Windows shells
 	`^<.*>$`,
 	`^replace[-_ ]?(with|me|this)`,
@@ -167,10 +160,10 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 	`^[x*.-]{3,}$`, `x{6}`,
 }, "|"))
 
-// likelyMistake returns the end of a sentence that says why a value is probably a mistake. If a
-// value is probably no mistake, likelyMistake returns an empty string.
+// likelyMistake returns the end of a sentence that states why a value is probably a mistake, or an
+// empty string for any other value.
 func likelyMistake(value string) string {
-	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that people copy from documents without noticing
+	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that users copy from documents without noticing
 	switch {
 	case placeholder.MatchString(value):
 		return "looks like a placeholder or a template that was not filled in"

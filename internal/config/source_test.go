@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// warningsOf returns the warnings about a value. Each kind of source supplies the value in turn.
+// warningsOf returns the warnings about a value that comes from each kind of source in turn.
 func warningsOf(t *testing.T, value string) []string {
 	t.Helper()
 	folder := t.TempDir()
@@ -34,7 +34,6 @@ func warningsOf(t *testing.T, value string) []string {
 	return all
 }
 
-// anyKey is a provider that accepts any text as a key.
 const anyKey = `providers:
 - id: acme
   display_name: Acme
@@ -46,7 +45,6 @@ const anyKey = `providers:
     headers: [{name: X-Key, value: "${base64(key)}"}]
 `
 
-// TestLikelyMistakes checks that values that are probably mistakes cause warnings.
 func TestLikelyMistakes(t *testing.T) {
 	const template, lines, space, quotes, invisible = "looks like a placeholder", "has a line break", "has a space", "has quotes", "has an invisible character"
 	for value, want := range map[string]string{

@@ -10,13 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxCertificates is the largest size of a file of certificates, in bytes. The certificate
-// bundle of a system usually has a quarter of this size.
+// maxCertificates is the largest size of a file of certificates, in bytes. A system's certificate
+// bundle usually has a quarter of this size.
 const maxCertificates = 1 << 20
 
-// readKeyPair returns the certificate in the file `certificate_file` with the private key in the
-// file `key_file`. readKeyPair returns nil if neither file is configured, or if a problem was
-// reported.
+// readKeyPair returns nil if neither file is configured or a problem was reported.
 func (p *parser) readKeyPair(section yamlfile.Value) []tls.Certificate {
 	certificateFile, keyFile := section.Get("certificate_file"), section.Get("key_file")
 	certificates := p.readCertificates(certificateFile)
@@ -47,7 +45,6 @@ func (p *parser) readPool(file yamlfile.Value) *x509.CertPool {
 	return pool
 }
 
-// readCertificates returns the certificates in a file, or nil if a problem was reported.
 func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	content, ok := p.readPath(file, maxCertificates)
 	if !ok {
@@ -60,8 +57,7 @@ func (p *parser) readCertificates(file yamlfile.Value) []*x509.Certificate {
 	return certificates
 }
 
-// sameTLS reports whether two TLS configurations have the same settings and the same
-// certificates. Private keys are not compared.
+// sameTLS compares settings and certificates, but not private keys.
 func sameTLS(a, b *tls.Config) bool {
 	if a == nil || b == nil {
 		return a == b

@@ -12,14 +12,10 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// parseRequests parses a configuration file in the folder `dir`. The text passed is the section
-// `token_requests`, which begins in column 17.
 func parseRequests(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_requests: "+text+"\n"), config.Options{LookupEnv: environment})
 }
 
-// trusts reports whether a pool of authorities verifies the certificate in a
-// file.
 func trusts(t *testing.T, pool *x509.CertPool, path string) bool {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -57,9 +53,8 @@ func TestTokenRequests(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAddToTheSystem checks that the authorities in `ca_file` are trusted in
-// addition to the authorities that the system trusts. The test makes the system trust a single
-// certificate.
+// TestTokenRequestsAddToTheSystem checks that the authorities in `ca_file` are trusted in addition
+// to those that the system trusts, here a single certificate.
 func TestTokenRequestsAddToTheSystem(t *testing.T) {
 	dir := tlsFolder(t)
 	if os.Getenv("SSL_CERT_FILE") == "" { // the process reads SSL_CERT_FILE only once
@@ -98,8 +93,8 @@ func TestTokenRequestsMistakes(t *testing.T) {
 	}
 }
 
-// TestNothingPrintsARedis checks that no formatting verb of the package fmt prints a password or
-// a private key of the Redis configuration.
+// TestNothingPrintsARedis checks that package fmt never prints a password or a private key of the
+// Redis configuration.
 func TestNothingPrintsARedis(t *testing.T) {
 	got, err := parseCache(tlsFolder(t), `{redis: {url: "rediss://a", username: {env: SET}, password: {env: SET}, tls: {certificate_file: a.pem, key_file: a.key}}, fleet_keys: [{env: KEY_1}]}`)
 	if err != nil {

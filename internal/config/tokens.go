@@ -9,28 +9,27 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// TokenCache configures where tokens are stored, and when they are renewed. The zero value
-// stores tokens in memory, and renews tokens with the default settings.
+// TokenCache configures where tokens are stored, and when they are renewed. The zero value stores
+// tokens in memory and uses the default settings.
 type TokenCache struct {
-	// Redis is the Redis server or Cluster where tokens are stored. If Redis is nil, tokens are
-	// stored in memory. FleetKeys may be set even if Redis is nil.
+	// Redis is where tokens are stored. If Redis is nil, tokens are stored in memory, but FleetKeys
+	// may still be set.
 	Redis *Redis
-	// FleetKeys are the fleet keys. FleetKeys is nil if the file has no fleet keys.
+	// FleetKeys is nil if the file has no fleet keys.
 	FleetKeys *fleetkeys.Ring
-	// RenewalWindow is the largest length of the renewal window. The renewal of a token starts
-	// in this window: a time span that ends when the token's safety margin begins. RenewalWindow
-	// is 10 s to 12 h; 0 means that the file does not set it.
+	// RenewalWindow is the largest length of the time span in which the renewal of a token starts.
+	// The renewal's time span ends when the token's safety margin begins. RenewalWindow is 10 s to
+	// 12 h, or 0 if the file does not set it.
 	RenewalWindow time.Duration
-	// ForcedLimit is the largest number of forced renewals of one token within the time span
-	// ForcedWindow. ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h. The value 0 means
-	// that the file does not set the limit.
+	// ForcedLimit is the largest number of forced renewals of one token within ForcedWindow.
+	// ForcedLimit is 1 to 100, and ForcedWindow is 1 min to 1 h. ForcedLimit and ForcedWindow are 0
+	// if the file does not set them.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 }
 
-// Same is a comparison: it reports whether two configurations describe the same cache. Secrets
-// and certificates are compared by their content, not by the files or variables that contain
-// them.
+// Same reports whether two configurations describe the same cache, comparing secrets and
+// certificates by content, not by the files or variables that contain them.
 func (c TokenCache) Same(other TokenCache) bool {
 	return c.Redis.same(other.Redis) && c.FleetKeys.Equal(other.FleetKeys) && c.RenewalWindow == other.RenewalWindow &&
 		c.ForcedLimit == other.ForcedLimit && c.ForcedWindow == other.ForcedWindow
@@ -51,8 +50,7 @@ func (p *parser) readTokenCache(section yamlfile.Value) TokenCache {
 	}
 }
 
-// readFleetKeys reads the fleet keys. The result is nil if the file has no fleet keys, or if a
-// problem was reported.
+// readFleetKeys returns nil if the file has no fleet keys or a problem was reported.
 func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 	var keys []fleetkeys.Key
 	for _, item := range list.List(1, 10) {
@@ -79,18 +77,17 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 
 // TokenRequests configures the token requests to providers.
 type TokenRequests struct {
-	// RootCAs verify the providers' certificates. If RootCAs is nil, the authorities that the
-	// system trusts verify the certificates.
+	// RootCAs verify the providers' certificates. If RootCAs is nil, the system's trusted
+	// authorities verify the certificates.
 	RootCAs *x509.CertPool
 }
 
-// Same is a comparison: it reports whether two configurations are equal.
+// Same reports whether two configurations are equal.
 func (r TokenRequests) Same(other TokenRequests) bool {
 	return r.RootCAs.Equal(other.RootCAs)
 }
 
-// readTokenRequests reads the section `token_requests`. The authorities in `ca_file` are added
-// to the authorities that the system trusts.
+// readTokenRequests adds the authorities in `ca_file` to the system's trusted authorities.
 func (p *parser) readTokenRequests(section yamlfile.Value) TokenRequests {
 	file := section.Mapping("ca_file").Get("ca_file")
 	if !file.Exists() {

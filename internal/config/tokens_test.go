@@ -16,12 +16,10 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The fleet keys that fleetEnvironment returns.
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment looks up environment variables. The function knows the variables of the
-// function `environment` and the fleet keys above. Each look-up of a variable that begins with
-// FRESH_ returns a new fleet key.
+// fleetEnvironment looks up the variables of environment and the fleet keys above. Each look-up of
+// a variable that begins with FRESH_ returns a new fleet key.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,
@@ -37,8 +35,7 @@ func fleetEnvironment(name string) (string, bool) {
 	return environment(name)
 }
 
-// parseCache parses a configuration file in the folder `dir`. The text passed is the section
-// `token_cache`, which is on one line and begins in column 14.
+// parseCache parses a file in the folder dir. The argument tokenCache begins in line 1, column 14.
 func parseCache(dir, tokenCache string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_cache: "+tokenCache+"\n"), config.Options{LookupEnv: fleetEnvironment})
 }
@@ -86,8 +83,6 @@ func TestTokenCache(t *testing.T) {
 	}
 }
 
-// TestTokenCacheReads checks that the function in the option Reading is called with the path of
-// every file that is read.
 func TestTokenCacheReads(t *testing.T) {
 	dir := tlsFolder(t)
 	var read []string
@@ -109,14 +104,14 @@ func TestTokenCacheMistakes(t *testing.T) {
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
-	// The text in the configuration begins in column 23.
+	// The argument text begins in column 23.
 	redis := func(text string) string { return "{redis: {" + text + "}, fleet_keys: [{env: KEY_1}]}" }
 	url := func(text string) string { return redis(`url: "` + text + `"`) }
-	// The text in the configuration begins in column 48.
+	// The argument text begins in column 48.
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string
-		want string // the expected problems, one per line, each with its column
+		want string // one problem per line, each with its column
 	}{
 		"no fleet keys":       {`{redis: {url: "redis://a"}}`, "15: token_cache.redis needs fleet_keys: make one with 'broker keygen' and give it to every replica"},
 		"empty fleet keys":    {`{fleet_keys: []}`, "27: must have 1 to 10 items, and has 0"},

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// TestFilesThatEverybodyWrites checks the warnings about files that every user may write to. The
-// test checks the configuration file, and a file that the configuration names.
+// TestFilesThatEverybodyWrites checks the warnings about a configuration file, and about a file
+// that the configuration names, to which every user may write.
 func TestFilesThatEverybodyWrites(t *testing.T) {
 	folder := t.TempDir()
 	main, key := filepath.Join(folder, "broker.yaml"), filepath.Join(folder, "key")
@@ -42,7 +42,7 @@ func TestFilesThatEverybodyWrites(t *testing.T) {
 		}
 		want := test.warned
 		if runtime.GOOS == "windows" {
-			want = nil // on Windows, file modes have no meaning
+			want = nil // file modes have no meaning on Windows
 		}
 		if len(got.Warnings) != len(want) {
 			t.Fatalf("%v and %v: the warnings are %v, want %q", test.main, test.key, got.Warnings, want)
