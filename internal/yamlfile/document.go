@@ -1,12 +1,12 @@
-// Package yamlfile reads YAML files strictly. The package reports all problems of a file at
-// once, each with its line and column.
+// Package yamlfile reads YAML files strictly, and reports all problems of a file at once, each with
+// its line and column.
 //
 // A file can contain secrets, so no problem quotes a value. Problems do not quote keys either,
-// because a secret can become a key where a space or a quote is missing.
+// because a missing space or quote can turn a secret into a key.
 //
-// A file is one document of YAML 1.2 in UTF-8, with the core schema: only true and false (also
-// True and TRUE) are booleans, and a date is a string. Anchors, aliases, merge keys, tags
-// (except !!str), keys that are not strings and duplicate keys are problems.
+// A file is one document of YAML 1.2 in UTF-8, with the core schema: the only booleans are true and
+// false (also True and TRUE), and a date is a string. Anchors, aliases, merge keys, tags (except
+// !!str), keys that are not strings and duplicate keys are problems.
 package yamlfile
 
 import (
@@ -21,21 +21,21 @@ import (
 // MaxSize is the size of the largest file that is read, in bytes.
 const MaxSize = 64 << 20
 
-// Document is a parsed file with its problems and warnings. A Document is not safe for
-// concurrent use.
+// Document is a parsed file with its problems and warnings. A Document is not safe for concurrent
+// use.
 type Document struct {
 	file     string
 	source   []byte
-	lines    [][]byte            // the lines of the file; set when they are first needed
-	root     *yaml.Node          // the value of the document; nil: the file could not be read
-	refused  map[*yaml.Node]bool // nodes with a problem; further problems of these nodes would only be consequences
+	lines    [][]byte            // the lines of the file; set when first needed
+	root     *yaml.Node          // nil if the file could not be read
+	refused  map[*yaml.Node]bool // nodes with a problem, for which further problems would only be consequences
 	problems Problems
 	warnings Problems
 }
 
-// Parse reads a YAML file of at most MaxSize bytes. The file name is only used in problems. The
-// returned Document contains the problems. After a syntax error, the file is not read further:
-// the syntax error is the only problem, and the Document has no value.
+// Parse reads a YAML file of at most MaxSize bytes. The file name is only used in problems, which
+// the returned Document contains. A file with a syntax error is not read further: the syntax error
+// is the only problem, and the Document has no value.
 func Parse(file string, data []byte) *Document {
 	source := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\uFEFF")), []byte("\r\n"), []byte("\n"))
 	d := &Document{file: file, source: source, refused: make(map[*yaml.Node]bool)}
@@ -51,10 +51,9 @@ func Parse(file string, data []byte) *Document {
 	return d
 }
 
-// firstForbidden is a search in the text of a file: it returns the index of the first byte that
-// is not UTF-8, or of the first forbidden character. A byte that is not UTF-8 is returned as
-// U+FFFD. Characters are forbidden if editors do not show them, or disagree on whether they end
-// a line. If there is no forbidden byte or character, the index is -1.
+// firstForbidden returns the index of the first forbidden character, or of the first byte that is
+// not UTF-8, for which char is U+FFFD. The index is -1 if the whole text is allowed. Characters are
+// forbidden if editors do not show them, or disagree on whether they end a line.
 func firstForbidden(source []byte) (index int, char rune) {
 	for i, size := 0, 0; i < len(source); i += size {
 		char, size = utf8.DecodeRune(source[i:])
@@ -68,7 +67,6 @@ func firstForbidden(source []byte) (index int, char rune) {
 	return -1, 0
 }
 
-// from returns the part of a line that begins at the place passed.
 func (d *Document) from(at Place) []byte {
 	if d.lines == nil {
 		d.lines = bytes.Split(d.source, []byte("\n"))
@@ -84,15 +82,14 @@ func (d *Document) from(at Place) []byte {
 	return rest
 }
 
-// Root returns the value of the document. The returned value is absent if the file could not be
-// read.
+// Root returns the value of the document, which is absent if the file could not be read.
 func (d *Document) Root() Value { return Value{document: d, node: d.root} }
 
 // String returns only the name of the file, because the file's content can be secret.
 func (d *Document) String() string { return d.file }
 
-// Err returns an error of the type Problems with all problems reported so far, sorted by place
-// and without duplicates. Err returns nil if no problem was reported.
+// Err returns all problems reported so far as an error of the type Problems, sorted by place and
+// without duplicates. Err returns nil if no problem was reported.
 func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil
@@ -113,7 +110,7 @@ func (d *Document) Warnf(at Place, format string, args ...any) {
 	d.warnings = append(d.warnings, Problem{d.file, at, fmt.Sprintf(format, args...)})
 }
 
-// refuse reports a problem with a node of the document: the node cannot be used.
+// refuse reports a problem with a node and marks the node as unusable.
 func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	if !d.refused[node] {
 		d.Problemf(Place{node.Line, node.Column}, format, args...)
@@ -121,8 +118,6 @@ func (d *Document) refuse(node *yaml.Node, format string, args ...any) {
 	d.refused[node] = true
 }
 
-// check reports YAML constructs that are valid YAML but not allowed in the files
-// that this package reads.
 func (d *Document) check(node *yaml.Node) {
 	if node.Anchor != "" || node.Kind == yaml.AliasNode {
 		d.refuse(node, anchorRefused)
@@ -139,9 +134,8 @@ func (d *Document) check(node *yaml.Node) {
 	}
 }
 
-// checkKeys reports keys of a mapping that are not allowed, and removes the entries of these
-// keys. If an alias or a merge key stands for a key, then the real key is unknown, and no
-// missing key of the mapping is reported.
+// checkKeys reports keys that are not allowed in a mapping, and removes their entries. An alias or
+// a merge key hides the real keys of a mapping, so no missing key of that mapping is reported.
 func (d *Document) checkKeys(mapping *yaml.Node) {
 	first := make(map[string]int, len(mapping.Content)/2) // the line of each key
 	kept := mapping.Content[:0]

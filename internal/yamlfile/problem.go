@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// Place is a position in a file: the line and the column, in characters. The first line and the
-// first column have the number 1.
+// Place is a position in a file: a line and a column in characters, both counted from 1.
 type Place struct{ Line, Column int }
 
 // Problem describes a mistake in a file.
 type Problem struct {
-	// File is the name of the file. File is empty for a problem outside the file, such as in the
+	// File is the name of the file, or empty for a problem outside the file, such as in the
 	// environment.
 	File string
 	Place
-	// Message describes the problem. Message quotes no value.
+	// Message describes the problem without quoting a value.
 	Message string
 }
 
@@ -42,7 +41,6 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted returns the problems sorted by place and without duplicates.
 func (p Problems) sorted() Problems {
 	sorted := slices.SortedFunc(slices.Values(p), func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
@@ -50,9 +48,8 @@ func (p Problems) sorted() Problems {
 	return slices.Compact(sorted)
 }
 
-// Nearest is a search among known names: it returns the name that is most similar to the name
-// passed. The two names may differ by at most one edit per three characters, and by at most
-// three edits.
+// Nearest returns the known name that is most similar to a given name. The two names may differ by
+// at most one edit per three characters, and by at most three edits.
 func Nearest(name string, known []string) (nearest string, ok bool) {
 	const longest = 64 // bytes
 	if len(name) > longest {
@@ -67,9 +64,8 @@ func Nearest(name string, known []string) (nearest string, ok bool) {
 	return nearest, nearest != ""
 }
 
-// distance returns the smallest number of edits that turn one name into the other (optimal
-// string alignment). An edit inserts, deletes or replaces a byte, or swaps two neighbouring
-// bytes.
+// distance returns the smallest number of edits that turn one name into the other (optimal string
+// alignment). An edit inserts, deletes or replaces a byte, or swaps two neighbouring bytes.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

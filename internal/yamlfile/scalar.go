@@ -13,8 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// FreeText returns a string whose number of characters is between the two arguments. The first
-// argument is 0 or 1.
+// FreeText returns a string of at least `least` and at most `most` characters; `least` is 0 or 1.
 func (v Value) FreeText(least, most int) string {
 	if !v.is(isString) {
 		return ""
@@ -33,9 +32,8 @@ func (v Value) FreeText(least, most int) string {
 // MaxText is the largest number of characters of a text that has no smaller limit.
 const MaxText = 4096
 
-// Text returns a string with 1 or more characters; the argument is the largest number of
-// characters. Text reports a string that contains `${`, because an expression in this string
-// would not be evaluated.
+// Text returns a string of 1 to `most` characters. Text reports a string that contains `${`,
+// because an expression in this string would not be evaluated.
 func (v Value) Text(most int) string {
 	text := v.FreeText(1, most)
 	if offset := strings.Index(text, "${"); offset >= 0 {
@@ -44,8 +42,8 @@ func (v Value) Text(most int) string {
 	return text
 }
 
-// Match returns a string that matches a pattern. If the string does not match, Match reports a
-// problem with the message passed.
+// Match returns a string, and reports a problem with the given message if the string does not match
+// the pattern.
 func (v Value) Match(pattern *regexp.Regexp, message string) string {
 	if v.is(isString) && !pattern.MatchString(v.node.Value) {
 		v.document.refuse(v.node, "%s", message)
@@ -66,7 +64,7 @@ func (v Value) OneOf(allowed ...string) string {
 	return ""
 }
 
-// Bool returns a boolean. If the value is absent, Bool returns its argument.
+// Bool returns a boolean, or the argument if the value is absent.
 func (v Value) Bool(otherwise bool) bool {
 	if !v.is(isBoolean) {
 		return otherwise
@@ -74,8 +72,8 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Int returns a whole number between the two bounds passed. In the file, the number can also be
-// written in forms such as 1.0, 1e3, 0o17 or 0xff.
+// Int returns a whole number from `least` to `most`. In the file, the number can also have a form
+// such as 1.0, 1e3, 0o17 or 0xff.
 func (v Value) Int(least, most, otherwise int) int {
 	if !v.is(isNumber) {
 		return otherwise
@@ -91,8 +89,8 @@ func (v Value) Int(least, most, otherwise int) int {
 	return int(number)
 }
 
-// Duration returns a duration between the two bounds passed. The argument `form` is a part of
-// the message about a wrong value: it names the two bounds and an example.
+// Duration returns a duration from `least` to `most`. The message about a wrong value contains the
+// argument `form`, which gives the two bounds and an example.
 func (v Value) Duration(least, most, otherwise time.Duration, form string) time.Duration {
 	text := v.Text(MaxText)
 	if text == "" {
@@ -106,8 +104,7 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// is reports whether a value exists and has the kind wanted. If the value has a
-// different kind, the method adds a problem to the document.
+// is reports whether a value exists and has the wanted kind. A value of another kind is a problem.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
 		return false
@@ -119,7 +116,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// kind is the kind of a value, such as `a mapping`, in the words that messages use.
+// kind is the kind of a value in the words of messages, such as `a mapping`.
 type kind string
 
 const (
@@ -131,8 +128,7 @@ const (
 	isMapping kind = "a mapping"
 )
 
-// These patterns match scalars without quotes that are not strings in the core schema of YAML
-// 1.2.
+// These scalars are not strings in the core schema of YAML 1.2 unless they have quotes.
 var (
 	nulls    = []string{"", "~", "null", "Null", "NULL"}
 	booleans = []string{"true", "True", "TRUE", "false", "False", "FALSE"}
@@ -147,7 +143,7 @@ func kindOf(node *yaml.Node) kind {
 		return isMapping
 	case node.Kind == yaml.SequenceNode:
 		return isList
-	case node.Style&^plain != 0: // a scalar in quotes, a block scalar, or a scalar with the tag !!str
+	case node.Style&^plain != 0: // a scalar with quotes or the tag !!str, or a block scalar
 		return isString
 	case slices.Contains(nulls, node.Value):
 		return isNull
@@ -159,8 +155,6 @@ func kindOf(node *yaml.Node) kind {
 	return isString
 }
 
-// mismatch returns the message about a value that has one kind but must have
-// another kind.
 func mismatch(want, got kind) string {
 	message := fmt.Sprintf("must be %s, and is %s", want, got)
 	if want == isString && (got == isNumber || got == isBoolean) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The constants `canary` and `digits` are secrets. YAML reads `digits` as a number.
+// canary and digits are secrets, of which YAML reads the second as a number.
 const (
 	canary = "canary-6f1d"
 	digits = "70615243"
@@ -16,12 +16,12 @@ const (
 // problem quotes a secret.
 func TestNoProblemQuotesAScalar(t *testing.T) {
 	broken := []string{
-		// YAML that is not allowed.
+		// These documents are YAML that the package does not allow.
 		"a: &SECRET b", "a: *SECRET", "a: &SECRET\nb: *SECRET", "a: !SECRET b", "a: !SECRET!b c", "a: !<SECRET> b", "a: ! SECRET",
 		"a: !!int SECRET", "a: !!null SECRET", "a: !!SECRET b", "<<: SECRET", "<<: *SECRET", "? [SECRET]\n: a", "? {a: SECRET}\n: b",
 		"a: SECRET\na: SECRET", "a: SECRET\n---\nb: SECRET", "a: SECRET\x00", "a: SECRET\xff",
 		"a: SECRET\rb: SECRET\r", "a: \x1bSECRET",
-		// Text that is not YAML.
+		// These texts are not YAML.
 		"a: 'SECRET", "a: \"SECRET", "a: \"\\SECRET\"", "a: \"SECRET\\q\"", "a: 'SECRET' SECRET", "a: [SECRET", "a: {SECRET: SECRET", "a: }SECRET",
 		"a: @SECRET", "a: `SECRET`", "a: %SECRET", "a: b: SECRET: SECRET", "a: SECRET\n b: SECRET", "a:\n\tSECRET", "a: |SECRET", "a: SECRET\nSECRET\nb: c",
 		"%SECRET", "%YAML SECRET", "%TAG SECRET SECRET", "a: SECRET\n... SECRET", "a: 'b'#SECRET", "- SECRET\nb: SECRET", "a: - SECRET", "a: ? SECRET",
@@ -38,7 +38,7 @@ func TestNoProblemQuotesAScalar(t *testing.T) {
 				t.Errorf("%q: %v", source, err)
 			}
 			if printed := fmt.Sprintf("%v %+v %v", document, document.Root(), document.Root().Get("a")); shows(printed) {
-				t.Errorf("%q is printed: %s", source, printed)
+				t.Errorf("%q: the document or a value is printed with a secret: %s", source, printed)
 			}
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// load parses the source, and returns the value of its only document. The method
-// returns a null value if the source is empty, and nil if a problem was reported.
+// load returns the value of the only document: a null value if the source is empty, and nil if a
+// problem was reported.
 func (d *Document) load() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(d.source))
 	if err != nil {
@@ -36,8 +36,7 @@ func (d *Document) load() *yaml.Node {
 	return first.Content[0]
 }
 
-// next reads one document. If the YAML parser panics, the function returns an
-// error.
+// next reads one document, and turns a panic of the YAML parser into an error.
 func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	defer func() {
 		if recover() != nil {
@@ -48,8 +47,7 @@ func next(loader *yaml.Loader) (document *yaml.Node, err error) {
 	return document, loader.Load(document)
 }
 
-// explain reports an error of the YAML parser as a problem. The problem quotes
-// nothing of the file.
+// explain reports an error of the YAML parser as a problem that quotes nothing of the file.
 func (d *Document) explain(err error) {
 	var failure *yaml.LoadError
 	if !errors.As(err, &failure) || failure.Mark.Line == 0 {
@@ -81,10 +79,9 @@ const (
 )
 
 // syntaxErrors translate errors of the YAML parser into messages for the author of a file. The
-// entry used is the first entry whose field `part` occurs in the parser's message. The problem
-// is usually placed where the parser stopped. If the field `atBegin` is set, the problem is
-// placed where the faulty construct begins. The word LINE in a message is replaced by the number
-// of the line in which the construct begins.
+// first entry whose `part` occurs in the parser's message is used. The problem is placed where the
+// parser stopped or, with atBegin, where the faulty construct begins. The word LINE in a message
+// stands for the number of the line where the construct begins.
 var syntaxErrors = []struct {
 	part, message string
 	atBegin       bool

@@ -19,7 +19,6 @@ const (
 	character     = " is not allowed: save the file as UTF-8 with LF or CR LF as line ends, or write the character as an escape in double quotes"
 )
 
-// checkProblems compares the problems of a document with the expected problems.
 func checkProblems(t *testing.T, document *yamlfile.Document, want ...string) {
 	t.Helper()
 	var got []string
@@ -41,7 +40,6 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// TestBytes checks that a file with a forbidden character causes a problem.
 func TestBytes(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"latin 1", "a: é\nb: \xe9\n", "f:2:4: the character U+FFFD" + character},
@@ -122,7 +120,7 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-// TestStructure checks which valid YAML constructs are not allowed in a file.
+// TestStructure checks which constructs of YAML are problems.
 func TestStructure(t *testing.T) {
 	tests := []struct {
 		name, source string

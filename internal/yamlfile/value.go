@@ -9,18 +9,16 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Value is a value in a document. The methods of Value check the value and return it. If the
-// value breaks a rule, the method reports a problem, and returns either the zero value of the
-// result's type or the default that was passed. The zero Value is an absent value, which causes
-// no problems.
+// Value is a value in a document. The methods of Value check the value and return it. If the value
+// breaks a rule, a method reports a problem and returns a default or a zero value. The zero Value
+// is an absent value, which causes no problems.
 type Value struct {
 	document *Document
 	node     *yaml.Node
-	key      *yaml.Node // the key of the value, if the value belongs to an entry of a mapping
+	key      *yaml.Node // nil unless the value belongs to an entry of a mapping
 }
 
-// Exists reports whether the value is present in the file. Exists also returns true for a null
-// value.
+// Exists reports whether the value is present in the file, even as a null value.
 func (v Value) Exists() bool { return v.node != nil }
 
 // Empty reports whether the value is null in YAML.
@@ -34,8 +32,8 @@ func (v Value) Place() Place {
 	return Place{v.node.Line, v.node.Column}
 }
 
-// Problemf reports a problem with the value. If the value has a problem that makes it unusable,
-// further problems are not reported, because they would only be consequences.
+// Problemf reports a problem with the value, unless an earlier problem made the value unusable and
+// the new problem would only be a consequence.
 func (v Value) Problemf(format string, args ...any) {
 	if v.node != nil && !v.document.refused[v.node] {
 		v.document.Problemf(v.Place(), format, args...)
@@ -49,14 +47,13 @@ func (v Value) Warnf(format string, args ...any) {
 	}
 }
 
-// Key returns the key of a mapping's entry as a value, so that problems with the key can be
-// reported.
+// Key returns the key of a mapping's entry as a value, so that problems can be reported with it.
 func (v Value) Key() Value { return Value{document: v.document, node: v.key} }
 
 // Name returns the text of the key of a mapping's entry.
 func (v Value) Name() string { return v.key.Value }
 
-// Get searches a mapping for a key, and returns the value of this key.
+// Get returns the value of a key in a mapping.
 func (v Value) Get(name string) Value {
 	for entry := range v.entries() {
 		if entry.Name() == name {
@@ -79,14 +76,14 @@ func (v Value) entries() iter.Seq[Value] {
 	}
 }
 
-// Entries returns the values of a mapping, in the order of the file. The keys of the mapping are
-// not restricted. Entries returns false if the value is not a mapping.
+// Entries returns the values of a mapping in the file's order, whatever the keys are, or false if
+// the value is not a mapping.
 func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one entry. For any other
-// value, Only reports a problem with the message passed.
+// Only returns the entry of a mapping that has exactly one entry, and reports any other value with
+// the given message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
@@ -98,8 +95,7 @@ func (v Value) Only(message string) (entry Value, ok bool) {
 	return entries[0], true
 }
 
-// Mapping reports each key of a mapping that is not among the known keys. Mapping
-// returns the checked mapping.
+// Mapping reports each key of a mapping that is not among the known keys, and returns the mapping.
 func (v Value) Mapping(known ...string) Value {
 	if v.Empty() && v.node == v.document.root {
 		v.document.refuse(v.node, "the file is empty: expected a mapping with %s", quote(slices.Sorted(slices.Values(known))))
@@ -118,8 +114,7 @@ func (v Value) Mapping(known ...string) Value {
 	return v
 }
 
-// Requires reports each required key that the mapping lacks. Requires returns the
-// checked mapping.
+// Requires reports each required key that the mapping lacks, and returns the mapping.
 func (v Value) Requires(keys ...string) Value {
 	isMapping := v.is(isMapping)
 	for _, key := range keys {
@@ -130,24 +125,21 @@ func (v Value) Requires(keys ...string) Value {
 	return v
 }
 
-// Needs reports a key of a mapping if the key has no effect because a second key
-// is missing.
+// Needs reports a key that has no effect because the other key is missing.
 func (v Value) Needs(key, other string) {
 	if !v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("needs %s", other)
 	}
 }
 
-// Excludes reports a key of a mapping if the key is not allowed together with a
-// second key that the mapping also has.
+// Excludes reports a key that is not allowed together with the other key.
 func (v Value) Excludes(key, other string) {
 	if v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("is not allowed together with %s", other)
 	}
 }
 
-// List returns the items of a list. List reports a problem if the list has too few or too many
-// items; the arguments are the two bounds.
+// List returns the items of a list, which must have at least `least` and at most `most` items.
 func (v Value) List(least, most int) []Value {
 	if !v.is(isList) {
 		return nil
@@ -162,12 +154,11 @@ func (v Value) List(least, most int) []Value {
 	return items
 }
 
-// ProblemAtf reports a problem at a position within the text of the value; the position is a
-// number of bytes. The reported place is exact if the text is on one line, near the line's
-// beginning, and contains no escapes. For other texts, the reported place is the beginning of
-// the value.
+// ProblemAtf reports a problem at a byte offset in the text of the value. The reported place is
+// exact if the text is on one line, near the line's beginning, and contains no escapes. For other
+// texts, the reported place is the beginning of the value.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
-	const longest = 4096 // in columns; this limit avoids quadratic time for a file that has only one line
+	const longest = 4096 // in columns; the limit avoids quadratic time for a file that has only one line
 	at := v.Place()
 	if at.Column <= longest {
 		source, text, before := v.document.from(at), []byte(v.node.Value), 0
@@ -182,11 +173,11 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 	v.document.Problemf(at, format, args...)
 }
 
-// Unique records texts that may occur only once in a file. Each text is recorded with its line.
+// Unique records the line of each text that may occur only once in a file.
 type Unique map[string]int
 
-// Check records the text of a value. If the same text was recorded before, Check reports a
-// problem. Check ignores an empty text. The argument `noun` describes the text in the message.
+// Check records the text of a value, and reports a text that was recorded before. Check ignores an
+// empty text. The argument `noun` describes the text in the message.
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return

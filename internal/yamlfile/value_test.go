@@ -11,8 +11,6 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// read reads the value of a document in several ways, and returns
-// the results that are not zero.
 func read(source string) string {
 	got := []string{parse(source).Root().FreeText(0, 100)}
 	if parse(source).Root().Bool(false) {
@@ -40,8 +38,7 @@ func TestScalars(t *testing.T) {
 	}
 }
 
-// TestAbsentValue checks that an absent value causes no problems, and that reading an absent
-// value returns the defaults.
+// TestAbsentValue checks that reading an absent value returns the defaults and causes no problems.
 func TestAbsentValue(t *testing.T) {
 	for _, source := range []string{"a: 1\n", "'", "a: [x"} {
 		document := parse(source)
@@ -65,7 +62,7 @@ func TestAbsentValue(t *testing.T) {
 	}
 }
 
-// TestRules breaks each rule for values in turn, and checks the message about it.
+// TestRules breaks each rule for values in turn, and checks the message.
 func TestRules(t *testing.T) {
 	isB := regexp.MustCompile("^b+$")
 	for name, test := range map[string]struct {
@@ -110,7 +107,7 @@ func TestRules(t *testing.T) {
 		document := parse("a: " + test.source + "\n")
 		value := document.Root().Get("a")
 		test.read(value)
-		test.read(value) // a second read of the same value does not report the problem again
+		test.read(value) // a second read does not report the problem again
 		if err := document.Err(); err == nil || err.Error() != "f:"+test.want {
 			t.Errorf("%s: the problems are\n%v\nwant\nf:%s", name, err, test.want)
 		}
@@ -228,14 +225,12 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, problem := range found {
 			if problem.Line < 1 || problem.Column < 1 || problem.Message == "" || strings.ContainsAny(problem.Message, "\r\n") {
-				t.Errorf("%+v", problem)
+				t.Errorf("the problem has no place, or is not one line: %+v", problem)
 			}
 		}
 	})
 }
 
-// visit calls methods that read a value, for the value and for each value inside
-// it.
 func visit(value yamlfile.Value) {
 	value.Problemf("here")
 	if text := value.FreeText(0, 1000); text != "" {
