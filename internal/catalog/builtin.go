@@ -11,9 +11,8 @@ import (
 //go:embed providers/*.yaml
 var definitions embed.FS
 
-// Builtin returns the catalog of the provider definitions that are embedded in the program.
-// Builtin panics if one of these definitions has a problem; a test checks that none has a
-// problem.
+// Builtin returns the catalog of the provider definitions that are embedded in the program. Builtin
+// panics if a definition has a problem, which a test rules out.
 var Builtin = sync.OnceValue(func() *Catalog {
 	catalog := &Catalog{}
 	files, err := definitions.ReadDir("providers")

@@ -1,5 +1,5 @@
-// Package catalog defines the providers and their auth methods. Providers are defined by YAML
-// files. Four definitions are embedded in this package; the configuration file can define more.
+// Package catalog defines providers and their auth methods in YAML files. Four definitions are
+// embedded in this package; the configuration file can define more.
 package catalog
 
 import (
@@ -14,30 +14,28 @@ import (
 	"github.com/authmaterial/broker/internal/expression"
 )
 
-// TokenVariable is the name of the variable that stands for the token in the expressions of a
-// token method.
+// TokenVariable is the variable for the token in the expressions of a token method.
 const TokenVariable = "token"
 
-// These are the IDs of the fields with which a token method authenticates to the provider.
+// A token method authenticates to the provider with the values of these two fields.
 const (
 	ClientIDField     = "client_id"
 	ClientSecretField = "client_secret"
 )
 
-// Provider is a product whose API is called. The JSON text of a Provider is the provider's
-// definition.
+// Provider is a product whose API is called. As JSON, a Provider is the provider's definition.
 type Provider struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the only hosts to which the auth material may be sent. Each of these
-	// hosts is an exact name in lower case, optionally with a port.
+	// AllowedHosts are the only hosts to which the auth material may be sent. A host is an exact
+	// name in lower case, optionally with a port.
 	AllowedHosts []string `json:"allowed_hosts"`
-	// AuthMethods are the provider's auth methods. There is at least one auth method.
+	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
-	definition string // all exported fields of the Provider as JSON text
+	definition string // all exported fields as JSON
 }
 
 // Equal reports whether two providers have the same definition.
@@ -59,17 +57,15 @@ type AuthMethod struct {
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// RejectedStatuses are the HTTP statuses with which the provider answers requests whose auth
-	// material it rejects.
+	// RejectedStatuses are the HTTP statuses with which the provider rejects auth material.
 	RejectedStatuses []int `json:"rejected_statuses"`
-	// Fields describe the values that a credential has for this method. There is at least one
-	// field.
+	// Fields describe the values, at least one, that a credential has for this method.
 	Fields []Field `json:"fields"`
-	// TokenRequest defines how to obtain a token. If TokenRequest is nil, the method uses no
-	// token, only fields.
+	// TokenRequest defines how to obtain a token. TokenRequest is nil if the method uses only
+	// fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
-	// Headers and QueryParams define where in a request the auth material is placed. Together,
-	// Headers and QueryParams have at least one entry.
+	// Headers and QueryParams define where in a request the auth material is placed, and together
+	// have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
 }
@@ -88,19 +84,18 @@ func (m *AuthMethod) Field(id string) *Field {
 type Field struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
-	// Description tells operators where they find the value of the field.
+	// Description explains to operators where to find the value.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
-	// Secret is true if the field's value must not be shown.
+	// Secret is true if the value must not be shown.
 	Secret bool `json:"secret"`
 }
 
-// Placement places a value in a request: in a header, a query parameter or a body parameter.
+// Placement places a value in a header, a query parameter or a body parameter of a request.
 type Placement struct {
-	// Name is the name of the header or the parameter.
 	Name string `json:"name"`
-	// Value is a text with expressions. The expressions may use the fields of the auth method.
-	// If the method is a token method, the expressions may also use TokenVariable.
+	// Value is a text with expressions, which may use the fields of the auth method and, in a token
+	// method, TokenVariable.
 	Value *expression.Template `json:"value"`
 }
 
@@ -113,37 +108,36 @@ const (
 	BodyForm BodyFormat = "FORM"
 )
 
-// ClientAuthentication tells which part of a token request contains the client's ID and secret.
+// ClientAuthentication is the part of a token request that contains the client's ID and secret.
 type ClientAuthentication string
 
-// RFC 6749, section 2.3.1, allows these parts of a request for the client's ID and secret.
+// RFC 6749, section 2.3.1, allows the client's ID and secret in the request body and in HTTP Basic
+// authentication.
 const (
 	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
 	ClientInBasic       ClientAuthentication = "BASIC"
 )
 
-// TokenRequest defines how an auth method obtains a token. The token is requested with OAuth 2.0
-// client credentials (RFC 6749, section 4.4), in the form that the provider expects.
+// TokenRequest defines how an auth method obtains a token with OAuth 2.0 client credentials (RFC
+// 6749, section 4.4), in the form that the provider expects.
 type TokenRequest struct {
 	// URL is an https URL, or an http URL whose host is a literal loopback address.
 	URL                  string               `json:"url"`
 	Body                 BodyFormat           `json:"body"`
 	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are additional parameters in the request's body. The expressions in these
-	// parameters may use the fields of the auth method.
+	// Parameters are additional parameters in the request's body. Expressions in parameters may use
+	// the fields of the auth method.
 	Parameters []Placement `json:"-"`
 	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in.
 	// DefaultLifetime is between 1 s and 7 days.
 	DefaultLifetime time.Duration `json:"-"`
-	// AllowPrivateAddresses is true if the host of the URL may have addresses outside the public
-	// internet.
+	// AllowPrivateAddresses lets the host of the URL have addresses outside the public internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
 	// EndsPrevious is true if the provider revokes the previous token when it issues a new one.
 	EndsPrevious bool `json:"-"`
 }
 
-// MarshalJSON returns the definition of the token request as JSON. The character & is not
-// escaped.
+// MarshalJSON returns the definition of the token request, in which the character & is not escaped.
 func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	type sameForm TokenRequest
 	definition := struct {
@@ -170,8 +164,7 @@ type Catalog struct {
 	providers map[string]*Provider
 }
 
-// Provider is a look-up: it returns the provider with this ID, or nil if there is no such
-// provider.
+// Provider returns the provider with this ID, or nil.
 func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
 
 // Providers returns all providers, sorted by ID.
@@ -179,9 +172,8 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With does not change the catalog: it returns a copy that also has the
-// provider passed. If the catalog has a provider with the same ID, the copy has only the new
-// provider.
+// With returns a copy of the catalog in which the given provider is added, or replaces the provider
+// with the same ID.
 func (c *Catalog) With(provider *Provider) *Catalog {
 	all := map[string]*Provider{provider.ID: provider}
 	for id, other := range c.providers {

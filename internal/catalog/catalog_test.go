@@ -30,8 +30,6 @@ func TestBuiltinProviders(t *testing.T) {
 	}
 }
 
-// TestBuiltinProvidersAreDocumented checks that the built-in providers have names, descriptions
-// and links for operators.
 func TestBuiltinProvidersAreDocumented(t *testing.T) {
 	for _, provider := range catalog.Builtin().Providers() {
 		if provider.DisplayName == "" || provider.Description == "" || provider.DocumentationURL == "" {
@@ -46,23 +44,19 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 					t.Errorf("%s.%s.%s lacks a name or a description", provider.ID, method.ID, field.ID)
 				}
 				if secretByName := strings.Contains(field.ID, "secret") || strings.Contains(field.ID, "key"); field.Secret != secretByName {
-					t.Errorf("%s.%s.%s: secret is %v", provider.ID, method.ID, field.ID, field.Secret)
+					t.Errorf("%s.%s.%s: Secret is %v, which does not fit the field's name", provider.ID, method.ID, field.ID, field.Secret)
 				}
 			}
 		}
 	}
 }
 
-// define reads a provider's definition. If the definition has problems, they are
-// returned as an error.
 func define(text string) (*catalog.Provider, error) {
 	document := yamlfile.Parse("p.yaml", []byte(text))
 	provider := catalog.Define(document.Root())
 	return provider, document.Err()
 }
 
-// with returns the definition of a provider whose only auth method is the one
-// passed.
 func with(method string) string {
 	return "id: p\ndisplay_name: P\nallowed_hosts: [p.test]\nauth_methods:\n- id: m\n  display_name: M\n" + method
 }

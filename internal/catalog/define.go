@@ -17,10 +17,9 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// These are the largest sizes of descriptive texts, in characters.
 const (
-	maxLine      = 200
-	maxParagraph = 4000
+	maxLine      = 200  // characters
+	maxParagraph = 4000 // characters
 )
 
 var (
@@ -29,8 +28,8 @@ var (
 	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 )
 
-// Define reads the definition of a provider. Problems with the definition are reported in its
-// document. The returned provider is usable only if the definition has no problems.
+// Define reads the definition of a provider and reports problems in the definition's document. The
+// returned provider is usable only if the definition has no problems.
 func Define(definition yamlfile.Value) *Provider {
 	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")
@@ -47,7 +46,7 @@ func Define(definition yamlfile.Value) *Provider {
 		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
-	if text, err := json.Marshal(provider); err == nil { // this cannot fail, because JSON can represent every field
+	if text, err := json.Marshal(provider); err == nil { // cannot fail, because JSON can represent every field
 		provider.definition = string(text)
 	}
 	return provider
@@ -63,8 +62,7 @@ func readLink(item yamlfile.Value) string {
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
-// ReadHosts reads a list of hosts. A list with too few hosts is reported; the argument `least`
-// is the smallest allowed number of hosts.
+// ReadHosts reads a list of hosts that must have at least `least` items.
 func ReadHosts(list yamlfile.Value, least int) []string {
 	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	var hosts []string
@@ -80,8 +78,8 @@ func ReadHosts(list yamlfile.Value, least int) []string {
 	return hosts
 }
 
-// validHost checks two rules for a host that a regular expression cannot check: the port must be
-// in range, and the host must be a name or an IP address.
+// validHost checks the rules that a regular expression cannot check: the port must be in range, and
+// the host must be a name or an IP address.
 func validHost(text string) bool {
 	parsed, err := url.Parse("https://" + text)
 	if err != nil {
@@ -105,7 +103,7 @@ func defineMethod(item yamlfile.Value) *AuthMethod {
 	}
 	environment, err := newEnvironment(method.Fields, request.Exists())
 	if err != nil {
-		return method // a problem with the fields was already reported
+		return method // a problem was already reported
 	}
 	if request.Exists() {
 		method.TokenRequest = defineTokenRequest(request, item.Get("fields"), method)
@@ -154,8 +152,8 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// newEnvironment returns the variables that the expressions of an auth method may use. If the ID
-// of a field cannot be the name of a variable, newEnvironment returns an error.
+// newEnvironment returns the variables that the expressions of an auth method may use, or an error
+// if the ID of a field cannot be the name of a variable.
 func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
 	var variables []expression.Variable
 	for _, field := range fields {
@@ -167,11 +165,9 @@ func newEnvironment(fields []Field, withToken bool) (*expression.Environment, er
 	return expression.NewEnvironment(variables...)
 }
 
-// The list `undecorated` contains the headers that no auth method may set. These headers delimit
-// an HTTP message or name its receiver.
+// No auth method may set these headers, which delimit an HTTP message or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
-// definePlacements reads the headers or the query parameters of an auth method.
 func definePlacements(list yamlfile.Value, environment *expression.Environment, areHeaders bool) []Placement {
 	var placements []Placement
 	names := yamlfile.Unique{}
@@ -198,11 +194,9 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 	return placements
 }
 
-// The template `broken` is used in place of a text that has a problem.
 var broken = new(expression.Template)
 
-// compile compiles a text with expressions. If the text has a problem, the
-// function returns the template `broken`.
+// compile compiles a text with expressions, and returns `broken` if the text has a problem.
 func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
 	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
 	for _, problem := range problems {
@@ -214,9 +208,9 @@ func compile(value yamlfile.Value, least int, environment *expression.Environmen
 	return template
 }
 
-// checkUses reports an auth method that adds nothing to a request, a token that is not used, and
-// fields that are not used. If an expression has a problem, unused fields are not reported,
-// because the faulty expression may be meant to use them.
+// checkUses reports an auth method that adds nothing to a request, an unused token, and unused
+// fields. If an expression has a problem, unused fields are not reported, because the faulty
+// expression may be meant to use them.
 func checkUses(item yamlfile.Value, method *AuthMethod) {
 	places := slices.Concat(method.Headers, method.QueryParams)
 	if len(places) == 0 {

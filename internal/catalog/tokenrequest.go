@@ -11,8 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// The list `reserved` contains the names of parameters that only the broker sets in a token
-// request.
+// Only the broker itself may set these parameters of a token request.
 var reserved = []string{"grant_type", ClientIDField, ClientSecretField}
 
 func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenRequest {
@@ -34,12 +33,12 @@ func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenR
 	}
 }
 
-// readParameters reads the additional parameters of a token request. The expressions in these
-// parameters may use only the fields of the auth method, because there is no token yet.
+// readParameters reads the additional parameters of a token request, whose expressions may use only
+// the fields of the auth method, because there is no token yet.
 func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	environment, err := newEnvironment(fields, false)
 	if err != nil {
-		return nil // a problem with the fields was already reported
+		return nil // a problem was already reported
 	}
 	var parameters []Placement
 	entries, _ := mapping.Entries()
@@ -56,8 +55,7 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readTokenURL reads the URL for token requests. If a client secret must not be sent to the URL,
-// readTokenURL reports a problem.
+// readTokenURL reports a URL to which a client secret must not be sent.
 func readTokenURL(value yamlfile.Value) string {
 	text := value.Text(2000)
 	if text == "" {
