@@ -17,8 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// elsewhere returns the token source of a credential whose token request was
-// changed by the function `change`.
+// elsewhere returns a token source whose token request was changed by the function `change`.
 func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalog.TokenRequest)) *strategies.TokenSource {
 	t.Helper()
 	credential := sendPulse("id-"+canary, "secret-"+canary)
@@ -29,8 +28,8 @@ func elsewhere(t *testing.T, client *strategies.TokenClient, change func(*catalo
 	return newTokens(t, credential, client)
 }
 
-// TestWhereTokenRequestsGo makes real connections to a server on this machine. The server's
-// name, localhost, is not an IP address, but resolves to a private address.
+// TestWhereTokenRequestsGo makes real connections to a server on this machine. The server's name,
+// localhost, is not an IP address, but resolves to a private address.
 func TestWhereTokenRequestsGo(t *testing.T) {
 	asked := 0
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -97,8 +96,8 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed checks that the secret is sent only to the host that the
-// definition of the provider names.
+// TestRedirectsAreNotFollowed checks that the secret is sent only to the host that the provider's
+// definition names.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

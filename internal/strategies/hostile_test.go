@@ -16,9 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestAnswersOfAHostileProvider checks token endpoints that announce more bytes than they send,
-// and token endpoints that send bytes without end. A request to such an endpoint must not return
-// a token, and must not allocate more than 8 MiB.
+// TestAnswersOfAHostileProvider checks that a request returns no token and allocates at most 8 MiB
+// if the endpoint announces more bytes than it sends, or sends bytes without end.
 func TestAnswersOfAHostileProvider(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -34,8 +33,8 @@ func TestAnswersOfAHostileProvider(t *testing.T) {
 	}
 }
 
-// TestAnswersByteByByte checks a token endpoint that sends one byte each second. The token
-// request must end after ten seconds, although the endpoint continues to send.
+// TestAnswersByteByByte checks that a token request ends after ten seconds although the endpoint
+// continues to send one byte per second.
 func TestAnswersByteByByte(t *testing.T) {
 	for name, beginning := range map[string]string{
 		"a header": "HTTP/1.1 200 OK\r\nX: ",
@@ -64,8 +63,7 @@ func TestAnswersByteByByte(t *testing.T) {
 	}
 }
 
-// drip answers a request very slowly: it sends the text `beginning`, and then
-// one byte each second until the client disconnects.
+// drip sends the text `beginning`, and then one byte per second until the client disconnects.
 func drip(conn net.Conn, beginning string) {
 	defer conn.Close() //nolint:errcheck // an error does not matter, because the client has closed the connection
 	request, err := http.ReadRequest(bufio.NewReader(conn))

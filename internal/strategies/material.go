@@ -1,8 +1,6 @@
-// Package strategies turns credentials into material. To make the material of a credential with
-// a static method, only the values of the credential's fields are needed. To make the material
-// of a credential with a token method, a token is needed, too; a TokenSource requests the token.
-// The definitions of providers are data: no code in this package depends on a particular
-// provider.
+// Package strategies turns credentials into material. A static method needs only the values of the
+// credential's fields. A token method also needs a token, which a TokenSource requests. No code in
+// this package depends on a particular provider, because the definitions of providers are data.
 package strategies
 
 import (
@@ -20,32 +18,29 @@ type Pair struct {
 	Value secret.Text
 }
 
-// Material is what must be added to a request to authenticate the request. It is immutable.
+// Material is what authenticates a request when it is added to the request. Material is immutable.
 type Material struct {
 	Headers     []Pair
 	QueryParams []Pair
 }
 
-// ValueProblem describes a value in a credential that cannot be used as material. A ValueProblem
-// implements the interface `error`.
+// ValueProblem is an error: a value in a credential cannot be used as material.
 type ValueProblem struct {
-	// Field is the ID of the credential's field with the value. Field is empty if no single
-	// value causes the problem.
+	// Field is the ID of the field with the value, or empty if no single value causes the problem.
 	Field string
-	// Message describes the problem, and what the value is used for. Message does not quote the
-	// value.
+	// Message describes the problem and the use of the value, without quoting the value.
 	Message string
 }
 
-// Error returns a text with the ID of the field and the message.
+// Error returns the ID of the field and the message.
 func (p ValueProblem) Error() string { return strings.TrimPrefix(p.Field+": "+p.Message, ": ") }
 
 func problem(field, format string, parts ...any) ValueProblem {
 	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
 }
 
-// Check returns the problems because of which no material can be made from a credential. Check
-// needs no network, because it uses a single letter in place of a token.
+// Check returns the problems that prevent making material from a credential. Check needs no
+// network, because it uses a single letter in place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))
 	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
@@ -55,8 +50,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	if credential.Method.TokenRequest == nil {
 		return problems
 	}
-	// RFC 6749, appendix A: client ID and client secret consist of visible ASCII characters and
-	// spaces.
+	// RFC 6749, appendix A, allows only visible ASCII characters and spaces in the client ID and
+	// the client secret.
 	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
 		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
 			problems = append(problems, problem(field, "the value has %s, which is not allowed in a token request", found))
@@ -65,8 +60,8 @@ func Check(credential *credentials.Credential) []ValueProblem {
 	return problems
 }
 
-// Place returns the material of a credential, which the function Check must accept. For a static
-// method, the parameter `token` is the empty secret.
+// Place returns the material of a credential that has no problem according to Check. For a static
+// method, the token is the empty secret.
 func Place(credential *credentials.Credential, token secret.Text) (Material, error) {
 	material, problems := place(credential, token)
 	if problems != nil {
@@ -82,8 +77,6 @@ func place(credential *credentials.Credential, token secret.Text) (Material, []V
 	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
 }
 
-// variables returns the values of the variables that the expressions of a
-// credential can contain.
 func variables(credential *credentials.Credential, token secret.Text) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
 	for field, value := range credential.Values {
@@ -95,9 +88,8 @@ func variables(credential *credentials.Credential, token secret.Text) map[string
 	return values
 }
 
-// evaluate computes the headers or query parameters that the placements of an
-// auth method describe. A placement that needs an optional field is left out if the field is not
-// set. The function `invalid` returns the problem of a value, or "" if the value is valid.
+// evaluate computes the headers or query parameters of an auth method, leaving out placements that
+// need an unset optional field. The function `invalid` returns the problem of a value, or "".
 func evaluate(
 	placements []catalog.Placement, values map[string]string, invalid func(string) string,
 ) (pairs []Pair, problems []ValueProblem) {
@@ -117,9 +109,8 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame returns a problem for each field whose value is not valid in a
-// header. If no single field has an invalid value, the result is one problem for the whole
-// placement.
+// blame returns a problem for each field whose value is not valid in a header. If every field is
+// valid by itself, blame returns one problem for the whole placement.
 func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
 		if inField := invalidHeaderValue(values[field]); inField != "" {
@@ -132,8 +123,8 @@ func blame(p catalog.Placement, values map[string]string, found string) (problem
 	return problems
 }
 
-// invalidHeaderValue describes the character because of which a text is not a valid header
-// value. The result is "" if the text is valid. The description does not quote the text.
+// invalidHeaderValue describes the first problem that makes a text invalid as a header value,
+// without quoting the text, or returns "" if the text is valid.
 func invalidHeaderValue(text string) string {
 	for i := range len(text) {
 		switch c := text[i]; {

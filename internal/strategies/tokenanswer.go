@@ -16,28 +16,27 @@ import (
 )
 
 const (
-	// maxTokenSize is the maximum size of a token in bytes. The tokens of known providers have
-	// 0.8 to 8 KB.
+	// maxTokenSize is the largest size of a token, in bytes. The tokens of known providers have 0.8
+	// to 8 KB.
 	maxTokenSize = 64 << 10
-	// maxRetryAfter is the longest delay that a provider can demand by the header Retry-After.
+	// maxRetryAfter is the longest delay that a provider can demand in the header Retry-After.
 	maxRetryAfter = 15 * time.Minute
-	// minLifetime is the shortest lifetime that a token can have.
-	minLifetime = time.Millisecond
+	minLifetime   = time.Millisecond
 )
 
-// tokenAnswer is the answer to a token request. The body of the answer is read as JSON, whatever
-// the header Content-Type says.
+// tokenAnswer is the answer to a token request, whose body is read as JSON, whatever the header
+// Content-Type says.
 type tokenAnswer struct {
-	provider string // the provider's display name
+	provider string // display name
 	status   int
 	body     []byte
-	// The map `fields` contains the fields of the JSON body by their exact names (RFC 6749,
-	// sections 5.1 and 5.2). The values are not parsed yet, so that an invalid value does not
-	// affect other fields. The map is nil if the body is not a JSON object.
+	// The keys are the exact names of the JSON body's fields (RFC 6749, sections 5.1 and 5.2). The
+	// values are not parsed yet, so that an invalid value does not affect other fields. If the body
+	// is not a JSON object, the map is nil.
 	fields   map[string]json.RawMessage
 	hasError bool
-	meaning  fault.Reason // the meaning of the error code; "" if the meaning is unknown
-	code     string       // the error code; "" if the code is not registered
+	meaning  fault.Reason // the meaning of the error code; empty if unknown
+	code     string       // the error code; empty if it is not registered
 }
 
 func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
@@ -50,7 +49,7 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	default:
 		a.hasError = true
 		var code string
-		_ = json.Unmarshal(raw, &code) // if the field `error` is not a string, the code stays empty
+		_ = json.Unmarshal(raw, &code) // the code stays empty if the field `error` is not a string
 		registered := false
 		if a.meaning, registered = meaningOf(code); registered {
 			a.code = code
@@ -59,9 +58,8 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 	return a
 }
 
-// token returns the token in the answer, and the lifetime of the token. The
-// lifetime is 0 if the answer contains no lifetime, or one that cannot be parsed. If the answer
-// contains no token, the result `failure` explains why.
+// token returns the token in the answer and the token's lifetime, which is 0 if it is missing or
+// cannot be parsed. If the answer contains no token, the result failure explains why.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
 	if a.status/100 != 2 || a.fields == nil || a.hasError {
 		return "", 0, a.refusal()
@@ -78,7 +76,6 @@ func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fa
 	return value, lifetime, nil
 }
 
-// refusal converts an answer without a token into an error.
 func (a *tokenAnswer) refusal() *fault.Error {
 	reason := a.reason()
 	switch class := a.status / 100; {
@@ -105,8 +102,6 @@ func (a *tokenAnswer) unusable(what string) *fault.Error {
 	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
 }
 
-// fail returns an Error. The message of the Error contains the provider's name,
-// the HTTP status, and the error code if the code is registered.
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	status := fmt.Sprintf("HTTP %d", a.status)
 	if a.code != "" {
@@ -115,11 +110,10 @@ func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
 	return fault.New(reason, fmt.Sprintf("%s %s (%s)", a.provider, what, status))
 }
 
-// parseRetryAfter reads the header Retry-After, which contains a number of seconds or a date
-// (RFC 9110, section 10.2.3). A date is compared with the date in the header Date of the same
-// answer. If there is no header Date, the date is compared with the wall-clock time (section
-// 6.6.1). The returned delay is at most maxRetryAfter. The returned delay is 0 if Retry-After is
-// missing or cannot be parsed.
+// parseRetryAfter reads the header Retry-After, which contains a number of seconds or a date (RFC
+// 9110, section 10.2.3). A date is compared with the header Date of the same answer or, if that
+// header is missing, with the wall-clock time (section 6.6.1). The returned delay is at most
+// maxRetryAfter, and 0 if Retry-After is missing or cannot be parsed.
 func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	seconds, err := strconv.ParseUint(text, 10, 32)
@@ -139,16 +133,16 @@ func parseRetryAfter(header http.Header, now time.Time) time.Duration {
 // decimal matches a number in the notation of JSON and most other formats.
 var decimal = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseLifetime reads the field expires_in: a number of seconds, or a string that contains a
-// number of seconds. The returned lifetime is at most token.MaxLifetime. For a negative number,
-// the result is negative. If the field is missing, null, 0 or invalid, the result is 0 instead
-// of an error, because a token with an invalid lifetime can still be used.
+// parseLifetime reads the field expires_in: a number of seconds, or a string with such a number.
+// The lifetime is at most token.MaxLifetime, and negative for a negative number. If the field is
+// missing, null, 0 or invalid, the lifetime is 0, because a token with an invalid lifetime can
+// still be used.
 func parseLifetime(raw json.RawMessage) time.Duration {
 	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
 	if !decimal.MatchString(text) {
 		return 0
 	}
-	seconds, _ := strconv.ParseFloat(text, 64) // the number of seconds is infinite if it is too large for a float64
+	seconds, _ := strconv.ParseFloat(text, 64) // infinite if the number is too large for a float64
 	switch {
 	case seconds == 0:
 		return 0

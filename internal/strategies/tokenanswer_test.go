@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// The kinds of response bodies, each with some examples.
+// Each list has examples of one kind of response body.
 var (
 	foreign = []string{
 		"<!doctype html><h1>Forbidden</h1>", "Forbidden", "", " ", "null", "[]", `"invalid_client"`, `[{"error":"invalid_client"}]`,
@@ -51,8 +51,6 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// expected returns the outcome of a token request that
-// docs/adr/0018-refused-credentials.md requires.
 func expected(status int, kind string) string {
 	const refused, limited, unavailable = "CREDENTIAL_REJECTED", "PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE"
 	fromEndpoint := status/100 == 2 || status/100 == 4 || status/100 == 5
@@ -83,7 +81,6 @@ func outcome(err error) string {
 	return string(fault.From(err).Reason)
 }
 
-// endpoint is a token endpoint that sends the same answer to each request.
 type endpoint struct {
 	status int
 	header http.Header
@@ -94,8 +91,8 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function for making token requests. The parameters of that
-// function describe the answer that the token endpoint sends.
+// asking returns a function that makes a token request and returns its error. The function's
+// parameters describe the token endpoint's answer.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
 	at := &endpoint{}
@@ -103,7 +100,7 @@ func asking(t *testing.T) func(status int, header http.Header, body string) erro
 	tokens := newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{Clock: clock, Transport: at}))
 	return func(status int, header http.Header, body string) error {
 		*at = endpoint{status, header, body}
-		defer clock.Advance(time.Second) // the budget allows one token request in each second
+		defer clock.Advance(time.Second) // the budget allows one token request per second
 		_, err := tokens.RequestToken(t.Context())
 		return err
 	}
@@ -128,8 +125,8 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsADate checks Retry-After headers that contain a date. The headers come from a
-// provider with a correct clock, and from a provider whose clock is an hour slow.
+// TestRetryAfterAsADate checks dates in Retry-After from a provider with a correct clock, and from
+// a provider whose clock is an hour slow.
 func TestRetryAfterAsADate(t *testing.T) {
 	ask := asking(t)
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -147,9 +144,8 @@ func TestRetryAfterAsADate(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAfterACorrection checks Retry-After after the wall clock was set back. The date
-// in Retry-After must be compared with the wall clock, not with the clock for lifetimes, which
-// is never set back.
+// TestRetryAfterAfterACorrection checks that a date in Retry-After is compared with the wall clock
+// after the wall clock was set back, and not with the clock for lifetimes, which is never set back.
 func TestRetryAfterAfterACorrection(t *testing.T) {
 	machine := clocktest.NewMachine()
 	counting := machine.Clock()
@@ -165,16 +161,15 @@ func TestRetryAfterAfterACorrection(t *testing.T) {
 	}
 }
 
-// TestAnswerThatIsTooLarge checks an answer whose body is larger than 1 MiB and begins with an
-// OAuth error. The answer must not count as a rejection of the credential.
+// TestAnswerThatIsTooLarge checks that an OAuth error at the beginning of a body of more than 1 MiB
+// does not count as a rejection of the credential.
 func TestAnswerThatIsTooLarge(t *testing.T) {
 	if got := outcome(asking(t)(401, nil, `{"error":"invalid_client"}`+strings.Repeat(" ", 1<<20))); got != "PROVIDER_UNAVAILABLE" {
 		t.Errorf("the outcome is %s", got)
 	}
 }
 
-// endless is a response body that never ends, because the connection was switched to
-// another protocol.
+// endless is a body that never ends, because the connection was switched to another protocol.
 type endless struct{ *testing.T }
 
 func (e endless) Read([]byte) (int, error) {
@@ -184,7 +179,6 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// broken is a response body that ends too early.
 type broken struct{ io.Reader }
 
 func (b broken) Read(p []byte) (int, error) {
@@ -197,8 +191,8 @@ func (b broken) Read(p []byte) (int, error) {
 
 func (broken) Close() error { return nil }
 
-// TestAnswersWithoutAWholeBody checks answers whose body is cut off after an OAuth error. The
-// OAuth error must be ignored. The HTTP status and the header Retry-After must still be used.
+// TestAnswersWithoutAWholeBody checks answers whose body is cut off after an OAuth error. The OAuth
+// error must be ignored, but the HTTP status and the header Retry-After must be used.
 func TestAnswersWithoutAWholeBody(t *testing.T) {
 	for status, want := range map[int]string{
 		101: "PROVIDER_UNAVAILABLE", 200: "PROVIDER_UNAVAILABLE", 401: "PROVIDER_UNAVAILABLE", 429: "PROVIDER_RATE_LIMITED",
@@ -219,10 +213,9 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 	}
 }
 
-// TestLifetimeThatCannotBeRead checks tokens whose lifetime is valid, missing or invalid. A
-// token without a valid lifetime gets the default lifetime of the auth method. The broker
-// reports the first token without a valid lifetime. The broker reports a further token without a
-// valid lifetime only if a token with a valid lifetime came in between.
+// TestLifetimeThatCannotBeRead checks that a token without a valid lifetime gets the default
+// lifetime of the auth method. If several tokens in a row have no valid lifetime, only the first is
+// reported.
 func TestLifetimeThatCannotBeRead(t *testing.T) {
 	expiresIn := ""
 	var events []strategies.TokenRequestEvent

@@ -19,53 +19,52 @@ import (
 
 const (
 	requestTimeout = token.MaxDelay
-	maxAnswerSize  = 1 << 20 // size in bytes of an answer after decompression
+	maxAnswerSize  = 1 << 20 // in bytes, after decompression
 
-	// The budget of token requests for each pair of URL and client ID. At first, a burst of
-	// requests is allowed, and then one request a second. The budget is needed because providers
-	// block accounts that send too many requests. The budget is large enough because most tokens
-	// are valid for minutes or longer.
+	// Each pair of URL and client ID has a budget of token requests: a burst at first, and then one
+	// request per second. The budget keeps providers from blocking accounts that send too many
+	// requests. The budget is large enough because most tokens are valid for minutes or longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
-	maxBudgets      = 100_000 // maximum number of budgets that are stored
+	maxBudgets      = 100_000
 )
 
-// TokenRequestEvent describes the outcome of one token request. Logs and metrics use it.
+// TokenRequestEvent describes the outcome of one token request for logs and metrics.
 type TokenRequestEvent struct {
-	Provider   string // ID of the provider
-	AuthMethod string // ID of the auth method
-	TokenKey   string // token key of the TokenSource; never print or store it
+	Provider   string // provider ID
+	AuthMethod string // auth method ID
+	TokenKey   string // the TokenKey of the TokenSource; never print or store it
 	Status     int    // HTTP status of the answer; 0 if no answer arrived
 	Duration   time.Duration
-	// LifetimeAssumed reports that the token has the default lifetime of the auth method,
-	// because the field expires_in of the answer is missing or cannot be parsed. If several
-	// tokens of a credential in a row have the default lifetime, LifetimeAssumed is true only
-	// for the first of them.
+	// LifetimeAssumed reports that the token has the default lifetime of the auth method, because
+	// the field expires_in of the answer is missing or cannot be parsed. If successive tokens of a
+	// credential have the default lifetime, LifetimeAssumed is true only for the first of them.
 	LifetimeAssumed bool
-	// Err is nil if a token was issued. Otherwise the answer determines the reason in Err:
-	// CredentialRejected, ProviderRateLimited or ProviderUnavailable. One more reason is
-	// RateLimited: the request was not sent, because its budget is used up. The message of Err
-	// contains nothing secret.
+	// Err is nil if a token was issued. The reason in Err is CredentialRejected,
+	// ProviderRateLimited or ProviderUnavailable, depending on the answer, or RateLimited if the
+	// request was not sent because the budget is used up. The message of Err contains nothing
+	// secret.
 	Err *fault.Error
 }
 
 // TokenClientOptions configure a TokenClient. The zero value is usable.
 type TokenClientOptions struct {
-	// Transport is the RoundTripper that sends the requests. Default: an egress.Transport.
+	// Transport sends the requests. By default, Transport is an egress.Transport.
 	Transport http.RoundTripper
-	// Clock tells the client the time. Default: the clock of the machine.
+	// Clock is the source of the time, by default the clock of the machine.
 	Clock clockwork.Clock
 	// UserAgent is the value of the header User-Agent. By default, the header is not sent.
 	UserAgent string
-	// RenewalWindow is the length of the time span in which the renewal of a token may begin.
-	// The time span ends when the safety margin of the token begins. The time span is at most
-	// half the token's lifetime. Default: five minutes, but at most a sixth of the lifetime.
+	// RenewalWindow is the length of the time span in which the renewal of a token may begin. The
+	// renewal's time span ends when the safety margin of the token begins. RenewalWindow is limited
+	// to half the token's lifetime, and by default is five minutes, but at most a sixth of the
+	// lifetime.
 	RenewalWindow time.Duration
-	// Observe is called after each request. Observe is also called if the request was not sent
-	// because the budget is used up. By default, nothing is called.
+	// Observe, if not nil, is called after each request, and also if the request was not sent
+	// because the budget is used up.
 	Observe func(TokenRequestEvent)
-	// Begin is called before a request is sent. Begin returns a context for the request, derived
-	// from ctx, and a function that is called after the request. By default, nothing is called.
+	// Begin, if not nil, is called before a request is sent. Begin returns a context for the
+	// request, derived from ctx, and a function that is called after the request.
 	Begin func(ctx context.Context, provider, authMethod string) (context.Context, func(TokenRequestEvent))
 }
 
@@ -87,19 +86,18 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 	return o
 }
 
-// TokenClient makes token requests. A TokenClient follows no redirects and stores no cookies. A
-// request takes at most 10 seconds, and its answer may have at most 1 MiB. The TokenClient has a
-// budget of requests for each pair of URL and client ID.
+// TokenClient makes token requests, which follow no redirects and store no cookies. A request takes
+// at most 10 seconds, and its answer may have at most 1 MiB. Each pair of URL and client ID has a
+// budget of requests.
 type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client
 	budget  *ratelimit.Limiter[string]
 }
 
-// NewTokenClient returns a TokenClient with these options.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
 	options = options.withDefaults()
-	// If the client followed a redirect, it would send the client secret to another address.
+	// Following a redirect would send the client secret to another address.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &TokenClient{
 		options: options,
@@ -108,10 +106,10 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 	}
 }
 
-// RequestToken requests a token by one HTTP request of at most 10 seconds. If the machine slept
-// during the request, a second request may follow. The error is a *fault.Error, whose RetryDelay
-// is the delay that the provider demanded. RequestToken calls the functions Begin and Observe of
-// the TokenClientOptions.
+// RequestToken requests a token with one HTTP request of at most 10 seconds. A second request may
+// follow if the machine slept during the first request. RequestToken returns a *fault.Error, whose
+// RetryDelay is the delay that the provider demanded, and calls Begin and Observe of the
+// TokenClientOptions.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
@@ -143,8 +141,7 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request for a token. The method returns a token or a
-// failure, and the HTTP status of the answer. The HTTP status is 0 if no answer arrived.
+// send makes one HTTP request for a token. The returned status is 0 if no answer arrived.
 func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -179,10 +176,8 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Toke
 	return issued, response.StatusCode, nil
 }
 
-// readBody reads the body of a response. The function reads at most one byte more than the
-// maximum size. The returned body is empty if the response's body is cut off. The returned body
-// is also empty if the connection was switched to another protocol, because then the body never
-// ends.
+// readBody returns at most one byte more than maxAnswerSize, and nothing if the body is cut off.
+// readBody does not read the body of a switched connection, because that body never ends.
 func readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode/100 == 1 {
 		return nil, nil
@@ -194,7 +189,6 @@ func readBody(response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// unreachable returns the error of a token request that received no answer.
 func (s *TokenSource) unreachable(err error) *fault.Error {
 	message := s.credential.Provider.DisplayName + " cannot be reached: " + egress.Cause(err)
 	return fault.New(fault.ProviderUnavailable, message)

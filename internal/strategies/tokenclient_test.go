@@ -26,8 +26,7 @@ import (
 
 const canary = "canary-51c7"
 
-// sendPulse returns a credential of the provider SendPulse, with this client ID and client
-// secret. The material of the credential contains a token.
+// sendPulse returns a credential whose material contains a token.
 func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	provider := catalog.Builtin().Provider("sendpulse")
 	return &credentials.Credential{
@@ -38,20 +37,16 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// transport is an http.RoundTripper. A `transport` is a function that answers
-// requests without a network.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering returns a RoundTripper that always sends the same answer.
 func answering(status int, body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
 	}
 }
 
-// newTokens returns the token source of a credential.
 func newTokens(t testing.TB, credential *credentials.Credential, client *strategies.TokenClient) *strategies.TokenSource {
 	t.Helper()
 	tokens, err := strategies.NewTokenSource(credential, client)
@@ -172,11 +167,11 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 		t.Errorf("%d requests were sent, and the last event has the error %v", sent, last.Err)
 	}
 	if err := request(newTokens(t, sendPulse("another", "secret"), client)); err != nil {
-		t.Errorf("another client: %v", err)
+		t.Errorf("the request of another client: %v", err)
 	}
 	clock.Advance(time.Second)
 	if err := request(tokens); err != nil {
-		t.Errorf("a second later: %v", err)
+		t.Errorf("the request a second later: %v", err)
 	}
 }
 
@@ -192,9 +187,9 @@ func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	}
 }
 
-// TestTokenThatArrivesLate checks slow answers, which take about as long as the token in the
-// answer is valid. If the token's lifetime begins with the request, the token has expired when
-// the answer arrives. If the token's lifetime begins with the answer, the token is still valid.
+// TestTokenThatArrivesLate checks answers that take about as long as the token is valid. If the
+// token's lifetime begins with the request, the token has expired when the answer arrives; if it
+// begins with the answer, the token is still valid.
 func TestTokenThatArrivesLate(t *testing.T) {
 	for lifetime, latency := range map[time.Duration]time.Duration{
 		10 * time.Second: 8 * time.Second,
@@ -221,8 +216,7 @@ func TestTokenThatArrivesLate(t *testing.T) {
 }
 
 // TestTokenAfterSleep lets the machine sleep while an answer is on its way. The answer may be as
-// old as the request, so the client must send a second request. The lifetime of the token begins
-// with the second request.
+// old as the request, so the client must send a second request, with which the lifetime begins.
 func TestTokenAfterSleep(t *testing.T) {
 	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
 		clock := clockwork.NewFakeClock()
@@ -280,8 +274,8 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
-// checkUnquotedFailure makes two checks. Only an answer that the token endpoint itself sent may
-// count as a rejection of the credential. The error message must not quote the answer.
+// checkUnquotedFailure checks that the error does not quote the answer, and that only an answer of
+// the token endpoint itself counts as a rejection of the credential.
 func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
 	t.Helper()
 	if len(failure.Message) > 200 {

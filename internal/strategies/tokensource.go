@@ -16,19 +16,19 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// TokenSource requests the tokens of one credential. A TokenSource uses the OAuth 2.0 client
-// credentials grant (RFC 6749, section 4.4).
+// TokenSource requests the tokens of one credential with the OAuth 2.0 client credentials grant
+// (RFC 6749, section 4.4).
 type TokenSource struct {
 	credential *credentials.Credential
 	client     *TokenClient
 	parameters []Pair
 	key        string
 	budgetKey  string
-	assumed    atomic.Bool // set if the lifetime of the latest token is the default lifetime
+	assumed    atomic.Bool // whether the latest token has the default lifetime
 }
 
-// NewTokenSource returns the token source of a credential. The function Check must accept the
-// credential, and the auth method of the credential must have a TokenRequest.
+// NewTokenSource returns the token source of a credential, which must have a TokenRequest and no
+// problem according to Check.
 func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*TokenSource, error) {
 	request, values := credential.Method.TokenRequest, variables(credential, secret.Text{})
 	parameters, problems := evaluate(request.Parameters, values, func(string) string { return "" })
@@ -41,8 +41,7 @@ func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*T
 	return s, nil
 }
 
-// digest computes the token key. Two token requests that differ in any part
-// have different token keys.
+// digest computes the token key, which differs for token requests that differ in any part.
 func (s *TokenSource) digest() string {
 	spec := s.credential.Method.TokenRequest
 	parts := []string{
@@ -56,21 +55,18 @@ func (s *TokenSource) digest() string {
 	return hex.EncodeToString(secret.Digest(nil, parts...))
 }
 
-// value returns the value of the credential's field with this ID.
 func (s *TokenSource) value(field string) string { return s.credential.Values[field].Reveal() }
 
-// Kind returns the ID of the provider and the ID of the auth method.
+// Kind returns the IDs of the provider and the auth method.
 func (s *TokenSource) Kind() (provider, authMethod string) {
 	return s.credential.Provider.ID, s.credential.Method.ID
 }
 
-// TokenKey returns a digest of everything on which the token depends, including the client
-// secret. Credentials that can share a token have the same TokenKey in every process. Someone
-// who knows the TokenKey can check guesses of the client secret. So never show or store the
-// TokenKey; show or store an HMAC of the TokenKey instead.
+// TokenKey returns a digest of everything on which the token depends, including the client secret.
+// Credentials that can share a token have the same TokenKey in every process. A TokenKey allows
+// checking guesses of the client secret, so show or store only an HMAC of the TokenKey.
 func (s *TokenSource) TokenKey() string { return s.key }
 
-// newRequest returns a token request in the form that the provider expects.
 func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
 	spec := s.credential.Method.TokenRequest
 	clientID, clientSecret := s.value(catalog.ClientIDField), s.value(catalog.ClientSecretField)
@@ -96,8 +92,7 @@ func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", s.client.options.UserAgent)
 	if spec.ClientAuthentication == catalog.ClientInBasic {
-		// RFC 6749, section 2.3.1: the client ID and the client secret must first be
-		// form-encoded.
+		// RFC 6749, section 2.3.1: the client ID and the client secret must first be form-encoded.
 		request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
 	}
 	return request, nil
