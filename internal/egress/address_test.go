@@ -11,8 +11,6 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// Two lists of addresses in several notations: addresses to which requests are refused, and
-// addresses to which requests are allowed.
 var (
 	refused = []string{
 		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.255.255", // RFC 1918
@@ -36,8 +34,8 @@ var (
 	}
 )
 
-// given calls the method RoundTrip with a cancelled context, and returns the
-// error. Because the context is cancelled, no request is sent, even if its address is allowed.
+// given calls RoundTrip with a cancelled context, and returns the error. The cancelled context
+// prevents requests even to allowed addresses.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -53,7 +51,6 @@ func given(ctx context.Context, t *testing.T, transport http.RoundTripper, locat
 	return err
 }
 
-// locate returns a URL whose host is the given IP address.
 func locate(address string) string {
 	return (&url.URL{Scheme: "https", Host: netip.AddrPortFrom(netip.MustParseAddr(address), 443).String()}).String()
 }
@@ -64,23 +61,23 @@ func TestLiteralAddresses(t *testing.T) {
 	for _, address := range refused {
 		for name, transport := range map[string]http.RoundTripper{"directly": direct, "through a proxy": proxied} {
 			if err := given(t.Context(), t, transport, locate(address)); !errors.Is(err, egress.ErrAddressRefused) {
-				t.Errorf("%s %s: %v", address, name, err)
+				t.Errorf("%s %s: the error is %v, want ErrAddressRefused", address, name, err)
 			}
 		}
 		if err := given(egress.AllowPrivate(t.Context()), t, direct, locate(address)); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s, allowed: %v", address, err)
+			t.Errorf("%s, allowed: the error is %v, want context.Canceled", address, err)
 		}
 	}
 	for _, address := range append(public, "127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1") {
 		if err := given(t.Context(), t, direct, locate(address)); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v", address, err)
+			t.Errorf("%s: the error is %v, want context.Canceled", address, err)
 		}
 	}
 }
 
-// TestResolvedAddresses checks requests to host names. A request is refused if its host name
-// resolves to a refused address. A request to a name of this machine is refused, too, although
-// requests to the machine's literal loopback address are allowed.
+// TestResolvedAddresses checks that a request is refused if its host name resolves to a refused
+// address, or to this machine. A request to this machine is allowed only if the URL contains a
+// literal loopback address.
 func TestResolvedAddresses(t *testing.T) {
 	names := newNames(t)
 	transport := egress.NewTransport(egress.Options{Proxy: noProxy, Resolver: names.resolver()})

@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// Cause returns the cause of a failed request, in words that can end a sentence. Use these words
-// instead of the text of the error, because errors of net/http quote URLs, addresses and proxy
-// passwords.
+// Cause returns the cause of a failed request, in words that can end a sentence. Unlike the errors
+// of net/http, Cause quotes no URLs, addresses or proxy passwords.
 func Cause(err error) string {
 	for _, refusal := range []error{ErrAddressRefused, ErrNotHTTPS, ErrNoHost} {
 		if errors.Is(err, refusal) {
@@ -47,8 +46,6 @@ func Cause(err error) string {
 	}
 }
 
-// contains reports whether the chain of an error contains an error of the
-// type E.
 func contains[E error](err error) bool {
 	_, found := errors.AsType[E](err)
 	return found

@@ -11,12 +11,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated is the maximum number of bytes that the client may allocate for an answer whose
+// mostAllocated is the largest number of bytes that the client may allocate for an answer whose
 // body is not read.
 const mostAllocated = 4 << 20
 
-// TestAnswersOfAHostileProxy checks proxies that send too much data in their answers to CONNECT
-// requests. The client must read only the header of such an answer.
+// TestAnswersOfAHostileProxy checks that the client reads only the header of a proxy's answer to
+// CONNECT, even if the proxy sends too much data.
 func TestAnswersOfAHostileProxy(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {

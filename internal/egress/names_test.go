@@ -10,8 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names is a DNS server for tests. The DNS server returns the same addresses for
-// every host name.
+// names is a DNS server that returns the same addresses for every host name.
 type names struct {
 	conn net.PacketConn
 
@@ -39,23 +38,20 @@ func newNames(t *testing.T, addresses ...netip.Addr) *names {
 	return n
 }
 
-// resolver returns a DNS resolver that sends its questions to this DNS server,
-// whatever the settings of the machine are.
+// resolver returns a DNS resolver that asks only this DNS server, whatever the settings of the
+// machine are.
 func (n *names) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", n.conn.LocalAddr().String())
 	}}
 }
 
-// set changes the addresses of all host names.
 func (n *names) set(addresses ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.addresses = addresses
 }
 
-// questions returns the number of DNS questions that the server has received so
-// far.
 func (n *names) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,7 +76,6 @@ func (n *names) serve() {
 	}
 }
 
-// answer turns a DNS question into a DNS answer.
 func (n *names) answer(message *dnsmessage.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

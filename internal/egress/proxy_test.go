@@ -19,14 +19,14 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// proxy is an HTTP proxy for tests. The proxy connects to the same server for every request.
+// proxy is an HTTP proxy that connects to the same server for every request.
 type proxy struct {
 	listener net.Listener
 	target   string
 	status   string
 
 	mu    sync.Mutex
-	hosts []string // the host names in the CONNECT requests so far
+	hosts []string // the host names of all CONNECT requests
 }
 
 func newProxy(t *testing.T, target, status string) *proxy {
@@ -63,7 +63,6 @@ func (p *proxy) asked() []string {
 	return p.hosts
 }
 
-// serve answers one CONNECT request.
 func (p *proxy) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
@@ -89,9 +88,8 @@ func (p *proxy) serve(conn net.Conn) {
 	copying.Wait()
 }
 
-// TestProxy checks a proxy with a private address, which is allowed. The proxy must receive the
-// name of the host and resolve the name. TLS must hide the contents of the request from the
-// proxy.
+// TestProxy checks that a proxy may have a private address, that the proxy receives and resolves
+// the host name, and that TLS hides the request from the proxy.
 func TestProxy(t *testing.T) {
 	server := newProvider(t, nil)
 	through := newProxy(t, server.Listener.Addr().String(), "200 OK")
@@ -112,8 +110,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsGone checks a request for which a proxy was chosen that cannot be reached. The
-// request must never go directly to its host.
+// TestProxyThatIsGone checks that a request never goes directly to its host if the chosen proxy
+// cannot be reached.
 func TestProxyThatIsGone(t *testing.T) {
 	server := newProvider(t, nil)
 	asked := 0
@@ -131,8 +129,8 @@ func TestProxyThatIsGone(t *testing.T) {
 	}
 }
 
-// TestProxyVariables runs this test binary as a child process for each case, because net/http
-// reads the proxy variables only once in each process.
+// TestProxyVariables runs this test binary as a child process for each case, because net/http reads
+// the proxy variables only once per process.
 func TestProxyVariables(t *testing.T) {
 	server := newProvider(t, nil)
 	roots := filepath.Join(t.TempDir(), "roots.pem")
@@ -169,8 +167,8 @@ func TestProxyVariables(t *testing.T) {
 	}
 }
 
-// TestChild is the part of TestProxyVariables that runs in the child process. The child process
-// sends a request with default options, except for the resolver.
+// TestChild is the part of TestProxyVariables that runs in the child process: a request with
+// default options, except for the resolver.
 func TestChild(t *testing.T) {
 	location := os.Getenv("CHILD_URL")
 	if location == "" {

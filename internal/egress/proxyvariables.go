@@ -11,16 +11,18 @@ import (
 	"strings"
 )
 
-// proxySchemes are the URL schemes of proxies that net/http supports. If the URL of a proxy has
-// another scheme, net/http treats the scheme as http.
+// proxySchemes are the URL schemes of proxies that net/http supports. Any other scheme is treated
+// as http by net/http.
 var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
 
-// CheckProxies checks the environment variables that name proxies. CheckProxies returns a list
-// of problems, and a list of warnings about probable mistakes. If net/http cannot parse a
-// variable, it ignores the variable and sends requests without a proxy (golang/go#46264). The
-// variable HTTP_PROXY is for requests without TLS. The broker sends requests without TLS only to
-// loopback addresses, and without a proxy, so a mistake in HTTP_PROXY is only a warning. The
-// messages do not quote the value of a variable, because the value may contain a password.
+// CheckProxies checks the environment variables that name proxies, and returns problems and
+// warnings about probable mistakes. CheckProxies never quotes the value of a variable, which may
+// contain a password.
+//
+// A proxy that net/http cannot parse is a problem, because net/http ignores it and sends requests
+// without a proxy (golang/go#46264). A mistake in HTTP_PROXY is only a warning, because HTTP_PROXY
+// is for requests without TLS, which the broker sends only to loopback addresses and without a
+// proxy.
 func CheckProxies(lookup func(name string) (value string, found bool)) (problems, warnings []string) {
 	value := func(name string) string {
 		text, _ := lookup(name)
@@ -61,9 +63,8 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	return problems, warnings
 }
 
-// checkProxy describes why the value of a variable is not a valid proxy, in words that can end a
-// sentence. For a valid value, the result is "". The value is parsed in the same way as by
-// net/http: the URL scheme may be missing.
+// checkProxy returns, in words that can end a sentence, why a value is not a valid proxy, or "". As
+// in net/http, the URL scheme may be missing.
 func checkProxy(value string) string {
 	if value == "" {
 		return ""
@@ -101,8 +102,8 @@ func exceptsHost(entry string) bool {
 	return entry == "" || entry == "*" || isHost || net.ParseIP(host) != nil
 }
 
-// proxyFromEnvironment returns the same proxy as http.ProxyFromEnvironment. But if net/http
-// would ignore an invalid variable, proxyFromEnvironment returns an error.
+// proxyFromEnvironment is like http.ProxyFromEnvironment, but returns an error where net/http would
+// ignore an invalid variable.
 func proxyFromEnvironment(request *http.Request) (*url.URL, error) {
 	if problems, _ := CheckProxies(os.LookupEnv); problems != nil {
 		return nil, errors.New(problems[0])

@@ -13,7 +13,6 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// lookup returns an environment with only one variable.
 func lookup(name, value string) func(string) (string, bool) {
 	return func(asked string) (string, bool) {
 		if asked == name {
@@ -23,8 +22,7 @@ func lookup(name, value string) func(string) (string, bool) {
 	}
 }
 
-// TestProxyAddresses checks proxy variables with valid and invalid values. net/http must be able
-// to parse the valid values.
+// TestProxyAddresses also checks that net/http can parse the valid values.
 func TestProxyAddresses(t *testing.T) {
 	names := []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 	for _, value := range []string{
@@ -38,7 +36,7 @@ func TestProxyAddresses(t *testing.T) {
 		}
 		through, err := (&httpproxy.Config{HTTPSProxy: value}).ProxyFunc()(&url.URL{Scheme: "https", Host: "a.test"})
 		if err != nil || (through == nil) != (value == "") || through != nil && through.Hostname() == "" {
-			t.Errorf("%s: httpproxy goes through %v, %v", value, through, err)
+			t.Errorf("%s: package httpproxy uses the proxy %v, %v", value, through, err)
 		}
 	}
 	const scheme, address = "has a scheme that is not supported", "is not the address of a proxy"
@@ -51,7 +49,7 @@ func TestProxyAddresses(t *testing.T) {
 	} {
 		for _, name := range names {
 			reported, others := egress.CheckProxies(lookup(name, value))
-			if strings.EqualFold(name, "HTTP_PROXY") { // the broker's requests do not use the variable HTTP_PROXY
+			if strings.EqualFold(name, "HTTP_PROXY") { // the broker's requests do not use HTTP_PROXY
 				reported, others = others, reported
 			}
 			if len(reported) != 1 || others != nil || !strings.HasPrefix(reported[0], "the environment variable "+name+" "+want) || strings.Contains(strings.ToLower(reported[0]), "canary") {
@@ -94,8 +92,8 @@ func TestProxyExceptions(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsNotUsed checks that an invalid value of HTTP_PROXY does not affect a request to
-// a loopback address.
+// TestProxyThatIsNotUsed checks that an invalid HTTP_PROXY does not affect a request to a loopback
+// address.
 func TestProxyThatIsNotUsed(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://canary:a/b@proxy:3128")
 	answering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -107,8 +105,8 @@ func TestProxyThatIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestProxyThatIsInvalid checks that a request fails if the value of HTTPS_PROXY is invalid. The
-// request must not be sent without a proxy.
+// TestProxyThatIsInvalid checks that a request fails if HTTPS_PROXY is invalid, instead of going
+// out without a proxy.
 func TestProxyThatIsInvalid(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://canary:a/b@proxy:3128")
 	names := newNames(t)

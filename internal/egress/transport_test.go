@@ -19,12 +19,10 @@ import (
 	"github.com/authmaterial/broker/internal/egress"
 )
 
-// loopback is the IP address of all test servers, whatever their names are.
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
 
-// get sends a request, and returns the body of the answer.
 func get(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) (string, error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, location, strings.NewReader("secret"))
@@ -40,10 +38,9 @@ func get(ctx context.Context, t *testing.T, transport http.RoundTripper, locatio
 	return string(body), err
 }
 
-// provider is an HTTPS server with a certificate for example.com.
 type provider struct {
 	*httptest.Server
-	connections atomic.Int64 // number of connections that the server has accepted so far
+	connections atomic.Int64
 }
 
 func newProvider(t *testing.T, change func(*tls.Config)) *provider {
@@ -66,7 +63,6 @@ func newProvider(t *testing.T, change func(*tls.Config)) *provider {
 	return p
 }
 
-// location returns the URL of the server, with the host name example.com.
 func (p *provider) location() string {
 	_, port, _ := net.SplitHostPort(p.Listener.Addr().String())
 	return "https://example.com:" + port + "/token"
@@ -91,7 +87,7 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	server := newProvider(t, nil)
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: newNames(t, loopback).resolver()})
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("without permission: %v", err)
+		t.Errorf("without permission, the error is %v", err)
 	} else if strings.Contains(egress.ErrAddressRefused.Error(), loopback.String()) {
 		t.Error("the error contains the address")
 	}
@@ -101,16 +97,16 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	allowed := egress.AllowPrivate(t.Context())
 	for range 2 {
 		if body, err := get(allowed, t, transport, server.location()); body != "token" {
-			t.Errorf("with permission: %q, %v", body, err)
+			t.Errorf("with permission, the answer is %q, %v", body, err)
 		}
 	}
 	if made := server.connections.Load(); made != 2 {
 		t.Errorf("two requests with permission made %d connections", made)
 	}
-	// Each connection is used for only one request. So a request that may not go to a private
-	// address cannot reuse the connection of a request that may go there.
+	// A request without permission must not reuse the connection of a request with permission, so
+	// each connection is used for only one request.
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("after requests with permission: %v", err)
+		t.Errorf("after requests with permission, the error is %v", err)
 	}
 }
 
@@ -127,8 +123,8 @@ func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
 	}
 }
 
-// TestRebinding changes the address of a host name after the name was resolved. Only the address
-// at the time of the connection may matter.
+// TestRebinding changes the address of a host name after the name was resolved, and checks that
+// only the address at the time of the connection matters.
 func TestRebinding(t *testing.T) {
 	server := newProvider(t, nil)
 	names := newNames(t, netip.MustParseAddr("8.8.8.8"))
@@ -154,18 +150,18 @@ func TestCertificatesAreChecked(t *testing.T) {
 
 	var unknown x509.UnknownAuthorityError
 	if _, err := get(ctx, t, newTransport(t, egress.Options{Resolver: resolver}), server.location()); !errors.As(err, &unknown) {
-		t.Errorf("an unknown authority: %v", err)
+		t.Errorf("with an unknown authority, the error is %v", err)
 	}
 	trusting := newTransport(t, egress.Options{Resolver: resolver, RootCAs: server.roots()})
 	var wrong x509.HostnameError
 	if _, err := get(ctx, t, trusting, strings.Replace(server.location(), "example.com", "example.org", 1)); !errors.As(err, &wrong) {
-		t.Errorf("a certificate for another name: %v", err)
+		t.Errorf("with a certificate for another name, the error is %v", err)
 	}
 	if body, err := get(ctx, t, trusting, server.location()); body != "token" {
-		t.Errorf("a good certificate: %q, %v", body, err)
+		t.Errorf("with a good certificate, the answer is %q, %v", body, err)
 	}
 	trusting = newTransport(t, egress.Options{Resolver: resolver, RootCAs: old.roots()})
 	if _, err := get(ctx, t, trusting, old.location()); err == nil || !strings.Contains(err.Error(), "protocol version") {
-		t.Errorf("TLS 1.1: %v", err)
+		t.Errorf("with TLS 1.1, the error is %v", err)
 	}
 }
