@@ -23,7 +23,6 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// places returns values of different types. Each value contains a secret.
 func places() map[string]any {
 	text := secret.New(canary)
 	return map[string]any{
@@ -43,7 +42,6 @@ func places() map[string]any {
 	}
 }
 
-// forms returns the forms in which the test's secret might be printed.
 func forms() []string {
 	numbers := strings.Trim(fmt.Sprintf("%d", []byte(canary)), "[]")
 	return []string{
@@ -102,7 +100,7 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 			"gob":  func(w io.Writer) error { return gob.NewEncoder(w).Encode(value) },
 		} {
 			var out bytes.Buffer
-			err := func() (err error) { // some encoders cause a panic
+			err := func() (err error) { // some encoders panic
 				defer func() {
 					if thrown := recover(); thrown != nil {
 						err = fmt.Errorf("panic: %v", thrown)
@@ -129,8 +127,8 @@ func TestTextIsRefusedByEveryEncoder(t *testing.T) {
 	}
 }
 
-// TestTextIsRedactedByReflection uses printers that follow pointers without calling methods. The
-// printer go-cmp does so when the String methods of two values return the same result.
+// TestTextIsRedactedByReflection uses printers that follow pointers without calling methods, as
+// go-cmp does when the String methods of two values return the same result.
 func TestTextIsRedactedByReflection(t *testing.T) {
 	one, two := secret.New(canary), secret.New(canary+"2")
 	allow := cmp.Exporter(func(reflect.Type) bool { return true })
@@ -151,7 +149,6 @@ func TestTextIsRedactedByReflection(t *testing.T) {
 	}
 }
 
-// walk writes everything that can be reached from a value by reflection.
 func walk(out *bytes.Buffer, value reflect.Value, depth int) {
 	if !value.IsValid() || depth > 20 {
 		return

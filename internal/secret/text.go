@@ -12,16 +12,15 @@ const redacted = "[REDACTED]"
 
 var errMarshalled = errors.New("a secret cannot be marshalled")
 
-// Text is a secret string. A Text prints as [REDACTED] with every fmt verb and in slog, and
-// every encoder returns an error for it. The zero value is the empty secret.
+// Text is a secret string, which prints as [REDACTED] with every fmt verb and in slog, and every
+// encoder returns an error for it. The zero value is the empty secret.
 //
-// The string is stored in a closure. Some code prints values by reflection, without calling the
-// methods of the values. That code finds only the address of the closure instead of the string.
+// The string is stored in a closure, because some code prints values by reflection without calling
+// their methods, and then finds only the address of the closure.
 type Text struct {
-	value *func() string // a pointer to the closure, because functions are not comparable
+	value *func() string // a pointer, because functions are not comparable
 }
 
-// New returns a secret that contains this string.
 func New(value string) Text {
 	if value == "" {
 		return Text{}
@@ -30,9 +29,9 @@ func New(value string) Text {
 	return Text{value: &reveal}
 }
 
-// Reveal returns the secret string. Call Reveal only where the secret is sent out of the broker
-// on purpose, or is hashed. The linter internal/lint/secretreveal has a list of the packages
-// that may call Reveal.
+// Reveal returns the secret string. Call Reveal only where the secret is sent out of the broker on
+// purpose, or is hashed. The linter internal/lint/secretreveal has a list of the packages that may
+// call Reveal.
 func (t Text) Reveal() string {
 	if t.value == nil {
 		return ""
@@ -40,8 +39,8 @@ func (t Text) Reveal() string {
 	return (*t.value)()
 }
 
-// Equal reports whether two secrets are the same. The duration of the comparison depends on the
-// secrets, so never use Equal to check a secret that a caller sent.
+// Equal reports whether two secrets are the same. The duration of Equal depends on the secrets, so
+// never use it to check a secret that a caller sent.
 func (t Text) Equal(other Text) bool { return t.Reveal() == other.Reveal() }
 
 // Format prints [REDACTED] for every verb of package fmt.
@@ -56,7 +55,7 @@ func (t Text) GoString() string { return redacted }
 // LogValue returns [REDACTED].
 func (t Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText always returns an error. XML encoders call it for all values. JSON and YAML
+// MarshalText always returns an error. XML encoders call MarshalText for all values; JSON and YAML
 // encoders call it for the keys of maps.
 func (t Text) MarshalText() ([]byte, error) { return nil, errMarshalled }
 

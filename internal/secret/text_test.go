@@ -15,8 +15,6 @@ import (
 
 const canary = "canary-6f1d"
 
-// holder is a struct with secrets in its fields. Most printed values contain secrets in this
-// way.
 type holder struct {
 	Public string
 	Key    secret.Text
