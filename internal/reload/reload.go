@@ -10,39 +10,38 @@ import (
 )
 
 const (
-	// pollInterval is the shortest pause between two checks of the files. If checks are slow,
-	// the pause is longer: 20 times the duration of the last check, up to maxInterval.
+	// pollInterval is the shortest pause between two checks of the files. Slow checks make the
+	// pause longer: 20 times the duration of the last check, up to maxInterval.
 	pollInterval = 500 * time.Millisecond
 	maxInterval  = 5 * time.Second
 	// settleTime is how long files must stay unchanged before they are loaded, because a program
-	// may still be writing them. settleTries is how often the files are checked until they stay
+	// may still be writing them. settleTries is the largest number of checks whether the files stay
 	// unchanged.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
 )
 
-// Load loads something from files. Before the function reads a file, it calls
-// its argument `reading` with the path of the file.
+// Load loads something from files, and calls `reading` with the path of each file before it reads
+// the file.
 type Load func(reading func(path string)) error
 
-// Loop calls a load function again whenever the loaded files change. Three kinds of files are
-// supported: regular files, symbolic links to regular files, and files in volumes that
-// Kubernetes mounts. In such a volume, the directory of the files is a symbolic link.
+// Loop calls a load function again whenever the loaded files change. A Loop supports regular files,
+// symbolic links to regular files, and the volumes of Kubernetes, in which the directory of the
+// files is a symbolic link.
 type Loop struct {
 	load Load
-	seen stamps // states of the files before the last load
+	seen stamps // the states of the files before the last load
 }
 
-// New returns a Loop, after calling the load function for the first time. The error is the error
-// of the load function.
+// New calls the load function for the first time, and returns the error of the load function.
 func New(load Load) (*Loop, error) {
 	l := &Loop{load: load}
 	return l, l.reload()
 }
 
-// Run calls the load function whenever files have changed, and whenever the channel `now`
-// supplies a value. Run returns when the context ends. Run ignores the errors of the load
-// function. After a failed load, Run also watches the files of the previous load.
+// Run calls the load function whenever files have changed, and for each value from the channel
+// `now`, until the context ends. Run ignores the errors of the load function. After a failed load,
+// Run also watches the files of the previous load.
 func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -59,9 +58,8 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 	}
 }
 
-// changed reports whether the files have changed since the last load. If the files
-// have changed, the method waits until they stop changing, and then returns true. When the
-// context ends, the method returns false.
+// changed reports whether the files have changed since the last load, after waiting until the files
+// stop changing. If the context ends during this wait, changed returns false.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {
@@ -79,8 +77,6 @@ func (l *Loop) changed(ctx context.Context) bool {
 	return !before.equal(l.seen)
 }
 
-// reload calls the load function, and records the states of the files that this
-// function reads.
 func (l *Loop) reload() error {
 	before, read := l.seen.again(), stamps{}
 	err := l.load(func(path string) { read[path] = stampOf(path) })
@@ -92,10 +88,9 @@ func (l *Loop) reload() error {
 	return err
 }
 
-// stamps are the states of files, by path. The state of a missing file is nil.
+// stamps are the states of files by path. The state of a missing file is nil.
 type stamps map[string]os.FileInfo
 
-// again returns the current states of the files whose earlier states are recorded.
 func (s stamps) again() stamps {
 	now := stamps{}
 	for path := range s {
@@ -104,9 +99,8 @@ func (s stamps) again() stamps {
 	return now
 }
 
-// equal reports whether the states show no change of a file. A file has changed if
-// it was written, replaced or removed, or if its permissions have changed. On Linux, a change of
-// the file's owner also counts as a change of the file.
+// equal reports whether no file has changed. A file changes when it is written, replaced or
+// removed, or when its permissions change. On Linux, a file also changes when its owner changes.
 func (s stamps) equal(other stamps) bool {
 	return maps.EqualFunc(s, other, func(a, b os.FileInfo) bool {
 		if a == nil || b == nil {
@@ -117,7 +111,6 @@ func (s stamps) equal(other stamps) bool {
 	})
 }
 
-// stampOf returns the state of a file, after following symbolic links.
 func stampOf(path string) os.FileInfo {
 	info, err := os.Stat(path)
 	if err != nil {

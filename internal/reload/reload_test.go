@@ -12,24 +12,22 @@ import (
 	"github.com/authmaterial/broker/internal/reload"
 )
 
-// The constant `patience` is the longest time that a test waits for a load.
 const patience = time.Minute
 
-// fixture is a Loop over a main file. Each line of the main file is the path of
-// another file to load, or the word `broken`.
+// fixture is a Loop over a main file. Each line of the main file is the path of another file to
+// load, or the word `broken`.
 type fixture struct {
 	*testing.T
 	folder string
 	main   string
 	loads  chan string     // the result of each load: the contents of the files, or the error
-	during func(load int)  // called during each load, after the files were read; the argument is the number of the load
+	during func(load int)  // called during each load, after the files were read, with the number of the load
 	now    chan<- struct{} // forces a load
 	end    func()          // stops the Loop, and waits until it has stopped
 	count  int             // the number of loads so far
-	taken  int             // the number of loads whose results the test has received
+	taken  int             // the number of loads whose results were received
 }
 
-// newFixture writes the main file, starts a Loop, and receives the result of the first load.
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
 	t.Parallel() // each test waits for the loop several times
@@ -68,8 +66,6 @@ func (f *fixture) load(reading func(string)) error {
 	return err
 }
 
-// read is the load function: it returns the contents of the main file and of the
-// files that the main file names.
 func (f *fixture) read(reading func(string)) (string, error) {
 	reading(f.main)
 	text, err := os.ReadFile(f.main)
@@ -95,7 +91,6 @@ func (f *fixture) read(reading func(string)) (string, error) {
 	return all, nil
 }
 
-// await waits for a load that has the result passed.
 func (f *fixture) await(want string) {
 	f.Helper()
 	late := time.After(patience)
@@ -148,7 +143,7 @@ func TestFileReplacedByRename(t *testing.T) {
 	}
 }
 
-// TestLinkedFolderIsSwapped replaces a mounted secret in the same way as Kubernetes does.
+// TestLinkedFolderIsSwapped replaces a mounted secret as Kubernetes does.
 func TestLinkedFolderIsSwapped(t *testing.T) {
 	f := newFixture(t)
 	mount := filepath.Join(f.folder, "mount")
@@ -170,7 +165,7 @@ func TestLinkedFolderIsSwapped(t *testing.T) {
 		f.must(os.RemoveAll(filepath.Join(mount, []string{"..v1", "..v2second", "..v2third"}[i])))
 		f.await(" " + text)
 	}
-	// The target of the symbolic links is overwritten in place.
+	// This write goes through the symbolic links and overwrites their target in place.
 	f.write(secret, "changed")
 	f.await(" changed")
 }
@@ -208,8 +203,8 @@ func TestMissingFolder(t *testing.T) {
 	f.await(" secret")
 }
 
-// TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer names the
-// other file. The test checks that a change of the other file still causes a load.
+// TestFailedLoadKeepsWatchingAll makes the main file faulty, so that it no longer names the other
+// file, and checks that a change of the other file still causes a load.
 func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f := newFixture(t)
 	secret := filepath.Join(f.folder, "key")
@@ -223,7 +218,7 @@ func TestFailedLoadKeepsWatchingAll(t *testing.T) {
 	f.await("error: broken")
 
 	other := filepath.Join(f.folder, "other")
-	f.write(f.main, other+"\nbroken") // a reference to another file, which does not exist
+	f.write(f.main, other+"\nbroken") // the other file does not exist yet
 	f.await("error: no other")
 	f.write(other, "there")
 	f.await("error: broken")
@@ -250,8 +245,8 @@ func TestFailedLoadIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestHalfWrittenFile writes a file in two steps. The pause between the steps is longer than the
-// time for which files must stay unchanged.
+// TestHalfWrittenFile writes a file in two steps, with a pause that is longer than the time for
+// which files must stay unchanged.
 func TestHalfWrittenFile(t *testing.T) {
 	f := newFixture(t)
 	file, err := os.OpenFile(f.main, os.O_WRONLY|os.O_TRUNC, 0)
@@ -265,7 +260,8 @@ func TestHalfWrittenFile(t *testing.T) {
 	f.await("better\n")
 }
 
-// TestChangeDuringALoad changes the main file during each load, after the load has read it.
+// TestChangeDuringALoad changes the main file after each load has read it, but before the load
+// ends.
 func TestChangeDuringALoad(t *testing.T) {
 	const changes = 5
 	f := newFixture(t, func(f *fixture) {
@@ -278,7 +274,6 @@ func TestChangeDuringALoad(t *testing.T) {
 	f.await(strings.Repeat("x", changes))
 }
 
-// TestChangeOfANewFileDuringALoad changes a file during the first load that reads it.
 func TestChangeOfANewFileDuringALoad(t *testing.T) {
 	var secret string
 	f := newFixture(t, func(f *fixture) {
@@ -305,8 +300,8 @@ func TestForcedLoad(t *testing.T) {
 	}
 }
 
-// TestOtherFilesCauseNoLoad changes a file that was not loaded. The test forces a load after
-// each such change, and checks that only the forced loads occur.
+// TestOtherFilesCauseNoLoad changes a file that was not loaded, and checks that only the forced
+// loads occur.
 func TestOtherFilesCauseNoLoad(t *testing.T) {
 	f := newFixture(t)
 	const forced = 30
