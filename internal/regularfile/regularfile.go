@@ -1,6 +1,5 @@
-// Package regularfile reads small files whose paths an operator chose. For devices, FIFOs and
-// huge files, the package returns an error. Before it returns such an error, it neither waits
-// nor uses much memory.
+// Package regularfile reads small files whose paths an operator chose. Reading a device, a FIFO or
+// a huge file returns an error, without waiting and without using much memory.
 package regularfile
 
 import (
@@ -14,12 +13,11 @@ import (
 
 const notRegular = "is not a regular file"
 
-// Read returns the content of a regular file. Symbolic links are followed. If the file has more
-// bytes than the limit, Read returns an error after reading at most one byte more than the
-// limit.
+// Read returns the content of a regular file, following symbolic links. Read returns an error if
+// the file has more than limit bytes, and reads at most one byte beyond the limit.
 //
-// The text of an error follows a noun for the file, as in "the file is not a regular file". The
-// text does not contain the path, because a user may have entered a secret in place of the path.
+// The text of an error follows a noun for the file, as in "the file is not a regular file", and
+// does not contain the path, because a user may have entered a secret in place of the path.
 func Read(path string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator chose the path
@@ -37,8 +35,8 @@ func Read(path string, limit int64) ([]byte, error) {
 	return ReadAll(file, limit)
 }
 
-// ReadAll returns everything that a reader supplies, such as standard input. The limit and the
-// errors are the same as for the function Read.
+// ReadAll reads everything from a reader, such as standard input, with the same limit and errors as
+// Read.
 func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(reader, limit+1))
 	switch {
@@ -53,7 +51,7 @@ func ReadAll(reader io.Reader, limit int64) ([]byte, error) {
 	}
 }
 
-// readError is an error of the file system. The text of a readError does not contain the path.
+// readError is an error of the file system whose text does not contain the path.
 type readError struct {
 	text  string
 	cause error

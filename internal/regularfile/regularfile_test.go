@@ -17,10 +17,9 @@ import (
 
 const limit = 1 << 10
 
-// folder returns a folder with one file of each kind.
 func folder(t *testing.T) string {
 	t.Helper()
-	where, err := os.MkdirTemp("", "files") // a short path is needed, because the path of a socket has a length limit
+	where, err := os.MkdirTemp("", "files") // the path is short, because the path of a socket has a length limit
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +83,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadAll reads from an endless reader, and from a reader that returns an error.
 func TestReadAll(t *testing.T) {
 	endless := &counter{}
 	if _, err := regularfile.ReadAll(endless, limit); err == nil || endless.read > limit+1 {
@@ -99,7 +97,6 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// counter is an endless reader that counts the bytes that it has supplied.
 type counter struct{ read int64 }
 
 func (c *counter) Read(into []byte) (int, error) {
