@@ -11,22 +11,19 @@ const (
 	dashes = "-----"
 	begin  = "-----BEGIN "
 	end    = "-----END "
-	// base64Characters are the characters of base64, including the padding character. The
-	// decoder checks that the padding is at the end.
+	// base64Characters include the padding character; the decoder checks that it is at the end.
 	base64Characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 )
 
-// block is a PEM block of a file.
 type block struct {
 	file       string
-	line       int // the number of the BEGIN line; the first line of the file has the number 1
+	line       int // the number of the BEGIN line, counted from 1
 	kind       string
 	hasHeaders bool     // whether lines of the form `Name: value` follow the BEGIN line, as in an encrypted key
 	body       []string // the lines between BEGIN and END
 	bytes      []byte   // the decoded body
 }
 
-// errorf returns an error that contains the number of the block's BEGIN line.
 func (b *block) errorf(format string, args ...any) error {
 	return errorAt(b.file, b.line, format, args...)
 }
@@ -35,15 +32,15 @@ func errorAt(file string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
-// blocks returns all PEM blocks of a file. Lines outside the blocks are ignored,
-// such as OpenSSL's description of a certificate. However, a line with five dashes outside a
-// block is an error, because it belongs to a damaged block.
+// blocks returns all PEM blocks of a file, ignoring lines outside the blocks, such as OpenSSL's
+// description of a certificate. However, a line with five dashes outside a block is an error,
+// because it belongs to a damaged block.
 func blocks(file string, data []byte) ([]*block, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, errorAt(file, 1, "the file is encoded as UTF-16: save it as UTF-8 or ASCII")
 	}
 	var found []*block
-	var open *block // the block that has begun but not ended; nil: the line is outside all blocks
+	var open *block // the block that has begun but not ended; nil outside all blocks
 	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		number++
@@ -72,8 +69,7 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// marked returns the kind of block that a BEGIN or END line names. For any other
-// line, the returned kind is empty.
+// marked returns the kind of block that a BEGIN or END line names, or "" for any other line.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)
 	kind, hasSuffix := strings.CutSuffix(kind, dashes)
@@ -83,8 +79,7 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// misplaced returns the error for a line with dashes that neither begins a block
-// nor ends the block that has begun.
+// misplaced returns the error for a line with dashes that neither begins nor ends a block.
 func misplaced(open *block, file string, number int, line string) error {
 	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
 	switch {
@@ -101,7 +96,6 @@ func misplaced(open *block, file string, number int, line string) error {
 	}
 }
 
-// decode decodes the base64 lines of a block.
 func (b *block) decode() error {
 	var text strings.Builder
 	for i, line := range b.body {

@@ -1,7 +1,7 @@
-// Package pemfile reads certificates and private keys from PEM files strictly. If the package
-// does not recognize a text as valid, it returns an error with a line number. The packages
-// crypto/x509 and crypto/tls are less strict: they skip damaged blocks, so that a single damaged
-// line can remove an authority from a bundle.
+// Package pemfile reads certificates and private keys from PEM files strictly: a text that it does
+// not recognize as valid causes an error with a line number. The packages crypto/x509 and
+// crypto/tls skip damaged blocks instead, so a single damaged line can remove an authority from a
+// bundle.
 package pemfile
 
 import (
@@ -12,19 +12,17 @@ import (
 	"slices"
 )
 
-// These are the kinds of blocks that an error may name. The name of any other kind may be a part
-// of a secret.
+// An error may name only these kinds of blocks, because any other name may be part of a secret.
 var (
-	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"} // kinds of unencrypted private keys
+	keyKinds   = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
 	otherKinds = []string{
 		"CERTIFICATE", "TRUSTED CERTIFICATE", "CERTIFICATE REQUEST", "X509 CRL", "PKCS7", "PUBLIC KEY",
 		"ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PARAMETERS", "DH PARAMETERS",
 	}
 )
 
-// Certificates returns the certificates in the content of a file. There must be at least one
-// certificate. An error begins with the name of the file and the line number, and quotes nothing
-// else of the file.
+// Certificates returns the certificates in the content of a file, at least one. An error begins
+// with the name of the file and a line number, and quotes nothing else of the file.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -50,8 +48,8 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	return certificates, nil
 }
 
-// Pool returns a pool of authorities: the certificates in the content of a file. Pool returns
-// the same errors as the function Certificates.
+// Pool returns the certificates in the content of a file as a pool of authorities, with the errors
+// of Certificates.
 func Pool(name string, data []byte) (*x509.CertPool, error) {
 	certificates, err := Certificates(name, data)
 	if err != nil {
@@ -64,9 +62,8 @@ func Pool(name string, data []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// KeyPair returns the certificates of one file together with the private key of another file.
-// The key must belong to the first certificate. Errors have the same form as the errors of the
-// function Certificates.
+// KeyPair returns certificates together with the private key in the content of a file. The key must
+// belong to the first certificate. Errors have the same form as those of Certificates.
 func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (tls.Certificate, error) {
 	key, err := privateKey(keyName, keyData)
 	if err != nil {
@@ -83,9 +80,9 @@ func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (
 	return pair, nil
 }
 
-// privateKey returns the only private key in the content of a file. OpenSSL writes a block with
-// elliptic-curve parameters before a key. privateKey ignores this block, because the key
-// contains the parameters, too.
+// privateKey returns the only private key in the content of a file. privateKey ignores the
+// elliptic-curve parameters that OpenSSL writes in front of a key, because the key also contains
+// them.
 func privateKey(name string, data []byte) (key *block, err error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -111,8 +108,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error for a block of the wrong kind. In the format of the
-// message, %s stands for the name of the kind.
+// unexpected returns an error for a block of the wrong kind, for which %s stands in the format.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

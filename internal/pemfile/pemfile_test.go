@@ -14,7 +14,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// bundle returns three certificates encoded as PEM.
 func bundle() [3]string {
 	var all [3]string
 	for i, name := range []string{"one", "two", "three"} {
@@ -23,10 +22,8 @@ func bundle() [3]string {
 	return all
 }
 
-// lines returns the number of lines in a text.
 func lines(text string) int { return strings.Count(text, "\n") }
 
-// wantError checks the beginning of an error's text, and that the text does not quote the file.
 func wantError(t *testing.T, err error, prefix, file string) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), prefix) {
@@ -62,7 +59,6 @@ func TestGoodBundles(t *testing.T) {
 	}
 }
 
-// oneLine joins the base64 lines of a block into one line.
 func oneLine(text string) string {
 	block, _ := pem.Decode([]byte(text))
 	return "-----BEGIN CERTIFICATE-----\n" + base64.StdEncoding.EncodeToString(block.Bytes) + "\n-----END CERTIFICATE-----\n"
@@ -123,8 +119,7 @@ func TestBadBundles(t *testing.T) {
 	}
 }
 
-// dropLine returns a function that removes one line from a text. The argument is the number of
-// the line; the first line has the number 0.
+// dropLine returns a function that removes a line, counted from 0, from a text.
 func dropLine(number int) func(string) string {
 	return func(text string) string {
 		all := strings.SplitAfter(text, "\n")
@@ -166,8 +161,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// FuzzPEM compares the parsed blocks with the result of encoding/pem. If a file is accepted, no
-// block of the file may be left out.
+// FuzzPEM compares the parsed blocks with the result of encoding/pem, and checks that no block of
+// an accepted file is left out.
 func FuzzPEM(f *testing.F) {
 	all := bundle()
 	f.Add([]byte(all[0] + all[1]))
