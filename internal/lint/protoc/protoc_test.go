@@ -1,5 +1,5 @@
-// Package protoc contains only a test. The test compiles the published protos with tools that
-// users of other programming languages have.
+// Package protoc only tests that the tools of other programming languages compile the published
+// protos.
 package protoc
 
 import (
@@ -13,10 +13,9 @@ import (
 
 const howToInstall = "as root on Debian: apt-get install protobuf-compiler libprotobuf-dev protobuf-compiler-grpc protobuf-compiler-grpc-java-plugin"
 
-// TestOldTools compiles the protos with the protoc that is found on PATH, and with gRPC's
-// plugins for protoc. Debian 12 has release 3.21 of protoc, which does not know the option
-// debug_redact. Debian 12's protoc plugins for C++, Ruby and PHP abort at a dollar sign in a
-// comment.
+// TestOldTools compiles the protos with the protoc on PATH and gRPC's plugins. Debian 12 has protoc
+// 3.21, which does not know the option debug_redact, and plugins for C++, Ruby and PHP that abort
+// at a dollar sign in a comment.
 func TestOldTools(t *testing.T) {
 	protoc := find(t, "protoc")
 	for language, count := range map[string]int{
@@ -33,16 +32,15 @@ func TestOldTools(t *testing.T) {
 	}
 }
 
-// compile runs protoc with an output flag to which a folder is appended. The
-// function then checks that protoc has written at least the wanted number of files into this
-// folder.
+// compile runs protoc with an output flag to which it appends a folder, and checks that protoc
+// writes at least the wanted number of files into this folder.
 func compile(t *testing.T, atLeast int, protoc, output string, more ...string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no protos were found: %v", err)
 	}
-	for _, file := range files { // the test reads the files, so that `go test` runs it again when a proto has changed
+	for _, file := range files { // reading the files makes `go test` run the test again when a proto has changed
 		if _, err := os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}

@@ -14,16 +14,16 @@ import (
 	_ "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The variable secretFields lists the fields of authmaterial.v1 that contain a secret. In the
-// proto file, the comment of each such field contains the sentence "Secret.".
+// secretFields are the fields of authmaterial.v1 that contain a secret. In the proto file, the
+// comment of each such field contains the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
 	"authmaterial.v1.FieldValue.value",
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
 }
 
-// TestSecretFields checks that the list secretFields agrees with the comments in the proto file,
-// and that all listed fields exist.
+// TestSecretFields checks that secretFields agrees with the comments in the proto file, and that
+// all listed fields exist.
 func TestSecretFields(t *testing.T) {
 	for _, name := range secretFields {
 		if _, err := protoregistry.GlobalFiles.FindDescriptorByName(name); err != nil {
@@ -35,8 +35,8 @@ func TestSecretFields(t *testing.T) {
 	}
 }
 
-// TestTheProtoHasNoNewOptions checks that protoc 3.21 and ghz can read the proto files. Neither
-// of these tools knows the option debug_redact.
+// TestTheProtoHasNoNewOptions checks that protoc 3.21 and ghz, which do not know the option
+// debug_redact, can read the proto files.
 func TestTheProtoHasNoNewOptions(t *testing.T) {
 	for path, text := range protoFiles(t) {
 		if regexp.MustCompile(`debug_redact|features\.|edition`).MatchString(text) {
@@ -51,8 +51,6 @@ var (
 	secretLine  = regexp.MustCompile(`^  // (?:.* )?Secret\.(?: |$)`)
 )
 
-// markedFields returns a sorted list of the fields that are marked as secret by the comments in
-// the proto file.
 func markedFields(t *testing.T) []protoreflect.FullName {
 	t.Helper()
 	var marked []protoreflect.FullName
@@ -74,7 +72,6 @@ func markedFields(t *testing.T) []protoreflect.FullName {
 	return marked
 }
 
-// protoFiles returns the published proto files, by path.
 func protoFiles(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("../../../proto/authmaterial/v1/*.proto")

@@ -10,14 +10,13 @@ const (
 	// messagesPath is the path of the Go package that declares the messages with secrets.
 	messagesPath = "github.com/authmaterial/broker/gen/authmaterial/v1"
 
-	// protoPath is the path of the Go package that declares the interface that all messages
-	// implement.
+	// protoPath is the path of the Go package that declares the interface of all messages.
 	protoPath = "google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// messageIn returns the name of the first message that is printed when a value of the type `t`
-// is printed. This message is the value itself, or a message that the value contains or points
-// to. The name is empty if no message is printed.
+// messageIn returns the name of the first message that is printed with a value of type t: the value
+// itself, or a message that the value contains or points to. The name is empty if no message is
+// printed.
 func messageIn(t types.Type) string {
 	if named, ok := types.Unalias(t).(*types.Named); ok && isProtoMessage(named) {
 		return "a proto.Message"
@@ -25,8 +24,8 @@ func messageIn(t types.Type) string {
 	return search(t, new(typeutil.Map))
 }
 
-// search does the work of messageIn. The function visits each type only once, so
-// that it also ends for recursive types.
+// search does the work of messageIn, and visits each type only once, so that it also ends for
+// recursive types.
 func search(t types.Type, seen *typeutil.Map) string {
 	if t == nil || seen.Set(t, true) != nil {
 		return ""
@@ -52,7 +51,7 @@ func search(t types.Type, seen *typeutil.Map) string {
 				return name
 			}
 		}
-	case *types.Tuple: // a tuple contains the results of a call, such as f() in fmt.Println(f())
+	case *types.Tuple: // the results of a call, such as f() in fmt.Println(f())
 		for result := range t.Variables() {
 			if name := search(result.Type(), seen); name != "" {
 				return name
@@ -62,8 +61,8 @@ func search(t types.Type, seen *typeutil.Map) string {
 	return ""
 }
 
-// messageName returns the name of the type `t` if this type is a message, a pointer to a
-// message, or the interface of a oneof. Otherwise messageName returns the empty string.
+// messageName returns the name of a message, of a message to which t points, or of the interface of
+// a oneof. For any other type, messageName returns "".
 func messageName(t types.Type) string {
 	t = types.Unalias(t)
 	if pointer, ok := t.(*types.Pointer); ok {
@@ -79,8 +78,6 @@ func messageName(t types.Type) string {
 	return named.Obj().Pkg().Name() + "." + named.Obj().Name()
 }
 
-// isGeneratedMessage reports whether the type `named` is a message, and not an enum, a client or
-// a server.
 func isGeneratedMessage(named *types.Named) bool {
 	if _, ok := named.Underlying().(*types.Struct); !ok {
 		return false
@@ -89,15 +86,15 @@ func isGeneratedMessage(named *types.Named) bool {
 	return method != nil
 }
 
-// isOneof reports whether the type `named` is the interface of a oneof. In generated code, such
-// an interface has one method, and the method has the same name as the interface.
+// isOneof reports whether a type is the interface of a oneof. In generated code, such an interface
+// has one method of the same name.
 func isOneof(named *types.Named) bool {
 	methods, ok := named.Underlying().(*types.Interface)
 	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()
 }
 
-// isProtoMessage reports whether the type `named` is the interface proto.Message, which can
-// contain any message.
+// isProtoMessage reports whether a type is the interface proto.Message, which can contain any
+// message.
 func isProtoMessage(named *types.Named) bool {
 	object := named.Obj()
 	return object.Pkg() != nil && object.Pkg().Path() == protoPath && object.Name() == "ProtoMessage"

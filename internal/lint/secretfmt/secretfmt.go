@@ -1,16 +1,15 @@
 // Package secretfmt is a lint rule: code must not format messages of authmaterial.v1 as text.
 //
 // These messages contain secrets, which Go's String method and %v print. The rule reports every
-// place where such a message, or a value that can contain one, is passed to a function that
-// formats it, whatever the formatting verb is: format a single field of the message instead, or
-// compare messages with proto.Equal. Only the functions that the variable `allowed` lists may
-// format messages.
+// place where such a message, or a value that can contain one, is passed to a function that formats
+// it, whatever the formatting verb is. Instead, format a single field of the message, or compare
+// messages with proto.Equal. Only a few listed functions may format messages.
 //
 // The rule covers every message of the package. Comments in the proto file mark the fields with
 // secrets, and TestSecretFields checks these comments.
 //
-// The rule looks at the type of an argument where it is passed. The rule cannot find a message
-// that was stored in a variable of type any before the call.
+// The rule looks at the type of an argument where the argument is passed, so the rule cannot find a
+// message that was stored in a variable of type any before the call.
 package secretfmt
 
 import (
@@ -35,11 +34,10 @@ var Analyzer = &analysis.Analyzer{
 	Run:      run,
 }
 
-// The variable `formatters` lists functions and methods that format their arguments, by package
-// and name. An empty list of names stands for all functions of the package. The formatting
-// functions of the packages fmt, log and testing are not listed, because the printf analyzer
-// knows these functions. The printf analyzer also finds functions that pass their arguments on
-// to such a function.
+// formatters are the functions and methods that format their arguments, by package and name. An
+// empty list of names stands for all functions of the package. Functions of the packages fmt, log
+// and testing are not listed, because the printf analyzer knows these functions and finds functions
+// that pass their arguments on to them.
 var formatters = map[string][]string{
 	"errors":                       nil,
 	"log/slog":                     nil,
@@ -48,7 +46,7 @@ var formatters = map[string][]string{
 	"google.golang.org/protobuf/encoding/prototext": {"Format", "Marshal", "MarshalAppend"},
 }
 
-// The variable `allowed` lists the functions that may format messages, with the reason.
+// Each listed function may format messages, for the given reason.
 var allowed = map[string]string{
 	"github.com/authmaterial/broker/cmd/broker.printMessage": "prints the response that the user of the command asked for",
 }
@@ -69,7 +67,6 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// isAllowed reports whether a node is part of a function that may format messages.
 func isAllowed(pass *analysis.Pass, cursor inspector.Cursor) bool {
 	for function := range cursor.Enclosing((*ast.FuncDecl)(nil)) {
 		if object, ok := pass.TypesInfo.Defs[function.Node().(*ast.FuncDecl).Name].(*types.Func); ok {
@@ -80,8 +77,7 @@ func isAllowed(pass *analysis.Pass, cursor inspector.Cursor) bool {
 	return false
 }
 
-// checkCall checks the call of a formatting function, and reports each argument that can contain
-// a message.
+// checkCall reports each argument of a formatting function that can contain a message.
 func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	callee := typeutil.Callee(pass.TypesInfo, call)
 	if callee == nil || !isFormatting(pass, callee) {
@@ -97,7 +93,7 @@ func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	}
 }
 
-// checkString reports each call of a message's String method, and each use of this method as a
+// checkString reports each call of a message's String method, and each use of the method as a
 // value.
 func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	method, ok := pass.TypesInfo.Uses[selector.Sel].(*types.Func)
@@ -109,9 +105,8 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting reports whether a function formats its arguments. The builtin function panic
-// formats its argument too: when a panic ends the program, Go prints the argument with the
-// argument's String method.
+// isFormatting reports whether a function formats its arguments. The builtin function panic does
+// so, too: when a panic ends the program, Go prints the argument with its String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {
 		return builtin.Name() == "panic"
@@ -127,9 +122,8 @@ func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	return pass.ResultOf[printf.Analyzer].(*printf.Result).Kind(function) != printf.KindNone
 }
 
-// parts returns the expressions whose types decide what the expression `arg` can
-// contain. In any(m) and []any{m}, an interface hides the type of m. The result therefore
-// includes such parts of the expression, too.
+// parts returns the expressions whose types decide what arg can contain, including the m in any(m)
+// and []any{m}, where an interface hides the type of m.
 func parts(info *types.Info, arg ast.Expr) []ast.Expr {
 	switch arg := ast.Unparen(arg).(type) {
 	case *ast.CallExpr:

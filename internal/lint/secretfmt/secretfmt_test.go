@@ -4,9 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	// The code in the folder testdata imports these packages. Because this file imports the
-	// packages too, their modules stay in go.mod and are downloaded before the test. The test
-	// itself loads testdata without a network.
+	// Because this file imports the packages that testdata imports, their modules stay in go.mod
+	// and are downloaded before the test. The test itself loads testdata without a network.
 	_ "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/go/analysis/analysistest"
 	_ "google.golang.org/grpc/status"
@@ -17,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/lint/secretfmt"
 )
 
-// TestAnalyzer uses the real generated messages, so that the test also fails if a change of the
-// generated code breaks the rule.
+// TestAnalyzer uses the real generated messages, so that it also fails if a change of the generated
+// code breaks the rule.
 func TestAnalyzer(t *testing.T) {
 	module, err := filepath.Abs("../../..")
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package secretreveal is a lint rule: only the listed packages reveal secrets.
 //
-// In all other packages the rule reports each call of the method Reveal of secret.Text, each use
+// In all other packages, the rule reports each call of the method Reveal of secret.Text, each use
 // of this method as a value, and each use of an interface method Reveal, because a Text may
-// implement that interface. Tests, and test packages, whose name ends in "test", may reveal
-// their own secrets.
+// implement the interface. Tests and test packages, whose name ends in "test", may reveal their own
+// secrets.
 package secretreveal
 
 import (
@@ -30,8 +30,7 @@ const (
 	method   = "Reveal"
 )
 
-// The variable `allowed` lists the packages that may reveal secrets. A comment states the reason
-// for each package.
+// Each listed package may reveal secrets, for the given reason.
 var allowed = map[string]string{
 	module + "cmd/broker":                "prints a new static token",
 	module + "internal/authentication":   "verifies bearer tokens of callers",
@@ -61,8 +60,8 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// reveals reports whether a function is the method Reveal of a Text, or of an
-// interface that a Text may implement.
+// reveals reports whether a function is the method Reveal of a Text, or of an interface that a Text
+// may implement.
 func reveals(function *types.Func) bool {
 	receiver := function.Signature().Recv()
 	if receiver == nil || function.Name() != method {

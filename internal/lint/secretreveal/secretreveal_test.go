@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/lint/secretreveal"
 )
 
-// TestAnalyzer uses the real type secret.Text, so that this test also fails if the method Reveal
-// gets another name. The test also checks two packages that may reveal secrets.
+// TestAnalyzer uses the real type secret.Text, so that it also fails if the method Reveal gets
+// another name, and checks two packages that may reveal secrets.
 func TestAnalyzer(t *testing.T) {
 	module, err := filepath.Abs("../../..")
 	if err != nil {

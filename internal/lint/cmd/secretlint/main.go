@@ -1,5 +1,5 @@
-// Command secretlint runs the lint rules about secrets. The command can be run by itself, or as
-// the tool of `go vet -vettool`.
+// Command secretlint runs the lint rules about secrets, either by itself or as the tool of `go vet
+// -vettool`.
 package main
 
 import (

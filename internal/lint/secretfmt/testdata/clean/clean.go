@@ -1,5 +1,4 @@
-// Package clean contains code that resembles the findings of the rule, but that the rule must
-// not report.
+// Package clean contains code that resembles the findings of the rule but must not be reported.
 package clean
 
 import (
@@ -19,32 +18,31 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Fields of messages that are not messages themselves.
+// The fields of these messages are not messages themselves.
 func fields(t *testing.T, m *authmaterialv1.AuthDecoration) {
 	fmt.Println(m.GetVersion(), len(m.GetHeaders()), m == nil)
 	t.Errorf("%s expires %v", m.GetCredentialId(), m.GetExpireTime().AsTime())
 	slog.Info("m", "hosts", m.GetAllowedHosts(), "refresh", m.GetRefreshTime())
 }
 
-// Enums of the package, with and without a call of String.
 func enums(r *authmaterialv1.ReportRejectionResponse, err *authmaterialv1.AuthDecorationError) string {
 	fmt.Println(r.GetOutcome(), err.GetReason())
 	fmt.Println([]authmaterialv1.ErrorReason{authmaterialv1.ErrorReason_ERROR_REASON_INTERNAL})
 	return r.GetOutcome().String()
 }
 
-// Types of authmaterial.v1 that are not messages.
+// These types of authmaterial.v1 are not messages.
 func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) {
 	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
 }
 
-// Messages of other packages.
+// These messages belong to other packages.
 func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
 	fmt.Println(info, at, []proto.Message{info}, at.String())
 	return protojson.Format(info)
 }
 
-// Functions that do not format.
+// These functions do not format.
 func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
@@ -53,14 +51,14 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 
-// Methods that have the same names as methods of testing.T, but belong to another type.
+// The methods of journal have the names of methods of testing.T.
 type journal struct{}
 
 func (journal) Log(*authmaterialv1.AuthDecoration) {}
 
 func journals(j journal, m *authmaterialv1.AuthDecoration) { j.Log(m) }
 
-// Values whose contents are not printed.
+// The contents of these values are not printed.
 type opaque struct {
 	fetch   func() *authmaterialv1.AuthDecoration
 	changes chan *authmaterialv1.AuthDecoration

@@ -20,8 +20,6 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Functions that format.
-
 func fmtPackage(w io.Writer, m *authmaterialv1.AuthDecoration) {
 	fmt.Println(m)                // want `fmt.Println is given authmaterialv1.AuthDecoration: formatting shows secrets`
 	fmt.Printf("%T %s\n", 1, m)   // want `fmt.Printf is given authmaterialv1.AuthDecoration`
@@ -98,8 +96,8 @@ func panics(m *authmaterialv1.AuthDecoration) {
 	panic(m) // want `panic is given authmaterialv1.AuthDecoration`
 }
 
-// Functions, in this and in other packages, that pass their arguments on to a function that
-// formats them.
+// The rule also finds functions of any package that pass their arguments on to a formatting
+// function.
 
 func explain(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
@@ -108,7 +106,7 @@ func wrappers(m *authmaterialv1.AuthDecoration) error {
 	return status.Errorf(codes.Internal, "for %v", m) // want `status.Errorf is given`
 }
 
-// Types that contain a message.
+// These types contain a message.
 
 type record struct {
 	name string
@@ -148,8 +146,7 @@ func holders(result *authmaterialv1.AuthDecorationResult) {
 	fmt.Println(authmaterialv1.BatchGetAuthDecorationsRequest{}) // want `given authmaterialv1.BatchGetAuthDecorationsRequest:`
 }
 
-// Messages whose type an interface hides, but where the expression of the argument shows the
-// type.
+// An interface hides the type of a message, but the expression of the argument shows the type.
 
 func hidden(m *authmaterialv1.Header, unknown proto.Message) {
 	fmt.Println(any(m))                   // want `given authmaterialv1.Header:`
