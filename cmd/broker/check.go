@@ -66,10 +66,9 @@ credential; otherwise 1.`,
 	return command
 }
 
-// warningLines is a slog.Handler that prints warnings for people. Each line has the message and
-// the attributes of one warning. If a warning has an attribute named `warning`, the value of
-// this attribute is printed in place of the message. The loggers of warnings have neither
-// attributes nor groups.
+// warningLines is a slog.Handler that prints each warning for people, with its attributes in
+// parentheses. An attribute named "warning" replaces the message. Attributes and groups of the
+// logger are ignored.
 type warningLines struct{ out io.Writer }
 
 func (w warningLines) WithAttrs([]slog.Attr) slog.Handler             { return w }
@@ -93,9 +92,9 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	return err
 }
 
-// explainAccess prints why a caller may use a credential, and returns an error with the reason
-// if the caller may not, or if no caller can have this name. The error does not quote an
-// impossible caller name, because the name may be a token that was pasted by mistake.
+// explainAccess prints why a caller may use a credential, or returns an error that explains why
+// not. The error does not quote an impossible caller name, which may be a token that was pasted
+// by mistake.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
 	problem, warning := loaded.CheckCaller(caller)
 	if problem != "" {
@@ -129,7 +128,6 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	return err
 }
 
-// grantsThatName lists the grants that name the caller or the credential.
 func grantsThatName(what string, grants []access.Grant) string {
 	var places []string
 	for _, grant := range grants {

@@ -13,8 +13,8 @@ credentials:
   - {id: intel, provider: pulsedive, auth_method: api_key, values: {api_key: {file: not.there}}}
 `
 
-// completions asks the program for completions as a shell does, and returns the
-// suggested words and the directive that cobra prints for the shell.
+// completions returns the words that the program suggests to a shell, and the directive that
+// cobra prints for the shell.
 func completions(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, ignored bytes.Buffer
@@ -61,8 +61,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionFromTheEnvironment checks that shells complete credential IDs of the file that
-// BROKER_CONFIG names.
+// TestCompletionFromTheEnvironment completes credential IDs of the file that BROKER_CONFIG names.
 func TestCompletionFromTheEnvironment(t *testing.T) {
 	t.Setenv(variable("address"), "127.0.0.1:1") // no broker is called
 	t.Setenv(configVariable, ownFile(t, ownCredentials))

@@ -25,42 +25,38 @@ import (
 )
 
 // Limits, in bytes. A decoration can contain several tokens of 64 KiB, and a batch has up to 100
-// decorations. In memory, a response with many small parts is many times larger than its encoded
-// form.
+// decorations. Decoded, a response with many small parts is many times larger than encoded.
 const (
 	maxDecoration = 1 << 20
 	maxResponse   = 64 << 20
 	maxHeaders    = 64 << 10
-	maxInput      = 64 << 10 // the maximum number of bytes to read from standard input
+	maxInput      = 64 << 10 // maximum read from standard input
 )
 
-// connectionFlags lists the flags that an environment variable can set, too.
+// connectionFlags lists the flags that can also be set by an environment variable.
 var connectionFlags = []string{"address", "tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name", "token-file"}
 
-// variable returns the name of the environment variable that sets a flag.
 func variable(flag string) string {
 	return "BROKER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// connectionHelp is the part of a command's help about the connection to the broker.
+// connectionHelp is the paragraph about the connection in the help of several commands.
 const connectionHelp = `If the broker has listen.tls, use --tls to trust the system's authorities, or --tls-ca to
 trust your own. Each of the flags --tls-... turns TLS on. The broker identifies callers by
 --tls-cert with --tls-key, or by --token-file. Without TLS, the broker must be at a loopback
 address or a Unix socket. A flag overrides its environment variable.`
 
-// connection contains the values of the flags about the connection to a broker, and
-// the transport that these flags select.
+// connection contains the values of the flags about the connection to a broker.
 type connection struct {
-	address   string // the broker's address: a host with a port, or unix:///path
+	address   string // host:port, or unix:///path
 	tls       bool
 	files     client.TLS
-	tokenFile string // the path of the token file; "-" means standard input
+	tokenFile string // path of the token file; "-" is standard input
 	timeout   time.Duration
 
 	transport credentials.TransportCredentials // set by connect
 }
 
-// addFlags adds the flags to a command.
 func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	flags := command.Flags()
 	flags.StringVar(&c.address, "address", "127.0.0.1:50051", "the broker's `ADDRESS`: HOST:PORT, or unix:///PATH")
@@ -79,8 +75,8 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	}
 }
 
-// checkFlags reads environment variables for the flags that the command line does not set, and
-// reports invalid settings.
+// checkFlags sets flags that the command line leaves out from their environment variables, and
+// rejects invalid settings.
 func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	for _, name := range connectionFlags {
 		value := os.Getenv(variable(name))
@@ -106,7 +102,6 @@ func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// checkTLS decides whether to use TLS for the connection.
 func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	off := flags.Changed("tls") && !c.tls
 	var given string // the name of a flag on the command line that turns TLS on
@@ -129,9 +124,8 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// checkAddress reports what is wrong with the address. Without TLS, the address must be on this
-// machine. The name localhost is accepted: the transport's credentials check the address to
-// which the name resolves.
+// checkAddress rejects invalid addresses, and without TLS all addresses of other machines. It
+// accepts localhost without resolving it: the transport credentials check the resolved address.
 func (c *connection) checkAddress() error {
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
 		if !strings.HasPrefix(path, "/") {
@@ -158,17 +152,16 @@ func (c *connection) checkAddress() error {
 
 func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix://") }
 
-// diagnosisTime is the part of the timeout that is reserved for finding out why a call failed.
+// diagnosisTime is the part of the timeout reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect calls the function `ask`, and passes a connection and a context. Calls
-// with this context send the token. The context ends a little before the timeout, so that time
-// is left to find out why a call failed. The first call on the connection connects to the
-// broker. connect reads the certificate files and the token, which may come from standard input.
+// connect reads the certificate files and the token, which may come from standard input, and
+// passes a connection and a context with the token to the function `ask`. The context ends before
+// the timeout, which leaves time to find out why a call failed. The first call dials the broker.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
-	c.transport = local.NewCredentials() // these transport credentials reject connections to other machines
+	c.transport = local.NewCredentials() // rejects connections to other machines
 	var err error
 	if c.tls {
 		if c.transport, err = c.files.Credentials(); err != nil {
@@ -196,8 +189,8 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	return ask(ctx, conn)
 }
 
-// withToken reads the token, and returns a context whose calls send the token. Without TLS,
-// checkAddress and the transport's credentials make sure that the token stays on this machine.
+// withToken returns a context whose calls send the token. Without TLS, checkAddress and the
+// transport credentials keep the token on this machine.
 func (c *connection) withToken(ctx context.Context, input io.Reader) (context.Context, error) {
 	token := client.TokenFile(c.tokenFile)
 	if c.tokenFile == "-" {

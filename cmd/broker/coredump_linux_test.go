@@ -11,9 +11,8 @@ import (
 	"testing"
 )
 
-// TestNoCoreDumps raises the limit for core files, starts processes, and checks that each
-// process forbids core dumps of itself. If the test runs as root, it starts the processes as the
-// user nobody, because the check wantNoCoreDump proves nothing about processes of root.
+// TestNoCoreDumps raises the limit for core files, which the broker must lower again. Root starts
+// the broker as the user nobody, because wantNoCoreDump proves nothing about processes of root.
 func TestNoCoreDumps(t *testing.T) {
 	allowCoreDumps(t)
 	folder := publicFolder(t)
@@ -22,7 +21,7 @@ func TestNoCoreDumps(t *testing.T) {
 	write(t, filepath.Join(folder, "broker.yaml"), `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`)
 	for name, test := range map[string]struct {
 		args []string
-		line string // a line that the process prints when it is ready
+		line string // printed when the process is ready
 	}{
 		"serve":       {[]string{"serve", "--config", "broker.yaml"}, "msg=serving "},
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
@@ -57,8 +56,8 @@ func TestNoCoreDumps(t *testing.T) {
 	}
 }
 
-// wantNoCoreDump fails the test unless the process's limit for core files is 0 and the process
-// is undumpable. Root owns the files in /proc of an undumpable process.
+// wantNoCoreDump checks the process's limit for core files, and that the process is undumpable:
+// root owns the files in /proc of an undumpable process.
 func wantNoCoreDump(t *testing.T, pid int) {
 	t.Helper()
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
@@ -77,8 +76,8 @@ func wantNoCoreDump(t *testing.T, pid int) {
 	}
 }
 
-// allowCoreDumps raises the limit for core files as far as possible. Processes that the test
-// starts inherit the limit.
+// allowCoreDumps raises the limit for core files, which child processes inherit, as far as
+// possible.
 func allowCoreDumps(t *testing.T) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -109,7 +108,7 @@ func publicFolder(t *testing.T) string {
 	return folder
 }
 
-// copyProgram copies the test program to a path where every user can read and run it.
+// copyProgram copies the test program to a path where every user can run it.
 func copyProgram(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Executable()

@@ -48,7 +48,6 @@ func newCredentialsList() *cobra.Command {
 	return command
 }
 
-// printCredentials prints a line for each credential.
 func printCredentials(out *screen, listed []*credentials.Credential) error {
 	var table [][]string
 	for _, credential := range listed {
@@ -70,7 +69,7 @@ func printCredentials(out *screen, listed []*credentials.Credential) error {
 
 // credentialJSON describes a credential with the keys of the configuration file.
 type credentialJSON struct {
-	ID         string `json:"id"` // here, it is printed first
+	ID         string `json:"id"` // first in the output
 	Provider   string `json:"provider"`
 	AuthMethod string `json:"auth_method"`
 	*credentials.Credential
@@ -84,14 +83,12 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 	return map[string][]credentialJSON{"credentials": made}
 }
 
-// configVariable is the name of an environment variable that contains the path of a
-// configuration file. If no flag names a configuration file, shells complete the credential IDs
-// of the file that the variable names.
+// configVariable names an environment variable with the path of a configuration file. Shells
+// complete the credential IDs of that file if no flag names another.
 const configVariable = "BROKER_CONFIG"
 
-// completeCredentials returns the credential IDs that start with the text `begun`, except the
-// IDs that the command line already contains. completeCredentials returns no IDs if the file has
-// problems: the command itself reports the problems.
+// completeCredentials returns the credential IDs that start with `begun` and are not on the
+// command line yet. It returns none if the file has problems, which the command itself reports.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// demoTimeout limits the time that the demo spends on one credential.
+// demoTimeout limits the time for one credential.
 const demoTimeout = 15 * time.Second
 
 func newDemo() *cobra.Command {
@@ -42,7 +42,6 @@ and makes the provider's API call with the response. Nothing leaves this machine
 	return command
 }
 
-// demo runs the broker and the simulator, and shows how each credential is used.
 func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
@@ -85,7 +84,6 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	return errors.Join(shown, <-served)
 }
 
-// showAll prints the rows of each credential, and then commands that the user can try.
 func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.Simulator) error {
 	connection, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -108,7 +106,6 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 	return err
 }
 
-// tryIt lists commands that the user can run in another terminal.
 const tryIt = `
 To try it yourself, run 'make run' in another terminal, and here:
 
@@ -121,8 +118,8 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// demonstrate asks the broker for the material of one credential, calls the
-// provider as a service would, and returns the table rows about both calls.
+// demonstrate gets the material of one credential, calls the provider with it as a service would,
+// and returns the table rows about both calls.
 func demonstrate(
 	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
 ) ([][]string, error) {
@@ -162,8 +159,7 @@ func demonstrate(
 	return added, nil
 }
 
-// shortened returns the authentication scheme and the first six characters of a
-// secret value.
+// shortened returns the authentication scheme and the first six characters of a secret.
 func shortened(value string) string {
 	secret := value[strings.LastIndexByte(value, ' ')+1:]
 	return strings.TrimSuffix(value, secret) + secret[:min(len(secret), 6)] + "…"

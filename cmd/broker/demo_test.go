@@ -13,16 +13,15 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Regular expressions for the output of the demo. The first one matches while the demo serves.
-// The second one matches if another process uses one of the demo's ports.
+// demoServes matches while the demo serves, and portTaken if another process uses a port of the
+// demo.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
-// TestDemoStays runs the demo on its fixed ports. A second demo must report that the ports are
-// taken. If another process already uses one of the ports, the first demo must report that the
-// port is taken.
+// TestDemoStays runs the demo twice on its fixed ports: the second demo must report that they are
+// taken. So must the first one if another process already uses a port.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
 	printed, err := first.await(&first.stdout, demoServes)
@@ -55,7 +54,6 @@ func startDemo(t *testing.T) *process {
 	return p
 }
 
-// wantTaken fails the test unless the demo ends because one of its ports is taken.
 func wantTaken(t *testing.T, p *process) {
 	t.Helper()
 	how, err := p.wait()
@@ -64,7 +62,6 @@ func wantTaken(t *testing.T, p *process) {
 	}
 }
 
-// wantServing fails the test unless the demo answers over gRPC and HTTP.
 func wantServing(t *testing.T, address, metrics string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

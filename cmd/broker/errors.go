@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// whatToDo maps the reason of an error to advice for operators.
+// whatToDo maps the reason of an error to advice for the user.
 var whatToDo = map[string]string{ //nolint:gosec // the reasons and the advice contain no credentials
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
@@ -34,8 +34,8 @@ var whatToDo = map[string]string{ //nolint:gosec // the reasons and the advice c
 	"INTERNAL":                   "The broker's log has the details.",
 }
 
-// refusal returns the error that the command prints when the broker returned no
-// material for a credential ID. An empty ID means that the whole call failed.
+// refusal returns the error to print when the broker returned no material for a credential ID. An
+// empty ID means that the whole call failed.
 func refusal(id, reason, message string, retryDelay time.Duration, advice string) error {
 	text := printable(strings.TrimPrefix(id+": "+reason+": "+message, ": "))
 	if retryDelay > 0 {
@@ -47,8 +47,7 @@ func refusal(id, reason, message string, retryDelay time.Duration, advice string
 	return errors.New(text)
 }
 
-// explainFailure explains why a call failed: because of the broker, or because of the
-// connection.
+// explainFailure explains a failed call, whether the broker rejected it or could not be reached.
 func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) error {
 	failed := status.Convert(err)
 	var reason string
@@ -78,7 +77,6 @@ func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) 
 	return refusal(id, reason, failed.Message(), retryDelay, advice)
 }
 
-// howToIdentify returns advice for a caller that the broker could not authenticate.
 func (f *getFlags) howToIdentify() string {
 	certificate, token := f.files.CertificateFile != "", f.tokenFile != ""
 	switch {
@@ -94,8 +92,8 @@ func (f *getFlags) howToIdentify() string {
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
 }
 
-// explainCall explains the error of a call that no broker answered. The result `again` reports
-// whether another attempt can succeed, for example because the broker is starting.
+// explainCall explains the error of a call that no broker answered. It also reports whether
+// another attempt can succeed, for example because the broker is starting.
 func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())
@@ -116,9 +114,8 @@ func (c *connection) explainCall(ctx context.Context, err error) (again bool, ex
 	}
 }
 
-// diagnose explains why the command could not connect. The results of diagnose have
-// the same meaning as the results of explainCall: the explanation, and whether another attempt
-// can succeed.
+// diagnose explains why the command could not connect, and reports whether another attempt can
+// succeed.
 func (c *connection) diagnose(err error) (again bool, explained error) {
 	cause := err
 	for next := err; next != nil; next = errors.Unwrap(next) {
@@ -134,15 +131,14 @@ func (c *connection) diagnose(err error) (again bool, explained error) {
 	return true, fmt.Errorf("no connection to the broker on %s: %s", c.address, reason)
 }
 
-// Advice that is printed for several connection errors.
 const (
 	howToStart   = "Start a broker with 'broker serve', or give a broker's address with --address or BROKER_ADDRESS."
 	checkNetwork = "Check --address or BROKER_ADDRESS, and the network of this machine."
 	useGRPCPort  = "Use the port of listen.grpc: this port may belong to listen.http, or to another program."
 )
 
-// The list `diagnoses` contains the known connection errors. If several diagnoses match an
-// error, the command prints the first one.
+// diagnoses lists the known connection errors. If several match an error, the first one is
+// printed.
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string
@@ -176,7 +172,6 @@ var diagnoses = []struct {
 	{is(errNotGRPC), "the server does not speak gRPC", useGRPCPort, false},
 }
 
-// The result of `is` is a function that reports whether an error is one of the target errors.
 func is(targets ...error) func(error) bool {
 	return func(err error) bool {
 		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
@@ -188,8 +183,8 @@ func isType[E error](err error) bool {
 	return ok
 }
 
-// isAlert returns a function that reports whether an error is a TLS alert that the server sent,
-// with a description that contains the given text. RFC 8446, section 6.2, lists all alerts.
+// isAlert returns a function that reports whether an error is a TLS alert from the server whose
+// description contains the given text. RFC 8446, section 6.2, lists all alerts.
 func isAlert(text string) func(error) bool {
 	return func(err error) bool {
 		failed, ok := errors.AsType[*net.OpError](err)
@@ -197,19 +192,18 @@ func isAlert(text string) func(error) bool {
 	}
 }
 
-// Errors about servers that do not speak gRPC.
 var (
 	errClosed   = errors.New("the connection was closed")
 	errNeedsTLS = errors.New("the reply is a TLS alert")
 	errNotGRPC  = errors.New("the reply is not HTTP/2")
 )
 
-// The constant `greeting` is the beginning of an HTTP/2 connection, with an empty SETTINGS frame
-// (RFC 9113, section 3.4).
+// greeting is the beginning of an HTTP/2 connection, with an empty SETTINGS frame (RFC 9113,
+// section 3.4).
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-// tryAgain connects once more to find out why the first connection failed: gRPC reports the
-// cause only as text. tryAgain returns nil if a gRPC server answers, or if no server answers in
+// tryAgain connects once more to find out why the first connection failed, because gRPC reports
+// the cause only as text. It returns nil if a gRPC server answers, or if no server answers in
 // time.
 func (c *connection) tryAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.diagnosisTime())
@@ -224,7 +218,6 @@ func (c *connection) tryAgain(ctx context.Context) error {
 	return err
 }
 
-// greet connects to the server, and checks the first bytes that the server sends.
 func (c *connection) greet(ctx context.Context) error {
 	network, address, authority := "tcp", c.address, cmp.Or(c.files.ServerName, c.address)
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
@@ -241,7 +234,7 @@ func (c *connection) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _ = io.WriteString(conn, greeting) // if writing fails, the next read fails too, or returns the reason that the server sent
+	_, _ = io.WriteString(conn, greeting) // if writing fails, the next read fails too, or returns the server's reason
 	first := make([]byte, len(greeting))
 	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only after the handshake
 	const frameType, settings = 3, 4

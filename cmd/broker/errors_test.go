@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// speaking starts a server that runs until the test ends, and that sends the same
-// text on each connection.
+// speaking starts a server that sends the same text on each connection.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
 	listener := newListener(t)
@@ -29,9 +28,8 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses runs the commands get and health with addresses where no broker listens.
-// The explanation must say what listens at the address instead, and must not quote an internal
-// error of gRPC.
+// TestWrongAddresses calls addresses where no broker listens. The printed explanation must name
+// what listens there instead, and must not quote an internal error of gRPC.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())
@@ -60,7 +58,7 @@ func TestWrongAddresses(t *testing.T) {
 		"a file":            {[]string{"--address", "unix://" + file}, `nothing listens there: connection refused\n  Start a broker`},
 		"an unknown host":   {[]string{"--address", "broker..invalid:1", "--tls"}, `the host name cannot be resolved: lookup broker\.\.invalid.*: no such host\n  Check --address`},
 	} {
-		wait := "1s" // health tries again while a broker may be starting
+		wait := "1s" // health tries again because a broker may be starting
 		if strings.HasPrefix(one.want, "the server") {
 			wait = "10s"
 		}
@@ -80,8 +78,8 @@ func TestWrongAddresses(t *testing.T) {
 
 func hostOf(server *httptest.Server) string { return server.Listener.Addr().(*net.TCPAddr).String() }
 
-// TestUnexpectedArguments runs commands with arguments that the commands do not accept, such as
-// a file name without --config.
+// TestUnexpectedArguments passes arguments that the commands do not accept, such as a file name
+// without --config.
 func TestUnexpectedArguments(t *testing.T) {
 	for line, want := range map[string]string{
 		"serve broker.yaml":              `"broker serve" takes no argument, but got "broker.yaml"; name the configuration file with --config FILE`,

@@ -8,14 +8,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// choice is the value of a flag that accepts one of a few words, in upper or lower
-// case.
+// choice is the value of a flag that accepts one of a few words, in upper or lower case.
 type choice struct {
-	value   string // the flag's default value, until Set is called
+	value   string // the default, until Set is called
 	allowed []string
 }
 
-// Set implements pflag.Value together with String and Type.
+// Set implements pflag.Value.
 func (c *choice) Set(text string) error {
 	text = strings.ToLower(text)
 	if !slices.Contains(c.allowed, text) {
@@ -28,36 +27,31 @@ func (c *choice) Set(text string) error {
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
 
-// addChoice adds a flag that accepts one of a few words. Shells complete the words that the flag
-// accepts.
+// addChoice adds a flag whose words are completed by shells.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
 	command.Flags().VarP(value, name, shorthand, usage)
 	words := cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)
 	must(command.RegisterFlagCompletionFunc(name, words))
 }
 
-// addOutputFlag adds the flag for the output format. The default format is the first element of
-// the list `forms`.
+// addOutputFlag adds the flag for the output format, whose default is the first of the forms.
 func addOutputFlag(command *cobra.Command, forms ...string) *choice {
 	format := &choice{value: forms[0], allowed: forms}
 	addChoice(command, format, "output", "o", "the output format")
 	return format
 }
 
-// addConfigFlag adds the flag that names the configuration file.
 func addConfigFlag(command *cobra.Command, path *string, usage string) {
 	command.Flags().StringVar(path, "config", "", usage)
 	must(command.MarkFlagFilename("config", "yaml", "yml"))
 }
 
-// addRequiredConfigFlag adds the flag for a command that needs the configuration file.
 func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	addConfigFlag(command, path, "the configuration file (required)")
 	must(command.MarkFlagRequired("config"))
 }
 
-// must panics if cobra returns an error: the error says that a flag does not
-// exist, or that the flag already has completions.
+// must panics if cobra rejects a flag, because it does not exist or already has completions.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -14,8 +14,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default timeout of the command get. The default timeout of get equals the
-// timeout of the broker's token requests.
+// getTimeout is the default of --timeout. It equals the timeout of the broker's token requests.
 const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
@@ -43,13 +42,12 @@ const getExamples = `  broker get sendpulse-prod
   broker get pulsedive -o curl --url 'https://pulsedive.com/api/info.php?indicator=x.com' | sh
   broker get sendpulse-prod --report-rejection VERSION --http-status 401`
 
-// getFlags are the flags of the command get.
 type getFlags struct {
 	connection
 	format      *choice
 	showSecrets bool
 	url         string
-	version     string // the version of the material that was rejected
+	version     string // version of the rejected material
 	httpStatus  int32
 }
 
@@ -87,8 +85,6 @@ func newGet() *cobra.Command {
 	return command
 }
 
-// check reports mistakes in combinations of flags, which the checks of single flags
-// do not find.
 func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	if err := f.checkFlags(command.Flags()); err != nil {
 		return err
@@ -107,16 +103,15 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 	return nil
 }
 
-// answer is the broker's response to a call, together with the parts of the response
-// that the command prints.
+// answer is the broker's response and the parts of it that are printed.
 type answer struct {
 	response proto.Message
-	results  []*authmaterialv1.AuthDecorationResult // for each credential ID, the decoration or the error
-	outcome  string                                 // the outcome of a rejection report; empty for calls that report no rejection
+	results  []*authmaterialv1.AuthDecorationResult // one for each credential ID
+	outcome  string                                 // outcome of a rejection report; empty for other calls
 }
 
-// get prints the material of credentials. The returned error explains, for each
-// credential ID without material, why the broker returned no material.
+// get prints the material of credentials, and returns an error that explains, for each ID without
+// material, why the broker returned none.
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
@@ -142,8 +137,7 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 	return errors.Join(append(failed, err)...)
 }
 
-// ask sends a request to the broker. If `ask` returns an error, the whole call
-// failed.
+// ask sends a request to the broker, and returns an error only if the whole call failed.
 func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ids []string) (answer, error) {
 	switch {
 	case f.version != "":

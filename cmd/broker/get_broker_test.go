@@ -20,11 +20,9 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// oddSecret contains characters that have a meaning for shells and in curl's configuration
-// files.
+// oddSecret contains characters that have a meaning for shells and in curl's configuration files.
 const oddSecret = `a"b\n '$HOME' $(id) ` + "`id`" + ` %41 & c\`
 
-// oddCredential sends oddSecret in a header and in a query parameter.
 const oddCredential = `
   - id: odd
     provider: odd
@@ -44,16 +42,15 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker that serves in the test process. The broker's clock does not
-// advance.
+// running is a broker in the test process, with a clock that does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
 }
 
 // startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The
-// broker has a credential for each account of the simulator. The broker also has oddCredential,
-// whose material may be sent only to the given host.
+// broker has a credential for each account of the simulator, and oddCredential, whose material
+// may be sent only to the given host.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
@@ -84,13 +81,13 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn makes the broker serve on a free address, and returns the address in the form that
-// --address accepts.
+// serveOn makes the broker serve on a free address, which it returns in the form that --address
+// accepts.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
 	address := config.Address{Network: network, Address: "127.0.0.1:0"}
 	if network == "unix" {
-		folder, err := os.MkdirTemp("", "get") // t.TempDir can be too long for a socket
+		folder, err := os.MkdirTemp("", "get") // the path of t.TempDir can be too long for a socket
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,12 +112,10 @@ func serveOn(t *testing.T, broker *server.Server, network string) string {
 	return address.String()
 }
 
-// secretIn reports whether a text contains a secret of the simulator, or oddSecret.
 func (r running) secretIn(text string) bool {
 	return slices.ContainsFunc(append(r.sim.Secrets(), oddSecret), func(secret string) bool { return strings.Contains(text, secret) })
 }
 
-// invoke runs a command line of the broker in the test process.
 func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, problems bytes.Buffer
@@ -128,8 +123,7 @@ func invoke(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), problems.String(), code
 }
 
-// succeed runs a command line that must exit with 0 and print nothing on standard
-// error. The result is the standard output.
+// succeed runs a command line that must exit with 0 and print nothing on standard error.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -17,8 +17,6 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// checkURL reports what is wrong with a URL. The command calls checkURL before it asks the
-// broker.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
 	switch {
@@ -30,14 +28,13 @@ func checkURL(text string) error {
 	return nil
 }
 
-// printCurl prints a curl command that makes a call with the material. The material is not an
-// argument of curl: every user of a machine can read the arguments of every process. curl reads
-// the material from a heredoc. The heredoc's delimiter is quoted, so the shell changes nothing
-// in the text. curlQuote escapes values for curl's configuration files. No escaped value can
-// equal the delimiter.
+// printCurl prints a curl command that makes a call with the material. Every user of a machine
+// can read the arguments of every process, so curl reads the material from a heredoc instead. The
+// heredoc's quoted delimiter keeps the shell from changing the text; curlQuote escapes the
+// values, none of which can equal the delimiter.
 //
-// The option `-H @-` would be shorter, but then the URL would be an argument, with the material
-// in its query parameters.
+// The option `-H @-` would be shorter, but would leave the URL, with the material in its query
+// parameters, among curl's arguments.
 func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target string) error {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
 	if err != nil {
@@ -63,7 +60,6 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 	return err
 }
 
-// adviseHost adds advice about the URL to an error of client.Apply.
 func adviseHost(err error, target *url.URL, allowed []string) error {
 	if !errors.Is(err, client.ErrHostNotAllowed) {
 		return err
@@ -86,9 +82,8 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	return fmt.Errorf("%w\n  %s", err, advice)
 }
 
-// curlQuote quotes a value for curl's configuration files. The value contains no control
-// characters: headers with control characters were rejected before, and URLs with control
-// characters do not parse.
+// curlQuote quotes a value for curl's configuration files. Values have no control characters:
+// headers that contain some were rejected before, and URLs that contain some do not parse.
 func curlQuote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// shell runs a script with the program sh. The script finds programs in the given
-// folder before programs in other folders.
+// shell runs a script with sh, which prefers programs in the given folder.
 func shell(t *testing.T, script, folder string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "sh")
@@ -43,9 +42,8 @@ url = "https://api.odd.test/x?a=%5B1-9%5D&b='$(id)&odd=a%22b%5Cn+%27%24HOME%27+%
 header = "X-Odd: a\"b\\n '$HOME' $(id) ` + "`id`" + ` %41 & c\\"
 `
 
-// TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged. The
-// arguments of curl must contain no secret, because the list of processes shows the arguments of
-// every process.
+// TestGetCurlThroughAShell checks that the shell passes the configuration to curl unchanged, and
+// that curl's arguments, which every user of the machine can read, contain no secret.
 func TestGetCurlThroughAShell(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	script := succeed(t, "get", "odd", "-o", "curl", "--url", "https://api.odd.test/x?a=%5B1-9%5D&odd=old&b='$(id)")
@@ -66,7 +64,6 @@ func TestGetCurlThroughAShell(t *testing.T) {
 	}
 }
 
-// TestGetCurlAnyCredential runs `get -o curl` for credentials of the built-in providers.
 func TestGetCurlAnyCredential(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	for id, url := range map[string]string{
@@ -105,7 +102,7 @@ func TestGetCurlForReal(t *testing.T) {
 	t.Setenv("HOME", folder)
 	t.Setenv("CURL_HOME", folder)
 	shell(t, script, folder)
-	provider.Close() // Close waits until the handler has returned
+	provider.Close() // waits until the handler has returned
 	if !slices.Equal(paths, []string{"/{a,b}"}) {
 		t.Errorf("curl requested %q", paths)
 	}

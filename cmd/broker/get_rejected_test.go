@@ -7,8 +7,6 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestGetNotesARejectedKey checks that the table has a note about a static key that a caller
-// reported as rejected.
 func TestGetNotesARejectedKey(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if table := succeed(t, "get", "pendo"); strings.Contains(table, "\nrejected  ") {

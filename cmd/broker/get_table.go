@@ -12,7 +12,6 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// printDecorations prints each decoration as a list of labels and values.
 func printDecorations(out *screen, answer answer, showSecrets bool) {
 	separator := ""
 	for _, result := range answer.results {
@@ -24,8 +23,8 @@ func printDecorations(out *screen, answer answer, showSecrets bool) {
 	}
 }
 
-// decorationRows returns rows for everything in a decoration. If the parameter `relative` is
-// true, each time is followed by its distance from now.
+// decorationRows returns the rows about a decoration; if `relative` is true, each time is
+// followed by its distance from now.
 func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
 	show := masked
 	if showSecrets {
@@ -51,8 +50,7 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	return list
 }
 
-// statuses lists the HTTP statuses that mean that the provider rejects the
-// material.
+// statuses lists the HTTP statuses with which a provider rejects the material.
 func statuses[T int | int32](all []T) string {
 	var texts []string
 	for _, status := range all {
@@ -61,11 +59,10 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText replaces a secret value. The length of maskText does not depend on the secret value.
+// maskText replaces every secret, whatever the secret's length.
 const maskText = "********"
 
-// masked hides a secret value, but keeps an authentication scheme such as Bearer
-// visible.
+// masked hides a secret value, except for an authentication scheme such as Bearer.
 func masked(value string) string {
 	for _, scheme := range []string{"Bearer ", "Basic ", "Token "} {
 		if strings.HasPrefix(value, scheme) {
@@ -75,8 +72,6 @@ func masked(value string) string {
 	return maskText
 }
 
-// moment formats a time. If the parameter `relative` is true, the text includes
-// the distance of the time from now.
 func moment(at *timestamppb.Timestamp, relative bool) string {
 	if at == nil {
 		return "never"

@@ -18,11 +18,9 @@ import (
 
 const host = "api.odd.test"
 
-// The variable `all` lists the IDs of the credentials that the broker of startBroker serves.
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// The pattern `versions` matches the lines that contain versions of material. Versions are
-// random.
+// versions matches lines with versions of material, which are random.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth
@@ -99,7 +97,6 @@ func TestMaskedShowsNoPartOfAValue(t *testing.T) {
 	}
 }
 
-// TestGetJSON checks that `get -o json` prints the response of the broker.
 func TestGetJSON(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	connection, err := grpc.NewClient("passthrough:///"+broker.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -140,8 +137,7 @@ func readJSON(t *testing.T, text string, message proto.Message) {
 	}
 }
 
-// TestGetJSONHasEmptyLists checks that the JSON contains empty lists too: scripts rely on their
-// presence.
+// TestGetJSONHasEmptyLists checks that the JSON contains empty lists, on which scripts rely.
 func TestGetJSONHasEmptyLists(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if text := succeed(t, "get", "pulsedive", "-o", "json"); !strings.Contains(text, `"headers": []`) || strings.Contains(text, "expireTime") {
@@ -192,8 +188,7 @@ func TestGetExplainsRefusals(t *testing.T) {
 	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\.\n$`)
 }
 
-// TestGetPrintsTheRetryDelay checks the advice after a failed token request, when the broker
-// returns a retry delay.
+// TestGetPrintsTheRetryDelay checks the advice after a failed token request.
 func TestGetPrintsTheRetryDelay(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())
@@ -212,7 +207,7 @@ func TestGetWithoutABroker(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", socket}, `^no connection to the broker on `+regexp.QuoteMeta(socket)+`: .*no such file`)
 }
 
-// TestGetGivesUp checks that the command get ends when a server never answers.
+// TestGetGivesUp calls a server that never answers.
 func TestGetGivesUp(t *testing.T) {
 	listener := newListener(t)
 	wantProblem(t, []string{"get", "pendo", "--timeout", "1ms", "--address", listener.Addr().String()},
@@ -228,7 +223,6 @@ func TestGetFromAnotherServer(t *testing.T) {
 	wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String()}, `^the server on \S+ is not a broker`)
 }
 
-// newListener listens on a free port until the test ends.
 func newListener(t *testing.T) net.Listener {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -239,8 +233,8 @@ func newListener(t *testing.T) net.Listener {
 	return listener
 }
 
-// wantProblem fails the test unless a command exits with 1, prints nothing on standard output,
-// and prints an explanation that matches the pattern `want`.
+// wantProblem runs a command that must exit with 1, print nothing on standard output, and print
+// an explanation that matches the pattern.
 func wantProblem(t *testing.T, args []string, want string) {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	healthTimeout = 3 * time.Second        // the default value of --timeout
-	healthRetry   = 100 * time.Millisecond // the delay between attempts to connect
+	healthTimeout = 3 * time.Second        // default of --timeout
+	healthRetry   = 100 * time.Millisecond // delay between attempts to connect
 )
 
 func newHealth() *cobra.Command {
@@ -41,9 +41,8 @@ Exit status: 0 when the broker serves, 1 when it does not.`,
 	return command
 }
 
-// checkHealth returns an error unless the broker serves. checkHealth tries again until ctx ends,
-// except after errors that another attempt cannot repair, such as a certificate that is not
-// trusted.
+// checkHealth returns an error unless the broker serves. Until ctx ends, it retries after errors
+// that another attempt may fix, but not, for example, if a certificate is not trusted.
 func (c *connection) checkHealth(ctx context.Context, conn *grpc.ClientConn) error {
 	for {
 		response, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})

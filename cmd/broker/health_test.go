@@ -11,8 +11,6 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthOfServersThatDoNotServe calls a broker that is stopping, and a server that is not a
-// broker.
 func TestHealthOfServersThatDoNotServe(t *testing.T) {
 	for name, test := range map[string]struct {
 		register func(*grpc.Server)
@@ -42,7 +40,6 @@ func TestHealthOfServersThatDoNotServe(t *testing.T) {
 	}
 }
 
-// serveGRPC serves on a loopback port until the test ends.
 func serveGRPC(t *testing.T, register func(*grpc.Server)) (address string) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -10,12 +10,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// mostAllocated is the most memory, in bytes, that a command may allocate for a hostile broker's
+// mostAllocated is the maximum number of bytes that a command may allocate for a hostile broker's
 // response.
 const mostAllocated = 16 << 20
 
-// TestGetFromAHostileBroker calls servers that announce a longer response than they send, or
-// that send headers without end.
+// TestGetFromAHostileBroker calls servers that announce a longer response than they send, or that
+// send headers without end.
 func TestGetFromAHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -35,13 +35,12 @@ type crowded struct {
 	answer *authmaterialv1.GetAuthDecorationResponse
 }
 
-// GetAuthDecoration implements authmaterialv1.BrokerServiceServer.
 func (c crowded) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
 	return c.answer, nil
 }
 
 // TestGetAMillionHeaders checks that a command rejects a decoration that is too large, and
-// allocates little memory for the decoration.
+// allocates little memory for it.
 func TestGetAMillionHeaders(t *testing.T) {
 	decoration := &authmaterialv1.AuthDecoration{Headers: make([]*authmaterialv1.Header, 1_000_000)}
 	one := &authmaterialv1.Header{Name: "a"}
@@ -53,7 +52,7 @@ func TestGetAMillionHeaders(t *testing.T) {
 	authmaterialv1.RegisterBrokerServiceServer(server, crowded{answer: &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: decoration}})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	peertest.WantAllocated(t, mostAllocated, func() { // the limit includes the memory for the message that the server sends
+	peertest.WantAllocated(t, mostAllocated, func() { // includes the memory for the message that the server sends
 		wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String(), "--timeout", "1m"}, `larger than max`)
 	})
 }

@@ -1,5 +1,5 @@
-// Command broker is the auth-material broker: it hands out the headers and query
-// parameters with which services authenticate to SaaS APIs.
+// Command broker is the auth-material broker: it hands out the headers and query parameters with
+// which services authenticate to SaaS APIs.
 package main
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is the broker's version, which the linker sets.
+// version is set by the linker.
 var version = "dev"
 
 // Exit codes.
 const (
 	exitOK      = 0
-	exitProblem = 1 // the command failed and has explained why
+	exitProblem = 1 // the command failed and has printed why
 	exitUsage   = 2 // the command line is wrong
 )
 
@@ -28,7 +28,6 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run executes the command line, and returns the exit code of the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -86,11 +85,10 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// problem is an error that has another cause than a wrong command line.
+// problem is an error with another cause than a wrong command line.
 type problem struct{ error }
 
-// explained wraps the function `run` of a command: every error that `run` returns
-// becomes an error of the type `problem`. An error of any other type than `problem` comes from
+// explained wraps each error of a command's function in a problem. Any other error comes from
 // cobra, and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
@@ -101,8 +99,8 @@ func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []
 	}
 }
 
-// needCommand is the function that cobra runs (the field RunE) for a command that only contains
-// other commands. The error of needCommand lists the contained commands.
+// needCommand runs for a command that only contains other commands, and returns an error that
+// lists them.
 func needCommand(command *cobra.Command, args []string) error {
 	var names []string
 	for _, child := range command.Commands() {
@@ -119,10 +117,9 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands changes the commands that cobra adds to the root command, such as help.
-// The changed commands fail if their argument is the name of an unknown command; without the
-// change, they would print help. Call rejectUnknownCommands after the output of the root command
-// is set.
+// rejectUnknownCommands makes the commands that cobra adds, such as help, fail for the name of an
+// unknown command, for which they would otherwise print help. Call rejectUnknownCommands after
+// the output of the root command is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -142,8 +139,7 @@ func rejectUnknownCommands(root *cobra.Command) {
 	}
 }
 
-// noArgs returns an error if the command line has arguments. The broker uses noArgs in place of
-// cobra.NoArgs, whose error would call each argument an unknown command.
+// noArgs replaces cobra.NoArgs, whose error calls each argument an unknown command.
 func noArgs(command *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

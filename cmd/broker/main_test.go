@@ -17,17 +17,16 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, programs)
 }
 
-// The variable `programs` contains the programs that scripts and tests run, by program name.
 var programs = map[string]func(){
 	"broker":              main,
 	"unprivileged-broker": func() { dropPrivileges(); main() },
 }
 
-// The constant `nobody` is the ID of a user that owns no files.
+// nobody is the ID of a user that owns no files.
 const nobody = 65534
 
-// dropPrivileges changes the user of the process from root to the user nobody, because root
-// could read every file.
+// dropPrivileges changes the user of the process from root, who could read every file, to the
+// user nobody.
 func dropPrivileges() {
 	if os.Geteuid() != 0 {
 		return
@@ -37,8 +36,7 @@ func dropPrivileges() {
 	}
 }
 
-// TestScripts runs the scripts in testdata/script. Scripts can use the commands of the package
-// testscript, and the commands in scriptCommands.
+// TestScripts runs the scripts in testdata/script with testscript's commands and scriptCommands.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

@@ -17,10 +17,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// textWidth is the line length, in characters, to which text for people is wrapped.
+// textWidth is the width of wrapped text, in characters.
 const textWidth = 80
 
-// screen is the output of a command: a terminal, a pipe or a file.
 type screen struct {
 	io.Writer
 
@@ -28,7 +27,6 @@ type screen struct {
 	styled   bool // whether the output shows bold text
 }
 
-// newScreen returns a screen that writes to `out`, and finds out whether `out` is a terminal.
 func newScreen(out io.Writer) *screen {
 	file, ok := out.(*os.File)
 	terminal := ok && term.IsTerminal(int(file.Fd()))
@@ -36,7 +34,6 @@ func newScreen(out io.Writer) *screen {
 	return &screen{out, terminal, styled}
 }
 
-// bold makes text bold if the output is a terminal.
 func (s *screen) bold(text string) string {
 	if !s.styled {
 		return text
@@ -44,10 +41,9 @@ func (s *screen) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// rows is a list of labels with their values.
+// rows are labels with their values.
 type rows [][2]string
 
-// add adds a row for each value that is not empty.
 func (r *rows) add(label string, values ...string) {
 	for _, value := range values {
 		if value != "" {
@@ -56,7 +52,6 @@ func (r *rows) add(label string, values ...string) {
 	}
 }
 
-// printRows prints a list with its values aligned.
 func (s *screen) printRows(indent string, list rows) {
 	width := 0
 	for _, row := range list {
@@ -67,7 +62,6 @@ func (s *screen) printRows(indent string, list rows) {
 	}
 }
 
-// printTable prints a header row and the rows below it, in aligned columns.
 func (s *screen) printTable(head []string, body [][]string) error {
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -87,8 +81,8 @@ func (s *screen) printTable(head []string, body [][]string) error {
 	return err
 }
 
-// printWrapped breaks a text into lines of at most textWidth characters, and prints the lines.
-// Blank lines in the text separate paragraphs.
+// printWrapped prints text in lines of at most textWidth characters. Blank lines in the text
+// separate paragraphs.
 func (s *screen) printWrapped(indent, text string) {
 	for i, paragraph := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		if i > 0 {
@@ -100,8 +94,7 @@ func (s *screen) printWrapped(indent, text string) {
 	}
 }
 
-// wrap breaks a text into lines between its words. A word that is longer than
-// `width` gets its own line.
+// wrap breaks a text between words. A word longer than a line gets a line of its own.
 func wrap(text string, width int) []string {
 	var lines []string
 	for _, word := range strings.Fields(text) {
@@ -116,8 +109,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// printable replaces characters that a terminal could execute as control
-// sequences.
+// printable replaces characters that a terminal could execute as control sequences.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -127,8 +119,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// printMessage prints a response as protobuf JSON, including the response's empty lists.
-// printMessage prints secrets, because the user asked for the secrets.
+// printMessage prints a response as protobuf JSON, with empty lists and with secrets.
 func printMessage(out io.Writer, message proto.Message) error {
 	text, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
 	if err != nil {
@@ -137,8 +128,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON. Every character that a terminal could execute as a control
-// sequence is escaped in the JSON, but the character & is not.
+// printJSON prints indented JSON. It escapes characters that a terminal could execute as control
+// sequences, but not the character &.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -153,7 +144,7 @@ func printJSON(out io.Writer, value any) error {
 			escaped.WriteRune(r)
 			continue
 		}
-		for _, unit := range utf16.Encode([]rune{r}) { // outside of strings, JSON contains no character that has to be escaped
+		for _, unit := range utf16.Encode([]rune{r}) { // JSON needs no escapes outside of strings
 			fmt.Fprintf(&escaped, `\u%04x`, unit)
 		}
 	}

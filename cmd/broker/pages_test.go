@@ -10,12 +10,11 @@ import (
 	"testing"
 )
 
-// step is a command on a documentation page, with the output that the page shows for
-// it.
+// step is a command on a documentation page, with the output that the page shows for it.
 type step struct{ command, output string }
 
-// readSteps returns the commands on a page in the folder docs, with their outputs. A line that
-// begins with `> ` continues the command of the line before.
+// readSteps returns the commands on a page in docs, with their outputs. A line that begins with
+// `> ` continues the command of the line before.
 func readSteps(t *testing.T, page string) []step {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
@@ -37,8 +36,7 @@ func readSteps(t *testing.T, page string) []step {
 	return steps
 }
 
-// The pattern `varying` matches the parts of the output that differ between two runs: versions,
-// times and hashes.
+// varying matches the parts of the output that differ between two runs.
 var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
 // shortFolder returns a new folder with a path that is short enough for Unix sockets.
@@ -52,8 +50,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// runSteps runs the commands of a page in one shell, in the given folder, and compares the
-// output of each command with the output on the page.
+// runSteps runs a page's commands in one shell, and compares the outputs with those on the page.
 func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer) {
 	t.Helper()
 	const mark = "==== the next step"
@@ -76,8 +73,7 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	}
 }
 
-// TestTour runs the commands of two pages in the folder docs. Each page begins with a
-// configuration file.
+// TestTour runs the commands of two pages in docs that begin with a configuration file.
 func TestTour(t *testing.T) {
 	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
 		t.Run(page, func(t *testing.T) {
@@ -96,8 +92,8 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// TestSecuring runs the commands of docs/securing.md, with free ports in place of the ports on
-// the page.
+// TestSecuring runs the commands of docs/securing.md, with free ports in place of the page's
+// ports.
 func TestSecuring(t *testing.T) {
 	version, err := exec.CommandContext(t.Context(), "openssl", "version").Output()
 	if err != nil || strings.HasPrefix(string(version), "OpenSSL 1") || !strings.HasPrefix(string(version), "OpenSSL ") {

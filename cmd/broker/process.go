@@ -14,19 +14,17 @@ import (
 )
 
 const (
-	// stopPeriod limits how long the process takes to stop. stopPeriod is longer than the time
-	// limits of the server and of the trace exporter together.
+	// stopPeriod limits how long the process takes to stop. It is longer than the time limits of
+	// the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
-	// logPeriod limits the additional time, after stopPeriod, in which the process tries to
-	// write its last log line.
+	// logPeriod limits the additional time for writing a last log line after stopPeriod.
 	logPeriod = time.Second
 )
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second SIGTERM or
-// SIGINT ends the process at once. After the first signal, the process exits with code 1 if it
-// still runs after stopPeriod, because something blocks it, such as a log pipe that no process
-// reads. The caller of untilSignal calls the returned function `stop` when the caller no longer
-// needs signals.
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT; a second signal ends
+// the process at once. If something still blocks the process after stopPeriod, such as a log pipe
+// that no process reads, the process exits with code 1. The caller must call the returned
+// function when it no longer needs signals.
 func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Context, stop func()) {
 	ctx, cancel := signal.NotifyContext(parent, syscall.SIGTERM, os.Interrupt)
 	unregister := context.AfterFunc(ctx, func() {
@@ -44,24 +42,23 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 	}
 }
 
-// limitMemory sets the soft memory limit. When the process uses more memory than the soft limit,
-// Go collects garbage more often. Frequent collection keeps garbage from doubling the memory
-// that hostile clients make the broker use. The soft limit is the sum of two parts: 40 MiB,
-// which clients may use, and 4 times the memory in use now, which tokens and reloads may use.
-// Call limitMemory after each load of the configuration. limitMemory does not change a limit
-// that the operator set with GOMEMLIMIT.
+// limitMemory sets a soft memory limit, above which Go collects garbage more often, so that
+// garbage does not double the memory that hostile clients make the broker use. The limit is 40
+// MiB, which clients may use, plus 4 times the memory in use now, for tokens and reloads. Call
+// limitMemory after each load of the configuration. It does not change a limit that the operator
+// set with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	runtime.GC() // garbage collection updates the runtime metric that is read below
+	runtime.GC() // updates the metric that is read below
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is larger than the largest int64
 }
 
-// forbidCoreDumps prevents core dumps of this process, because its memory contains secrets. If
-// forbidCoreDumps fails, it logs a warning.
+// forbidCoreDumps prevents core dumps of this process, because its memory contains secrets, or
+// logs a warning if it cannot.
 func forbidCoreDumps(logger *slog.Logger) {
 	err := errors.Join(syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}), makeUndumpable())
 	if err != nil {

@@ -13,19 +13,16 @@ import (
 	"time"
 )
 
-// The constant `patience` is the maximum time to wait for an event. A wait takes so long only if
-// the tested program is broken.
+// patience is the maximum wait for an event; only a broken program makes a test wait so long.
 const patience = time.Minute
 
-// process is a program that runs in the background.
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
-	ended          chan struct{} // a channel that is closed when the process has ended
+	ended          chan struct{} // closed when the process has ended
 }
 
-// startProcess starts a program. If the parameter `folder` or `environment` is empty, the
-// program runs in the folder or with the environment of the test.
+// startProcess starts a program. An empty folder or environment means that of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
 	command := exec.Command(name, args...) //nolint:noctx // no context is needed, because the test itself ends the process
 	command.Dir, command.Env = folder, environment
@@ -40,13 +37,12 @@ func startCommand(command *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.command.Wait() // the error of Wait does not matter: the exit status is read from ProcessState
+		_ = p.command.Wait() // the error does not matter: the exit status is read from ProcessState
 	}()
 	return p, nil
 }
 
-// wait waits until the process has ended. The result says how the process ended,
-// such as `exit 0` or `signal terminated`.
+// wait returns how the process ended, such as `exit 0` or `signal terminated`.
 func (p *process) wait() (how string, err error) {
 	select {
 	case <-p.ended:
@@ -59,14 +55,13 @@ func (p *process) wait() (how string, err error) {
 	return fmt.Sprintf("exit %d", p.command.ProcessState.ExitCode()), nil
 }
 
-// kill kills the process.
 func (p *process) kill() {
 	_ = p.command.Process.Kill()
 	<-p.ended
 }
 
-// await waits until a complete line of stdout or stderr matches the pattern, and
-// returns the text that each group of the pattern matched.
+// await waits until a complete line of the stream matches the pattern, and returns the text of
+// each group.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -81,22 +76,20 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 		select {
 		case <-changed:
 		case <-p.ended:
-			ended = true // the output is complete, because the process has ended
+			ended = true // the output is complete
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the process has not printed %q", pattern)
 		}
 	}
 }
 
-// transcript collects the output of a process. The zero value of transcript is ready
-// to use.
+// transcript collects the output of a process. Its zero value is ready to use.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // a channel that is closed at the next write
+	changed chan struct{} // closed at the next write
 }
 
-// Write implements io.Writer.
 func (t *transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,8 +100,8 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.text.Write(p)
 }
 
-// state returns the complete lines that were written so far, and a channel that is
-// closed at the next write.
+// state returns the complete lines written so far, and a channel that is closed at the next
+// write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,7 +112,6 @@ func (t *transcript) state() (lines string, changed <-chan struct{}) {
 	return text[:strings.LastIndexByte(text, '\n')+1], t.changed
 }
 
-// String returns all output so far.
 func (t *transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

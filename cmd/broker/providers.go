@@ -42,7 +42,6 @@ func newProviders() *cobra.Command {
 	return command
 }
 
-// showProviders prints one provider or all providers.
 func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	known, err := loadCatalog(path)
 	switch {
@@ -68,8 +67,7 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	return nil
 }
 
-// loadCatalog returns the built-in providers and, if a configuration file is named, the
-// providers of that file.
+// loadCatalog returns the built-in providers and, unless the path is empty, those of that file.
 func loadCatalog(path string) (*catalog.Catalog, error) {
 	if path == "" {
 		return catalog.Builtin(), nil
@@ -92,8 +90,7 @@ func printProviders(out *screen, known *catalog.Catalog) error {
 	return out.printTable([]string{"PROVIDER", "AUTH METHOD", "FIELDS"}, table)
 }
 
-// printProvider prints everything that an operator needs to configure a credential of a
-// provider.
+// printProvider prints everything that an operator needs to configure a credential.
 func printProvider(out *screen, provider *catalog.Provider) {
 	fmt.Fprintln(out, out.bold(printable(provider.DisplayName+" ("+provider.ID+")")))
 	printDescription(out, "", provider.Description)
@@ -137,15 +134,12 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	}
 }
 
-// source returns the value of a placement in the form in which the provider
-// definition contains the value.
+// source returns the value of a placement as a provider definition contains it.
 func source(placement catalog.Placement) string {
-	text, _ := placement.Value.MarshalText() // MarshalText never fails
+	text, _ := placement.Value.MarshalText() // never fails
 	return string(text)
 }
 
-// printDescription prints a description and a blank line, or nothing if the description is
-// empty.
 func printDescription(out *screen, indent, text string) {
 	if text != "" {
 		out.printWrapped(indent, text)
@@ -153,8 +147,8 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// snippet returns an item for the list `credentials` of a configuration file,
-// with the indentation that such a file needs. Optional fields are commented out.
+// snippet returns an item for `credentials` in a configuration file, with the indentation that it
+// needs there. Optional fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID
 	if len(provider.AuthMethods) > 1 {
@@ -175,9 +169,8 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 		id, provider.ID, method.ID, values, fields)
 }
 
-// completeProviders returns the provider IDs that start with the text `begun`, unless the
-// command line already contains an argument. A configuration file with problems adds no
-// providers: the command itself reports the problems.
+// completeProviders returns the provider IDs that start with `begun`, or none if an argument is
+// already given. It ignores a configuration file with problems, which the command itself reports.
 func completeProviders(path string, given []string, begun string) []cobra.Completion {
 	known, err := loadCatalog(path)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// ownProviders is a configuration file in which the credentials have no values yet, because the
-// operator is about to look up which values the credentials need.
+// ownProviders is a configuration file whose credentials have no values yet, because the operator
+// is about to look up which values they need.
 const ownProviders = `
 credentials:
   - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}
@@ -113,11 +113,9 @@ func TestProvider(t *testing.T) {
 	}
 }
 
-// The pattern `snippetsIn` matches the lines that the operator copies into the configuration
-// file.
+// snippetsIn matches the lines that the operator copies into the configuration file.
 var snippetsIn = regexp.MustCompile(`(?m)^  For the configuration file.*\n((?:  [- ] .*\n)+)`)
 
-// TestSnippetsAreValid checks that the printed snippets make a valid configuration file.
 func TestSnippetsAreValid(t *testing.T) {
 	path := ownFile(t, ownProviders)
 	known, err := loadCatalog(path)

@@ -24,33 +24,31 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are the commands that scripts can use in addition to testscript's own commands.
-// Scripts cannot negate the commands in scriptCommands with an exclamation mark.
+// scriptCommands are the commands that scripts can use, without negation, in addition to those of
+// testscript.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// `exits CODE PROGRAM ARGS...` runs a program, and fails unless the program's exit code is
-	// CODE.
+	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
-	// `start NAME PROGRAM ARGS...` starts a program in the background. The program gets the
-	// environment that the script began with.
+	// `start NAME PROGRAM ARGS...` starts a program in the background, with the environment that
+	// the script began with.
 	"start": scriptCommand(2, (*scriptState).start),
 	// `await NAME stdout|stderr REGEXP` waits until a line of the program's output matches the
 	// regular expression. Named groups of the expression become variables of the script.
 	"await": scriptCommand(3, (*scriptState).await),
 	// `signal NAME hup|int|term` sends a signal to a program.
 	"signal": scriptCommand(2, (*scriptState).signal),
-	// `ends NAME HOW` waits until a program has ended, and fails unless the program ended as HOW
-	// says, such as `exit 0` or `signal terminated`.
+	// `ends NAME HOW` waits until a program has ended, which must be as HOW says: `exit 0` or
+	// `signal terminated`, for example.
 	"ends": scriptCommand(3, (*scriptState).ends),
 	// `call NAME ADDRESS CREDENTIAL` asks a broker for a credential, in the background.
 	"call": scriptCommand(3, (*scriptState).call),
-	// `answer NAME` waits for the result of a call, and prints either `OK`, or the code and the
-	// reason of the call's error.
+	// `answer NAME` waits for the result of a call, and prints OK, or the error's code and
+	// reason.
 	"answer": scriptCommand(1, (*scriptState).answer),
 	// `get URL` prints the status and body that an HTTP server returns.
 	"get": scriptCommand(1, (*scriptState).get),
 	// `provider hold|release|hang|refuse` sets how the simulated SendPulse handles token
-	// requests. `provider requests N` waits for token request number N, and fails if there were
-	// more than N token requests.
+	// requests. `provider requests N` waits for N token requests, and fails if there were more.
 	"provider": scriptCommand(1, (*scriptState).provider),
 	// `fill FILE NAME...` replaces each $NAME in a file by the value of the variable NAME.
 	"fill": scriptCommand(2, (*scriptState).fill),
@@ -64,8 +62,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"abandon": scriptCommand(1, (*scriptState).abandon),
 }
 
-// scriptCommand turns a method into a script command that needs at least the given number of
-// arguments.
+// scriptCommand turns a method into a script command with a minimum number of arguments.
 func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
 		if negated || len(args) < arguments {
@@ -75,10 +72,9 @@ func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript,
 	}
 }
 
-// scriptState is the state of one script.
 type scriptState struct {
 	sim         *simulator.Simulator
-	release     func() // a function that ends the effect of `provider hold`
+	release     func() // ends the effect of `provider hold`
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
@@ -86,10 +82,9 @@ type scriptState struct {
 
 type scriptStateKey struct{}
 
-// newScriptState returns the state of a script, and sets the script's first variables.
-// $TOKEN_URL is SendPulse's token endpoint, which accepts $SENDPULSE_CLIENT_ID and
-// $SENDPULSE_CLIENT_SECRET. $SOCKETS is a folder with a path that is short enough for Unix
-// sockets.
+// newScriptState also sets the script's first variables. $TOKEN_URL is SendPulse's token
+// endpoint, which accepts $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET. $SOCKETS is a folder
+// with a path that is short enough for Unix sockets.
 func newScriptState(env *testscript.Env) error {
 	sim, err := simulator.New(simulator.InProcess())
 	if err != nil {
@@ -142,8 +137,8 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print makes the broker's output available to the commands stdout, stderr and cmp,
-// and fails if the output contains a secret.
+// print passes the broker's output to the commands stdout, stderr and cmp, and fails if the
+// output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
 		ts.Fatalf("the output contains a secret")

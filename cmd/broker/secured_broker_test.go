@@ -15,20 +15,19 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// secured is a folder with certificates and tokens. The methods of `secured` start
-// `broker serve` processes that require a certificate or a token. Callers have grants only for
-// the credential pendo.
+// secured is a folder with certificates and tokens, for `broker serve` processes that require a
+// certificate or a token. Callers have grants only for the credential pendo.
 type secured struct {
 	*testing.T
 	folder    string
 	authority *authtest.Authority
-	token     secret.Text // the static token of the caller token:mailer
+	token     secret.Text // static token of the caller token:mailer
 }
 
-// newSecured creates a folder with certificates and tokens, and makes the new folder the current
-// folder. Each certificate NAME.pem has a key NAME.key. The certificates `broker`, `named`,
-// `expired` and `future` are for brokers. The certificates `client`, `nobody`, `foreign` and
-// `old` are for callers. The certificates `ca` and `other-ca` belong to authorities.
+// newSecured creates a folder with certificates and tokens, and makes it the current folder. Each
+// certificate NAME.pem has a key NAME.key. The certificates broker.pem, named.pem, expired.pem
+// and future.pem are for brokers; client.pem, nobody.pem, foreign.pem and old.pem are for
+// callers; ca.pem and other-ca.pem belong to authorities.
 func newSecured(t *testing.T) secured {
 	t.Helper()
 	for _, flag := range connectionFlags {
@@ -79,11 +78,9 @@ grants:
   - {callers: ["token:mailer", "spiffe://test/mailer"], credentials: [pendo]}
 `
 
-// serve runs a broker until the test ends, and returns the broker's addresses. The
-// parameter `listen` contains additional settings for the section `listen` of the configuration.
+// serve runs a broker, with additional settings for `listen`, and returns its addresses.
 func (s secured) serve(listen string) (grpc, http string) { return s.serveOn("127.0.0.1:0", listen) }
 
-// serveOn runs a broker as the method `serve` does, but on a given address.
 func (s secured) serveOn(address, listen string) (grpc, http string) {
 	s.Helper()
 	file, err := os.CreateTemp(s.folder, "broker*.yaml")
@@ -106,8 +103,8 @@ func (s secured) serveOn(address, listen string) (grpc, http string) {
 	return match[1], match[2]
 }
 
-// listenTLS returns TLS settings with the named certificate. With the returned settings, the
-// broker asks for client certificates.
+// listenTLS returns TLS settings with which the broker presents the named certificate and asks
+// for client certificates.
 func listenTLS(certificate string) string {
 	return fmt.Sprintf("tls: {certificate_file: %[1]s.pem, key_file: %[1]s.key, client_ca_file: ca.pem}", certificate)
 }

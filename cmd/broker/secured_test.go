@@ -16,15 +16,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The constant `trusted` contains the flags that make a command check the broker's certificate.
+// trusted contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// The constant `withClient` contains the flags of `trusted` and the flags for a client
-// certificate. The certificate's caller has a grant for the credential pendo.
+// withClient adds the flags for a client certificate, whose caller has a grant for the credential
+// pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
-// TestSecuredBroker calls a broker that requires TLS and authenticated callers. The calls have a
-// certificate, a token, or both.
+// TestSecuredBroker calls a broker that requires authentication with a certificate, a token, or
+// both.
 func TestSecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -33,7 +33,7 @@ func TestSecuredBroker(t *testing.T) {
 		withClient,
 		trusted + " --token-file token",
 		withClient + " --token-file token",
-		withClient + " --token-file other-token", // one that is valid is enough
+		withClient + " --token-file other-token", // one valid proof is enough
 		"--tls " + withClient,
 		trusted + " --token-file token --tls-server-name localhost",
 		trusted + " --token-file token --address localhost:" + port,
@@ -51,10 +51,9 @@ func TestSecuredBroker(t *testing.T) {
 	}
 }
 
-// TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md. One probe checks
-// that the broker's certificate contains a name that differs from the address. The other probe
-// uses HTTPS, and does not check the certificate. Neither probe has a token or a client
-// certificate.
+// TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md, which have no token
+// or client certificate. One probe checks that the broker's certificate contains a name that
+// differs from the address. The other uses HTTPS, and does not check the certificate.
 func TestProbesOfASecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("named"))
@@ -77,8 +76,7 @@ func TestProbesOfASecuredBroker(t *testing.T) {
 	}
 }
 
-// TestConnectionProblems checks that the commands get and health exit with 1 and print advice if
-// they cannot connect.
+// TestConnectionProblems checks the advice that get and health print if they cannot connect.
 func TestConnectionProblems(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("broker"))
@@ -103,16 +101,15 @@ func TestConnectionProblems(t *testing.T) {
 			wantProblem(t, append([]string{"get", "pendo"}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 			timeout := patience.String()
 			if test.flags == "" {
-				timeout = "2s" // the broker may be starting
+				timeout = "2s" // health tries again because a broker may be starting
 			}
 			wantProblem(t, append([]string{"health", "--timeout", timeout}, args...), "^no connection to the broker on "+regexp.QuoteMeta(test.address)+": "+test.want)
 		})
 	}
 }
 
-// TestServersThatRequireCertificates calls gRPC servers that, during the TLS handshake, reject
-// clients without a valid certificate. A broker does not reject clients without a valid
-// certificate during the handshake.
+// TestServersThatRequireCertificates calls gRPC servers that reject clients without a valid
+// certificate during the TLS handshake, which a broker does not do.
 func TestServersThatRequireCertificates(t *testing.T) {
 	s := newSecured(t)
 	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
@@ -135,8 +132,7 @@ func TestServersThatRequireCertificates(t *testing.T) {
 	}
 }
 
-// TestRejectedCallers checks the errors for callers that are not authenticated, and for callers
-// without a grant for the credential.
+// TestRejectedCallers checks the errors for callers that are not authenticated or have no grant.
 func TestRejectedCallers(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -170,7 +166,7 @@ func TestRejectedCallers(t *testing.T) {
 }
 
 // TestConnectionFromTheEnvironment sets every environment variable about the connection, and
-// overrides some variables with flags.
+// overrides some with flags.
 func TestConnectionFromTheEnvironment(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -217,10 +213,10 @@ func TestTokenFromStandardInput(t *testing.T) {
 }
 
 // TestSocketNeedsNoTLS checks that the TLS variables have no effect on connections to a Unix
-// socket, and that the token is sent over a Unix socket.
+// socket, over which the token is sent nevertheless.
 func TestSocketNeedsNoTLS(t *testing.T) {
 	s := newSecured(t)
-	folder, err := os.MkdirTemp("", "get") // t.TempDir can be too long for a socket
+	folder, err := os.MkdirTemp("", "get") // the path of t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +227,7 @@ func TestSocketNeedsNoTLS(t *testing.T) {
 	t.Setenv("BROKER_TLS_CA", "none.pem")
 	succeed(t, "health")
 	succeed(t, "get", "pendo", "--token-file", "token")
-	wantProblem(t, []string{"get", "pendo"}, `^pendo: ACCESS_DENIED: `) // as the user of this process
+	wantProblem(t, []string{"get", "pendo"}, `^pendo: ACCESS_DENIED: `) // the caller is the user of this process
 }
 
 func TestConnectionWrongUsage(t *testing.T) {

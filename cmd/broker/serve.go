@@ -49,7 +49,7 @@ stops it at once.`,
 
 func newLogger(out io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
-	_ = least.UnmarshalText([]byte(level)) // the level is one of the words that the flag accepts
+	_ = least.UnmarshalText([]byte(level)) // cannot fail: the flag accepts only names of levels
 	options := &slog.HandlerOptions{Level: least}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))
@@ -57,9 +57,8 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// serve runs the broker until a signal arrives or an error occurs.
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1) // the buffer of the channel keeps a SIGHUP that arrives while the configuration is read
+	hangups := make(chan os.Signal, 1) // buffered, to keep a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	forbidCoreDumps(logger)
@@ -103,8 +102,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// listen listens on both configured addresses. If listening on one address fails,
-// `listen` listens on neither address.
+// listen listens on both configured addresses, or on neither if one fails.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {
@@ -118,7 +116,6 @@ func listen(ctx context.Context, where config.Listen) (grpcListener, httpListene
 	return grpcListener, httpListener, nil
 }
 
-// adviseListen adds advice to an error of the function `listen`.
 func adviseListen(err error) error {
 	for cause, advice := range map[error]string{
 		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change 'listen'.",

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestHangupWhileTheConfigurationIsRead sends SIGHUP before the broker serves. The configuration
-// file is so large that the signal arrives while the broker still reads the file.
+// TestHangupWhileTheConfigurationIsRead sends SIGHUP before the broker serves, while it still
+// reads a large configuration file.
 func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "broker.yaml")
 	var text strings.Builder
@@ -28,7 +28,7 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if _, err := opened.Read(make([]byte, 4096)); err != nil { // Read returns when the broker opens the file
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // returns when the broker opens the file
 		t.Fatal(err)
 	}
 	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
@@ -40,8 +40,7 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 	}
 }
 
-// watchOpen returns an inotify file, which becomes readable when a process opens the file at the
-// given path.
+// watchOpen returns an inotify file that becomes readable when a process opens the path.
 func watchOpen(t *testing.T, path string) *os.File {
 	t.Helper()
 	events, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)

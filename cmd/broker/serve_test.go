@@ -9,8 +9,8 @@ import (
 )
 
 // TestEnvironmentOfAllProcesses sets variables that a platform may set for every process. The
-// broker must serve even if it cannot use a variable. For each such variable, the broker logs a
-// warning with the variable's name but without the value.
+// broker must serve even if it cannot use a variable, and log the variable's name, without its
+// value, in a warning.
 func TestEnvironmentOfAllProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "broker.yaml")
 	if err := os.WriteFile(path, []byte(`listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`), 0o600); err != nil {

@@ -20,8 +20,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for the audit
-// log, which is a pipe that no process reads.
+// TestStopWhileTheAuditHangs stops a broker while calls without deadlines wait for the audit log,
+// which is a pipe that no process reads.
 func TestStopWhileTheAuditHangs(t *testing.T) {
 	t.Parallel() // the test takes several seconds
 	folder := t.TempDir()
@@ -79,7 +79,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // the loop ends when the pipe is completely full
+	for err == nil { // until the pipe is completely full
 		_, err = log.Write([]byte{'\n'})
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -95,8 +95,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	}
 }
 
-// smallPipe creates a named pipe of the smallest possible size, and keeps both ends of the pipe
-// open.
+// smallPipe creates a named pipe of the smallest possible size, and keeps both of its ends open.
 func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	t.Helper()
 	path = filepath.Join(folder, "pipe")
@@ -112,7 +111,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // size in bytes, which is enough for about twenty log lines
+	const smallest = 4096 // in bytes, enough for about twenty log lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))
@@ -120,8 +119,8 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	return path, pipe
 }
 
-// fillAudit makes calls without deadlines, and returns when the first call has failed because
-// its audit record could not be written. When fillAudit returns, the other calls still wait.
+// fillAudit makes calls without deadlines, and returns when the first one has failed because its
+// audit record could not be written. The other calls still wait.
 func fillAudit(t *testing.T, address string) {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -141,8 +140,8 @@ func fillAudit(t *testing.T, address string) {
 					break
 				}
 			}
-			// After a failed call, each client makes one more call, which waits until the broker
-			// has ended.
+			// Each client makes one more call after a failed one; that call waits until the
+			// broker has ended.
 			_, _ = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(context.Background(),
 				&authmaterialv1.GetAuthDecorationRequest{CredentialId: "k"})
 		}()

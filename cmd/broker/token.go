@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// callerName matches the names that are valid in authentication.tokens.
+// callerName matches the valid names in authentication.tokens.
 var callerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
 func newTokenNew() *cobra.Command {
@@ -60,7 +60,6 @@ token, and then remove the old hash: from then on the old token is rejected.`,
 	return command
 }
 
-// writeNew creates a file with mode 0600, and fails if the file already exists.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	if err != nil {

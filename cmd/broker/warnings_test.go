@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestCheckPrintsWhatServeLogs runs the commands check and serve with configurations that cause
-// warnings of every kind. The command check must print the warnings that the command serve logs.
+// TestCheckPrintsWhatServeLogs runs check and serve with configurations that cause warnings of
+// every kind; both must warn of the same problems.
 func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	const (
 		local  = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
@@ -67,7 +67,6 @@ func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	}
 }
 
-// checkWarnings returns the warnings that the command check prints, sorted and without details.
 func checkWarnings(t *testing.T, folder string, environment []string) []string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "broker", "check", "--config", "broker.yaml")
@@ -88,7 +87,6 @@ func checkWarnings(t *testing.T, folder string, environment []string) []string {
 	return all
 }
 
-// serveWarnings returns the warnings that the command serve logs, sorted and without details.
 func serveWarnings(t *testing.T, folder string, environment []string) []string {
 	t.Helper()
 	p, err := startProcess(folder, environment, "broker", "serve", "--config", "broker.yaml", "--log-format", "json")
