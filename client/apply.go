@@ -13,27 +13,25 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// maxPlaces is the maximum number of headers and query parameters in a decoration. The maximum
-// is needed because the work of the function Apply grows with the square of this number.
+// maxPlaces limits the headers and query parameters of a decoration, because the work of Apply
+// grows with the square of their number.
 const maxPlaces = 1000
 
 // ErrHostNotAllowed is the error of a request whose URL must not receive the material.
 var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 
-// Apply adds the headers and query parameters of a decoration to a request. A header of the
-// decoration replaces all headers of the request with the same name, and a query parameter
-// replaces all query parameters with the same name. The other headers and query parameters do
-// not change. If Apply returns an error, the request is unchanged.
+// Apply adds the headers and query parameters of a decoration to a request, in place of all
+// headers and query parameters with the same names. If Apply returns an error, the request is
+// unchanged.
 //
-// The error is ErrHostNotAllowed in three cases: the host is not one of the decoration's allowed
-// hosts, the request's field Host differs from the host of its URL, or the URL is not https.
-// Plain http is allowed only for a literal loopback address. Apply ignores the decoration's
-// expire_time.
+// The error is ErrHostNotAllowed if the host is not one of the decoration's allowed hosts, if the
+// request's field Host differs from the host of its URL, or if the URL is not https. Plain http
+// is allowed only for a literal loopback address. Apply ignores the decoration's expire_time.
 //
 // Never send the decorated request with an http.Client that follows redirects, such as
-// http.DefaultClient. A client that follows redirects sends custom headers such as X-Api-Key to
-// every host to which a provider redirects the request. Use Client.HTTPClient instead, or set
-// the field CheckRedirect of the http.Client to a function that returns http.ErrUseLastResponse.
+// http.DefaultClient: it sends custom headers such as X-Api-Key to every host to which a provider
+// redirects the request. Use Client.HTTPClient instead, or set the field CheckRedirect of the
+// http.Client to a function that returns http.ErrUseLastResponse.
 func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) error {
 	if request.URL == nil {
 		return errors.New("the request has no URL")
@@ -79,7 +77,7 @@ func checkHost(target *url.URL, allowed []string) error {
 }
 
 // sameHost reports whether an entry of allowed_hosts allows a host and port. An entry without a
-// port allows only the port 443.
+// port allows only port 443.
 func sameHost(entry, host, port string) bool {
 	entryHost, entryPort, err := net.SplitHostPort(entry)
 	if err != nil {
@@ -93,8 +91,8 @@ func isLoopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
-// replaceParam sets one parameter of a URL query. The other parameters keep their order and
-// encoding.
+// replaceParam sets one parameter of a URL query, at its end. The other parameters keep their
+// order and encoding.
 func replaceParam(rawQuery, name, value string) string {
 	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
 	if rest := removeParam(rawQuery, name); rest != "" {
@@ -103,7 +101,6 @@ func replaceParam(rawQuery, name, value string) string {
 	return pair
 }
 
-// removeParam removes one parameter from a URL query.
 func removeParam(rawQuery, name string) string {
 	pairs := strings.FieldsFunc(rawQuery, func(r rune) bool { return r == '&' })
 	pairs = slices.DeleteFunc(pairs, func(pair string) bool {

@@ -1,9 +1,9 @@
-// Package client helps Go services to call the broker, and to add the broker's material to HTTP
-// requests. The package imports the generated stubs, gRPC, the standard library and two small
-// packages of the broker for reading files.
+// Package client helps Go services call the broker, and add the broker's material to HTTP
+// requests. It imports the generated stubs, gRPC, the standard library and two small packages of
+// the broker for reading files.
 //
-// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that
-// calls the function Apply must follow the rules itself.
+// Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that calls
+// Apply must follow the rules itself.
 package client
 
 import (
@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// getTimeout is the timeout of GetAuthDecoration. To get a new token, the broker may wait 3
-	// s for its turn and 2 s for Redis. The token request itself takes up to 10 s.
+	// getTimeout is the timeout of GetAuthDecoration. To get a new token, the broker may wait 3s
+	// for its turn and 2s for Redis, before a token request of up to 10s.
 	getTimeout = 20 * time.Second
 	// reportTimeout is the timeout of ReportRejection. The broker may wait for three token
 	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size in bytes of a rejected response that is read to its end. A
-	// connection can be used again only after the response was read to its end.
+	// maxDrain is the maximum size, in bytes, of a rejected response that is read to its end so
+	// that its connection can be used again.
 	maxDrain = 4 << 10
 )
 
@@ -38,37 +38,35 @@ type Client struct {
 	broker authmaterialv1.BrokerServiceClient
 }
 
-// New returns a Client that calls the broker over a gRPC connection. The code that calls New
-// must close the connection when no request needs the connection any more.
+// New returns a Client that calls the broker over a gRPC connection. The caller of New must close
+// the connection when no request needs it any more.
 func New(connection grpc.ClientConnInterface) *Client {
 	return &Client{broker: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
 // HTTPClient returns an http.Client that adds the material of a credential to its requests, as
-// the method Transport describes. The http.Client follows redirects to the allowed hosts.
+// Transport describes. It follows redirects to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
 
-// Transport returns an http.RoundTripper that adds the material of a credential to each request.
-// The parameter `base` is the RoundTripper that sends the requests. If `base` is nil,
-// http.DefaultTransport sends them. The returned RoundTripper follows rules 1 to 10 of
-// docs/calling.md:
+// Transport returns an http.RoundTripper that adds the material of a credential to each request,
+// and sends the request with `base`, or with http.DefaultTransport if `base` is nil. The returned
+// RoundTripper follows rules 1 to 10 of docs/calling.md:
 //
 //   - It gets a decoration for each request, including each request that follows a redirect.
-//   - It rejects the requests that the function Apply rejects: requests to hosts that are not
-//     allowed, and requests without https. The error is ErrHostNotAllowed. A redirect to such a URL
-//     fails with the same error. To receive the redirect instead of the error, set the field
-//     CheckRedirect of the http.Client to a function that returns http.ErrUseLastResponse.
-//   - If the provider rejects the material, the RoundTripper reports the rejection once. It sends
-//     the request once more if the broker has replaced the material and the request's body can be
-//     sent again. That is the case if the request has no body, or if its field GetBody is set.
-//     Otherwise the RoundTripper returns the provider's answer.
+//   - It rejects the requests that Apply rejects, with ErrHostNotAllowed: requests to hosts that
+//     are not allowed, and requests without https. A redirect to such a URL fails with the same
+//     error. To receive the redirect instead, set the field CheckRedirect of the http.Client to a
+//     function that returns http.ErrUseLastResponse.
+//   - If the provider rejects the material, it reports the rejection once. It sends the request
+//     once more if the broker has replaced the material and the request has no body or has its
+//     field GetBody set. Otherwise it returns the provider's answer.
 //
-// The caller's request does not change. The field Request of the response is the caller's request.
-// Query parameters with material are removed from a Location header. If a Location header still
-// contains material, the header is deleted, and http.Client returns the redirect itself. So no
-// secret that could be logged is in the field Request or in the Location header.
+// The caller's request does not change, and is the field Request of the response. Query parameters
+// with material are removed from a Location header. If the header still contains material, it is
+// deleted, and http.Client returns the redirect itself. So neither the field Request nor the
+// Location header contains a secret that could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -76,7 +74,6 @@ func (c *Client) Transport(credentialID string, base http.RoundTripper) http.Rou
 	return &transport{broker: c.broker, credentialID: credentialID, base: base}
 }
 
-// transport is the http.RoundTripper that Client.Transport returns.
 type transport struct {
 	broker       authmaterialv1.BrokerServiceClient
 	credentialID string
@@ -112,15 +109,13 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.send(request, again, successor)
 }
 
-// CloseIdleConnections closes idle connections when the method of the same name of an
-// http.Client is called.
+// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
 func (t *transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
 }
 
-// get requests the current decoration from the broker.
 func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
@@ -132,10 +127,9 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report tells the broker that the provider rejected a decoration. If the
-// request is worth a second attempt, the result is the decoration for that attempt. The result
-// is nil if there is no second attempt, or if the report failed. An error of the report is not
-// returned, because the provider's answer is more useful to the caller.
+// report tells the broker that the provider rejected a decoration, and returns the decoration for
+// a second attempt, or nil if there must be none. If the report fails, the result is nil too,
+// because the provider's answer is more useful to the caller than an error of the broker.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -158,10 +152,9 @@ func (t *transport) report(
 	}
 }
 
-// send adds a decoration to a copy of a request, sends the copy, and removes
-// the material from the response. If the RoundTripper in the field `base` uses an http.Client,
-// its errors contain the URL with the material. So the method `send` removes the URL from
-// errors.
+// send sends a decorated copy of a request, and removes the material from the response. It
+// removes the URL from errors, because errors of a RoundTripper that uses an http.Client contain
+// the URL with the material.
 func (t *transport) send(
 	original, decorated *http.Request, decoration *authmaterialv1.AuthDecoration,
 ) (*http.Response, error) {
@@ -177,10 +170,9 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat returns a second copy of a request that was already sent. The copy
-// has a new decoration, and its body is read from the beginning again. The returned copy is nil
-// if there is no new decoration, if the function Apply rejects the copy, or if the body cannot
-// be sent again.
+// repeat returns a copy of a request for a second attempt, with a new decoration and with its
+// body read from the beginning again. The copy is nil if there is no new decoration, if Apply
+// rejects the copy, or if the body cannot be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

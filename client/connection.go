@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Size limits in bytes. The broker has the same limits, except for token files: the limit here
-// is larger, to leave room for white space.
+// Size limits in bytes. They equal the broker's limits, except that a token file may contain
+// additional white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
@@ -25,30 +25,29 @@ const (
 	maxTokenFile    = 64 << 10
 )
 
-// TLS configures connections to a broker whose configuration has the setting listen.tls. The
-// zero value trusts the system's authorities, and sends no client certificate.
+// TLS configures connections to a broker whose configuration has the setting listen.tls. The zero
+// value trusts the system's authorities, and sends no client certificate.
 type TLS struct {
-	// CAFile is the path of a PEM file with the trusted authorities. Default: the system's
-	// authorities.
+	// CAFile is the path of a PEM file with the trusted authorities (default: the system's).
 	CAFile string
-	// CertificateFile is the path of a PEM file with the service's client certificate, followed
-	// by any intermediate certificates. KeyFile is the path of a PEM file with the private key
-	// of the client certificate. Set both fields or neither.
+	// CertificateFile is the path of a PEM file with the client certificate, followed by any
+	// intermediate certificates. KeyFile is the path of a PEM file with the certificate's private
+	// key. Set both fields or neither.
 	CertificateFile, KeyFile string
-	// ServerName is a name that the broker's certificate must contain. Default: the host in the
-	// address of the broker.
+	// ServerName is a name that the broker's certificate must contain (default: the host in the
+	// broker's address).
 	ServerName string
 }
 
-// Credentials returns credentials for the gRPC option grpc.WithTransportCredentials. Credentials
-// reads the files once. Each new connection reads the files again, so renewed files take effect
+// Credentials returns credentials for the gRPC option grpc.WithTransportCredentials. It reads the
+// files once to check them; each new connection reads them again, so renewed files take effect
 // with the next connection. If the broker asks for a client certificate, the configured
 // certificate is always sent. A broker that does not trust the certificate refuses the
 // connection.
 //
 // Each file must be a regular file. A file of certificates may have at most 1 MiB, and the file
-// of the key at most 64 KiB. Unknown or invalid content in a file is an error. The error names
-// the file and the line, and quotes nothing from the file.
+// of the key at most 64 KiB. Unknown or invalid content in a file is an error, which names the
+// file and the line, and quotes nothing from the file.
 func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	if _, err := t.read(); err != nil {
 		return nil, err
@@ -73,8 +72,8 @@ func (t TLS) read() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the client certificate with its key: %w", err)
 		}
-		// If the certificate were in Config.Certificates, it would be sent only to a broker that
-		// names the certificate's authority.
+		// In Config.Certificates, the certificate would be sent only to a broker that names the
+		// certificate's authority.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
 	return config, nil
@@ -98,7 +97,6 @@ func (t TLS) readKeyPair() (tls.Certificate, error) {
 	return pemfile.KeyPair(certificates, t.KeyFile, text)
 }
 
-// readFile returns the content of a regular file. The file may have at most `limit` bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	text, err := regularfile.Read(path, limit)
 	if err != nil {
@@ -107,8 +105,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// rereadTLS is an implementation of gRPC transport credentials that reads the files again for
-// each TLS handshake.
+// rereadTLS reads the files again for each TLS handshake.
 type rereadTLS struct {
 	credentials.TransportCredentials
 	files TLS
@@ -130,14 +127,15 @@ func (r rereadTLS) Clone() credentials.TransportCredentials {
 	return rereadTLS{r.TransportCredentials.Clone(), r.files}
 }
 
-// TokenFile returns credentials for the gRPC option grpc.WithPerRPCCredentials. Each call to the
-// broker then sends the token in the file, as `authorization: Bearer TOKEN`. Each call reads the
-// file, so a token that Kubernetes or another program renews takes effect at once. White space
-// around the token is removed. If the token cannot be read, the call fails with UNAUTHENTICATED.
-// The file must be a regular file of at most 64 KiB, and the token may have at most 8 KiB.
+// TokenFile returns credentials for the gRPC option grpc.WithPerRPCCredentials, with which each
+// call to the broker sends the token in the file, as `authorization: Bearer TOKEN`. Each call
+// reads the file, so a token that Kubernetes or another program renews takes effect at once.
+// White space around the token is removed. If the token cannot be read, the call fails with
+// UNAUTHENTICATED. The file must be a regular file of at most 64 KiB, and the token may have at
+// most 8 KiB.
 //
-// Nobody else may be able to read the connection. The connection must use TLS, or lead to a Unix
-// socket and have the credentials of google.golang.org/grpc/credentials/local.
+// Nobody else may be able to read the connection: it must use TLS, or lead to a Unix socket and
+// have the credentials of google.golang.org/grpc/credentials/local.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return token{path, func() (string, error) {
 		text, err := readFile(path, maxTokenFile)
@@ -145,21 +143,21 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 	}}
 }
 
-// Token returns the same kind of credentials as TokenFile, but the function `read` supplies the
-// token. Each call to the broker calls the function, so the function must be safe for concurrent
-// use. Errors of the function must not contain the token.
+// Token returns the same kind of credentials as TokenFile, but gets the token from a function.
+// Each call to the broker calls the function, which must be safe for concurrent use, and whose
+// errors must not contain the token.
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
 type token struct {
-	name string // the name for the token in error messages
+	name string // the token's name in error messages
 	read func() (string, error)
 }
 
 // tokenCharacters are the characters that a bearer token may contain (RFC 6750).
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 
-// GetRequestMetadata implements credentials.PerRPCCredentials. The returned errors do not
-// contain the token.
+// GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the
+// token.
 func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	text, err := t.read()
 	text = strings.TrimSpace(text)

@@ -38,20 +38,18 @@ type place struct {
 	token     string // path of the file with the token
 }
 
-// proof contains what a call sent to authenticate its caller: the bearer token and
-// the client certificate.
+// proof contains what a call sent to authenticate its caller.
 type proof struct {
 	authorization []string
-	serial        string // the client certificate's serial number
+	serial        string // serial number of the client certificate
 }
 
-// answers is a test server that tells the test how each call was authenticated.
+// answers is a test server that reports to the test how each call was authenticated.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
 }
 
-// Check implements grpc_health_v1.HealthServer.
 func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	from, _ := peer.FromContext(ctx)
 	brought := proof{authorization: metadata.ValueFromIncomingContext(ctx, "authorization")}
@@ -62,11 +60,10 @@ func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
-// newPlace starts a server that runs until the test ends. The server listens on TCP with TLS, or
-// on a Unix socket.
+// newPlace starts a server on TCP with TLS, or on a Unix socket.
 func newPlace(t *testing.T, withTLS bool) place {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "client") // a short path, because paths of sockets have a small maximum length
+	folder, err := os.MkdirTemp("", "client") // a short path, because the paths of sockets are limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +111,6 @@ func (p place) renew(by *authtest.Authority) string {
 	return certificate.Leaf.SerialNumber.String()
 }
 
-// connect returns a connection that authenticates with the TLS files and the
-// token file.
 func (p place) connect() *grpc.ClientConn {
 	p.Helper()
 	transport, err := p.files.Credentials()
@@ -141,8 +136,8 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call and checks that the call sent this token. The method
-// returns everything that the call sent to authenticate its caller.
+// want makes a call that must send the given token, and returns what the call sent to
+// authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()
 	if err := call(p.T, connection); err != nil {
@@ -155,8 +150,8 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	return brought
 }
 
-// TestRenewedFiles renews the token while a connection is open. The test renews the client
-// certificate between two connections.
+// TestRenewedFiles renews the token while a connection is open, and the client certificate
+// between two connections.
 func TestRenewedFiles(t *testing.T) {
 	p := newPlace(t, true)
 	first := p.renew(p.authority)
@@ -174,15 +169,14 @@ func TestRenewedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := p.renew(p.authority) // the certificate is renewed after the files were read for the first time
+	third := p.renew(p.authority) // renewed after the files were read for the first time
 	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
 		t.Error("a new connection does not have the renewed certificate")
 	}
 }
 
-// TestCertificateIsSent checks a server that does not trust the authority of the client
-// certificate. The client must send the certificate nevertheless, and the server must refuse the
-// connection.
+// TestCertificateIsSent checks that the client sends its certificate to a server that does not
+// trust the certificate's authority, which refuses the connection.
 func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
@@ -219,8 +213,7 @@ func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	}
 }
 
-// TestInvalidTokens checks calls whose token is invalid. A call with an invalid token must fail
-// before anything is sent.
+// TestInvalidTokens checks that a call with an invalid token fails before anything is sent.
 func TestInvalidTokens(t *testing.T) {
 	p := newPlace(t, true)
 	connection := p.connect()
@@ -249,7 +242,6 @@ func TestInvalidTokens(t *testing.T) {
 	p.want(connection, strings.Repeat("c", 8<<10))
 }
 
-// TestInvalidFiles checks files that the method Credentials must reject.
 func TestInvalidFiles(t *testing.T) {
 	p := newPlace(t, true)
 	good := p.files

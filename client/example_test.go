@@ -9,9 +9,8 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// A service on Kubernetes calls a broker that requires TLS. The service authenticates with the
-// projected token of its service account. The kubelet renews the token file, and each call reads
-// the file again.
+// A service on Kubernetes calls a broker that requires TLS, and authenticates with the projected
+// token of its service account. The kubelet renews the token file, which each call reads again.
 func ExampleTokenFile() {
 	connect := func() (*grpc.ClientConn, error) {
 		transport, err := client.TLS{CAFile: "/etc/broker/ca.pem"}.Credentials()
@@ -25,8 +24,8 @@ func ExampleTokenFile() {
 	_ = connect
 }
 
-// A service calls Pendo. The http.Client adds the material of one credential to every request. A
-// redirect to a host that the credential does not allow fails.
+// A service calls Pendo with an http.Client that adds the material of one credential to every
+// request. A redirect to a host that the credential does not allow fails.
 func ExampleClient_HTTPClient() {
 	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
 		pendo := client.New(connection).HTTPClient("pendo") // for all requests with this credential

@@ -14,9 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileBroker checks brokers that announce more bytes than they send, and brokers that
-// send headers without end. gRPC's default limits apply: 4 MiB for a message, and 16 MiB for
-// headers.
+// TestHostileBroker calls brokers that announce more bytes than they send, or that send headers
+// without end. gRPC's default limits apply: 4 MiB for a message, and 16 MiB for headers.
 func TestHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -25,8 +24,7 @@ func TestHostileBroker(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer connection.Close() //nolint:errcheck // an error here does not matter
-			// gRPC reads headers beyond its limit until the call ends, but does not store those
-			// headers.
+			// gRPC reads headers beyond its limit until the call ends, but does not store them.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			peertest.WantAllocated(t, 192<<20, func() {
@@ -41,8 +39,6 @@ func TestHostileBroker(t *testing.T) {
 	}
 }
 
-// TestCrowdedDecorations checks that the function Apply rejects a decoration that has too many
-// headers or query parameters.
 func TestCrowdedDecorations(t *testing.T) {
 	headers, params := newDecoration(), newDecoration()
 	for range 1_000_000 {

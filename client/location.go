@@ -11,25 +11,24 @@ import (
 )
 
 const (
-	// minMaterial is the minimum size of a secret value in bytes. A shorter value in a Location
-	// header does not count as material, because it may occur there by chance.
+	// minMaterial is the minimum size of a secret value in bytes. A shorter value may occur in a
+	// Location header by chance.
 	minMaterial = 4
 	// maxUnescape is how many times a Location header is unescaped. A URL inside a query
 	// parameter of another URL is escaped twice.
 	maxUnescape = 3
 )
 
-// cleanLocation removes material from the Location header of a response. Otherwise http.Client
-// would print the material in its error about a redirect. First, cleanLocation removes the
-// decoration's parameters from the URL's query. If the header still contains material, the
-// header is deleted. The parameter `asked` is the URL of the caller's request.
+// cleanLocation removes the decoration's query parameters from the Location header of a response,
+// because http.Client would print them in its error about a redirect. If the header still
+// contains material that the URL of the caller's request does not contain, the header is deleted.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
 	location := header.Get("Location")
 	if location == "" {
 		return
 	}
 	target, err := url.Parse(location)
-	if err != nil { // the error of http.Client would contain the invalid URL
+	if err != nil { // http.Client's error would contain the invalid URL
 		header.Del("Location")
 		return
 	}
@@ -46,8 +45,7 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 }
 
 // hasMaterial reports whether a Location header contains a secret value of the decoration. A
-// value does not count as secret if the caller's own URL contains the value, such as an account
-// name in the host.
+// value in the caller's own URL is not secret, for example an account name in the host.
 func hasMaterial(location, asked string, decoration *authmaterialv1.AuthDecoration) bool {
 	var values []string
 	for _, header := range decoration.GetHeaders() {
@@ -71,13 +69,12 @@ func withoutScheme(value string) string {
 	return value
 }
 
-// escaped is a pattern that matches one percent-encoded byte of a URL.
+// escaped matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
-// unescape returns several forms of a URL, each on its own line: the
-// unchanged URL, the URL unescaped once, the URL unescaped twice, and so on, up to maxUnescape
-// times. Each plus sign becomes a space, because a space in a query can be encoded as a plus
-// sign.
+// unescape returns several forms of a URL, each on its own line: unchanged, unescaped once,
+// unescaped twice, and so on up to maxUnescape times. Each plus sign becomes a space, because a
+// space in a query can be encoded as a plus sign.
 func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestDocumentsShowTheExample checks that the example code in the documents equals the example
-// that is compiled.
+// TestDocumentsShowTheExample checks that the documents show the compiled example.
 func TestDocumentsShowTheExample(t *testing.T) {
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
@@ -26,7 +25,6 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
-// unindented returns a text without the indentation of its lines.
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

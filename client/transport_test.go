@@ -18,8 +18,7 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// materialOn returns the names of those parts of a request that contain the key of the provider
-// acme.
+// materialOn returns the names of the parts of a request that contain acme's key.
 func materialOn(r *http.Request) (places []string) {
 	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
 		places = append(places, "bearer")
@@ -33,9 +32,9 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect is an HTTP handler. The handler answers requests to /start with a redirect to the URL
-// in the request header To. If the request has the header Echo, the handler adds the request's
-// query to the Location header. The handler answers all other requests with status 200.
+// redirect answers requests to /start with a redirect to the URL in the request header To, and
+// all others with status 200. If the request has the header Echo, the request's query is added to
+// the Location header.
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/start" {
 		return
@@ -97,8 +96,7 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 }
 
 // TestTransportChecksEachRedirectForMaterial checks redirects of a provider that puts the key
-// into the Location header. If the key cannot be removed from the header, the header must be
-// deleted.
+// into the Location header, which must be deleted if the key cannot be removed from it.
 func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	once := url.QueryEscape(acmeSecret)
 	for name, to := range map[string]string{
@@ -136,9 +134,9 @@ func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 	}
 }
 
-// TestTransportKeepsRedirectsWithValuesOfTheURL checks a Location header that contains values of
-// the decoration. If the caller's own URL contains the same values, they are not secret, and the
-// header must be kept.
+// TestTransportKeepsRedirectsWithValuesOfTheURL checks that a Location header with values of the
+// decoration is kept if the caller's own URL contains the same values, which therefore are not
+// secret.
 func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/end" {
@@ -155,11 +153,9 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a RoundTripper that uses an http.Client to send requests, and returns
-// the errors of the http.Client.
+// wrapping is a RoundTripper that returns errors of an http.Client.
 type wrapping struct{ *http.Client }
 
-// RoundTrip implements http.RoundTripper.
 func (w wrapping) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := w.Do(r)
 	if err != nil {
@@ -235,7 +231,6 @@ type closing struct {
 	closed bool
 }
 
-// Close implements io.Closer.
 func (c *closing) Close() error { c.closed = true; return nil }
 
 func TestTransportRejects(t *testing.T) {
@@ -265,8 +260,7 @@ func TestTransportRejects(t *testing.T) {
 	}
 }
 
-// TestTransportReportsOnce checks three kinds of providers: providers that reject only the first
-// material, providers that reject all material, and providers that reject no material.
+// TestTransportReportsOnce checks providers that reject the first material, all material or none.
 func TestTransportReportsOnce(t *testing.T) {
 	again := func() io.Reader { return strings.NewReader("text") }
 	once := func() io.Reader { return io.MultiReader(strings.NewReader("text")) }

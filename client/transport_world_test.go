@@ -18,12 +18,11 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// acmeSecret is the key of the provider acme. The key contains characters that must be encoded
-// in a query.
+// acmeSecret is the key of the provider acme. It contains characters that must be encoded in a
+// query.
 const acmeSecret = "canary&+key"
 
-// acme is the definition of a provider. The provider has one auth method for each part of a
-// request that can contain the key.
+// acme is a provider with one auth method for each part of a request that can contain the key.
 const acme = `
 id: acme
 display_name: Acme
@@ -43,8 +42,7 @@ auth_methods:
     query_params: [{name: key, value: "${key}"}]
 `
 
-// tokenCredential is the configuration of a credential for the simulated SendPulse, which issues
-// tokens.
+// tokenCredential configures a credential for the simulated SendPulse, which issues tokens.
 const tokenCredential = `
 credentials:
   - id: token
@@ -54,8 +52,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts is a test environment: a real broker, the provider at
-// https://api.example.test, and servers that answer for every other host, port and scheme.
+// hosts is a real broker, the provider at https://api.example.test, and servers that answer for
+// every other host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -63,20 +61,18 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // requests to the provider; their bodies have been read
+	provider []*http.Request // requests to the provider, with their bodies read
 	bodies   []string
 	strange  []string // URLs of the requests to other hosts
 }
 
-// calls is a connection to the broker. The connection counts the calls of each
-// method.
+// calls is a connection to the broker that counts the calls of each method.
 type calls struct {
 	grpc.ClientConnInterface
 	mu    sync.Mutex
 	count map[string]int
 }
 
-// Invoke implements grpc.ClientConnInterface.
 func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	c.mu.Lock()
 	c.count[path.Base(method)]++
@@ -84,7 +80,6 @@ func (c *calls) Invoke(ctx context.Context, method string, args, reply any, opts
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 }
 
-// newHosts starts the test environment. The provider answers requests by the given function.
 func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Helper()
 	options := []brokertest.Option{brokertest.WithProvider(acme), brokertest.WithConfig(tokenCredential)}
@@ -101,7 +96,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	t.Cleanup(func() { provider.Close(); other.Close(); plain.Close() })
 	h.base = provider.Client().Transport.(*http.Transport).Clone()
 	h.base.TLSClientConfig.RootCAs.AddCert(other.Certificate())
-	h.base.TLSClientConfig.ServerName = "example.com" // this name is in the servers' certificates
+	h.base.TLSClientConfig.ServerName = "example.com" // a name in the servers' certificates
 	h.base.TLSClientConfig.MinVersion = tls.VersionTLS12
 	h.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		to := other
@@ -116,8 +111,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep returns an HTTP handler that stores each request to the provider before
-// the request is answered.
+// keep stores each request to the provider before the request is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -138,8 +132,8 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http returns an http.Client. The client adds the material of a credential,
-// and connects only to the test servers.
+// http returns an http.Client that adds the material of a credential, and connects only to the
+// test servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}
 }
