@@ -33,28 +33,26 @@ type MethodMetrics struct {
 
 // Ended describes a call that has ended.
 type Ended struct {
-	// Method is the full name of the method. Stream reports whether the method is a stream.
+	// Method is the full name of the method, which is a stream if Stream is true.
 	Method string
 	Stream bool
-	// Err is the error that the client received. Err is nil if the call succeeded.
+	// Err is the error that the client received, or nil if the call succeeded.
 	Err error
 	// Took is the time from the beginning of the call to its end.
 	Took time.Duration
-	// Caller is the caller's name, or empty if the caller is unknown. CredentialID is the
-	// credential ID in the request. CredentialID is empty if the ID is unknown, or if the
-	// request has several IDs.
+	// Caller is the caller's name, or empty if the caller is unknown. CredentialID is the ID in
+	// the request, or empty if it is unknown or if the request has several IDs.
 	Caller, CredentialID string
-	// Excess is true if a limit ended the call, or if the call's message or headers were
-	// refused. Clients can make any number of calls for which Excess is true.
+	// Excess is true if a limit ended the call, or if its message or headers were refused.
+	// Clients can make any number of such calls.
 	Excess bool
 }
 
-// method is a gRPC method with its metrics.
 type method struct {
 	*MethodMetrics
 	name   string
 	stream bool
-	use    admission.Use // the kind of limit, for calls or for watches, that applies to the method
+	use    admission.Use // the kind of limit that applies: for calls or for watches
 }
 
 func (s *Service) newMethod(name string, stream bool) *method {
@@ -65,29 +63,28 @@ func (s *Service) newMethod(name string, stream bool) *method {
 	return m
 }
 
-// call is one gRPC call in progress.
 type call struct {
 	service *Service
 	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // the limits of the call's caller; nil means that the call was not counted yet
-	health  *admission.Conn   // the connection of a call of the health service; nil for other calls
+	limits  *admission.Caller // nil until the call counts for the limits of its caller
+	health  *admission.Conn   // nil except in calls of the health service
 
 	// The following fields are copied to Ended.
 	caller, credentialID string
 	excess               bool
 }
 
-// begin returns the record of a call that has just begun. The function that calls
-// `begin` must defer a function that calls recover and then call.end.
+// begin records that a call begins. The handler must defer a function that calls recover and then
+// call.end.
 func (s *Service) begin(ctx context.Context, m *method) call {
 	m.Started.Inc()
 	return call{service: s, ctx: ctx, method: m, began: time.Now()}
 }
 
-// end records that a call has ended. The parameter `err` is the call's error, and
-// the parameter `cause` is the value of a panic. The result is the error for the client.
+// end records that a call has ended with an error or a panic, if any, and returns the error for
+// the client.
 func (c *call) end(err error, cause any) error {
 	if c.limits != nil {
 		c.limits.End(c.method.use)
@@ -113,8 +110,7 @@ func (c *call) end(err error, cause any) error {
 	return err
 }
 
-// receive receives the request message of a call of the broker's service,
-// identifies the caller, and counts the call.
+// receive receives the request message of a call, identifies the caller, and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true
@@ -138,10 +134,9 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 	return c.identify(credentials)
 }
 
-// identify identifies the caller with the current Generation, which is the
-// configuration in use, and counts the call. The parameter `credentials` is the number of
-// credentials that the call names. If the calls of a connection have no tokens, the broker
-// identifies the caller of the connection only once for each Generation.
+// identify identifies the caller with the configuration in use, and counts the call, which names
+// the given number of credentials. The caller of a connection without tokens is identified only
+// once for each Generation.
 func (c *call) identify(credentials int) (broker.Caller, error) {
 	s := c.service
 	g, p, now := s.options.Broker.Current(), peerOf(c.ctx), s.options.Clock.Now()
@@ -156,7 +151,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 			c.excess = fault.From(err).Reason == fault.RateLimited
 			return broker.Caller{}, err
 		}
-		now = s.options.Clock.Now() // the time is read again, because identifyAnew may have waited for the keys of an issuer
+		now = s.options.Clock.Now() // read again, because identifyAnew may have waited for an issuer's keys
 	}
 	c.caller = known.Name
 	if refusal := known.limits.Begin(c.method.use, credentials, now); refusal != nil {
@@ -166,7 +161,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 	return broker.Caller{Caller: known.Caller, By: g, Now: now}, nil
 }
 
-// The map `refusals` contains the error messages about the limits that calls can reach.
+// refusals contains the error messages about the limits that calls can reach.
 var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limits are about connections
 	admission.ConcurrentCalls:  "the broker has reached its limit of concurrent calls: try again",
 	admission.CallsPerCaller:   "the caller has reached its limit of concurrent calls: wait until earlier calls end",
@@ -175,7 +170,6 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
 }
 
-// refuse returns the error of a call that was refused because of a limit.
 func (c *call) refuse(refusal *admission.Refusal) error {
 	c.excess = true
 	wait := refusal.Wait
@@ -185,7 +179,6 @@ func (c *call) refuse(refusal *admission.Refusal) error {
 	return fault.New(fault.RateLimited, refusals[refusal.Limit]).WithRetryDelay(wait)
 }
 
-// peerOf returns the client of a call.
 func peerOf(ctx context.Context) *Peer {
 	if from, ok := peer.FromContext(ctx); ok {
 		if known, ok := from.AuthInfo.(*Peer); ok {
@@ -195,19 +188,16 @@ func peerOf(ctx context.Context) *Peer {
 	return &Peer{}
 }
 
-// maxHeaders is the maximum number of headers of a call. The number of headers is limited
-// because a header uses more memory than its bytes.
+// maxHeaders limits the headers of a call, because a header uses more memory than its bytes.
 const maxHeaders = 64
 
-// headersKey is a context key. If the headers of a call are refused, the call's context contains
-// the error under the key headersKey.
+// headersKey is the context key of the error of a call whose headers are refused.
 type headersKey struct{}
 
-// HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers,
-// or with headers of more than `limit` bytes. Calls with too many or too large headers are
-// refused later, by their handlers. If the tap refused a call, gRPC would not end the call's
-// context, and the timer of the context would run until the deadline that the client chose. The
-// tap also counts the calls of connections whose caller is not known yet.
+// HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers, or
+// with headers of more than `limit` bytes. The handlers of such calls refuse them: if the tap
+// did, gRPC would not end the call's context, whose timer would run until the deadline that the
+// client chose. The tap also counts the calls of connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{
 		Reason:  fault.InvalidRequest,

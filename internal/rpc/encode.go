@@ -15,17 +15,15 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// These constants are field numbers from the proto files. TestEncodedAnswers compares the field
-// numbers with the generated code.
+// TestEncodedAnswers compares these field numbers with the generated code.
 const (
 	batchResults   protowire.Number = 1
-	itemID         protowire.Number = 1 // the field has this number in AuthDecorationResult and in WatchAuthDecorationsResponse
+	itemID         protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
 	itemDecoration protowire.Number = 2
 	itemError      protowire.Number = 3
 )
 
-// Encode encodes a decoration as a GetAuthDecorationResponse. The function Encode is passed to
-// the package broker in broker.Options. Secrets leave the broker only in the results of Encode.
+// Encode encodes a decoration as a GetAuthDecorationResponse, for broker.Options.
 func Encode(decoration *broker.Decoration) []byte {
 	encoded, err := proto.Marshal(&authmaterialv1.GetAuthDecorationResponse{AuthDecoration: toProto(decoration)})
 	if err != nil {
@@ -34,32 +32,28 @@ func Encode(decoration *broker.Decoration) []byte {
 	return encoded
 }
 
-// decorationOf returns the encoded AuthDecoration that is part of a response from Encode.
+// decorationOf returns the encoded AuthDecoration in a response from Encode.
 func decorationOf(response []byte) []byte {
 	_, _, tag := protowire.ConsumeTag(response)
 	decoration, _ := protowire.ConsumeBytes(response[tag:])
 	return decoration
 }
 
-// appendMessage appends a field that contains an encoded message.
 func appendMessage(b []byte, number protowire.Number, message []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), message)
 }
 
-// sizeOfField returns the encoded size of a field whose content has this number of bytes.
 func sizeOfField(number protowire.Number, bytes int) int {
 	return protowire.SizeTag(number) + protowire.SizeBytes(bytes)
 }
 
-// item is the result for one credential ID of a batch or a watch: the material or an
-// error.
+// item is the material or the error for one credential ID of a batch or a watch.
 type item struct {
 	id      string
 	field   protowire.Number // itemDecoration or itemError
-	message []byte           // the encoded message in the field
+	message []byte           // encoded
 }
 
-// toItem encodes the result for one ID of a batch or a watch.
 func (s *Service) toItem(ctx context.Context, result broker.Result) item {
 	if result.Err == nil {
 		return item{Shorten(result.CredentialID), itemDecoration, decorationOf(result.Decoration.Encoded)}
@@ -71,19 +65,16 @@ func (s *Service) toItem(ctx context.Context, result broker.Result) item {
 	return item{Shorten(result.CredentialID), itemError, encoded}
 }
 
-// size returns the number of bytes that the method `append` appends.
 func (i item) size() int {
 	return sizeOfField(itemID, len(i.id)) + sizeOfField(i.field, len(i.message))
 }
 
-// append appends the fields of an AuthDecorationResult or of a
-// WatchAuthDecorationsResponse.
+// append appends the fields of an AuthDecorationResult or a WatchAuthDecorationsResponse.
 func (i item) append(b []byte) []byte {
 	b = protowire.AppendString(protowire.AppendTag(b, itemID, protowire.BytesType), i.id)
 	return appendMessage(b, i.field, i.message)
 }
 
-// sizeOfBatch returns the size of a BatchGetAuthDecorationsResponse.
 func sizeOfBatch(items []item) int {
 	size := 0
 	for _, i := range items {
@@ -92,7 +83,6 @@ func sizeOfBatch(items []item) int {
 	return size
 }
 
-// appendBatch appends the fields of a BatchGetAuthDecorationsResponse.
 func appendBatch(b []byte, items []item) []byte {
 	for _, i := range items {
 		b = protowire.AppendTag(b, batchResults, protowire.BytesType)
@@ -102,7 +92,6 @@ func appendBatch(b []byte, items []item) []byte {
 	return b
 }
 
-// toProto returns a decoration as a message.
 func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	material := decoration.Material
 	message := &authmaterialv1.AuthDecoration{
@@ -132,22 +121,21 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	return message
 }
 
-// answer is an encoded response, which does not change. The answer of a batch is also
-// a mem.BufferPool. gRPC returns the buffer to this pool when the answer was sent, or when the
-// call has ended.
+// answer is an encoded response, which does not change. The answer of a batch is also the
+// mem.BufferPool to which gRPC returns the buffer when the answer was sent or the call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // a function that is called once or twice: when a batch was sent, or when the batch's call has ended; nil for answers other than batches
+	sent  func() // called once or twice, when a batch was sent or its call has ended; nil for other answers
 }
 
-// batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no buffer
-// sizes between 32 KiB and 1 MiB. The smallest buffer size in this pool is chosen because gRPC
-// does not return smaller buffers to a pool.
+// batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no sizes
+// between 32 KiB and 1 MiB. Very small buffers are useless here, because gRPC does not return
+// them to a pool.
 var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10)
 
-// newBatchAnswer returns the answer of a batch, and makes sure that the function `sent` is
-// called at least once. gRPC does not always return the buffer if the connection or the call has
-// ended, so the garbage collector calls `sent` too.
+// newBatchAnswer returns the answer of a batch, and makes sure that the function `sent` is called
+// at least once. gRPC does not always return the buffer if the connection or the call has ended,
+// so the garbage collector calls `sent` too.
 func newBatchAnswer(items []item, sent func()) *answer {
 	buffer := batchBuffers.Get(sizeOfBatch(items))
 	*buffer = appendBatch((*buffer)[:0], items)
@@ -156,7 +144,7 @@ func newBatchAnswer(items []item, sent func()) *answer {
 	return made
 }
 
-// Get implements mem.BufferPool. gRPC does not call Get.
+// Get implements mem.BufferPool. gRPC does not call it.
 func (*answer) Get(length int) *[]byte { return batchBuffers.Get(length) }
 
 // Put implements mem.BufferPool.
@@ -165,8 +153,7 @@ func (a *answer) Put(buffer *[]byte) {
 	a.sent()
 }
 
-// codec is gRPC's own codec, except that it does not encode values of the type
-// `answer`, which are already encoded.
+// codec is gRPC's own codec, except that it does not encode an answer again.
 type codec struct{ encoding.CodecV2 }
 
 // NewCodec returns the codec for a server on which a Service is registered.

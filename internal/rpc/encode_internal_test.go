@@ -16,7 +16,6 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// decorationOfSize returns a decoration with a key of `size` bytes.
 func decorationOfSize(size int) *broker.Decoration {
 	return &broker.Decoration{
 		CredentialID: "mail", Version: "v1", AllowedHosts: []string{"api.example.test"}, RejectedStatuses: []int{401, 403},
@@ -25,8 +24,8 @@ func decorationOfSize(size int) *broker.Decoration {
 	}
 }
 
-// TestEncodedAnswers checks that the generated code can decode the answers that this package
-// encodes by hand.
+// TestEncodedAnswers decodes, with the generated code, the answers that this package encodes by
+// hand.
 func TestEncodedAnswers(t *testing.T) {
 	for _, size := range []int{0, 1, 200, 5000} {
 		decoration := decorationOfSize(size)
@@ -103,16 +102,14 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 }
 
-// registrar is a grpc.ServiceRegistrar that stores the description of the registered
-// service.
+// registrar stores the description of the registered service.
 type registrar struct{ description *grpc.ServiceDesc }
 
 func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
 	r.description = description
 }
 
-// TestEveryMethodIsRegistered compares the registered methods with the methods in the proto
-// file.
+// TestEveryMethodIsRegistered compares the registered methods with those in the proto file.
 func TestEveryMethodIsRegistered(t *testing.T) {
 	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar

@@ -23,19 +23,16 @@ import (
 )
 
 const (
-	// errorDomain is the domain in every ErrorInfo.
-	errorDomain = "authmaterial"
-	// maxViolations is the maximum number of violations in a BadRequest.
+	errorDomain   = "authmaterial"
 	maxViolations = 20
-	// The constant `pushback` is the name of the trailer that tells gRPC clients after how many
-	// milliseconds to retry.
+	// pushback is the trailer that tells gRPC clients after how many milliseconds to retry.
 	pushback = "grpc-retry-pushback-ms"
-	// defaultRetryDelay is the retry delay of a temporary error that has no retry delay.
+	// defaultRetryDelay is for temporary errors without a retry delay of their own.
 	defaultRetryDelay = time.Second
 )
 
-// wireErrors maps each reason to a gRPC code. The comments of the proto enum ErrorReason
-// document these codes. Temporary errors have a retry delay.
+// wireErrors maps each reason to a gRPC code, which the proto enum ErrorReason documents.
+// Temporary errors have a retry delay.
 var wireErrors = map[fault.Reason]struct {
 	code      codes.Code
 	temporary bool
@@ -61,8 +58,8 @@ var wireErrors = map[fault.Reason]struct {
 	fault.Internal:                  {codes.Internal, false},
 }
 
-// toStatus converts an error to the status error for the client, and returns status errors
-// unchanged. An error that is not a fault.Error becomes INTERNAL without any detail.
+// toStatus converts an error to the status error for the client. Status errors stay unchanged,
+// and unknown errors become INTERNAL without any detail.
 func (s *Service) toStatus(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
@@ -82,13 +79,12 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 		details = append(details, badRequest(known))
 	}
 	made, err := status.New(code, known.Message).WithDetails(details...)
-	if err != nil { // WithDetails fails only for the code OK, and no error reason has that code
+	if err != nil { // WithDetails fails only for the code OK, which no reason has
 		return status.Error(codes.Internal, known.Message)
 	}
 	return made.Err()
 }
 
-// toItemError returns the error message for one ID of a batch or a watch.
 func (s *Service) toItemError(ctx context.Context, err error) *authmaterialv1.AuthDecorationError {
 	if isContextError(err) {
 		err = fault.New(fault.ProviderUnavailable, "the call ended before there was an answer")
@@ -109,10 +105,9 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// known finds the fault.Error in the chain of an error, and returns this fault and
-// its gRPC code. The returned fault has a retry delay only if the fault is temporary. For an
-// error without a fault, `known` logs the type of the error, but not its text, which could
-// contain secrets.
+// known returns the fault.Error in the chain of an error and its gRPC code. The fault has a retry
+// delay only if it is temporary. If the chain has no fault, only the error's type is logged,
+// because its text could contain secrets.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
@@ -131,17 +126,16 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 	return known.WithRetryDelay(0), wire.code
 }
 
-// Recovered is called after a panic in a call. Recovered returns the call's error for the
-// client. The log gets the stack, but not the value of the panic, which could contain secrets.
+// Recovered returns the error for the client after a panic in a call. It logs the stack, but not
+// the value of the panic, which could contain secrets.
 func (s *Service) Recovered(ctx context.Context, cause any) error {
 	s.options.Logger.LogAttrs(ctx, slog.LevelError, "panic in a call",
 		slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))
 	return s.toStatus(ctx, fault.Opaque())
 }
 
-// badRequest returns the error detail that lists the invalid fields of a malformed request. If
-// the fault has no list of violations, the field is the credential ID: package broker checks no
-// other field.
+// badRequest lists the invalid fields of a malformed request. Without a list of violations, the
+// field is the credential ID, the only one that package broker checks.
 func badRequest(known *fault.Error) *errdetails.BadRequest {
 	violations := known.Violations
 	if violations == nil {

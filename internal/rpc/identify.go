@@ -15,48 +15,42 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Peer is the client of a connection, with what the handshake revealed about the client. *Peer
-// is a credentials.AuthInfo.
+// Peer is the client of a connection, with what the handshake revealed about it. *Peer is a
+// credentials.AuthInfo.
 type Peer struct {
 	credentials.CommonAuthInfo
-	// Conn is the connection of the client.
 	Conn *admission.Conn
-	// Certificates are the client's certificates, leaf first. The certificates are not verified.
-	// An empty list means that the client sent no certificate.
+	// Certificates are the client's certificates, leaf first and not verified. The list is empty
+	// if the client sent none.
 	Certificates []*x509.Certificate
-	// UserID is the user at the other end of a Unix socket. Nil means that the user is unknown,
-	// or that the connection does not use a Unix socket.
-	UserID *uint32
-	// Address is the address of the client.
+	// UserID is the user at the other end of a Unix socket, or nil if the user is unknown or the
+	// connection does not use a Unix socket.
+	UserID  *uint32
 	Address string
-	// Local reports whether only this machine can connect to the listener.
+	// Local is true if only this machine can connect to the listener.
 	Local bool
 
-	// The field `caller` is the caller of the connection's calls without a token. Nil means that
-	// this caller was not identified yet.
+	// The caller of the connection's calls without a token is nil until it is identified.
 	caller atomic.Pointer[rememberedCaller]
 }
 
 // AuthType implements credentials.AuthInfo.
 func (*Peer) AuthType() string { return "broker" }
 
-// rememberedCaller is the caller that was identified for a connection with the configuration of
-// one Generation.
+// rememberedCaller is the caller of a connection, as identified with the configuration of one
+// Generation.
 type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-	again      Counter // a counter of the calls for which the remembered caller was used
+	again      Counter // counts the calls that use the remembered caller
 }
 
-// EvidenceOf returns the evidence of the caller's identity that a call and the call's connection
-// contain.
+// EvidenceOf returns the evidence of the caller's identity in a call and in its connection.
 func EvidenceOf(ctx context.Context) authentication.Evidence {
 	return peerOf(ctx).evidence(metadata.ValueFromIncomingContext(ctx, "authorization"))
 }
 
-// evidence returns the evidence of the caller's identity. The parameter
-// `authorization` has the values of the call's authorization header.
 func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	return authentication.Evidence{
 		Bearer:       authentication.ParseBearer(authorization),
@@ -66,9 +60,8 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	}
 }
 
-// identifyAnew identifies the caller of a call. The parameter `authorization` has the values of
-// the call's authorization header. If the header has no values, identifyAnew remembers the
-// caller for later calls on the connection.
+// identifyAnew identifies the caller of a call with these values of the authorization header.
+// Without values, it remembers the caller for later calls on the connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {
@@ -87,8 +80,8 @@ func (s *Service) identifyAnew(
 	return found, nil
 }
 
-// admit returns the limits for the calls of a caller, and assigns the connection to
-// the caller, unless the connection already belongs to a caller.
+// admit returns the limits of a caller, and assigns the connection to the caller unless it
+// already belongs to one.
 func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*admission.Caller, error) {
 	limits := s.everybody
 	if caller.Method != authentication.MethodNone && !IsTrusted(g, p.Local) {
@@ -101,7 +94,7 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 	return limits, nil
 }
 
-// Prove assigns a connection to its caller, if the handshake has authenticated the caller. Prove
+// Prove assigns a connection to the caller that the handshake has authenticated, if any. It
 // ignores errors, because the calls of the connection fail with the same errors.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
@@ -118,8 +111,9 @@ func (s *Service) Prove(ctx context.Context, p *Peer) {
 	}
 }
 
-// IsTrusted reports whether every client of a listener may use every credential: only this machine can
-// connect to the listener, and the Generation requires neither authentication nor grants.
+// IsTrusted reports whether every client of a listener may use every credential, because only
+// this machine can connect to the listener, and the Generation requires neither authentication
+// nor grants.
 func IsTrusted(g *broker.Generation, local bool) bool {
 	return local && g.Config.Policy.AllowsAll()
 }

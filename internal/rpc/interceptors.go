@@ -11,8 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Unary is the interceptor for the unary methods of the health service, which is not part of the
-// broker's own service.
+// Unary is the interceptor for the unary methods of the health service.
 func (s *Service) Unary(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
 ) (response any, err error) {
@@ -25,13 +24,12 @@ func (s *Service) Unary(
 	return handle(ctx, request)
 }
 
-// Stream is the interceptor for the streams of the health and reflection services, which are not
-// part of the broker's own service.
+// Stream is the interceptor for the streams of the health and reflection services.
 func (s *Service) Stream(
 	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) (err error) {
 	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) {
-		return handle(service, stream) // the method watch counts and logs its calls itself
+		return handle(service, stream) // WatchAuthDecorations counts and logs its calls itself
 	}
 	c := s.begin(stream.Context(), s.otherMethod(info.FullMethod, true))
 	defer func() { err = c.end(err, recover()) }()
@@ -41,12 +39,10 @@ func (s *Service) Stream(
 	return handle(service, countedStream{stream, c.method})
 }
 
-// isOf reports whether a method belongs to a service.
 func isOf(method string, service grpc.ServiceDesc) bool {
 	return strings.HasPrefix(method, "/"+service.ServiceName+"/")
 }
 
-// otherMethod returns a method of a service other than the broker's.
 func (s *Service) otherMethod(name string, stream bool) *method {
 	known, ok := s.others.Load(name)
 	if !ok {
@@ -55,8 +51,8 @@ func (s *Service) otherMethod(name string, stream bool) *method {
 	return known.(*method)
 }
 
-// enterOther counts a call of a service other than the broker's. The call counts for its caller,
-// unless it is a call of the health service.
+// enterOther counts a call of a service other than the broker's for the call's caller. Calls of
+// the health service have a limit of their own.
 func (c *call) enterOther() error {
 	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
 		c.excess = true
@@ -75,13 +71,11 @@ func (c *call) enterOther() error {
 	return nil
 }
 
-// countedStream counts the messages of a stream.
 type countedStream struct {
 	grpc.ServerStream
 	method *method
 }
 
-// RecvMsg implements grpc.ServerStream.
 func (s countedStream) RecvMsg(message any) error {
 	err := s.ServerStream.RecvMsg(message)
 	if err == nil {
@@ -90,7 +84,6 @@ func (s countedStream) RecvMsg(message any) error {
 	return err
 }
 
-// SendMsg implements grpc.ServerStream.
 func (s countedStream) SendMsg(message any) error {
 	err := s.ServerStream.SendMsg(message)
 	if err == nil {

@@ -1,7 +1,7 @@
-// Package rpc serves the broker over gRPC. One function handles each call of the broker's
-// service. The function receives the message, identifies the caller, counts the call, asks the
-// broker, and returns the encoded answer. The package also maps every error of the broker to a
-// gRPC status.
+// Package rpc serves the broker over gRPC. Each call of the broker's service is handled by one
+// function, which receives the message, identifies the caller, counts the call, asks the broker,
+// and returns the encoded answer. The package also maps every error of the broker to a gRPC
+// status.
 package rpc
 
 import (
@@ -28,25 +28,20 @@ import (
 
 // Options configure a Service. Every option is required.
 type Options struct {
-	// Broker answers the calls. The Broker's Generations must have Callers, and the Broker's
-	// Decorations must be encoded with Encode.
-	Broker *broker.Broker
-	// Admission limits calls and connections.
+	// Broker answers the calls. Its Generations must have Callers, and its Decorations must be
+	// encoded with Encode.
+	Broker    *broker.Broker
 	Admission *admission.Admission
-	// Clock is the clock that decides when identities expire. Waiting is the clock that decides
-	// when watches end.
+	// Clock decides when identities expire, and Waiting when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
 	Logger *slog.Logger
-	// Metrics returns the metrics of a method. The parameter `method` is the
-	// method's full name.
+	// Metrics returns the metrics of the method with this full name.
 	Metrics func(method string, stream bool) *MethodMetrics
-	// Ended is called after each failed call. If the option LogsAll is true,
-	// the function Ended is called after each successful call too.
+	// Ended is called after each failed call and, if LogsAll is true, after each successful call.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
-	// Reached is called for each message that is too large, and for each call
-	// whose headers are too large.
+	// Reached is called for each call whose message or headers are too large.
 	Reached func(limit admission.Limit)
 }
 
@@ -54,12 +49,12 @@ type Options struct {
 type Service struct {
 	options   Options
 	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
-	wall      func(time.Time) time.Time // a function that converts times of the option Clock into wall-clock times
+	wall      func(time.Time) time.Time // converts times of the option Clock into wall-clock times
 	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // maps the full name of a method of another service to the value of the type *method that describes the method
+	others    sync.Map                  // maps the full names of other services' methods to values of type *method
 }
 
-// These constants are limits of requests. The comments in the proto files state the same values.
+// The comments in the proto files state the same limits of requests.
 const (
 	maxIDs         = 100
 	maxIDSize      = 128 // characters
@@ -67,8 +62,8 @@ const (
 )
 
 // faultBurst is the number of internal errors that are logged at once; further errors are logged
-// once a second. The rate is limited because callers can cause internal errors, for example
-// while audit records cannot be written.
+// once a second, because callers can cause internal errors, for example while audit records
+// cannot be written.
 const faultBurst = 100
 
 // NewService returns a Service.
@@ -99,8 +94,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 }
 
-// unary returns a unary method whose handler does the work that is common to all
-// calls. The function `respond` returns the answer of a call: an *answer, or a message.
+// unary returns a unary method whose handler does the work that is common to all calls. The
+// function `respond` returns an *answer or a message.
 func unary[Request any](
 	s *Service, name string, respond func(*call, broker.Caller, *Request) (any, error),
 ) grpc.MethodDesc {
@@ -122,7 +117,6 @@ func unary[Request any](
 	return grpc.MethodDesc{MethodName: path.Base(name), Handler: handle}
 }
 
-// get answers GetAuthDecoration.
 func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.GetAuthDecorationRequest) (any, error) {
 	decoration, err := s.options.Broker.Get(c.ctx, caller, request.GetCredentialId())
 	if err != nil {
@@ -132,7 +126,7 @@ func (s *Service) get(c *call, caller broker.Caller, request *authmaterialv1.Get
 }
 
 // batch answers BatchGetAuthDecorations. The answer counts for the caller's limit of concurrent
-// batches until gRPC has sent the answer.
+// batches until gRPC has sent it.
 func (s *Service) batch(
 	c *call, caller broker.Caller, request *authmaterialv1.BatchGetAuthDecorationsRequest,
 ) (made any, err error) {
@@ -149,7 +143,7 @@ func (s *Service) batch(
 			sent()
 		}
 	}()
-	// gRPC does not release the buffer of an answer that gRPC compresses.
+	// gRPC does not release the buffer of an answer that it compresses.
 	if err := grpc.SetSendCompressor(c.ctx, encoding.Identity); err != nil {
 		return nil, fmt.Errorf("turn off compression for a batch: %w", err)
 	}
@@ -161,7 +155,6 @@ func (s *Service) batch(
 	return newBatchAnswer(items, sent), nil
 }
 
-// report answers ReportRejection.
 func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.ReportRejectionRequest) (any, error) {
 	if err := checkReport(request); err != nil {
 		return nil, err
@@ -178,8 +171,8 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	}, nil
 }
 
-// checkIDs checks the number of IDs in a batch or a watch, but not the IDs themselves: an
-// invalid ID causes an error for that ID only.
+// checkIDs checks only the number of IDs in a batch or a watch: an invalid ID causes an error for
+// that ID alone.
 func checkIDs(ids []string) error {
 	if n := len(ids); n == 0 || n > maxIDs {
 		return invalid(fault.Violation{
@@ -211,10 +204,8 @@ func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	return nil
 }
 
-// invisible reports whether a character is not visible ASCII.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
 
-// invalid returns the error for a malformed request.
 func invalid(violations ...fault.Violation) error {
 	var fields []string
 	for _, violation := range violations {

@@ -16,7 +16,7 @@ import (
 )
 
 // MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half
-// of this age, so that clients whose watches began together do not all reconnect together.
+// of this age, so that clients do not all reconnect together.
 const MaxWatchAge = time.Hour
 
 var (
@@ -27,11 +27,11 @@ var (
 
 // watch answers WatchAuthDecorations.
 //
-// While the client does not read, SendMsg blocks. While SendMsg blocks, the watch does not
-// notice that it has reached its maximum age, or that the server stops. Returning from the
-// handler would not end the stream: the status would wait behind the unread messages, and a
-// handler cannot reset its stream. A watch whose client does not read ends with its connection,
-// whose age the server limits too, and at the latest when the server stops.
+// While the client does not read, SendMsg blocks, and the watch notices neither its maximum age
+// nor a stop of the server. Returning from the handler would not end the stream: the status would
+// wait behind the unread messages, and a handler cannot reset its stream. A watch whose client
+// does not read ends with its connection, whose age the server limits too, and at the latest when
+// the server stops.
 func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()
