@@ -1,5 +1,4 @@
-// Package credentials defines the type of credentials, which are accounts at providers. The
-// package does no I/O.
+// Package credentials defines credentials, which are accounts at providers. It does no I/O.
 package credentials
 
 import (
@@ -12,15 +11,13 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// IDPattern is the regular expression that the ID of a credential must match. An ID has 1 to 128
-// characters.
+// IDPattern is the regular expression for the ID of a credential, which has 1 to 128 characters.
 const IDPattern = `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`
 
-// maxIDSize is the largest length of a credential's ID.
 const maxIDSize = 128
 
-// ValidID reports whether its argument matches IDPattern. ValidID does not use the regular
-// expression, because it runs in every call and must be fast.
+// ValidID reports whether an ID matches IDPattern. It does not use the regular expression,
+// because it runs in every call and must be fast.
 func ValidID(id string) bool {
 	if id == "" || len(id) > maxIDSize || !isAlphanumeric(id[0]) || !isAlphanumeric(id[len(id)-1]) {
 		return false
@@ -35,27 +32,25 @@ func ValidID(id string) bool {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Credential is an account at a provider. Values of the type Credential are immutable. The JSON
-// text of a Credential has the keys of the configuration file, but not the provider, the auth
-// method and the values.
+// Credential is an account at a provider. Values of the type Credential are immutable. Their JSON
+// has the keys of the configuration file, but not the provider, the auth method and the values.
 type Credential struct {
 	ID          string            `json:"id"`
 	DisplayName string            `json:"display_name"`
 	Description string            `json:"description"`
 	Labels      map[string]string `json:"labels"`
-	// Disabled is true if the credential is hidden from callers.
+	// Disabled credentials are hidden from callers.
 	Disabled bool                `json:"disabled"`
 	Provider *catalog.Provider   `json:"-"`
 	Method   *catalog.AuthMethod `json:"-"`
-	// AllowedHosts are the provider's allowed hosts together with the credential's allowed
-	// hosts, without duplicates.
+	// AllowedHosts are the provider's and the credential's own, without duplicates.
 	AllowedHosts []string `json:"allowed_hosts"`
 	// Values are the values of the fields, by field ID. A field without a value is absent.
 	Values map[string]secret.Text `json:"-"`
 }
 
-// SameMaterial reports whether requests are decorated identically with two credentials. Parts of
-// a credential that do not affect decoration, such as names and labels, are not compared.
+// SameMaterial reports whether two credentials decorate requests identically. It ignores names,
+// labels and other parts of a credential that do not affect decoration.
 func (c *Credential) SameMaterial(other *Credential) bool {
 	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
 		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
@@ -66,7 +61,7 @@ type Set struct {
 	all []*Credential
 }
 
-// NewSet returns the set of the credentials passed. The IDs of these credentials must differ.
+// NewSet returns the set of the given credentials, whose IDs must differ.
 func NewSet(all ...*Credential) *Set {
 	sorted := slices.SortedFunc(slices.Values(all), func(a, b *Credential) int { return strings.Compare(a.ID, b.ID) })
 	return &Set{all: sorted}

@@ -11,16 +11,15 @@ import (
 
 // Problem describes a mistake in a text with expressions.
 type Problem struct {
-	// Offset is the position of the mistake in the text, in bytes. The first byte has the
-	// position 0.
+	// Offset is the position of the mistake in the text, in bytes from 0.
 	Offset int
-	// Message describes the problem. Message quotes nothing of the text, because a user may have
-	// entered a secret there by mistake.
+	// Message quotes nothing from the text, because a user may have entered a secret there by
+	// mistake.
 	Message string
 }
 
-// Compile compiles a text with expressions. Compile returns all problems that it finds. If there
-// is a problem, the returned Template is nil.
+// Compile compiles a text with expressions. It returns either a Template or the problems that it
+// finds.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}
 	var problems []Problem
@@ -52,8 +51,8 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	return template, nil
 }
 
-// endOfExpression returns the offset of the `}` that ends an expression, or -1 if there is no
-// such `}`. A `}` in quotes does not end the expression.
+// endOfExpression returns the offset of the `}` that ends an expression, or -1 if there is none.
+// A `}` in quotes does not end the expression.
 func endOfExpression(text string) int {
 	var quote byte
 	for i := 0; i < len(text); i++ {
@@ -71,8 +70,7 @@ func endOfExpression(text string) int {
 	return -1
 }
 
-// compile compiles one expression, and adds the expression's variables to the
-// template.
+// compile compiles one expression, and adds the expression's variables to the template.
 func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
 	if strings.TrimSpace(expression) == "" {
 		return nil, []Problem{{0, "`${}` holds no expression"}}
@@ -92,8 +90,7 @@ func (e *Environment) compile(template *Template, expression string) (cel.Progra
 	return program, e.addVariables(template, checked.NativeRep(), expression)
 }
 
-// addVariables records the variables of an expression in the template: the variables that the
-// template uses, and the variables that it needs.
+// addVariables adds the variables of an expression to those that the template uses and needs.
 func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
@@ -119,8 +116,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 	return problems
 }
 
-// explain translates a message of the CEL library into the terms of provider
-// definitions.
+// explain translates a message of the CEL library into the terms of provider definitions.
 func (e *Environment) explain(message string) string {
 	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {
@@ -137,8 +133,7 @@ func (e *Environment) explain(message string) string {
 	}
 }
 
-// byteOffset converts the location of an error, as CEL reports it, into an offset within the
-// expression.
+// byteOffset converts a location that CEL reports into an offset in the expression.
 func byteOffset(expression string, at common.Location) int {
 	characters, found := common.NewTextSource(expression).LocationOffset(at)
 	text := []rune(expression)

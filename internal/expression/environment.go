@@ -30,8 +30,8 @@ type Environment struct {
 	variables []Variable
 }
 
-// NewEnvironment returns an environment with the variables passed. If the name of a variable is
-// not valid or is a duplicate, NewEnvironment returns an error.
+// NewEnvironment returns an environment with the given variables. A name that is not valid or is
+// a duplicate causes an error.
 func NewEnvironment(variables ...Variable) (*Environment, error) {
 	text := cel.StringType
 	options := []cel.EnvOption{
@@ -52,11 +52,11 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	return &Environment{cel: env, variables: slices.Clone(variables)}, err
 }
 
-// The variable `identifier` matches identifiers, including the reserved words of CEL.
+// identifier matches identifiers, including the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName reports whether its argument can be the name of a variable. The name must be an
-// identifier, and must not be a reserved word of CEL.
+// ValidName reports whether a variable can have this name: it must be an identifier, and not a
+// reserved word of CEL.
 func ValidName(name string) bool {
 	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
 	if err != nil || !identifier.MatchString(name) {

@@ -2,11 +2,11 @@
 // definitions of providers. Examples are `Bearer ${token}` and `${base64(user + ':' +
 // password)}`.
 //
-// Between the braces is an expression of the Common Expression Language (CEL). All variables are
-// strings. Only four features of CEL are available: references to variables, concatenation with
-// `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an optional variable.
-// Because only these features are available, a text is either rejected when it is compiled, or
-// cheap to evaluate. The size of all values is limited.
+// Between the braces is an expression of the Common Expression Language (CEL), in which all
+// variables are strings. Only four features of CEL are available: references to variables,
+// concatenation with `+`, `base64(text)`, and `name.orValue(text)`, which sets a default for an
+// optional variable. A text is therefore either rejected when it is compiled, or cheap to
+// evaluate. The size of all values is limited.
 package expression
 
 import (
@@ -18,11 +18,11 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// Variable is a variable that expressions may use. The value of a variable is a string.
+// Variable is a variable that expressions may use. Its value is a string.
 type Variable struct {
 	Name string
 	// Optional is true if the variable may have no value. A text that uses a variable without a
-	// value is left out of the request, unless the text uses the variable as `name.orValue(…)`.
+	// value is left out of the request, unless it uses the variable as `name.orValue(…)`.
 	Optional bool
 }
 
@@ -30,22 +30,17 @@ type Variable struct {
 type Template struct {
 	text  string
 	parts []part
-	// The field `uses` contains the names of the variables in the text, without duplicates, in
-	// order of appearance.
-	uses []string
-	// The field `needs` contains the names of the optional variables in the text that have no
-	// default.
-	needs []string
+	uses  []string // names of the variables, without duplicates, in order of appearance
+	needs []string // names of the optional variables without a default
 }
 
-// part is a part of a text with expressions. The part is an expression if the field
-// `program` is set. Without a program, the part is literal text.
+// part is an expression if it has a program, and otherwise literal text.
 type part struct {
 	literal string
 	program cel.Program
 }
 
-// errEvaluation is returned in place of errors of CEL, because CEL's errors can quote values.
+// errEvaluation replaces CEL's errors, which can quote values.
 var errEvaluation = errors.New("the expression cannot be evaluated")
 
 // MarshalText returns the text from which the template was compiled, so that definitions can be
@@ -55,9 +50,8 @@ func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate returns the text in which each `${ }` is replaced by the value of its expression.
-// Evaluate returns false if the text needs an optional variable that has no value. A variable
-// has no value if the argument `values` lacks it or contains an empty string for it.
+// Evaluate replaces each `${ }` in the text by the value of its expression. It returns false if
+// the text needs an optional variable that is missing from the given values, or is empty there.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {
