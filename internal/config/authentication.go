@@ -43,7 +43,7 @@ func (p *parser) readAuthentication(section yamlfile.Value) Authentication {
 
 var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
-// readName reads the name of an issuer or a static token. The name becomes part of callers' names.
+// readName reads the name of an issuer or a static token, which becomes part of callers' names.
 func readName(item yamlfile.Value) string {
 	return item.Get("name").Match(namePattern,
 		"must be 1 to 64 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end")

@@ -137,7 +137,6 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 // the NUL byte at the end.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// readAddress reads an address of the form HOST:PORT or `unix:///path`.
 func readAddress(value yamlfile.Value, otherwise string) Address {
 	text := value.Text(yamlfile.MaxText)
 	if text == "" {

@@ -78,7 +78,6 @@ func (p *parser) readRedis(section yamlfile.Value) *Redis {
 	return redis
 }
 
-// checkRedisKeys reports keys that require another key, and keys that exclude each other.
 func checkRedisKeys(section yamlfile.Value) {
 	if !section.Get("url").Exists() && !section.Get("addresses").Exists() {
 		section.Problemf("needs url or addresses")
@@ -95,7 +94,6 @@ func checkRedisKeys(section yamlfile.Value) {
 	section.Needs("sentinel_password", "sentinel_master")
 }
 
-// setURL sets the address, the database and TLS from the key 'url'.
 func (r *Redis) setURL(value, tlsSection yamlfile.Value) {
 	text := value.Text(yamlfile.MaxText)
 	if text == "" {

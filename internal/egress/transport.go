@@ -124,7 +124,6 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }
 
-// route returns the transport and the proxy, if any, for a request.
 func (t *Transport) route(request *http.Request) (*http.Transport, *url.URL, error) {
 	host := request.URL.Hostname()
 	if !IsHost(host) {
