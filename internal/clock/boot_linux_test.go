@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBootIsTheSystems checks that the result of the function `boot` lies between two readings
-// of CLOCK_BOOTTIME, before and after the call.
 func TestBootIsTheSystems(t *testing.T) {
 	system := func() int64 {
 		var now unix.Timespec
@@ -31,7 +29,7 @@ func TestBootIsTheSystems(t *testing.T) {
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
 	ahead.Add(-int64(1e12))
-	checked.Store(-int64(time.Second)) // the latest comparison seems long ago, even if the process has just started
+	checked.Store(-int64(time.Second)) // makes the latest comparison seem long ago
 	if got := boot(); got < before {
 		t.Errorf("the reading is %d less than before", before-got)
 	}

@@ -4,10 +4,8 @@ package clock
 
 import "time"
 
-// started is the time at which the process started.
 var started = time.Now()
 
-// boot returns how long the process has been running. The result may lack the
-// time during which the machine slept. In that case, a Clock detects the sleep by the wall
-// clock.
+// boot returns how long the process has been running. The result may lack the time during which the
+// machine slept; a Clock then detects the sleep by the wall clock.
 func boot() int64 { return int64(time.Since(started)) }

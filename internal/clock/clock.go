@@ -1,5 +1,5 @@
-// Package clock provides a clock for measuring lifetimes. The clock also advances while the
-// machine sleeps, and does not go back when the machine's time of day is corrected.
+// Package clock provides a clock for measuring lifetimes. The clock advances while the machine
+// sleeps, and does not go back when the machine's time of day is corrected.
 package clock
 
 import (
@@ -10,45 +10,43 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// tolerance is the maximum difference between the advance of the boot clock and the advance of
-// the wall clock. A Clock treats a larger difference as a correction of the wall clock.
+// tolerance is the largest difference between the advance of the boot clock and the advance of the
+// wall clock that is not treated as a correction of the wall clock.
 const tolerance = 100 * time.Millisecond
 
-// Clock is a clockwork.Clock for measuring lifetimes. A Clock advances with the machine's boot
-// clock, which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set
-// forward, the Clock advances by the same time, because the boot clock may have missed a sleep.
-// When the wall clock is set back, the Clock does not go back. Use the method Wall for times
-// that are sent or logged.
+// Clock is a clockwork.Clock for measuring lifetimes. It advances with the machine's boot clock,
+// which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set forward,
+// the Clock advances by the same time, because the boot clock may have missed a sleep. When the
+// wall clock is set back, the Clock does not go back. Use the method Wall for times that are sent
+// or logged.
 //
-// The Clock's timers follow the Clock: after a sleep of the machine, overdue timers fire within
-// checkInterval. The Clock's tickers are Go's own tickers, and do not follow the Clock.
+// The Clock's timers also count sleep: overdue timers fire within checkInterval after the machine
+// wakes up. The Clock's tickers are Go's own tickers, which do not count sleep.
 type Clock struct {
-	clockwork.Clock // only its method NewTicker is used; all other methods are overridden
+	clockwork.Clock // provides NewTicker; all other methods are overridden
 
-	boot, wall func() int64 // both functions return the nanoseconds since a fixed moment
+	boot, wall func() int64 // nanoseconds since a fixed moment
 	offsets    atomic.Pointer[offsets]
-	correcting sync.Mutex // held while the field `offsets` changes
+	correcting sync.Mutex // held while the offsets change
 }
 
-// offsets contains durations that are added to a reading of the boot clock. The
-// durations are immutable.
+// offsets contains immutable durations that are added to a reading of the boot clock.
 type offsets struct {
 	clock int64 // the time of the Clock minus the reading of the boot clock
 	wall  int64 // the reading of the wall clock minus the reading of the boot clock
 }
 
-// bootReading and wallReading are the functions by which New reads the machine's clocks. In
-// brokers that the tool fleettest builds, both functions return shifted readings.
+// bootReading and wallReading read the machine's clocks. The tool fleettest builds brokers in which
+// both return shifted readings.
 var bootReading, wallReading = boot, wall
 
-// wall reads the machine's wall clock.
 func wall() int64 { return time.Now().UnixNano() }
 
 // New returns a Clock that reads the clocks of the machine.
 func New() *Clock { return NewFrom(bootReading, wallReading) }
 
-// NewFrom returns a Clock that reads its clocks by these functions, which return nanoseconds.
-// Only tests need NewFrom.
+// NewFrom returns a Clock that reads the boot clock and the wall clock by these functions, in
+// nanoseconds. Only tests need NewFrom.
 func NewFrom(boot, wall func() int64) *Clock {
 	c := &Clock{Clock: clockwork.NewRealClock(), boot: boot, wall: wall}
 	now := wall() - boot()
@@ -67,16 +65,15 @@ func (c *Clock) Now() time.Time {
 	return time.Unix(0, boot+current.clock)
 }
 
-// correct updates the offsets if the wall clock was corrected. The method
-// returns a new reading of the boot clock, and the offsets. If the two clocks differ by less
-// than the tolerance, the offsets stay the same, because an interruption between the two
-// readings also causes a small difference.
+// correct updates the offsets if the wall clock was corrected, and returns a new reading of the
+// boot clock and the offsets. Differences up to the tolerance do not count as corrections, because
+// an interruption between the two readings also causes a small difference.
 func (c *Clock) correct() (int64, *offsets) {
 	c.correcting.Lock()
 	defer c.correcting.Unlock()
 	before, wall, after := c.boot(), c.wall(), c.boot()
 	current := c.offsets.Load()
-	// The size of the correction lies between the variables `least` and `most`.
+	// The size of the correction is between `least` and `most`.
 	least, most := wall-after-current.wall, wall-before-current.wall
 	switch {
 	case least > int64(tolerance):
@@ -88,15 +85,15 @@ func (c *Clock) correct() (int64, *offsets) {
 	return after, current
 }
 
-// Since returns the duration from the time t until now.
+// Since returns the duration from t until now.
 func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// Until returns the duration from now until the time t.
+// Until returns the duration from now until t.
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
-// Wall converts a time of the Clock into wall-clock time, by the present setting of the wall
-// clock. The zero time stays zero. Until the next correction of the wall clock, the same time is
-// always converted into the same wall-clock time.
+// Wall converts a time of the Clock into wall-clock time, by the present setting of the wall clock.
+// The zero time stays zero. The result for the same time stays the same until the next correction
+// of the wall clock.
 func (c *Clock) Wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -105,8 +102,8 @@ func (c *Clock) Wall(t time.Time) time.Time {
 	return t.Add(time.Duration(current.wall - current.clock))
 }
 
-// WallOf returns a function that converts the times of a clock into wall-clock times. If the
-// clock is not of the type Clock, its times are wall-clock times already.
+// WallOf returns a function that converts the times of a clock into wall-clock times. The times of
+// a clock that is not a *Clock are wall-clock times already.
 func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
 	if c, ok := clock.(*Clock); ok {
 		return c.Wall
@@ -121,9 +118,8 @@ func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t
 // systems, such as the expiry of a certificate.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
 
-// ForWaiting returns the clock by which to wait. If the argument is of the type Clock, the
-// result is the argument. Otherwise the result is Go's own clock, so that waiting takes real
-// time even if a test sets the argument to another time.
+// ForWaiting returns the clock by which to wait: the argument if it is a *Clock, and Go's own clock
+// otherwise, so that waiting takes real time even if a test sets the argument to another time.
 func ForWaiting(clock clockwork.Clock) clockwork.Clock {
 	if c, ok := clock.(*Clock); ok {
 		return c

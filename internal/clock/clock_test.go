@@ -50,8 +50,6 @@ func TestClockAdvances(t *testing.T) {
 	}
 }
 
-// TestSmallCorrectionsAddUp sets the wall clock forward in many steps. Each step is smaller than
-// the tolerance.
 func TestSmallCorrectionsAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -67,9 +65,8 @@ func TestSmallCorrectionsAddUp(t *testing.T) {
 	})
 }
 
-// TestCorrectionsBackAndForth sets the wall clock back, and then forward by a smaller amount.
-// The Clock must advance by the second correction, because a lifetime may become shorter, but
-// must not become longer.
+// The second correction, which sets the wall clock forward by less than the first one set it back,
+// must advance the Clock: a lifetime may become shorter, but must not become longer.
 func TestCorrectionsBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		machine := clocktest.NewMachine()
@@ -87,14 +84,14 @@ func TestCorrectionsBackAndForth(t *testing.T) {
 	})
 }
 
-// TestSleepBetweenTwoReadings lets the machine sleep after the boot clock was read and before
-// the wall clock is read. The Clock must not treat this sleep as a correction of the wall clock.
+// TestSleepBetweenTwoReadings lets the machine sleep after the boot clock was read and before the
+// wall clock is read. The Clock must not treat this sleep as a correction of the wall clock.
 func TestSleepBetweenTwoReadings(t *testing.T) {
 	var slept, readings int64
 	boot := func() int64 { return slept }
 	wall := func() int64 {
 		if readings++; readings > 1 && readings < 4 {
-			slept += int64(time.Hour) // the machine sleeps just after a reading of the boot clock
+			slept += int64(time.Hour) // sleep just after a reading of the boot clock
 		}
 		return int64(1000*time.Hour) + slept
 	}

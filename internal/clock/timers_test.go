@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock/clocktest"
 )
 
-// inBubble runs a test with a simulated machine in a bubble of testing/synctest. The function
-// `elapsed` returns the time since the start of the test, measured by Go's clock.
+// inBubble runs a test with a simulated machine in a synctest bubble. The function `elapsed`
+// returns the time since the start of the test by Go's clock.
 func inBubble(t *testing.T, test func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestTimersCountSleep(t *testing.T) {
 	for _, test := range []struct {
 		name              string
 		sleep, correction time.Duration
-		least, most       time.Duration // the time until a timer of one hour fires lies between these durations
+		least, most       time.Duration // bounds of the time until a timer of one hour fires
 	}{
 		{"no sleep", 0, 0, time.Hour, time.Hour},
 		{"overdue at the wake", 2 * time.Hour, 0, 0, 5 * time.Second},
@@ -88,8 +88,8 @@ func TestTimerStopsAndStartsAgain(t *testing.T) {
 	})
 }
 
-// TestTimerThatFiredIsEmptied resets a timer that has fired, while the fired time is still in
-// its channel.
+// TestTimerThatFiredIsEmptied resets a timer that has fired, while the fired time is still in its
+// channel.
 func TestTimerThatFiredIsEmptied(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *clocktest.Machine, c *clock.Clock, _ func() time.Duration) {
 		timer := c.NewTimer(time.Second)
@@ -102,8 +102,6 @@ func TestTimerThatFiredIsEmptied(t *testing.T) {
 	})
 }
 
-// TestManyTimersAreOverdueAtOnce checks many overdue timers. Each overdue timer starts another
-// timer when it fires.
 func TestManyTimersAreOverdueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, machine *clocktest.Machine, c *clock.Clock, elapsed func() time.Duration) {
 		const count = 1000

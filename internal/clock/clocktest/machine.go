@@ -1,4 +1,4 @@
-// Package clocktest provides a simulated machine. Tests can set the machine's clocks.
+// Package clocktest provides a simulated machine whose clocks tests can set.
 package clocktest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// Machine simulates the boot clock and the wall clock of a machine. Both clocks advance with
-// Go's clock. In a test with testing/synctest, Go's clock is the clock of the bubble.
+// Machine simulates the boot clock and the wall clock of a machine. Both advance with Go's clock,
+// or with the bubble's clock in a test with testing/synctest.
 type Machine struct {
 	started           time.Time
 	slept, correction atomic.Int64
@@ -18,11 +18,10 @@ type Machine struct {
 // NewMachine returns a simulated machine that starts at the current time.
 func NewMachine() *Machine { return &Machine{started: time.Now()} }
 
-// Sleep simulates that the machine sleeps for the duration d. Go's clock and timers do not
-// advance.
+// Sleep simulates that the machine sleeps for the duration d, while Go's clock and timers stop.
 func (m *Machine) Sleep(d time.Duration) { m.slept.Add(int64(d)) }
 
-// Correct adds the duration d, which may be negative, to the machine's wall clock.
+// Correct adds d, which may be negative, to the machine's wall clock.
 func (m *Machine) Correct(d time.Duration) { m.correction.Add(int64(d)) }
 
 // WallTime returns the reading of the machine's wall clock.
