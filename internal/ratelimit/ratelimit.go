@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limiter has a token bucket for each key. A Limiter stores a limited number of buckets, and
-// evicts the bucket that was not used for the longest time. A key whose bucket was evicted may
-// have a full burst again. A Limiter is safe for concurrent use.
+// Limiter has a token bucket for each key. It stores a limited number of buckets, and evicts the
+// least recently used one. A key whose bucket was evicted may have a full burst again. A Limiter is
+// safe for concurrent use.
 type Limiter[K comparable] struct {
 	limit rate.Limit
 	burst int
@@ -20,19 +20,17 @@ type Limiter[K comparable] struct {
 	buckets *simplelru.LRU[K, *rate.Limiter]
 }
 
-// New returns a Limiter. For each key, the parameter `perSecond` is the average number of
-// allowed events in a second, and `burst` is the number of events that are allowed at once. The
-// parameter `keys` is the maximum number of keys whose buckets are stored. All parameters must
-// be positive.
+// New returns a Limiter that allows perSecond events a second on average, and burst events at once,
+// for each key. It stores the buckets of at most keys keys. All arguments must be positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {
-		panic(err) // happens only if the parameter `keys` is not positive
+		panic(err) // the number of keys is not positive
 	}
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take calls the function Take with the bucket of a key.
+// Take calls the function Take with the bucket of the key.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,9 +42,8 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	return Take(bucket, n, now)
 }
 
-// Take takes n events from a bucket at the time `now`, and then returns 0. If
-// fewer than n events are allowed at that time, Take takes no event from the bucket, and returns
-// how long to wait until n events are allowed.
+// Take takes n events from the bucket and returns 0. If fewer than n events are allowed at the time
+// now, Take takes none, and returns how long to wait until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0

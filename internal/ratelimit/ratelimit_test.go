@@ -23,7 +23,7 @@ func TestTake(t *testing.T) {
 		{"a", 1, 500 * time.Millisecond, 0},
 		{"a", 1, 499 * time.Millisecond, time.Millisecond},
 		{"b", 4, 0, 0},
-		{"c", 4, 0, 0}, // the bucket of the key `a` is evicted
+		{"c", 4, 0, 0}, // evicts the bucket of the key "a"
 		{"a", 4, 0, 0},
 		{"a", 5, time.Hour, 500 * time.Millisecond}, // five events are more than a burst
 	} {
