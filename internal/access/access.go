@@ -1,5 +1,5 @@
-// Package access decides which callers may perform which actions on which credentials. The
-// package does no I/O: each access decision depends only on the arguments and on the policy.
+// Package access decides which callers may perform which actions on which credentials. It does no
+// I/O: each decision depends only on the arguments and the policy.
 package access
 
 import (
@@ -12,29 +12,26 @@ type Action string
 
 // The actions that a grant can allow.
 const (
-	// Use is the action of getting a credential's material, and of reporting that a provider
-	// rejected the material.
+	// Use allows callers to get a credential's material, and to report that a provider rejected the
+	// material.
 	Use Action = "use"
-	// Manage is the action of changing a credential. No operation of the broker requires this
-	// action yet.
+	// Manage allows callers to change a credential. No operation of the broker requires it yet.
 	Manage Action = "manage"
 )
 
 // Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the caller's identity, with a prefix for the kind of identity. For a client
-	// certificate, Name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT, Name
-	// is `jwt:ISSUER:SUBJECT`, where ISSUER is the name of the issuer in the configuration. For
-	// a process on the same machine, Name is `uid:NUMBER`. For a static token, Name is
-	// `token:NAME`. If callers are not authenticated, Name is `local`.
+	// Name is the caller's identity, with a prefix for its kind: `spiffe://DOMAIN/PATH`, `dns:NAME`
+	// or `subject:NAME` for a client certificate, `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is
+	// the issuer's name in the configuration, `uid:NUMBER` for a process on the same machine,
+	// `token:NAME` for a static token, and `local` if callers are not authenticated.
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
-	// Address is the network address from which the call came. Address is empty if the network
-	// address is unknown.
+	// Address is the network address from which the call came; empty if unknown.
 	Address string
-	// ExpireTime is the time at which the identity expires. Zero means that the identity does
-	// not expire while the connection is open.
+	// ExpireTime is when the identity expires. Zero means that the identity does not expire while
+	// the connection is open.
 	ExpireTime time.Time
 }
 
@@ -47,22 +44,20 @@ type Object struct {
 
 // Grant allows some callers to perform some actions on some credentials.
 type Grant struct {
-	// Callers are patterns for the names of callers. At least one pattern is required.
+	// Callers are patterns for the names of callers; at least one is required.
 	Callers []Pattern
-	// Credentials are patterns for credential IDs. Providers are IDs of providers. A grant
-	// applies to a credential if the credential's ID matches a pattern, or if the credential's
-	// provider is listed.
+	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
+	// applies to a credential if a pattern matches its ID, or if its provider is listed.
 	Credentials []Pattern
 	Providers   []string
-	// Actions are the actions that the grant allows. At least one action is required.
+	// Actions are the actions that the grant allows; at least one is required.
 	Actions []Action
-	// Source is the position of the grant in the configuration. Source appears in messages to
-	// people.
+	// Source is the position of the grant in the configuration, for messages to people.
 	Source string
 }
 
-// Policy is the list of grants in a configuration. A policy denies everything that no grant
-// allows, so the zero value denies everything.
+// Policy is a list of grants. It denies everything that no grant allows, so the zero value denies
+// everything.
 type Policy struct {
 	grants []Grant
 	open   bool
@@ -74,31 +69,30 @@ func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(gr
 // AllowAll returns a policy that allows every caller to perform every action.
 func AllowAll() *Policy { return &Policy{open: true} }
 
-// AllowsAll reports whether the function AllowAll made the policy.
+// AllowsAll reports whether AllowAll made the policy.
 func (p *Policy) AllowsAll() bool { return p.open }
 
 // DeniesAll reports whether the policy has no grants and denies everything.
 func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
 
-// NamesProviders reports whether decisions by this policy may depend on the provider of a
-// credential.
+// NamesProviders reports whether decisions may depend on the provider of a credential.
 func (p *Policy) NamesProviders() bool {
 	return slices.ContainsFunc(p.grants, func(g Grant) bool { return len(g.Providers) > 0 })
 }
 
-// Decision is the result of the method Policy.Decide.
+// Decision is the result of Policy.Decide.
 type Decision struct {
 	Allowed bool
-	// Grant is the first grant that allows the action. Grant is nil if access is denied, or if
-	// the function AllowAll made the policy.
+	// Grant is the first grant that allows the action. It is nil if access is denied, or if
+	// AllowAll made the policy.
 	Grant *Grant
 	// Compared is the number of patterns and provider IDs that were compared with the caller and
-	// the object. If access is denied, this number does not depend on the object.
+	// the object. If access is denied, it does not depend on the object.
 	Compared int
 }
 
-// Decide answers whether the caller with this name may perform an action on an object. A caller
-// without a name is denied, unless the policy allows everything.
+// Decide decides whether the named caller may perform an action on an object. A caller without a
+// name is denied, unless the policy allows everything.
 func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	decision := Decision{Allowed: p.open}
 	if p.open {
@@ -115,16 +109,16 @@ func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 	return decision
 }
 
-// Explanation explains a decision to people. An Explanation also lists the grants that match the
-// caller or the credential.
+// Explanation explains a decision to people.
 type Explanation struct {
 	Decision
-	// ByCaller lists the grants that match the caller. ByCredential lists the grants that match
-	// the credential or its provider. A grant in both lists does not allow the action.
+	// ByCaller lists the grants that match the caller, and ByCredential those that match the
+	// credential or its provider. If access is denied, a grant in both lists does not allow the
+	// action.
 	ByCaller, ByCredential []Grant
 }
 
-// Explain makes the same decision as the method Decide, and adds an explanation.
+// Explain makes the same decision as Decide, and explains it.
 func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
 	e := Explanation{Decision: p.Decide(caller, action, object)}
 	for _, g := range p.grants {
@@ -142,9 +136,9 @@ func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential reports whether a grant applies to a credential. The method compares all
-// provider IDs of the grant even if the credential does not exist. So a denial takes the same
-// time for existing and missing credentials.
+// namesCredential reports whether a grant applies to a credential. It compares all provider IDs
+// even if the credential does not exist, so that a denial takes the same time for existing and
+// missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true
@@ -157,8 +151,8 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 	return named && object.Provider != ""
 }
 
-// matchesAny reports whether at least one pattern matches the text. The function adds the number
-// of compared patterns to the counter `compared`.
+// matchesAny reports whether a pattern matches the text, and adds the number of compared patterns
+// to the counter `compared`.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++

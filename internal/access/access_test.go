@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// callerKinds lists the kinds of callers. Each entry has the name of a caller, a pattern that
-// matches the name, and a similar pattern that does not match.
+// callerKinds has, for each kind of caller, a name, a pattern that matches the name, and a similar
+// pattern that does not.
 var callerKinds = []struct{ name, pattern, near string }{
 	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
 	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
@@ -19,14 +19,13 @@ var callerKinds = []struct{ name, pattern, near string }{
 	{"local", "local", "loca"},
 }
 
-// objects lists the ways in which a grant can apply to the credential `mail` of the provider
-// `sendpulse`.
+// objects lists the ways in which a grant can apply to the credential "mail" of the provider
+// "sendpulse".
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// The field `exists` is set if the grant applies to the credential while the credential
-	// exists. The field `missing` is set if the grant applies to the ID even if no such
-	// credential exists.
+	// `exists` tells that the grant applies to the existing credential. `missing` tells that the
+	// grant applies to the ID even if no such credential exists.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
@@ -50,8 +49,8 @@ var actions = []struct {
 	{nil, false, false},
 }
 
-// TestDecide checks the decision for every combination of caller, credential and action.
-// Disabled credentials are not tested separately: they have a provider like enabled credentials.
+// TestDecide checks every combination of caller, credential and action. Disabled credentials need
+// no test of their own: they have a provider like enabled credentials.
 func TestDecide(t *testing.T) {
 	for _, caller := range callerKinds {
 		for pattern, named := range map[string]bool{caller.name: true, caller.pattern: true, "*": true, caller.near: false, "": false} {
@@ -85,7 +84,7 @@ func TestPolicies(t *testing.T) {
 	all := access.Grant{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
 	for name, test := range map[string]struct {
 		policy     *access.Policy
-		named      bool // set if the policy allows a caller that has a name
+		named      bool // whether the policy allows a caller that has a name
 		nameless   bool
 		deniesAll  bool
 		withAGrant bool

@@ -2,8 +2,8 @@ package access
 
 import "strings"
 
-// Pattern is a text in which each `*` matches any sequence of characters, including the empty
-// sequence. Every other character matches only itself.
+// Pattern is a text in which each `*` matches any sequence of characters, even an empty one. Every
+// other character matches only itself.
 type Pattern string
 
 // Matches reports whether the pattern matches the whole text.
@@ -18,8 +18,7 @@ func (p Pattern) Matches(text string) bool {
 		if !more {
 			return strings.HasSuffix(text, part)
 		}
-		// If a part matches at its earliest position, the most text is left for the rest of the
-		// pattern.
+		// A match at the earliest position leaves the most text for the rest of the pattern.
 		_, text, found = strings.Cut(text, part)
 		rest = after
 	}

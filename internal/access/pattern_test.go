@@ -26,7 +26,7 @@ func TestPattern(t *testing.T) {
 		{"a*", "ba", false},
 		{"*a", "ba", true},
 		{"*a", "ab", false},
-		{"a*a", "a", false}, // the two letters of the pattern cannot match the same letter of the text
+		{"a*a", "a", false}, // both letters of the pattern cannot match one letter of the text
 		{"a*a", "aa", true},
 		{"a*b*a", "aba", true},
 		{"a*b*a", "aa", false},
@@ -36,7 +36,7 @@ func TestPattern(t *testing.T) {
 		{"a*bc*c", "abcbc", true},
 		{"spiffe://prod/*", "spiffe://production/web", false},
 		{"spiffe://*/web", "spiffe://prod/ns/web", true},
-		{"a.b", "axb", false}, // the dot is not special; only `*` is special
+		{"a.b", "axb", false}, // only `*` is special
 		{"a?", "ab", false},
 		{"[a]", "a", false},
 		{`a\*`, `a*`, false},
@@ -47,15 +47,14 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// FuzzPattern compares the result of each pattern with the result of an equivalent regular
-// expression.
+// FuzzPattern compares patterns with equivalent regular expressions.
 func FuzzPattern(f *testing.F) {
 	for _, seed := range [][2]string{{"a*b*c", "abxbc"}, {"*ab*ab*", "abab"}, {"a*a", "a"}, {"**", "\n"}, {"é*", "éa"}, {"\xff*", "\xff\xfe"}} {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		// Regular expressions treat all bytes that are not valid UTF-8 alike, so the test
-		// replaces such bytes.
+		// Regular expressions treat all bytes that are not valid UTF-8 alike, so such bytes are
+		// replaced.
 		pattern, text = strings.ToValidUTF8(pattern, "?"), strings.ToValidUTF8(text, "!")
 		parts := strings.Split(pattern, "*")
 		for i, part := range parts {
@@ -71,8 +70,7 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// TestPatternOfSmallTexts tests all patterns and texts that consist of two letters, up to a
-// maximum length.
+// TestPatternOfSmallTexts tests all short patterns and texts of two letters.
 func TestPatternOfSmallTexts(t *testing.T) {
 	patterns, texts := words("ab*", 5), words("ab", 6)
 	for _, pattern := range patterns {
@@ -85,8 +83,7 @@ func TestPatternOfSmallTexts(t *testing.T) {
 	}
 }
 
-// words returns every text that consists of these letters, up to a maximum
-// length.
+// words returns every text of these letters, up to a maximum length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}
 	for range length {

@@ -7,10 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestDenialsTakeTheSameWork checks how many comparisons the policy makes before it denies
-// access. The policy has many grants and callers. The number of comparisons must not depend on
-// the credential, nor on whether the credential exists. The policy may compare a credential only
-// with those grants that match the caller.
+// The number of comparisons before a denial must not depend on the credential, nor on whether it
+// exists. A credential may be compared only with the grants that match the caller.
 func TestDenialsTakeTheSameWork(t *testing.T) {
 	const grants, callers = 40, 25
 	var all []access.Grant
@@ -31,10 +29,10 @@ func TestDenialsTakeTheSameWork(t *testing.T) {
 	for caller, own := range map[string]int{"token:none": 0, "spiffe://prod/ns/team-0/sa-99": 0, "token:some": 4} {
 		want := grants*callers + 2 + own
 		for _, object := range []access.Object{
-			{CredentialID: "shared", Provider: "sendpulse"}, // this credential exists, and every other caller may use it
+			{CredentialID: "shared", Provider: "sendpulse"}, // exists, and every other caller may use it
 			{CredentialID: "team-0-mail", Provider: "pendo"},
 			{CredentialID: "team-39-mail", Provider: "sendpulse"},
-			{CredentialID: "team-0-none"}, // this credential does not exist
+			{CredentialID: "team-0-none"}, // does not exist
 			{CredentialID: "none"},
 		} {
 			got := policy.Decide(caller, access.Use, object)
