@@ -1,14 +1,13 @@
 // Package admission limits how much of the broker connections and callers may use.
 //
-// A connection is unauthenticated ("unproved" in identifiers) until the broker knows to which
-// caller the connection belongs. The broker learns the caller from the client certificate, from
-// the user at the other end of a Unix socket, or from the first authenticated call. An
-// unauthenticated connection may send a limited number of bytes within a limited time. A
-// listener keeps few unauthenticated connections open; when there are too many, the listener
-// closes the oldest one. An authenticated connection counts for the limits of its caller. Other
-// callers cannot use up the limits of this caller. Connections that only call the health service
-// have their own limits. A trusted listener gives secrets to every client that can connect.
-// Connections to a trusted listener need no authentication.
+// A connection is unauthenticated ("unproved" in identifiers) until the broker knows its caller:
+// from the client certificate, from the user at the other end of a Unix socket, or from the first
+// authenticated call. An unauthenticated connection may send a limited number of bytes within a
+// limited time. A listener keeps few unauthenticated connections open, and closes the oldest one
+// when there are too many. An authenticated connection counts for the limits of its caller, which
+// other callers cannot use up. Connections that only call the health service have their own limits.
+// A trusted listener gives secrets to every client that can connect, so its connections need no
+// authentication.
 package admission
 
 import (
@@ -19,10 +18,10 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Limit is the name of a limit, as in the configuration or in the documentation of the metrics.
+// Limit is the name of a limit, as in the configuration or in the metrics' documentation.
 type Limit string
 
-// These constants are the names of the limits.
+// The names of the limits.
 const (
 	Connections          Limit = "connections"
 	Unproved             Limit = "unproved_connections"
@@ -34,7 +33,7 @@ const (
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
-	// The following limits are enforced by other packages.
+	// Other packages enforce the following limits.
 	MessageBytes     Limit = "message_bytes"
 	HeaderBytes      Limit = "header_bytes"
 	DenialsPerSecond Limit = "denials_per_second"
@@ -46,12 +45,11 @@ var AllLimits = []Limit{
 	WatchesPerCaller, CallsPerSecond, MessageBytes, HeaderBytes, DenialsPerSecond,
 }
 
-// Observer is called each time a limit is reached. An empty caller means that
-// the caller is unknown. The function must not block.
+// Observer is called each time a limit is reached. An empty caller means that the caller is
+// unknown. An Observer must not block.
 type Observer func(limit Limit, caller string)
 
-// Admission counts the connections and calls of each caller. Admission is safe for concurrent
-// use.
+// Admission counts the connections and calls of each caller. It is safe for concurrent use.
 type Admission struct {
 	limits      config.Limits
 	reached     Observer
@@ -60,8 +58,8 @@ type Admission struct {
 	perCaller   [uses]useLimit
 
 	mu      sync.Mutex
-	callers map[string]*Caller // callers by their names
-	sweepAt int                // the number of callers at which the broker forgets idle callers
+	callers map[string]*Caller // by name
+	sweepAt int                // number of callers at which idle callers are forgotten
 }
 
 // New returns an Admission with the configured limits. Every limit must be positive.
@@ -81,17 +79,15 @@ func New(limits config.Limits, reached Observer) *Admission {
 	}
 }
 
-// Listener returns a listener that limits its connections. Each connection that the listener
-// accepts is a *Conn. For each new connection the listener calls the function `trusted`, which
-// reports whether the connection may stay unauthenticated.
+// Listener returns a listener that limits its connections, which are of type *Conn. It calls
+// trusted for each new connection; if the result is true, the connection may stay unauthenticated.
 func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listener {
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
-// HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections,
-// but at least 16: few clients fetch metrics and health. Connections to the HTTP listener stay
-// unauthenticated. The HTTP listener limits only the number of connections, because net/http
-// limits the time and the bytes of each connection.
+// HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections, but
+// at least 16: few clients fetch metrics and health. It limits only the number of connections,
+// which stay unauthenticated: net/http limits the time and the bytes of each connection.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)

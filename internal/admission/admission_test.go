@@ -16,12 +16,11 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// The variable `limits` contains configured limits that are too large to be reached.
+// These limits are too large to be reached.
 var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
 
-// address returns the address of a client.
 func address(text string) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))
 }
@@ -44,7 +43,6 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 func (l *fakeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
 func (*fakeListener) Addr() net.Addr { return address("127.0.0.1:1") }
 
-// fakeConn is the server's end of a pipe, with the address of a client.
 type fakeConn struct {
 	net.Conn
 	from net.Addr
@@ -52,7 +50,7 @@ type fakeConn struct {
 
 func (c fakeConn) RemoteAddr() net.Addr { return c.from }
 
-// scene contains a listener for a test in a synctest bubble, where time is simulated.
+// scene contains a listener for a test in a synctest bubble.
 type scene struct {
 	*testing.T
 	admission *admission.Admission
@@ -60,10 +58,9 @@ type scene struct {
 	fake      *fakeListener
 	mu        sync.Mutex
 	reached   []admission.Limit
-	distrusts atomic.Bool // true after the listener has stopped being a trusted listener
+	distrusts atomic.Bool // the listener is no longer trusted
 }
 
-// inScene runs a test with a listener in a synctest bubble.
 func inScene(t *testing.T, l config.Limits, trusted bool, test func(s *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -79,7 +76,6 @@ func inScene(t *testing.T, l config.Limits, trusted bool, test func(s *scene)) {
 	})
 }
 
-// wantReached checks which limits were reached.
 func (s *scene) wantReached(want ...admission.Limit) {
 	s.Helper()
 	synctest.Wait()
@@ -91,8 +87,7 @@ func (s *scene) wantReached(want ...admission.Limit) {
 	s.reached = nil
 }
 
-// connect opens a connection, and returns its client end and its server end. The connection is
-// closed when the test ends.
+// connect opens a connection, which is closed when the test ends.
 func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
 	s.Helper()
 	client, inner := net.Pipe()
@@ -106,12 +101,11 @@ func (s *scene) connect(from string) (client net.Conn, server *admission.Conn) {
 	return client, accepted.(*admission.Conn)
 }
 
-// isOpen reports whether the client's end of a connection is open.
 func isOpen(client net.Conn) bool {
 	synctest.Wait()
 	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := client.Read(make([]byte, 1))
-	return err != io.EOF //nolint:errorlint // a comparison is enough, because net.Pipe returns io.EOF itself
+	return err != io.EOF //nolint:errorlint // net.Pipe returns io.EOF itself
 }
 
 func TestUnprovedConnectionExpires(t *testing.T) {
@@ -144,7 +138,7 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			s.Error("after 65 connections from one address, the first is not closed, or another is")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // these 136 connections and the 64 connections of the first address are 200 connections together
+		for i := range 136 { // with the 64 connections of the first address, there are 200
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {
@@ -173,7 +167,7 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 }
 
 // TestListenerStopsTrusting tests a trusted listener that begins to require authentication. New
-// connections evict unauthenticated connections. An authenticated connection belongs to its
+// connections then evict unauthenticated ones, and an authenticated connection counts for its
 // caller.
 func TestListenerStopsTrusting(t *testing.T) {
 	small := limits
@@ -198,8 +192,6 @@ func TestListenerStopsTrusting(t *testing.T) {
 	})
 }
 
-// TestBytesOfAnUnprovedConnection tests a client that sends too many bytes. The client either
-// stays unauthenticated, or authenticates in time.
 func TestBytesOfAnUnprovedConnection(t *testing.T) {
 	for _, proves := range []bool{false, true} {
 		inScene(t, limits, false, func(s *scene) {
@@ -240,7 +232,7 @@ func TestConnectionsOfACaller(t *testing.T) {
 	})
 }
 
-// TestConnectionsOfAListener tests a listener on which callers use all connections except one.
+// In TestConnectionsOfAListener, callers use all connections of a listener except one.
 func TestConnectionsOfAListener(t *testing.T) {
 	small := limits
 	small.Connections = 3
@@ -289,8 +281,8 @@ func TestHealthConnections(t *testing.T) {
 	})
 }
 
-// TestHealthOfOneConnection makes too many concurrent health calls on a connection. Successive
-// health calls must not be limited.
+// TestHealthOfOneConnection checks that concurrent health calls on a connection are limited, and
+// successive ones are not.
 func TestHealthOfOneConnection(t *testing.T) {
 	inScene(t, limits, false, func(s *scene) {
 		client, server := s.connect("192.0.2.1:1")
@@ -325,7 +317,6 @@ func TestHealthOfOneConnection(t *testing.T) {
 	})
 }
 
-// TestWatchLimitIsAPartOfAllCalls opens as many watches as one caller may have.
 func TestWatchLimitIsAPartOfAllCalls(t *testing.T) {
 	small := limits
 	small.ConcurrentCalls, small.WatchesPerCaller = 8, 8
@@ -385,7 +376,6 @@ func TestCallsOfACaller(t *testing.T) {
 	}
 }
 
-// TestIdleCallersAreForgotten creates so many callers that idle callers are forgotten.
 func TestIdleCallersAreForgotten(t *testing.T) {
 	a := admission.New(limits, func(admission.Limit, string) {})
 	busy, idle := a.Caller("busy"), a.Caller("idle")

@@ -10,32 +10,28 @@ import (
 )
 
 const (
-	// callerPart is a divisor: the limit of concurrent calls of one caller is a quarter of the
-	// limit for all callers together.
+	// callerPart divides the limit of concurrent calls: one caller may use a quarter of it.
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
-	// maxCallers is the number of callers at which the broker forgets idle callers, which have
-	// no connections, calls, watches or batches. After a caller was forgotten, the caller may
-	// use its whole burst of calls again.
+	// maxCallers is the number of callers at which idle ones are forgotten: callers without
+	// connections, calls, watches and batches. A forgotten caller may use its whole burst of calls
+	// again.
 	maxCallers = 10_000
 )
 
-// Use is a kind of resource, such as concurrent calls. A caller may have only a limited number
-// of each kind at once.
+// Use is a kind of resource, such as concurrent calls, that is limited for each caller.
 type Use int
 
-// These constants are the kinds of resources that are limited for each caller.
+// The kinds of resources.
 const (
 	Call Use = iota
 	Watch
 	batch
 	connection
-	uses // the number of kinds of resources
+	uses // the number of kinds
 )
 
-// useLimit is the limit on how many resources of one kind, such as calls, a caller may have at
-// once.
 type useLimit struct {
 	most int64
 	name Limit
@@ -45,7 +41,7 @@ type useLimit struct {
 type Caller struct {
 	name      string
 	admission *Admission
-	rate      *rate.Limiter // limits the caller's calls per second; nil means that the caller has no limits of its own
+	rate      *rate.Limiter // of calls per second; nil: the caller has no limits of its own
 	uses      [uses]atomic.Int64
 }
 
@@ -65,12 +61,11 @@ func (a *Admission) Caller(name string) *Caller {
 	return c
 }
 
-// Everybody returns one Caller that stands for all callers, for a broker that does not
-// authenticate callers. Only the limit of all concurrent calls applies to this Caller.
+// Everybody returns a Caller for all callers of a broker that does not authenticate callers. Only
+// the limit of all concurrent calls applies to it.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// forgetIdle forgets idle callers, which have no connections, calls, watches or batches. The
-// mutex mu must be locked.
+// forgetIdle needs the lock mu.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
 		idle := true
@@ -87,12 +82,11 @@ func (a *Admission) forgetIdle() {
 // Refusal explains which limit refused a call.
 type Refusal struct {
 	Limit Limit
-	Wait  time.Duration // the time until the call would be allowed; 0 means that the time is unknown
+	Wait  time.Duration // time until the call would be allowed; 0: unknown
 }
 
-// Begin counts a call or a watch that begins at the time `now`. The parameter `credentials` is
-// the number of credentials in the request. If Begin returns nil, the call must be ended with
-// End.
+// Begin counts a call or a watch for a number of credentials. If Begin returns nil, the call or
+// watch must be ended with End.
 func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
 	all, own := a.calls.Add(1), c.uses[use].Add(1)
@@ -122,15 +116,14 @@ func (c *Caller) End(use Use) {
 	c.admission.calls.Add(-1)
 }
 
-// BeginBatch counts one more batch, and reports whether the caller's limit allows the batch. If
-// BeginBatch returns true, EndBatch must be called when the batch's answer has been sent.
+// BeginBatch counts one more batch, and reports whether the caller's limit allows it. If the result
+// is true, EndBatch must be called when the batch's answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
 // EndBatch records that a batch has ended.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// take counts one more resource of a kind, such as a call, and reports whether the
-// caller's limit allows one more.
+// take counts one more resource of a kind, and reports whether the caller's limit allows it.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
 	if c.uses[use].Add(1) <= limit.most || c.rate == nil {

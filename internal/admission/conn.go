@@ -10,48 +10,45 @@ import (
 )
 
 const (
-	// unprovedTime is the time after which the broker closes an unauthenticated connection.
+	// unprovedTime is the time after which an unauthenticated connection is closed.
 	unprovedTime = 10 * time.Second
-	// unprovedBytes is the number of bytes that an unauthenticated connection may send,
-	// including the bytes of TLS. When an unauthenticated connection has sent unprovedBytes, the
-	// broker stops reading from the connection for the time proofDelay, because a call that the
-	// broker has already received may authenticate the connection. If no call authenticates the
-	// connection during proofDelay, the broker closes the connection.
+	// unprovedBytes is the number of bytes, including those of TLS, that an unauthenticated
+	// connection may send. Then the broker reads no more from it for proofDelay, because a call
+	// that was already received may authenticate the connection. If none does, the broker closes
+	// the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
-	// callBytes is added to the bytes that an unauthenticated connection has sent, once for each
-	// call. The reason is that a call without a message uses memory too.
+	// callBytes is added to the sent bytes of an unauthenticated connection for each call, because
+	// a call without a message uses memory too.
 	callBytes = 2 << 10
 
-	// healthCalls is the maximum number of concurrent calls of the health service on one
-	// connection.
+	// healthCalls is the maximum number of concurrent health calls on one connection.
 	healthCalls = 8
-	// healthBytes is the number of bytes that an unauthenticated connection with health calls
-	// may send in each period of the length healthPeriod.
+	// healthBytes is the number of bytes that an unauthenticated connection with health calls may
+	// send in each healthPeriod.
 	healthBytes  = 1 << 20
 	healthPeriod = time.Hour
 )
 
-// errUnproved is the read error of an unauthenticated connection that has sent too many bytes.
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection that a listener with limits has accepted. The connection counts for these
-// limits until the connection is closed.
+// Conn is a connection that a listener with limits has accepted. It counts for these limits until
+// it is closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
 	listener    *listener
-	settled     chan struct{} // a channel that is closed when the connection is authenticated or closed
+	settled     chan struct{} // closed when the connection is authenticated or closed
 	proved      atomic.Bool
-	budget      atomic.Int64           // the bytes that an unauthenticated connection may still send
-	healthCalls atomic.Int64           // concurrent calls of the health service
-	caller      atomic.Pointer[Caller] // the caller of the connection, written only while listener.mu is locked; nil means that the connection has no caller yet
-	expiry      *time.Timer            // the timer that closes an unauthenticated connection; nil means that the connection does not expire
+	budget      atomic.Int64           // bytes that an unauthenticated connection may still send
+	healthCalls atomic.Int64           // concurrent health calls
+	caller      atomic.Pointer[Caller] // nil: not known yet; changed only while listener.mu is locked
+	expiry      *time.Timer            // closes an unauthenticated connection; nil: never
 
 	// The following fields are guarded by listener.mu.
-	class    *class        // the class of the connection; nil means that the connection belongs to a caller, or is closed
-	place    *list.Element // the connection's element in the list of its class
-	refilled time.Time     // the time when the field `budget` was last set to healthBytes
+	class    *class        // nil: the connection belongs to a caller, or is closed
+	place    *list.Element // element in the list of the class
+	refilled time.Time     // when the budget was last set to healthBytes
 	closed   bool
 }
 
@@ -62,9 +59,8 @@ func newConn(inner net.Conn, l *listener) *Conn {
 	return c
 }
 
-// move moves the connection from its class to the end of the class `to`. If `to` is
-// nil, the connection leaves its class and then belongs to no class. The mutex listener.mu must
-// be locked.
+// move moves the connection to the end of another class, or to no class if the argument is nil. The
+// lock listener.mu must be held.
 func (c *Conn) move(to *class) {
 	if c.class != nil {
 		c.class.Remove(c.place)
@@ -74,8 +70,8 @@ func (c *Conn) move(to *class) {
 	}
 }
 
-// setProved marks a connection as authenticated, which removes the limits on the connection's
-// bytes and time. The mutex listener.mu must be locked.
+// setProved marks a connection as authenticated, which ends the limits on its bytes and time. The
+// lock listener.mu must be held.
 func (c *Conn) setProved(class *class) {
 	c.move(class)
 	if c.expiry != nil {
@@ -86,8 +82,8 @@ func (c *Conn) setProved(class *class) {
 	}
 }
 
-// Prove assigns the connection to a caller, unless the connection already belongs to a caller.
-// Prove returns false if the caller has reached its limit of connections.
+// Prove assigns the connection to a caller, unless it already belongs to one. The result is false
+// if the caller has reached its limit of connections.
 func (c *Conn) Prove(caller *Caller) bool {
 	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
 		return true
@@ -105,10 +101,9 @@ func (c *Conn) Prove(caller *Caller) bool {
 	return true
 }
 
-// BeginHealth reports whether the connection may make one more call of the health service. If
-// BeginHealth returns true, EndHealth must be called when the call ends. An unauthenticated
-// connection that makes a health call no longer expires, but belongs to a class that may have
-// few connections.
+// BeginHealth reports whether the connection may make one more health call. If the result is true,
+// EndHealth must be called when the call ends. An unauthenticated connection that makes a health
+// call no longer expires, but belongs to a class that may have few connections.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {
@@ -122,14 +117,14 @@ func (a *Admission) BeginHealth(c *Conn) bool {
 	return true
 }
 
-// EndHealth records that a call of the health service has ended.
+// EndHealth records that a health call has ended.
 func (a *Admission) EndHealth(c *Conn) {
 	c.healthCalls.Add(-1)
 	a.healthCalls.Add(-1)
 }
 
-// joinHealth moves an unauthenticated connection to the class for health calls. Once in each
-// healthPeriod, joinHealth also lets the connection send healthBytes again.
+// joinHealth moves an unauthenticated connection to the class for health calls, and lets it send
+// healthBytes again once in each healthPeriod.
 func (c *Conn) joinHealth() {
 	l := c.listener
 	l.mu.Lock()
@@ -139,7 +134,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // gives back the bytes that the method Called subtracted, because health calls have a limit of their own
+		c.budget.Add(callBytes) // Called subtracted them, but health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {
@@ -156,8 +151,8 @@ func (c *Conn) Called() {
 	}
 }
 
-// Read implements net.Conn. On an unauthenticated connection, Read reads at most as many bytes
-// as the client may still send.
+// Read implements net.Conn. On an unauthenticated connection, it reads at most as many bytes as the
+// client may still send.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {
 		return c.Conn.Read(data)
@@ -174,8 +169,8 @@ func (c *Conn) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// awaitProof waits until a call that was already received authenticates the connection, and
-// reports whether the connection is authenticated.
+// awaitProof waits until a call that was already received authenticates the connection, and reports
+// whether one did.
 func (c *Conn) awaitProof() bool {
 	select {
 	case <-c.settled:

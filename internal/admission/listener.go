@@ -8,9 +8,7 @@ import (
 	"time"
 )
 
-// These constants are the maximum numbers of connections that a listener keeps open at once in a
-// class. For each class, the first constant is the maximum in total, and the second constant is
-// the maximum from one source.
+// The maximum numbers of connections in a class, in total and from one source.
 const (
 	unprovedConnections = 200
 	unprovedPerSource   = 64
@@ -18,13 +16,12 @@ const (
 	healthPerSource     = 16
 )
 
-// listener limits the connections of a net.Listener.
 type listener struct {
 	net.Listener
-	limit      int // the maximum number of all connections
+	limit      int // maximum number of all connections
 	trusted    func() bool
 	reached    Observer
-	onlyNumber bool // true if the listener limits the number of connections, but not their time and their bytes
+	onlyNumber bool // limit neither the time nor the bytes of connections
 
 	mu       sync.Mutex // guards the following fields, and some fields of each Conn
 	open     int
@@ -57,9 +54,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection. If there are too many connections, `admit` closes
-// an older connection that belongs to no caller. If all older connections belong to callers,
-// `admit` does not accept the new connection, and returns nil.
+// admit counts a new connection. If there are too many, admit closes an older connection that
+// belongs to no caller. If there is no such connection, admit returns nil.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
@@ -80,9 +76,9 @@ func (l *listener) admit(inner net.Conn) *Conn {
 	return c
 }
 
-// evictOldest closes the oldest connection that belongs to no caller, and reports whether there
-// was such a connection. While the listener is trusted, evictOldest does not close connections
-// that the listener accepted while it was trusted. The mutex mu must be locked.
+// evictOldest closes the oldest connection that belongs to no caller, and reports whether there was
+// one. While the listener is trusted, connections that it accepted as trusted are not closed. The
+// lock mu must be held.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -97,8 +93,8 @@ func (l *listener) evictOldest(trusted bool) bool {
 	return false
 }
 
-// enter moves a connection to a class. If the class then has too many connections,
-// `enter` closes an older connection of the class. The mutex mu must be locked.
+// enter moves a connection to a class, and closes an older connection of the class if there are too
+// many. The lock mu must be held.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
 	if over := to.over(c.source); over != nil {
@@ -106,7 +102,6 @@ func (l *listener) enter(c *Conn, to *class) {
 	}
 }
 
-// expire closes a connection if the connection is still unauthenticated.
 func (l *listener) expire(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,22 +110,20 @@ func (l *listener) expire(c *Conn) {
 	}
 }
 
-// evict closes a connection because of a limit. The mutex mu must be locked.
+// evict closes a connection because of a limit. The lock mu must be held.
 func (l *listener) evict(c *Conn, because Limit) {
 	l.drop(c)
 	l.reached(because, "")
 	go func() { _ = c.Close() }() // closing a TLS connection may block
 }
 
-// remove locks the mutex mu, and removes a connection from the listener's counts.
 func (l *listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drop(c)
 }
 
-// drop removes a connection from the listener's counts. The mutex mu must be
-// locked.
+// drop removes a connection from the listener's counts. The lock mu must be held.
 func (l *listener) drop(c *Conn) {
 	if c.closed {
 		return
@@ -149,19 +142,16 @@ func (l *listener) drop(c *Conn) {
 	}
 }
 
-// class is a list of connections, the oldest first, with a limit on the number of
-// connections.
+// class is a list of connections, the oldest first, with limits on their number.
 type class struct {
-	list.List       // the elements are of type *Conn
+	list.List       // of *Conn
 	limit           Limit
 	most, perSource int
 }
 
-// over returns the connection that the listener must close because the class has
-// too many connections. If too many connections in the class come from the given source, `over`
-// returns the oldest connection from this source. Otherwise, if the class has too many
-// connections in total, `over` returns the oldest connection of the class. Otherwise `over`
-// returns nil.
+// over returns the connection to close because the class has too many: the oldest one from the
+// given source if too many come from that source, or else the oldest one of the class. The result
+// is nil if there are not too many.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0
@@ -181,13 +171,11 @@ func (k *class) over(source netip.Prefix) *Conn {
 	return nil
 }
 
-// subnetBits is the number of leading bits that all IPv6 addresses of one customer have in
-// common.
+// subnetBits is the number of leading bits that all IPv6 addresses of one customer share.
 const subnetBits = 64
 
-// SourceOf returns the source of a connection from an address: the IPv4 address, or the /64
-// network of an IPv6 address. SourceOf returns the zero Prefix for nil and for other addresses,
-// such as those of Unix sockets.
+// SourceOf returns the IPv4 address or the /64 network of an IPv6 address. The result is the zero
+// Prefix for nil and for other addresses, such as those of Unix sockets.
 func SourceOf(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
