@@ -1,6 +1,6 @@
-// Package authentication identifies callers: by a bearer token, by a client certificate, or by
-// the user at the other end of a Unix socket. The package depends neither on gRPC nor on HTTP:
-// the type Evidence contains everything that the package needs to know about a call.
+// Package authentication identifies callers by a bearer token, by a client certificate, or by the
+// user at the other end of a Unix socket. The package depends neither on gRPC nor on HTTP: the type
+// Evidence contains all that it needs to know about a call.
 package authentication
 
 import (
@@ -18,8 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These are the names of the authentication methods. The field Method of access.Caller contains
-// one of them.
+// The names of the authentication methods, as in the field Method of access.Caller.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -28,27 +27,25 @@ const (
 	MethodNone      = "none"
 )
 
-// Evidence is the data of a call and of its connection that can identify the caller. The zero
-// value of Evidence identifies nobody.
+// Evidence is the data of a call and of its connection that can identify the caller. The zero value
+// identifies nobody.
 type Evidence struct {
-	// Certificates are the client's certificates; the leaf certificate is the first.
-	// Certificates are not verified: the TLS handshake has only shown that the client has the
-	// private key of the leaf.
+	// Certificates are the client's certificates, with the leaf first. They are not verified: the
+	// TLS handshake has only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the bearer token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved is true if this evidence identified a caller before. If the key of a token is
-	// unknown and Proved is true, the issuer has withdrawn the key: it cannot be a new key.
+	// Proved tells that this evidence identified a caller before. If the key of such a token is
+	// unknown, the issuer has withdrawn the key: it cannot be a new one.
 	Proved bool
-	// UserID is the ID of the user whose process is at the other end of a Unix socket; nil:
-	// unknown.
+	// UserID is the user whose process is at the other end of a Unix socket; nil if unknown.
 	UserID *uint32
-	// Address is the network address of the caller; empty: unknown.
+	// Address is the network address of the caller; empty if unknown.
 	Address string
 }
 
 // Methods returns the names of the authentication methods for which the call has evidence. The
-// names quote nothing of the evidence.
+// names quote none of the evidence.
 func (e Evidence) Methods() []string {
 	methods := []string{}
 	switch bearer := e.Bearer.Reveal(); {
@@ -68,27 +65,24 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the caller with only the fields Name and ExpireTime; the type Set
-	// sets the other fields. The error is ErrNoEvidence if the call has no evidence of this
-	// kind, the error of the context, or a *fault.Error. The reason of the *fault.Error is
-	// CallerUnauthenticated if the evidence is not accepted, and AuthenticationUnavailable if
-	// the evidence cannot be checked at the moment. No error quotes evidence.
+	// Authenticate returns the caller with only the fields Name and ExpireTime; a Set fills in the
+	// others. The error is ErrNoEvidence if the call has no evidence of this kind, the error of the
+	// context, or a *fault.Error. Its reason is CallerUnauthenticated if the evidence is not
+	// accepted, and AuthenticationUnavailable if the evidence cannot be checked at the moment. No
+	// error quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
-// ErrNoEvidence is the error of an Authenticator if a call has no evidence of the kind that it
-// checks.
+// ErrNoEvidence is the error of an Authenticator for a call without evidence of its kind.
 var ErrNoEvidence = errors.New("there is no evidence of this kind")
 
-// errNobody is the answer to a call without evidence of any accepted kind.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
 // Counter counts events. The counters of the Prometheus library implement Counter.
 type Counter interface{ Inc() }
 
-// Counts are the counters for the outcomes of one authentication method. OK counts accepted
-// evidence, and Refused counts refused evidence. Deferred counts evidence that is refused only
-// for now, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
+// Counts count the outcomes of one authentication method. Deferred counts evidence that is refused
+// only for now, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
 // Unavailable counts evidence that could not be checked.
 type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
 
@@ -117,34 +111,32 @@ type Method struct {
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers whose JSON Web Tokens the Set accepts. This field is the argument
-	// for KeyFetcher.Use.
+	// Issuers are the issuers whose JSON Web Tokens the Set accepts, for KeyFetcher.Use.
 	Issuers *Issuers
 }
 
-// NewSet returns a Set that tries authentication methods in the order passed. The counter
-// `nobody` counts calls without evidence.
+// NewSet returns a Set that tries the methods in this order. The counter nobody counts calls
+// without evidence.
 func NewSet(issuers *Issuers, nobody Counter, methods ...Method) *Set {
 	return &Set{methods: methods, nobody: nobody, Issuers: issuers}
 }
 
-// Identify returns the caller, and counts the outcomes of the authentication methods. The error
-// is a *fault.Error, or the error of the context.
+// Identify returns the caller, and counts the outcomes of the authentication methods. The error is
+// a *fault.Error or the error of the context.
 func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	return s.identify(ctx, evidence, true)
 }
 
-// Recheck does the same as Identify, for evidence that identified a caller before. Recheck
-// changes no counter.
+// Recheck does the same as Identify for evidence that identified a caller before, and counts
+// nothing.
 func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	evidence.Proved = true
 	return s.identify(ctx, evidence, false)
 }
 
-// identify returns the caller that the first successful authentication method identifies. Wrong
-// evidence for one method does not affect the other methods. If every method fails, the error of
-// a method that could not check the evidence takes precedence over the error of a method that
-// refused the evidence.
+// identify returns the caller that the first successful method identifies; wrong evidence for one
+// method does not affect the others. If every method fails, "could not be checked" takes precedence
+// over "not accepted".
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -169,20 +161,18 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 	return access.Caller{}, errNobody
 }
 
-// OK returns the counter of an authentication method for calls whose callers the method
-// identified. On a connection whose caller was identified before, the user of OK must increment
-// the counter for each call.
+// OK returns the counter of successes of an authentication method. It must be incremented for each
+// call on a connection whose caller was identified before.
 func (s *Set) OK(method string) Counter {
 	for _, known := range s.methods {
 		if known.Name == method {
 			return known.Counts.OK
 		}
 	}
-	return s.nobody // no authentication method has this name
+	return s.nobody // no method has this name
 }
 
-// rank orders authentication errors by how much they tell the caller: an error that tells more
-// has a higher rank.
+// rank orders authentication errors: a higher rank tells the caller more.
 func rank(err error) int {
 	var known *fault.Error
 	switch {
@@ -195,22 +185,21 @@ func rank(err error) int {
 	}
 }
 
-// refused returns the error for evidence that the broker does not accept.
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
-// maxName is the largest length of a caller's name without its kind, such as `jwt:`, in bytes.
+// maxName is the maximum length of a caller's name in bytes, without the kind, such as `jwt:`.
 // SPIFFE IDs have the same limit.
 const maxName = 2048
 
-// isName reports whether its argument can be the name of a caller: the text must not be blank,
-// and all its characters must be visible.
+// isName reports whether a text can be the name of a caller: it is not blank, not too long, and has
+// only visible characters.
 func isName(text string) bool {
 	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
 }
 
-// maxRemembered is the largest number of entries in each cache of this package. If an entry was
-// evicted, its content is computed again when it is next needed.
+// maxRemembered is the maximum number of entries in each cache of this package. The content of an
+// evicted entry is computed again.
 const maxRemembered = 4096
 
 func newCache[K comparable, V any]() *lru.Cache[K, V] {

@@ -11,7 +11,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// answers is an Authenticator that always returns the same result.
 type answers struct {
 	caller string
 	err    error
@@ -21,13 +20,12 @@ func (a answers) Authenticate(context.Context, authentication.Evidence) (access.
 	return access.Caller{Name: a.caller}, a.err
 }
 
-// counter implements authentication.Counter.
 type counter struct{ n int }
 
 func (c *counter) Inc() { c.n++ }
 
-// TestSet tries several authentication methods in order. The test checks that Identify counts
-// each outcome, and that Recheck counts nothing.
+// TestSet checks that Identify tries the methods in order and counts each outcome, and that Recheck
+// counts nothing.
 func TestSet(t *testing.T) {
 	var (
 		none        = answers{err: authentication.ErrNoEvidence}
@@ -42,7 +40,7 @@ func TestSet(t *testing.T) {
 		all    []answers
 		caller string
 		err    string
-		counts [5]int // expected counts, in the order OK, Refused, Deferred, Unavailable, unauthenticated
+		counts [5]int // OK, Refused, Deferred, Unavailable, unauthenticated
 	}{
 		"no method":                    {nil, "", nobody, [5]int{4: 1}},
 		"no evidence":                  {all(none, none), "", nobody, [5]int{4: 1}},
@@ -97,9 +95,8 @@ func TestPeerUser(t *testing.T) {
 	}
 }
 
-// wantRefused checks the reason and the message of an error. The function also checks that the
-// error has a retry delay only if the reason is temporary. If the message passed is empty, any
-// message is accepted.
+// wantRefused checks the reason and the message of an error, and that it has a retry delay only if
+// the reason is temporary. An empty message stands for any message.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()
 	var known *fault.Error

@@ -8,8 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// The constant `malformed` is the text that ParseBearer returns in place of anything that is not
-// a token.
+// ParseBearer returns this text in place of anything that is not a token.
 const malformed = " "
 
 func TestParseBearer(t *testing.T) {
@@ -44,9 +43,8 @@ func TestParseBearer(t *testing.T) {
 	}
 }
 
-// FuzzBearer checks the token that is parsed from any header. The token must be empty,
-// malformed, or a part of the header without spaces. The test also checks that the token is
-// never printed, and that no authenticator panics or accepts the token.
+// FuzzBearer checks that the token parsed from any header is empty, malformed, or a part of the
+// header without spaces, that it is never printed, and that no authenticator panics or accepts it.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()
 	for _, seed := range []string{"Bearer a", "bearer  a", "Basic a", "Bearer " + mint(keyES, nil, nil), "Bearer " + authentication.GenerateToken().Reveal()} {

@@ -9,9 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestGatewaysAnswersAreNotTheIssuers fetches an issuer's keys. Then a gateway answers in place
-// of the issuer: with pages and JSON objects, or with other keys and a status that is not 200.
-// The test checks that no key is withdrawn or added.
+// A gateway that answers in place of the issuer, with pages, JSON objects, or other keys and a
+// status that is not 200, must neither withdraw nor add keys.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int

@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestAnswersOfAHostileKeyServer fetches keys from a hostile server. The server announces a
-// longer answer than it sends, or sends data without end. No such answer is accepted as a key
-// set, and none allocates more memory than a few times the size of the largest key set.
+// TestAnswersOfAHostileKeyServer fetches keys from a server that announces a longer answer than it
+// sends, or sends data without end. No such answer is accepted as a key set, and none allocates
+// more than a few times the size of the largest key set.
 func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {

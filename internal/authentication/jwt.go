@@ -22,42 +22,37 @@ import (
 
 // Issuer is an issuer of JSON Web Tokens that identify callers.
 type Issuer struct {
-	// Name is the middle part of the callers' names, which are `jwt:NAME:SUBJECT`. Name contains
-	// no colon.
+	// Name is the middle part of the callers' names `jwt:NAME:SUBJECT`, and contains no colon.
 	Name string
-	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of
-	// a fleet, may have the same claim "iss": then their keys distinguish the issuers.
+	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of a
+	// fleet, may have the same claim; their keys then distinguish them.
 	Issuer string
-	// Audiences are the accepted audiences. There is at least one audience. The claim "aud" of a
-	// token must contain at least one accepted audience.
+	// Audiences are the accepted audiences, of which a token's claim "aud" must contain at least
+	// one. The list is not empty.
 	Audiences []string
-	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms
-	// that the function Algorithms returns are accepted.
+	// Algorithms are the accepted signature algorithms; empty: all that Algorithms returns.
 	Algorithms []string
-	// Keys are the issuer's keys, read from a file. If Keys is nil, the keys are fetched from
-	// URL.
+	// Keys are the issuer's keys from a file. If Keys is nil, the keys are fetched from URL.
 	Keys *Keys
-	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the
-	// certificate authorities that may sign the server's certificate. If RootCAs is nil, the
-	// authorities that the system trusts may sign the server's certificate.
+	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
+	// that may sign the server's certificate; nil: those that the system trusts.
 	URL     string
 	RootCAs *x509.CertPool
-	// AllowPrivate is true if the host of URL may have private, local or special addresses.
+	// AllowPrivate allows private, local and special addresses for the host of URL.
 	AllowPrivate bool
 
-	remote *remoteKeys // the keys that are fetched from URL; set by KeyFetcher.Prepare
+	remote *remoteKeys // keys from URL; set by KeyFetcher.Prepare
 }
 
-// The constant `leeway` is the largest allowed difference between the clocks of an issuer and of
-// the broker.
+// The largest allowed difference between the clocks of an issuer and of the broker.
 const leeway = 30 * time.Second
 
-// Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers, and names the
-// callers `jwt:ISSUER:SUBJECT`. A token is verified at its first use, and again after its
-// issuer's keys have changed. KeyFetcher.Prepare creates values of the type Issuers.
+// Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers. A token is
+// verified at its first use, and again after its issuer's keys have changed. KeyFetcher.Prepare
+// creates Issuers.
 type Issuers struct {
 	clock    clockwork.Clock
-	byClaim  map[string][]*Issuer // issuers by their claim "iss"
+	byClaim  map[string][]*Issuer // by claim "iss"
 	fetching []*remoteKeys
 	verified *lru.Cache[tokenDigest, verifiedToken]
 }
@@ -65,11 +60,10 @@ type Issuers struct {
 // tokenDigest is the SHA-256 of a token.
 type tokenDigest [sha256.Size]byte
 
-// verifiedToken is the outcome of a token's verification.
 type verifiedToken struct {
 	caller access.Caller
-	issuer *Issuer // the issuer whose key signed the token; nil: no issuer has that key
-	keys   *Keys   // the keys with which the token was verified
+	issuer *Issuer // nil: no issuer has the key that signed the token
+	keys   *Keys   // keys that verified the token
 }
 
 // Authenticate implements Authenticator.
@@ -95,11 +89,10 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 	return known.caller, err
 }
 
-// bearerToken is a token that was parsed but not yet verified.
 type bearerToken struct {
 	text      string
 	digest    tokenDigest
-	proved    bool // the token was accepted before: if its key is now missing, the key was withdrawn
+	proved    bool // accepted before: if its key is now missing, the key was withdrawn
 	algorithm jwa.SignatureAlgorithm
 	keyID     string // may be empty
 	issuer    string // the claim "iss"
@@ -126,8 +119,8 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// verify returns the caller of a token. The issuers that have the token's key are
-// tried first, so that the keys of other issuers are not fetched unnecessarily.
+// verify returns the caller of a token. It first tries the issuers that have the token's key, so
+// that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
 	for _, candidate := range s.byClaim[token.issuer] {
@@ -150,8 +143,7 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// keys returns the issuer's current keys. The result is nil if the issuer has no
-// keys yet, or if its keys are too old.
+// keys returns the issuer's current keys, or nil if there are none yet, or if they are too old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
 		return i.remote.keys()
@@ -159,8 +151,6 @@ func (i *Issuer) keys() *Keys {
 	return i.Keys
 }
 
-// accepts reports whether the issuer's tokens may be signed with the algorithm
-// passed.
 func (i *Issuer) accepts(algorithm jwa.SignatureAlgorithm) bool {
 	accepted := i.Algorithms
 	if len(accepted) == 0 {
@@ -174,8 +164,8 @@ func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// verify returns the caller of a token. The field `issuer` of the result is set if
-// one of the issuer's keys signed the token, even if the token's claims are not accepted.
+// verify returns the caller of a token. The result has an issuer if one of the issuer's keys signed
+// the token, even if the token's claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")
@@ -203,8 +193,7 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// caller checks the claims of a token whose signature was verified, and returns the
-// caller that the claims name.
+// caller checks the claims of a token whose signature was verified, and returns the caller.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

@@ -125,7 +125,7 @@ func TestJWTWithoutIssuers(t *testing.T) {
 	}
 }
 
-// TestJWTOfKubernetes verifies a token like those that the Kubernetes API server issues to pods.
+// The token is like those that the Kubernetes API server issues to pods.
 func TestJWTOfKubernetes(t *testing.T) {
 	issuer := fileIssuer("cluster", keyRS.With(map[string]any{"use": "sig", "alg": "RS256"}))
 	issuer.Issuer, issuer.Audiences = "https://kubernetes.default.svc.cluster.local", []string{"authmaterial-broker"}
@@ -148,8 +148,8 @@ func TestJWTOfKubernetes(t *testing.T) {
 	}
 }
 
-// TestJWTOfSeveralIssuers checks tokens of two clusters with the same claim "iss", and of a
-// third issuer that accepts only one algorithm.
+// TestJWTOfSeveralIssuers has two clusters with the same claim "iss", and an issuer that accepts
+// only one algorithm.
 func TestJWTOfSeveralIssuers(t *testing.T) {
 	strict := fileIssuer("strict", keyRS, keyEd)
 	strict.Issuer, strict.Algorithms = "https://strict.test", []string{"EdDSA"}
@@ -170,8 +170,8 @@ func TestJWTOfSeveralIssuers(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the signature of the bearer token is wrong")
 }
 
-// TestJWTEnds checks that a remembered token expires according to the broker's clock. The test
-// also checks that a token is refused as soon as its issuer or its key is removed.
+// TestJWTEnds checks that a remembered token expires by the broker's clock, and is refused as soon
+// as its issuer or its key is removed.
 func TestJWTEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock})
@@ -245,8 +245,8 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzJWT checks that only the issuer's tokens identify a caller. Two texts count as the same
-// token if they differ only in padding, or in bits that base64 does not use.
+// FuzzJWT checks that only the issuer's tokens identify a caller. Texts that differ only in
+// padding, or in bits that base64 does not use, count as the same token.
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}
@@ -270,8 +270,6 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// canonical returns the token without padding, and with unused bits of base64 set
-// to zero.
 func canonical(token string) string {
 	parts := strings.Split(token, ".")
 	for i, part := range parts {

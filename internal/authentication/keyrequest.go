@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	// fetchTimeout is the largest duration of one request for keys.
+	// fetchTimeout limits one request for keys.
 	fetchTimeout = 5 * time.Second
-	// maxKeySet is the size of the largest accepted key set, in bytes.
+	// maxKeySet is the size of the largest accepted key set in bytes.
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL is an error whose text follows a noun, as in "url must be an https URL". The text
-// does not quote the URL.
+// errKeyURL follows a noun, as in "url must be an https URL", and does not quote the URL.
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
-// CheckKeyURL returns an error if no keys may be fetched from the URL passed. URLs of the scheme
-// http are refused, even with a loopback address.
+// CheckKeyURL returns an error if no keys may be fetched from the URL. The scheme http is refused
+// even with a loopback address.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
@@ -38,9 +37,8 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// get sends a request for keys, and returns the answer. The returned body has at
-// most maxKeySet bytes. Redirects are not followed: an answer from another URL is not the
-// issuer's answer.
+// get requests keys, and returns a body of at most maxKeySet bytes. It follows no redirects: an
+// answer from another URL is not the issuer's.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err
@@ -69,8 +67,8 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	return body, answer.Header, err
 }
 
-// maxAge returns how long the keys in an answer may be used, according to the headers of the
-// answer. maxAge returns 0 if the headers set no age.
+// maxAge returns how long the headers of an answer allow its keys to be used, or 0 if they set no
+// age.
 func maxAge(header http.Header) (age time.Duration) {
 	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds
@@ -85,8 +83,7 @@ func maxAge(header http.Header) (age time.Duration) {
 	return 0
 }
 
-// fetchFailure says why a request for keys failed. The returned text quotes neither an answer
-// nor a URL.
+// fetchFailure explains why a request for keys failed, and quotes neither an answer nor a URL.
 func fetchFailure(err error) string {
 	for _, known := range []error{errStatus, errNoKeySet, errNoKey} {
 		if errors.Is(err, known) {

@@ -14,17 +14,16 @@ import (
 )
 
 const (
-	// maxKeys is the largest number of keys in a key set, including keys that are not used.
+	// maxKeys is the maximum number of keys in a key set, including unused ones.
 	maxKeys = 1000
-	// maxIgnored is the largest number of ignored keys whose positions in the key set are
-	// reported.
+	// maxIgnored is the maximum number of ignored keys whose positions are reported.
 	maxIgnored = 10
-	// maxKeyID is the largest number of bytes of a key ID that are shown in a message.
+	// maxKeyID is the maximum number of bytes of a key ID in a message.
 	maxKeyID = 128
 )
 
-// The list `signatures` contains the supported signature algorithms, each with its type of key.
-// The list contains neither a symmetric algorithm nor the algorithm "none".
+// The supported signature algorithms with their types of keys. Neither a symmetric algorithm nor
+// the algorithm "none" is supported.
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
 	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
@@ -44,28 +43,26 @@ func Algorithms() []string {
 // Keys are the immutable public keys of an issuer.
 type Keys struct {
 	keys         []key
-	ignored      []string // the positions, in the key set, of the first maxIgnored ignored keys
+	ignored      []string // positions of the first maxIgnored ignored keys
 	ignoredCount int
 }
 
-// key is a public key that verifies signatures.
 type key struct {
 	id         string // may be empty
 	algorithms []string
 	public     any // an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Ignored returns the number of keys that are not used because they are
-// malformed, private, or of an unsupported type. Keys for encryption are not counted. The method
-// also returns the positions of the first 10 ignored keys in the set, with their key IDs.
+// Ignored returns the number of keys that are not used because they are malformed, private, or of
+// an unsupported type, and the positions of the first 10 of them, with their key IDs. Keys for
+// encryption do not count.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty reports whether the set has no keys. With an empty set, every token is
-// refused.
+// Empty reports whether the set has no keys. Every token is then refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// find is a search: it returns the keys that may have signed a token. For a token
-// without a key ID, the set must have exactly one suitable key.
+// find returns the keys that may have signed a token. For a token without a key ID, the set must
+// have exactly one suitable key.
 func (k *Keys) find(token bearerToken) []key {
 	var found []key
 	for _, candidate := range k.keys {
@@ -79,21 +76,19 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether the key set has a key that may have signed a token. A nil set
-// has no keys.
+// has reports whether a key of the set may have signed a token. A nil set has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
-// These are the errors that ParseKeys returns.
+// ParseKeys returns these errors.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
 	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file. Keys that cannot verify a signature are left
-// out. At least one key must remain, unless the set in the file is empty: with an empty set,
-// every token is refused. The text of an error follows the name of the file, and quotes nothing
-// of the file's contents.
+// ParseKeys parses the JSON Web Key Set of a file, without the keys that cannot verify a signature.
+// At least one key must remain, unless the set is empty: then every token is refused. The text of
+// an error follows the name of the file, and quotes none of its contents.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	if published {
@@ -102,12 +97,12 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys parses a key set. Private and symmetric keys are left out, because anybody who reads
-// such a key could sign tokens with it. The result `published` reports whether the set has such
-// keys. The error is errNoKey if the set is not empty and has no usable key.
+// parseKeys parses a key set without its private and symmetric keys, with which anybody who reads
+// them could sign tokens. The result `published` reports whether the set has such keys. The error
+// is errNoKey if the set is not empty and has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	// The JSON library also accepts a single key, and joins several arrays of keys. The type of
-	// `list` accepts neither a single key nor several arrays.
+	// `list` accepts neither.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -115,7 +110,7 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	if err != nil || list.Keys == nil || len(list.Keys) > maxKeys {
 		return nil, false, errNoKeySet
 	}
-	data, _ = json.Marshal(list) // this cannot fail, because the list was parsed from JSON
+	data, _ = json.Marshal(list) // cannot fail: the list was parsed from JSON
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet
@@ -141,14 +136,12 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	return keys, published, nil
 }
 
-// isPrivate reports whether a key can sign tokens. If an issuer publishes such a key, everybody
-// can sign tokens with it.
+// isPrivate reports whether a key can sign tokens.
 func isPrivate(entry jwk.Key) bool {
 	private, err := jwk.IsPrivateKey(entry)
 	return (private || err != nil) && !jwk.IsUnsupportedKey(entry)
 }
 
-// ignore counts a key that is not used, and records its position in the set.
 func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignoredCount++
 	if len(k.ignored) == maxIgnored {
@@ -161,7 +154,7 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey returns false for a key that cannot verify signatures by any supported algorithm.
+// The result is false if the key cannot verify signatures by any supported algorithm.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()
@@ -175,7 +168,7 @@ func newKey(entry jwk.Key) (key, bool) {
 	made.id, _ = entry.KeyID()
 	var kind string
 	switch public := made.public.(type) {
-	case *rsa.PublicKey: // the key has 2048 bits or more: the parser refuses shorter keys
+	case *rsa.PublicKey: // 2048 bits or more: the parser refuses shorter keys
 		kind = "RSA"
 	case *ecdsa.PublicKey:
 		kind = public.Curve.Params().Name

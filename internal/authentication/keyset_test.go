@@ -10,9 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The map `besides` contains entries of a key set that verify no signature. Each entry has a
-// text: the place of the entry in the list of ignored keys. An empty text means that the entry
-// is not in that list.
+// These entries of a key set verify no signature. The place is the text about the entry in the list
+// of ignored keys; empty: the entry is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -29,15 +28,13 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a key set that follows a byte order mark. The key set consists
-// of the entry and the key passed, in this order.
+// beside returns a key set of the entry and the key, after a byte order mark.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }
 
-// TestBadKeyBesideAGoodOne checks key sets that have a bad key and a good key. The key sets are
-// read from a file, or fetched from a URL. Tokens that the good key signed are accepted. The bad
-// key is reported with its place in the set.
+// A bad key beside a good one is reported with its place, and tokens that the good key signed are
+// accepted, whether the key set comes from a file or from a URL.
 func TestBadKeyBesideAGoodOne(t *testing.T) {
 	for name, test := range besides {
 		t.Run(name, func(t *testing.T) {
@@ -63,8 +60,7 @@ func TestBadKeyBesideAGoodOne(t *testing.T) {
 	}
 }
 
-// TestManyKeys checks that only the first 10 of many ignored keys are reported, and that a set
-// of more than 1,000 keys is refused.
+// TestManyKeys checks that at most 10 ignored keys are reported, and at most 1,000 keys accepted.
 func TestManyKeys(t *testing.T) {
 	set := func(n int) []byte { return beside(strings.TrimSuffix(strings.Repeat("{},", n-1), ","), keyES) }
 	keys, err := authentication.ParseKeys(set(1000))
@@ -79,7 +75,7 @@ func TestManyKeys(t *testing.T) {
 		t.Error(err)
 	}
 	two := []byte(strings.TrimSuffix(strings.TrimPrefix(string(set(900)), "\ufeff"), "}"))
-	two = append(append(two, ','), two[1:]...) // an object that has the member "keys" twice: only the second member is used
+	two = append(append(two, ','), two[1:]...) // has the member "keys" twice: only the second one is used
 	if keys, err := authentication.ParseKeys(append(two, '}')); err != nil {
 		t.Error(err)
 	} else if _, count := keys.Ignored(); count != 899 {
@@ -94,7 +90,6 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
-// wantIgnored checks whether the log has the expected line about ignored keys.
 func wantIgnored(t *testing.T, r remote, want bool) {
 	t.Helper()
 	got := r.log.String()
@@ -104,8 +99,7 @@ func wantIgnored(t *testing.T, r remote, want bool) {
 	}
 }
 
-// TestTwoKeysOfOneID checks that tokens of both keys are accepted if two keys have the same key
-// ID.
+// TestTwoKeysOfOneID checks that the tokens of two keys with the same key ID are accepted.
 func TestTwoKeysOfOneID(t *testing.T) {
 	twin := authtest.NewEC(keyES.ID)
 	jwt := newJWT(t, fileIssuer("main", keyES, twin))
@@ -116,9 +110,8 @@ func TestTwoKeysOfOneID(t *testing.T) {
 	}
 }
 
-// TestAnswerWithoutAUsableKey checks that the keys of the previous answer stay in use after an
-// answer without a usable key, and that the log reports why. Only an empty key set withdraws the
-// previous keys; TestRevokedKey checks this.
+// After an answer without a usable key, the previous keys stay in use, and the log reports the
+// cause. Only an empty key set withdraws the previous keys, as TestRevokedKey checks.
 func TestAnswerWithoutAUsableKey(t *testing.T) {
 	for name, answer := range map[string]string{
 		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,
@@ -132,7 +125,7 @@ func TestAnswerWithoutAUsableKey(t *testing.T) {
 			r.awaitRequest()
 			r.server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) })
 			r.clock.Advance(10 * time.Second)
-			r.wantUnavailable(keyES2) // the missing key makes the broker request the keys again
+			r.wantUnavailable(keyES2) // a missing key causes another request for keys
 			r.wantGood(keyES)
 			cause := "the answer is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 			if name == "unusable keys" {

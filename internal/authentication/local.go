@@ -7,12 +7,11 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// PeerUser identifies a process on this machine by its user ID, which the operating system
-// reports. The name of the caller is `uid:NUMBER`. A user who has no ID in the broker's user
-// namespace gets the name uid:65534.
+// PeerUser identifies a process on this machine by its user ID, which the operating system reports,
+// as `uid:NUMBER`. A user without an ID in the broker's user namespace gets the name uid:65534.
 type PeerUser struct{}
 
-// Authenticate implements the interface Authenticator.
+// Authenticate implements Authenticator.
 func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	if evidence.UserID == nil {
 		return access.Caller{}, ErrNoEvidence
@@ -20,11 +19,11 @@ func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Calle
 	return access.Caller{Name: "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)}, nil
 }
 
-// Local gives every caller the name `local`. If a configuration requires no authentication,
-// Local is the last of its authentication methods.
+// Local gives every caller the name `local`. It is the last authentication method of a
+// configuration that requires no authentication.
 type Local struct{}
 
-// Authenticate implements the interface Authenticator.
+// Authenticate implements Authenticator.
 func (Local) Authenticate(context.Context, Evidence) (access.Caller, error) {
 	return access.Caller{Name: "local"}, nil
 }

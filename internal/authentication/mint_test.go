@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The variable `now` is the time at which tests with a fake clock start.
+// Tests with a fake clock start at this time.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var (
@@ -22,16 +22,15 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// mint returns a token for the caller alice from the issuer issuer.test, valid
-// for an hour. The argument `members` replaces members of the token's header, and the argument
-// `claims` replaces the token's claims. The value nil removes a member or a claim.
+// mint returns a token of issuer.test for the caller alice, valid for an hour. The arguments
+// replace members of the token's header and claims; nil removes one.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// fileIssuer returns the issuer issuer.test, whose keys are in a file.
+// fileIssuer returns the issuer issuer.test with keys from a file.
 func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	parsed, err := authentication.ParseKeys(authtest.KeySet(keys...))
 	if err != nil {
@@ -42,8 +41,7 @@ func fileIssuer(name string, keys ...authtest.Key) authentication.Issuer {
 	}
 }
 
-// jwt authenticates tokens. The accepted issuers are the issuers that a test last passed to the
-// method `use`.
+// jwt authenticates tokens of the issuers that a test last passed to its method `use`.
 type jwt struct {
 	*authentication.KeyFetcher
 	*authentication.Issuers
@@ -68,7 +66,6 @@ func newJWTWith(t testing.TB, options authentication.KeyOptions, issuers ...auth
 	return j
 }
 
-// use replaces the issuers whose tokens are accepted.
 func (j *jwt) use(issuers ...authentication.Issuer) {
 	j.Issuers = j.Prepare(issuers)
 	j.Use(j.Issuers)

@@ -18,43 +18,40 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// MutualTLS identifies callers by their client certificates. The name of a caller is
-// `spiffe://DOMAIN/PATH` if the certificate has a SPIFFE ID. If the certificate has a DNS name
-// but no SPIFFE ID, the caller's name is `dns:NAME` with the first DNS name. The caller's name
-// is `subject:NAME` if the certificate has neither. The certificate chain of a connection is
-// verified once for all calls of the connection.
+// MutualTLS identifies callers by their client certificates. The name of a caller is the SPIFFE ID
+// of the certificate, `spiffe://DOMAIN/PATH`, if it has one. Otherwise it is `dns:NAME` with the
+// first DNS name, or else `subject:NAME`. The certificate chain of a connection is verified once
+// for all calls of the connection.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// The map `known` contains the outcome of each connection's verification. The keys of the
-	// map are pointers to the first certificate of each connection. The pointers are weak, so
-	// that certificates do not stay in memory after the connection has ended: anybody can send
-	// certificates.
+	// `known` has the outcome of each connection's verification by a pointer to the connection's
+	// first certificate. The pointers are weak, so that certificates do not stay in memory after
+	// the connection has ended: anybody can send certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// InvalidCertificate is the message about a client certificate that cannot be verified. It is also
-// logged for certificates that end the TLS handshake.
+// InvalidCertificate is the message about a client certificate that cannot be verified, also in the
+// log line about a TLS handshake that ended because of one.
 const InvalidCertificate = "the client certificate is not valid, or not signed by a trusted authority"
 
-// verifiedChain is the outcome of verifying a certificate chain.
 type verifiedChain struct {
 	caller access.Caller
 	err    error     // nil: the chain identifies the caller
-	until  time.Time // the time when a refusal is forgotten
+	until  time.Time // when a refusal is forgotten
 }
 
-// refusedFor is the time during which a refused certificate chain is not verified again. Without
-// this time, a client could cause verifications as often as it likes.
+// refusedFor is how long a refused certificate chain is not verified again, so that a client cannot
+// cause verifications as often as it likes.
 const refusedFor = 10 * time.Second
 
-// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. If
-// `roots` is nil, no certificate is accepted.
+// NewMutualTLS returns an authenticator for certificates that one of the roots has signed. With nil
+// roots, no certificate is accepted.
 func NewMutualTLS(roots *x509.CertPool, clock clockwork.Clock) *MutualTLS {
 	return &MutualTLS{roots: roots, clock: clock, known: newCache[weak.Pointer[*x509.Certificate], verifiedChain]()}
 }
 
-// Authenticate implements the interface Authenticator.
+// Authenticate implements Authenticator.
 func (m *MutualTLS) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	if len(evidence.Certificates) == 0 {
 		return access.Caller{}, ErrNoEvidence
@@ -84,8 +81,8 @@ func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
 }
 
 // VerifyCertificates returns an error if no root has signed the first certificate of a chain for
-// use by a client. If `roots` is nil, no certificate is accepted. The error quotes nothing of
-// the certificates.
+// use by a client. With nil roots, no certificate is accepted. The error quotes none of the
+// certificates.
 func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if roots == nil {
 		roots = x509.NewCertPool() // in package x509, nil means the roots that the system trusts
@@ -106,7 +103,6 @@ func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now tim
 	return nil
 }
 
-// certificateName returns the caller's name that a leaf certificate contains.
 func certificateName(leaf *x509.Certificate) (string, error) {
 	switch {
 	case len(leaf.URIs) > 1:
@@ -123,15 +119,13 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// dnsName matches the DNS name of a certificate in lower case. The DNS name may start with a
-// wildcard.
+// dnsName matches the DNS name of a certificate, in lower case; it may start with a wildcard.
 var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
-// maxDNSName is the largest length of a DNS name, in bytes.
+// maxDNSName is the maximum length of a DNS name in bytes.
 const maxDNSName = 253
 
-// spiffeName returns the SPIFFE ID of an X.509-SVID, and refuses the certificate of a
-// certificate authority.
+// spiffeName returns the SPIFFE ID of an X.509-SVID, and refuses certificate authorities.
 func spiffeName(leaf *x509.Certificate) (string, error) {
 	const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	id, err := spiffeid.FromURI(leaf.URIs[0])
@@ -141,10 +135,9 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the text of a certificate's subject. A subject is refused if its text
-// could be confused with the text of another subject. Texts can be confused for two reasons:
-// pkix.Name keeps only the last value of a repeated attribute, and a pattern such as
-// subject:*,O=Acme does not recognize escaped characters.
+// subjectName returns the text of a certificate's subject. It refuses a subject whose text could be
+// confused with another's: pkix.Name keeps only the last value of a repeated attribute, and a
+// pattern such as subject:*,O=Acme does not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {

@@ -27,8 +27,7 @@ func organization(value string) pkix.AttributeTypeAndValue {
 	return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: value}
 }
 
-// inOne encodes a certificate's subject whose attributes are all in one relative distinguished
-// name.
+// inOne encodes a subject whose attributes are all in one relative distinguished name.
 func inOne(attributes ...pkix.AttributeTypeAndValue) []byte {
 	encoded, err := asn1.Marshal(pkix.RDNSequence{attributes})
 	if err != nil {
@@ -99,8 +98,8 @@ func TestMutualTLSNames(t *testing.T) {
 	}
 }
 
-// TestMutualTLSRoots checks that a connection is refused when the authority of its certificate
-// is no longer trusted.
+// TestMutualTLSRoots checks which authorities' certificates are accepted, and that the certificate
+// of a server is refused.
 func TestMutualTLSRoots(t *testing.T) {
 	const invalid = "the client certificate is not valid, or not signed by a trusted authority"
 	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
@@ -132,8 +131,7 @@ func TestMutualTLSRoots(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, invalid)
 }
 
-// TestMutualTLSEnds checks that a caller is refused when the client certificate expires while
-// its connection stays open.
+// TestMutualTLSEnds lets a client certificate expire while its connection stays open.
 func TestMutualTLSEnds(t *testing.T) {
 	clock := clockwork.NewFakeClockAt(now)
 	ca := authtest.NewAuthority("ca", now)
@@ -148,9 +146,7 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
-// TestMutualTLSRemembersRefusals checks that a refused certificate chain is not verified again
-// for 10 seconds. One refused chain is not trusted, and another is trusted but has no usable
-// name.
+// A refused certificate chain is not verified again for 10 seconds.
 func TestMutualTLSRemembersRefusals(t *testing.T) {
 	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
 	for name, leaf := range map[string]*x509.Certificate{
@@ -174,14 +170,13 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 	}
 }
 
-// FuzzCertificateName checks the caller's name that a certificate contains. The name must have
-// the right kind, a single line, and a bounded length. If a certificate has a SPIFFE ID, the
-// name must be of the kind for SPIFFE IDs.
+// FuzzCertificateName checks that each name has the right kind, a single line, and a bounded
+// length. A certificate with a SPIFFE ID must get no name of another kind.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")
 	f.Add("SPIFFE://example.test/%61", "*.a.test", "a,O=b+C=d\\")
-	f.Add("SPIFFE://0/0#", "0", "0") // the package net/url drops an empty fragment
+	f.Add("SPIFFE://0/0#", "0", "0") // net/url drops an empty fragment
 	f.Add("spiffe:/a", "a\x00.test", "spiffe://example.test/a")
 	f.Fuzz(func(t *testing.T, uri, dns, subject string) {
 		leaf := &x509.Certificate{NotAfter: now.Add(time.Hour), Subject: pkix.Name{CommonName: subject}}

@@ -22,47 +22,42 @@ import (
 )
 
 const (
-	// Tokens with unknown keys cause requests for keys. fetchPause is the shortest time between
-	// two such requests. fetchPause is also the time after which a failed request is repeated.
-	// After each further failure, the time until the next request doubles, up to maxFetchPause.
+	// fetchPause is the shortest time between two requests for keys that tokens with unknown keys
+	// cause, and the time after which a failed request is repeated. That time doubles after each
+	// further failure, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
 	maxStale = 24 * time.Hour
-	// Fetched keys are fetched again after some time. minMaxAge is the shortest time, and
-	// defaultMaxAge is the default.
+	// Fetched keys are fetched again after minMaxAge at the earliest, and defaultMaxAge by default.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
 
-// errUnfetched is the error for a call if the key of its token is missing and keys cannot be
-// fetched.
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
-// ErrKeyRefreshThrottled is the error for a token whose key is missing but may be new. The
-// issuer's keys were fetched shortly before the token arrived, so it is too early to fetch them
-// again.
+// ErrKeyRefreshThrottled is the error for a token whose missing key may be new, while it is too
+// early to fetch the issuer's keys again.
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// errThrottled is the error that a caller receives when the internal error is
-// ErrKeyRefreshThrottled.
+// The caller receives errThrottled in place of ErrKeyRefreshThrottled.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 
 // KeyOptions configure a KeyFetcher. All fields except MaxAge are required.
 type KeyOptions struct {
 	Clock clockwork.Clock
-	// Logger receives a warning when keys cannot be fetched, and when some of the fetched keys
-	// are not used.
+	// Logger receives a warning when keys cannot be fetched, and when some fetched keys are not
+	// used.
 	Logger *slog.Logger
-	// Changed is called when the keys of an issuer have changed. After such a
-	// change, a token that was accepted before may be refused. The function must not block.
+	// Changed is called when the keys of an issuer have changed, so that a token that was accepted
+	// before may be refused. It must not block.
 	Changed func()
-	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5
-	// minutes. The headers of an answer can shorten this time to 1 minute.
+	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5 minutes.
+	// The headers of an answer can shorten it to 1 minute.
 	MaxAge time.Duration
 }
 
-// KeyFetcher keeps the keys of issuers with a URL up to date, until the method Close is called.
+// KeyFetcher keeps the keys of issuers with a URL up to date until Close is called.
 type KeyFetcher struct {
 	options KeyOptions
 	mu      sync.Mutex
@@ -76,9 +71,8 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 }
 
 // Prepare returns an authenticator for several issuers, and starts to fetch their keys. Issuers
-// with the same URL, RootCAs and AllowPrivate share their keys. Keys that are already in use for
-// these issuers stay in use. After Prepare, call the method Use: either with the Issuers that
-// Prepare returned, or with the previous Issuers.
+// with the same URL, RootCAs and AllowPrivate share their keys, and keys already in use stay in
+// use. Afterwards, call Use with the returned Issuers or with the previous ones.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -93,8 +87,7 @@ func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	return made
 }
 
-// fetch returns the keys at the URL of an issuer. The caller of this method must
-// hold the lock `mu`.
+// fetch returns the keys at the URL of an issuer. The lock mu must be held.
 func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	for _, known := range f.remote {
 		other := known.issuer
@@ -107,7 +100,7 @@ func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	return made
 }
 
-// Use stops fetching the keys that none of the issuers passed needs.
+// Use stops fetching the keys that none of the issuers needs.
 func (f *KeyFetcher) Use(issuers *Issuers) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,43 +116,40 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 // Close stops fetching all keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. The keys are fetched again in two cases: when they reach the
-// age that the headers of the last answer allow, and when a token is signed with a missing key.
-// At most one request for these keys runs at a time: all tokens with missing keys wait for that
-// request.
+// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the headers
+// of the last answer allow, and when a token is signed with a missing key. At most one request runs
+// at a time, and all tokens with missing keys wait for it.
 type remoteKeys struct {
 	KeyOptions
-	issuer    Issuer            // the first issuer that has this URL
-	transport http.RoundTripper // the transport that applies the rules for token requests, such as which addresses are allowed
-	context   context.Context   //nolint:containedctx // the method `close` cancels this context, and thereby the requests
+	issuer    Issuer            // the first one with this URL
+	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
+	context   context.Context   //nolint:containedctx // closing the keys cancels it, and thereby the requests
 	cancel    context.CancelFunc
 
-	fetched atomic.Pointer[fetchedKeys] // nil: keys were never fetched
-	failed  bool                        // whether the last request failed; only the running request uses this field
-	retryIn time.Duration               // time until a failed request is repeated; only the running request uses this field
+	fetched atomic.Pointer[fetchedKeys] // nil: never
+	failed  bool                        // whether the last request failed; only for the running request
+	retryIn time.Duration               // time until a failed request is repeated; only for the running request
 
 	mu       sync.Mutex
-	last     *keyRequest // the running request; if no request runs, the last completed request
+	last     *keyRequest // the running request, or else the last completed one
 	underWay bool
-	asked    time.Time       // the last time when a token caused a request for keys
-	next     clockwork.Timer // a timer that starts the next scheduled request for keys
-	// The map `waiting` assigns a request number to each token with a missing key. The number
-	// belongs to the last request that had been started when the token was first seen.
+	asked    time.Time       // when a token last caused a request for keys
+	next     clockwork.Timer // starts the next scheduled request
+	// `waiting` assigns a request number to each token with a missing key: the number of the last
+	// request that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
-// fetchedKeys are the keys of the last usable answer.
 type fetchedKeys struct {
 	keys   *Keys
-	digest [sha256.Size]byte // the SHA-256 of the answer
-	at     time.Time         // the time when the keys were requested
+	digest [sha256.Size]byte // SHA-256 of the answer
+	at     time.Time         // when the keys were requested
 }
 
-// keyRequest is one request for keys.
 type keyRequest struct {
 	number uint64
-	done   chan struct{} // a channel that is closed when the request has ended
-	err    error         // the outcome of the request, set before the channel `done` is closed
+	done   chan struct{} // closed when the request has ended
+	err    error         // set before the channel is closed
 }
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
@@ -169,7 +159,7 @@ func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 		last:       &keyRequest{},
 		retryIn:    fetchPause,
-		asked:      options.Clock.Now(), // the first request for keys counts as if a token had caused it
+		asked:      options.Clock.Now(), // the first request counts as if a token had caused it
 		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
@@ -185,8 +175,7 @@ func (r *remoteKeys) close() {
 	r.next.Stop()
 }
 
-// keys returns the current keys. The result is nil if keys were never fetched, or
-// if they are older than maxStale.
+// keys returns the current keys, or nil if keys were never fetched, or are older than maxStale.
 func (r *remoteKeys) keys() *Keys {
 	fetched := r.fetched.Load()
 	if fetched == nil || r.Clock.Since(fetched.at) > maxStale {
@@ -195,10 +184,10 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// refresh fetches the keys for a token with a missing key. After success, the
-// current keys are from a request that was started after the token was first seen. If the key is
-// still missing then, the key does not exist. The error is errUnfetched, the error of the
-// context, or an error that wraps both errThrottled and ErrKeyRefreshThrottled.
+// refresh fetches the keys for a token with a missing key. After success, the current keys are from
+// a request that was started after the token was first seen: a key that is still missing does not
+// exist. The error is errUnfetched, the error of the context, or an error that wraps both
+// errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -221,10 +210,9 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless a request is running. If the request is
-// for a token, and another token caused a request less than fetchPause ago, no request is
-// started. The results are the last request, and the time until a token can cause the next
-// request.
+// request starts a request for keys, unless one is running, or a token causes the request less than
+// fetchPause after another token did. It returns the last request, and the time until a token can
+// cause the next one.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +229,6 @@ func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Durati
 	return r.last, max(0, fetchPause-now.Sub(r.asked))
 }
 
-// run executes a request for keys, and schedules the next request.
 func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	wait, err := r.fetch(now)
 	if err != nil {
@@ -260,9 +247,8 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch requests the keys, and replaces the current keys by the keys of the answer.
-// The result is the time for which these keys may be used, according to the headers of the
-// answer. If the parser panics at a hostile answer, the method returns an error.
+// fetch replaces the current keys by those at the URL, and returns how long the headers of the
+// answer allow them to be used. If the parser panics at a hostile answer, fetch returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
@@ -276,8 +262,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take replaces the current keys by the keys of an answer. If the answer is not
-// usable, the method returns an error, and the previous keys stay in use.
+// take replaces the current keys by those of an answer. If the answer is not usable, the previous
+// keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
@@ -297,13 +283,12 @@ func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	return nil
 }
 
-// report logs the first failure to fetch the keys, and the first success after a
-// failure.
+// report logs the first failure to fetch the keys, and the first success after a failure.
 func (r *remoteKeys) report(err error) {
 	failed := r.failed
 	r.failed = err != nil
 	switch {
-	case r.context.Err() != nil: // the method `close` cancelled the request
+	case r.context.Err() != nil: // closing the keys cancelled the request
 	case err != nil && !failed:
 		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.issuer.Name, "cause", fetchFailure(err))
 	case err == nil && failed:

@@ -21,7 +21,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// remoteIssuer returns the issuer issuer.test, whose keys are fetched from a server.
 func remoteIssuer(s *authtest.KeyServer) authentication.Issuer {
 	return authentication.Issuer{
 		Name: "main", Issuer: "https://issuer.test", Audiences: []string{"broker"},
@@ -36,7 +35,7 @@ type remote struct {
 	clock  *clockwork.FakeClock
 	jwt    *jwt
 	log    *log
-	tokens map[string]string // the tokens that the method `ask` sends, by key ID
+	tokens map[string]string // tokens to send, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
@@ -54,8 +53,7 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that the key passed has signed. Calls with the
-// same key use the same token.
+// ask authenticates with a token that the key has signed, the same for each call with this key.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -76,19 +74,18 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the running request for keys has ended. This wait is needed because
-// the fetched keys are in use shortly before the request ends.
+// awaitRequest waits until the running request for keys has ended, because the fetched keys are in
+// use shortly before.
 func (r remote) awaitRequest() {
 	r.Helper()
-	switch err := r.ask(keyUnknown); fault.From(err).Reason { // the keys are less than 10 s old
+	switch err := r.ask(keyUnknown); fault.From(err).Reason { // for keys less than 10 s old
 	case fault.CallerUnauthenticated, fault.AuthenticationUnavailable:
 	default:
 		r.Fatal(err)
 	}
 }
 
-// wantThrottled checks that the token of a key is refused only for now, with the retry delay
-// passed.
+// wantThrottled checks that the token of a key is refused only for now.
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
@@ -110,7 +107,6 @@ func (r remote) wantRequests(n int64) {
 	}
 }
 
-// log is a log whose text can be read while lines are written to it.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -128,7 +124,6 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -143,8 +138,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestRotation checks that one request for keys finds the new key of an issuer, and that tokens
-// with unknown keys cause at most one request every 10 seconds.
+// TestRotation checks that one request for keys finds an issuer's new key, and that tokens with
+// unknown keys cause at most one request every 10 seconds.
 func TestRotation(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	eventually(t, "the keys are fetched before the first call", func() bool { return r.server.Requests() == 1 })
@@ -170,7 +165,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.clock.Advance(4 * time.Second)
-	r.wantUnknown(keyUnknown) // the keys were requested for this token, and the answer does not contain the token's key
+	r.wantUnknown(keyUnknown) // keys were requested for this token, and the answer lacks its key
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
@@ -188,9 +183,9 @@ func TestRotation(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRotationDuringARequest adds a key to an issuer's keys while a request for keys runs. A
-// token with an unknown key caused the request. The answer has only the previous keys. Tokens
-// with the new key that arrive during the request are refused only for now.
+// In TestRotationDuringARequest, the issuer gets a new key while a request that another token
+// caused runs. The answer has only the previous keys, so tokens with the new key are refused only
+// for now.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -221,8 +216,8 @@ func TestRotationDuringARequest(t *testing.T) {
 	r.wantRequests(3)
 }
 
-// TestRevokedKey checks that the tokens of a withdrawn key are refused after the issuer's keys
-// were fetched again in the background.
+// TestRevokedKey checks that the tokens of a withdrawn key are refused after the keys were fetched
+// again in the background.
 func TestRevokedKey(t *testing.T) {
 	var changes atomic.Int64
 	has := func(keys ...authtest.Key) http.HandlerFunc {
@@ -233,7 +228,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
-		options.MaxAge = time.Second // the headers of an answer cannot lengthen this time
+		options.MaxAge = time.Second // the headers of an answer cannot lengthen it
 		options.Changed = func() { changes.Add(1) }
 	})
 	r.wantGood(keyES)
@@ -243,20 +238,19 @@ func TestRevokedKey(t *testing.T) {
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Has(keyES2) // from now on, the answers have no Cache-Control header
+	r.server.Has(keyES2) // the answers then have no Cache-Control header
 	before := r.server.Requests()
 	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
 	r.server.Has() // withdraws all keys
 	eventually(t, "no key is left", func() bool { return r.ask(keyES2) != nil })
 	r.wantUnknown(keyES2)
-	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use shortly before their change is reported
+	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use before their change is reported
 	if got := changes.Load(); got != 3 {
 		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
 	}
 }
 
-// TestOutOfReach checks how tokens are answered if the keys of their issuer could never be
-// fetched.
+// In TestOutOfReach, the keys of an issuer could never be fetched.
 func TestOutOfReach(t *testing.T) {
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
@@ -301,11 +295,10 @@ func TestStaleKeys(t *testing.T) {
 	r.wantGood(keyES)
 }
 
-// byName replaces the host in an issuer's key URL by localhost.
 func byName(i *authentication.Issuer) { i.URL = strings.Replace(i.URL, "127.0.0.1", "localhost", 1) }
 
-// TestBadAnswers checks requests for keys that fail, and answers that contain no keys. Such an
-// answer is not used, and the log reports the cause without quoting the answer.
+// TestBadAnswers checks that a failed request and an answer without keys change nothing, and that
+// the log reports the cause without quoting the answer.
 func TestBadAnswers(t *testing.T) {
 	elsewhere := authtest.NewKeyServer(t, keyES)
 	for name, test := range map[string]struct {
@@ -359,8 +352,7 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// TestPublishedPrivateKey checks that a published private key is not used, because everybody can
-// sign tokens with it.
+// A published private key is not used, because everybody can sign tokens with it.
 func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
@@ -370,9 +362,9 @@ func TestPublishedPrivateKey(t *testing.T) {
 	r.wantUnknown(keyES2)
 }
 
-// TestWithdrawnWithinThePause withdraws a key just after a token with an unknown key caused a
-// request. If any KeyFetcher accepted a token of the withdrawn key before, the token is refused
-// at once, because its key cannot be a new one.
+// In TestWithdrawnWithinThePause, a key is withdrawn just after a token with an unknown key caused
+// a request. A token of the withdrawn key that any KeyFetcher accepted before is refused at once,
+// because its key cannot be a new one.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -392,7 +384,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// TestKeyURLs lists URLs from which no keys are fetched.
+// No keys are fetched from the URLs in TestKeyURLs.
 func TestKeyURLs(t *testing.T) {
 	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
 		if err := authentication.CheckKeyURL(location); err == nil || strings.Contains(err.Error(), "canary") {
@@ -411,8 +403,8 @@ func TestKeyURLs(t *testing.T) {
 	}
 }
 
-// TestHungServer fetches keys from a server that never answers. A cancelled call returns at
-// once, and tokens with known keys do not wait.
+// While a key server does not answer, a cancelled call returns at once, and tokens with known keys
+// do not wait.
 func TestHungServer(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
@@ -436,7 +428,7 @@ func TestHungServer(t *testing.T) {
 	if err := <-returned; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want the error of the cancelled call", err)
 	}
-	r.jwt.Close() // Close cancels the request, and the log does not report the cancelled request
+	r.jwt.Close() // the log does not report the request that Close cancels
 	r.server.Close()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
@@ -444,9 +436,9 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// TestServersWithOneIssuer checks a token whose claim "iss" belongs to two key servers. One
-// server does not have the token's key, and the other server cannot be reached. The answer is
-// that the token cannot be checked, whichever server is listed first.
+// In TestServersWithOneIssuer, the claim "iss" of a token belongs to two key servers. One lacks the
+// token's key, and the other cannot be reached. Whichever is listed first, the token cannot be
+// checked.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -492,14 +484,14 @@ func TestUseKeepsKeys(t *testing.T) {
 		t.Error(err)
 	}
 	fresh.Close()
-	r.wantRequests(2)          // one request is enough for both issuers
-	issuer.AllowPrivate = true // the rules have changed: the keys are fetched again
+	r.wantRequests(2)          // one request for both issuers
+	issuer.AllowPrivate = true // fetches the keys again, by other rules
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
-	issuer.RootCAs = nil // the trusted authorities have changed: the keys are fetched again
+	issuer.RootCAs = nil // fetches the keys again, with other trusted authorities
 	r.jwt.use(issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")

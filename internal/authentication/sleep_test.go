@@ -11,9 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, even if no
-// caller calls, and again after a failed request. The test waits until the Clock has noticed
-// both times that the machine slept.
+// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, without any
+// call, and again after a failed request.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
@@ -21,7 +20,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	}, keyES)
 	awaitRequests(t, r.server, 1)
 	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": machine.WallTime().Add(time.Hour).Unix()})
-	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // Authenticate waits until the keys are fetched
+	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // waits until the keys are fetched
 		t.Fatal(err)
 	}
 	r.server.Fails()
@@ -29,11 +28,10 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	awaitRequests(t, r.server, 2)
 	eventually(t, "the failure is logged", func() bool { return strings.Contains(r.log.String(), "cannot be fetched") })
 	r.server.Has(keyES)
-	machine.Sleep(15 * time.Second) // longer than the time until a failed request is repeated
+	machine.Sleep(15 * time.Second) // longer than the pause after a failed request
 	awaitRequests(t, r.server, 3)
 }
 
-// awaitRequests waits until the server has received n requests.
 func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 	t.Helper()
 	late := time.After(30 * time.Second)
@@ -46,9 +44,8 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 	}
 }
 
-// TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and
-// a certificate. The token and the certificate must expire according to the corrected wall
-// clock.
+// TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and a
+// certificate, which must expire by the corrected time.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()
@@ -56,7 +53,7 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	authority := authtest.NewAuthority("ca", machine.WallTime())
 	leaf := authority.IssueSPIFFE("spiffe://example.test/mailer").Leaf
 	end := leaf.NotAfter
-	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // 30 s earlier, because the broker allows this difference between clocks
+	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": end.Add(-30 * time.Second).Unix()}) // the broker allows 30 s of difference between clocks
 	jwt := newJWTWith(t, authentication.KeyOptions{Clock: clock}, fileIssuer("main", keyES))
 	mutual := authentication.NewMutualTLS(authtest.Pool(authority), clock)
 	want := func(good bool) {

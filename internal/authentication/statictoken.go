@@ -14,15 +14,14 @@ import (
 )
 
 const (
-	// TokenPrefix is the prefix of every static token. The prefix lets secret scanners find
-	// leaked tokens.
+	// TokenPrefix begins every static token, so that secret scanners find leaked tokens.
 	TokenPrefix = "amb_"
-	// tokenBytes is the number of random bytes in a static token. The random bytes follow
-	// TokenPrefix, in base64url without padding.
+	// tokenBytes is the number of random bytes in a static token, which follow TokenPrefix in
+	// base64url without padding.
 	tokenBytes = 32
 )
 
-// tokenLength is the length of a static token, in bytes.
+// tokenLength is the length of a static token in bytes.
 var tokenLength = len(TokenPrefix) + base64.RawURLEncoding.EncodedLen(tokenBytes)
 
 // GenerateToken returns a new static token.
@@ -32,11 +31,11 @@ func GenerateToken() secret.Text {
 	return secret.New(TokenPrefix + base64.RawURLEncoding.EncodeToString(random))
 }
 
-// TokenHash is the SHA-256 of a static token. The hash reveals nothing about the token, which
-// has 256 random bits.
+// TokenHash is the SHA-256 of a static token. It reveals nothing about the 256 random bits of the
+// token.
 type TokenHash [sha256.Size]byte
 
-// HashToken returns the SHA-256 hash of a static token.
+// HashToken returns the hash of a static token.
 func HashToken(token secret.Text) TokenHash { return sha256.Sum256([]byte(token.Reveal())) }
 
 // String returns the hash in lower-case hexadecimal digits.
@@ -44,8 +43,7 @@ func (h TokenHash) String() string { return hex.EncodeToString(h[:]) }
 
 var errNoHash = errors.New("must be a SHA-256 in 64 lower-case hexadecimal digits, as 'broker token new' prints it")
 
-// ParseTokenHash parses a hash in the form that the method String returns. The error does not
-// quote the parsed text.
+// ParseTokenHash parses a hash as String returns it. The error does not quote the text.
 func ParseTokenHash(text string) (TokenHash, error) {
 	digits, err := hex.DecodeString(text)
 	if err != nil || len(digits) != sha256.Size || text != strings.ToLower(text) {
@@ -61,10 +59,10 @@ type StaticToken struct {
 	Hash TokenHash
 }
 
-// StaticTokens identifies callers by static tokens. The name of a caller is `token:NAME`.
-type StaticTokens map[TokenHash]string // names of callers by the hashes of their tokens
+// StaticTokens identifies callers by static tokens, as `token:NAME`.
+type StaticTokens map[TokenHash]string // callers' names by the hashes of their tokens
 
-// NewStaticTokens returns an authenticator that accepts the tokens passed.
+// NewStaticTokens returns an authenticator that accepts these tokens.
 func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	names := make(StaticTokens, len(tokens))
 	for _, token := range tokens {
@@ -73,9 +71,9 @@ func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	return names
 }
 
-// Authenticate implements the interface Authenticator. The duration of the look-up depends only
-// on the hash of the token that the caller sent. The caller cannot choose that hash, so the
-// duration reveals nothing about the known tokens.
+// Authenticate implements Authenticator. The duration of the look-up reveals nothing about the
+// known tokens: it depends only on the hash of the token that the caller sent, which the caller
+// cannot choose.
 func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	text := evidence.Bearer.Reveal()
 	if len(s) == 0 || !strings.HasPrefix(text, TokenPrefix) {

@@ -52,8 +52,8 @@ func TestTokenHash(t *testing.T) {
 
 const tooShort = "the static token is too short: create one with 'broker token new'"
 
-// TestShortTokens checks that a token that is too short is refused, even if the configuration
-// lists the hash of this token.
+// TestShortTokens checks that a token that is too short is refused even if the configuration lists
+// its hash.
 func TestShortTokens(t *testing.T) {
 	made := secret.New(authentication.GenerateToken().Reveal()[:46])
 	tokens := authentication.NewStaticTokens(authentication.StaticToken{Name: "short", Hash: authentication.HashToken(made)})
