@@ -10,8 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// BenchmarkWrite measures the method Write in the audit mode `required`, for different numbers
-// of concurrent callers.
+// BenchmarkWrite measures the audit mode `required` with one and with many concurrent callers.
 func BenchmarkWrite(b *testing.B) {
 	record := audit.Record{
 		Caller:    access.Caller{Name: "spiffe://bench.test/load/0", Method: "mutual_tls", Address: "127.0.0.1:41234"},

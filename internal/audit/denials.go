@@ -12,61 +12,55 @@ import (
 )
 
 const (
-	// maxDenied is the maximum number of callers whose denials are counted at the same time.
-	// When a caller's denials are no longer counted, the caller may again have a burst of
-	// denials recorded. maxDenied is also the maximum number of summaries that wait to be
-	// written.
+	// maxDenied is the maximum number of callers whose denials are counted at the same time, and of
+	// summaries that wait to be written. A caller whose denials are no longer counted may again
+	// have a burst of denials recorded.
 	maxDenied = 10_000
-	// summaryInterval is how long the denials of a caller are counted before their number is
-	// written as a summary.
+	// summaryInterval is how long the denials of a caller are counted before their summary is
+	// written.
 	summaryInterval = time.Minute
-	// summariesAtOnce is the maximum number of summaries that are written at once. The next
-	// summaries are written after the time summaryPause, so that summaries do not delay the
-	// records of calls.
+	// summariesAtOnce is the maximum number of summaries that are written at once. The next ones
+	// follow after summaryPause, so that summaries do not delay the records of calls.
 	summariesAtOnce = 500
 	summaryPause    = time.Second
 )
 
 // DenialOptions configure Denials. PerSecond and Burst are required.
 type DenialOptions struct {
-	// PerSecond is how many denials of one caller are recorded per second in the long run. Burst
-	// is how many denials of one caller are recorded at once.
+	// PerSecond is how many denials of one caller are recorded per second in the long run, and
+	// Burst is how many are recorded at once.
 	PerSecond, Burst int
-	// Log is the log that receives the summaries of denials. If Log is nil, no summaries are
-	// written.
+	// Log receives the summaries of denials; nil: none are written.
 	Log DenialLog
-	// Clock is the source of the current time. Default: the system clock.
+	// Clock is the source of the time. Default: the system clock.
 	Clock clockwork.Clock
-	// LeftOut is called with the caller's name for each denial that is not
-	// recorded individually. LeftOut may be nil.
+	// LeftOut, if not nil, is called with the caller's name for each denial without a record of its
+	// own.
 	LeftOut func(caller string)
 }
 
-// DenialLog is a Log that also accepts summaries of denials. A summary does not belong to a
-// single call.
+// DenialLog is a Log that also accepts summaries of denials, which belong to no single call.
 type DenialLog interface {
 	Log
-	// Offer accepts a record only if there is enough room left for the records of calls, and
-	// reports whether it accepted the record. Offer does not wait.
+	// Offer accepts a record only if enough room is left for the records of calls, and reports
+	// whether it did. It does not wait.
 	Offer(record Record) bool
 }
 
-// Denials is a limit on how many denials of each caller are recorded individually. Further
-// denials of a caller are only counted. Each minute one record, the summary, states the number
-// of these denials. While the log has too little room, summaries are not written yet, and
-// further denials are added to them. The method Close stops the counting. Denials is safe for
-// concurrent use.
+// Denials limits how many denials of each caller have records of their own. Further denials are
+// only counted, and each minute a summary records their number. While the log has too little room,
+// summaries wait and grow. Denials is safe for concurrent use. Close must be called at the end.
 type Denials struct {
 	options DenialOptions
-	rates   *ratelimit.Limiter[string] // how many denials of each caller may be recorded, by the caller's name
+	rates   *ratelimit.Limiter[string] // of recorded denials, by the caller's name
 
 	mu        sync.Mutex
-	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
-	scheduled bool               // whether a timer that calls the method offerSome is running
+	summaries map[string]*Record // waiting to be written, by the caller's name; at most maxDenied
+	scheduled bool               // whether a timer for offerSome is running
 	closed    bool
 }
 
-// NewDenials returns a new limit on recorded denials.
+// NewDenials returns Denials that have counted nothing yet.
 func NewDenials(options DenialOptions) *Denials {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
@@ -78,8 +72,7 @@ func NewDenials(options DenialOptions) *Denials {
 	}
 }
 
-// Allow is called for each denial of a caller. Allow counts the denial, and reports whether the
-// denial must be recorded individually.
+// Allow counts a denial, and reports whether it must have a record of its own.
 func (d *Denials) Allow(caller access.Caller) bool {
 	if d.rates.Take(caller.Name, 1, d.options.Clock.Now()) == 0 {
 		return true
@@ -107,7 +100,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
 		d.summaries[caller.Name] = summary
 	}
-	summary.Caller = caller // the summary contains the caller's details at the last denial
+	summary.Caller = caller // with the details at the last denial
 	summary.LeftOut++
 	if !d.scheduled {
 		d.scheduled = true
@@ -115,7 +108,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 	}
 }
 
-// offerSome passes waiting summaries to the log while the log has room.
+// offerSome passes waiting summaries to the log while it has room.
 func (d *Denials) offerSome() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,9 +119,8 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes waiting summaries to the function `take`. The method ends when
-// `take` refuses a summary, or has accepted as many summaries as the parameter `limit` allows.
-// The mutex `mu` must be locked.
+// flush passes waiting summaries to the function `take`, until it refuses one, or the limit is
+// reached. The lock mu must be held.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {
@@ -139,15 +131,14 @@ func (d *Denials) flush(limit int, take func(Record) bool) {
 	}
 }
 
-// write writes a summary that can wait no longer. If the log has no room, the log
-// counts the summary as lost.
+// write writes a summary that can wait no longer. If the log has no room, it counts the summary as
+// lost.
 func (d *Denials) write(summary Record) bool {
 	_ = d.options.Log.Write(noWait, summary)
 	return true
 }
 
-// Close stops the counting of denials, and writes the summaries that still wait. Denials that
-// happen after the call of Close are counted in no summary.
+// Close writes the summaries that still wait. Later denials are in no summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,7 +146,7 @@ func (d *Denials) Close() {
 	d.flush(len(d.summaries), d.write)
 }
 
-// noWait is a context that has already ended, so that Write does not wait.
+// noWait is a context that has ended, so that Write does not wait.
 var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

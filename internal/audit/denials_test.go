@@ -14,12 +14,12 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// tally is a DenialLog that adds up the numbers of denials in summaries.
+// tally is a DenialLog that adds up the denials in summaries.
 type tally struct {
 	mu      sync.Mutex
 	records int
 	leftOut int
-	full    bool // whether the method Offer refuses records
+	full    bool // makes Offer refuse records
 }
 
 func (l *tally) Offer(record audit.Record) bool {
@@ -38,8 +38,7 @@ func (l *tally) Write(_ context.Context, record audit.Record) error {
 }
 
 // TestDenialsOfManyCallers denies requests of more callers than can be counted at the same time.
-// The summaries must include every denial without a record of its own, and the number of
-// summaries is limited.
+// The summaries must include every denial without a record of its own, and their number is limited.
 func TestDenialsOfManyCallers(t *testing.T) {
 	const callers, each, workers = 10_050, 4, 8
 	log := new(tally)
@@ -76,9 +75,8 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 }
 
-// inDenials runs a test in which one denial per second is recorded individually. The function
-// wantWritten advances the clock, and checks all summaries that were written since the beginning
-// of the test.
+// inDenials runs a test with one recorded denial per second. The function wantWritten advances the
+// clock, and checks all summaries that were written since the beginning of the test.
 func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten func(after time.Duration, records, leftOut int))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -87,7 +85,7 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // wait until the timers of the clock have run
+			synctest.Wait() // until the timers of the clock have run
 			if log.records != records || log.leftOut != leftOut {
 				t.Errorf("%d summaries count %d denials, want %d summaries of %d denials", log.records, log.leftOut, records, leftOut)
 			}
@@ -95,16 +93,14 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 	})
 }
 
-// deny counts several denials of a caller at once. Only the first of these
-// denials may be recorded individually.
+// deny counts several denials at once, of which at most the first may have a record of its own.
 func deny(d *audit.Denials, caller, times int) {
 	for range times {
 		d.Allow(access.Caller{Name: strconv.Itoa(caller)})
 	}
 }
 
-// TestSummariesAreWrittenInParts checks that only a limited number of summaries is written at
-// once.
+// TestSummariesAreWrittenInParts checks that few summaries are written at once.
 func TestSummariesAreWrittenInParts(t *testing.T) {
 	inDenials(t, func(d *audit.Denials, _ *tally, wantWritten func(time.Duration, int, int)) {
 		for caller := range 1200 {
@@ -140,8 +136,8 @@ func TestSummariesWaitForAFullLog(t *testing.T) {
 	})
 }
 
-// TestOfferLeavesRoom checks the method Offer while the output hangs. Records that are passed to
-// Offer may fill at most half of the queue. The other half is for the records of calls.
+// TestOfferLeavesRoom checks that offered records fill at most half of the queue while the output
+// hangs. The other half is for the records of calls.
 func TestOfferLeavesRoom(t *testing.T) {
 	var once sync.Once
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -175,8 +171,7 @@ func TestOfferLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestSummary makes three denials that have no record of their own. A minute later, one line of
-// the log must state the number 3.
+// Three denials without records of their own must be in one line, a minute later.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

@@ -18,7 +18,6 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// TestFullDisk writes records to a device that is always full, and then to a file.
 func TestFullDisk(t *testing.T) {
 	folder := t.TempDir()
 	path, good := filepath.Join(folder, "audit.jsonl"), filepath.Join(folder, "good")
@@ -44,9 +43,9 @@ func TestFullDisk(t *testing.T) {
 	s.wantResults(1, 0, 3)
 }
 
-// TestRotationUnderLoad repeatedly renames the audit file while records are written.
+// TestRotationUnderLoad renames the audit file again and again while records are written.
 func TestRotationUnderLoad(t *testing.T) {
-	const writers, each, rotations = 8, 12, 40 // each writer writes 12 records in each rotation
+	const writers, each, rotations = 8, 12, 40 // 12 records of each writer in each rotation
 	for _, bestEffort := range []bool{false, true} {
 		t.Run(fmt.Sprint("best effort ", bestEffort), func(t *testing.T) {
 			path := auditFile(t)
@@ -65,7 +64,7 @@ func TestRotationUnderLoad(t *testing.T) {
 					})
 				}
 				await(t, "a file to rename", func() bool {
-					_, err := os.Stat(path) // after Reopen, the next write creates the file
+					_, err := os.Stat(path) // the next write after Reopen creates the file
 					return err == nil && int(s.results.written.Load()) > before
 				})
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
@@ -92,8 +91,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReopenThatFails puts a folder at the path of the audit file, so that Reopen fails. The
-// previous audit file must stay in use.
+// TestReopenThatFails puts a folder at the path of the audit file. The previous file must stay in
+// use.
 func TestReopenThatFails(t *testing.T) {
 	path := auditFile(t)
 	s := open(t, audit.Options{Path: path})
@@ -113,7 +112,6 @@ func TestReopenThatFails(t *testing.T) {
 	}
 }
 
-// pipe creates a named pipe.
 func pipe(t *testing.T) string {
 	t.Helper()
 	path := auditFile(t)
@@ -152,8 +150,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	}
 	s.wantLogged("audit records are dropped")
 
-	// When a process reads the pipe again, the waiting lines are written, and no more lines are
-	// dropped.
+	// Once a process reads the pipe again, the waiting lines are written, and no more are dropped.
 	lines := bufio.NewScanner(reader)
 	for range records - dropped {
 		if !lines.Scan() {
@@ -165,7 +162,6 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	s.wantResults(records-dropped, dropped, 0)
 }
 
-// TestCloseDoesNotWaitForAPipe checks that Close returns although the output hangs.
 func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := pipe(t)
@@ -183,8 +179,8 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 			}
 			ended <- err
 		}()
-		// The test counts its observations instead of measuring time. While the test process is
-		// suspended, time passes, but nothing can be written.
+		// The test counts observations, and does not measure time: while its process is suspended,
+		// time passes, but nothing can be written.
 		full, observations := 0, 0
 		await(t, "the pipe full", func() bool {
 			if n := int(s.results.written.Load()); n != full {
@@ -208,9 +204,9 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	}
 }
 
-// TestCallsOfAPipeThatNobodyReads checks when calls stop waiting for their audit lines: before
-// their deadlines, or at the time limit of the Writer. Calls that stop waiting leave no
-// goroutines behind. The lines of these calls are written whole when a process reads the pipe.
+// Calls stop waiting for their audit lines before their deadlines, or at the time limit of the
+// Writer, and leave no goroutines behind. Their lines are written whole when a process reads the
+// pipe.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)

@@ -19,20 +19,17 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// A `journal` stores the lines of the log.
 type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write implements io.Writer.
 func (j *journal) Write(line []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.Write(line)
 }
 
-// count returns the number of lines that contain a text.
 func (j *journal) count(text string) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -44,15 +41,13 @@ func (j *journal) count(text string) (n int) {
 	return n
 }
 
-// count is a counter of events.
 type count struct{ atomic.Int64 }
 
 func (c *count) Inc() { c.Add(1) }
 
-// results contains the counters that a Writer increments.
 type results struct{ written, dropped, failed count }
 
-// A `subject` is the tested Writer, with its log and its counters.
+// A subject is the tested Writer with its log and its counters.
 type subject struct {
 	*testing.T
 	*audit.Writer
@@ -60,7 +55,7 @@ type subject struct {
 	results *results
 }
 
-// The variable `noon` is the time in all audit lines of these tests.
+// All audit lines of these tests have this time.
 var noon = time.Date(2026, 3, 1, 13, 0, 0, 5000, time.FixedZone("", 3600))
 
 func open(t *testing.T, options audit.Options) subject {
@@ -80,7 +75,6 @@ func open(t *testing.T, options audit.Options) subject {
 	return s
 }
 
-// write writes an audit record with this credential ID.
 func (s subject) write(id string) error {
 	return s.Write(context.Background(), audit.Record{
 		Caller:    access.Caller{Name: "uid:1", Method: "peer_user"},
@@ -103,7 +97,6 @@ func (s subject) wantResults(written, dropped, failed int) {
 	}
 }
 
-// wantLogged checks that exactly one line of the log contains a text.
 func (s subject) wantLogged(text string) {
 	s.Helper()
 	if got := s.log.count(text); got != 1 {
@@ -111,8 +104,7 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// ids returns the credential IDs in the audit lines of a text. Each line must
-// consist of one JSON object.
+// ids returns the credential IDs in audit lines. Each line must be one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
@@ -139,11 +131,9 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
-// The constant `patience` is the maximum time that a test waits for an event. A test waits that
-// long only if the Writer is broken.
+// A test waits this long for an event only if the Writer is broken.
 const patience = time.Minute
 
-// await waits until a condition is true.
 func await(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

@@ -14,37 +14,34 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// Counter is a counter of events, such as a counter of Prometheus.
+// Counter counts events, as the counters of Prometheus do.
 type Counter interface{ Inc() }
 
-// noCounter is a Counter that ignores all events.
 type noCounter struct{}
 
-// Inc implements Counter.
 func (noCounter) Inc() {}
 
 // Options configure a Writer. Either Path or Output is required.
 type Options struct {
-	// Path is the path of the audit file. Lines are appended to this file. If there is no such
-	// file, it is created with mode 0600.
+	// Path is the audit file, to which lines are appended. If it does not exist, it is created with
+	// mode 0600.
 	Path string
-	// Output is the destination of the audit lines if Path is empty.
+	// Output receives the audit lines if Path is empty.
 	Output io.Writer
-	// BestEffort makes the method Write return at once. Lines for which the queue has no room
-	// are then dropped. Without BestEffort, the method Write returns only after its line is
-	// written.
+	// BestEffort makes Write return at once, and drop lines for which the queue has no room.
+	// Without it, Write returns only after its line is written.
 	BestEffort bool
-	// Clock is the source of the time that lines contain. Default: the system clock.
+	// Clock is the source of the time in lines. Default: the system clock.
 	Clock clockwork.Clock
-	// Logger receives a message when audit lines begin to be lost, and a message when audit
-	// lines are written again. Default: slog.Default.
+	// Logger receives a message when audit lines begin to be lost, and another when they are
+	// written again. Default: slog.Default.
 	Logger *slog.Logger
-	// TraceID returns the ID of a call's trace. The function returns an empty
-	// text if the call has no trace. If TraceID is nil, lines have no trace IDs.
+	// TraceID returns the ID of a call's trace, or an empty text if there is none. If TraceID is
+	// nil, lines have no trace IDs.
 	TraceID func(context.Context) string
-	// Written, Dropped and Failed are counters of records. Dropped counts records for which the
-	// queue had no room. Failed counts records whose line was not written completely in time. By
-	// default, no records are counted.
+	// Written, Dropped and Failed count records. Dropped counts those for which the queue had no
+	// room, and Failed those whose line was not written completely in time. By default, nothing is
+	// counted.
 	Written, Dropped, Failed Counter
 }
 
@@ -71,17 +68,17 @@ func Open(options Options) (*Writer, error) {
 	return w, nil
 }
 
-// closePatience is the maximum time that Close waits until all lines are written.
+// closePatience is how long Close waits at most until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close ends the use of the Writer: it writes the lines that still wait, for 2 seconds at most,
-// and closes the file. Close returns an error if some lines could not be written. A second call
-// of Close does nothing. For a nil Writer, the methods Close and Reopen do nothing.
+// Close writes the lines that still wait, for 2 seconds at most, and closes the file. It returns an
+// error if some lines could not be written. A second call does nothing. On a nil Writer, Close and
+// Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
-	close(w.ended) // makes calls stop waiting for room in the queue
+	close(w.ended) // ends the waiting for room in the queue
 	w.adding.Lock()
 	close(w.queue)
 	w.adding.Unlock()
@@ -92,24 +89,23 @@ func (w *Writer) Close() error {
 		left = fmt.Errorf("%d audit records are not written", w.waiting())
 	}
 	if file := w.file.Load(); file != nil {
-		return errors.Join(left, file.Close()) // when the file is closed, a write that hangs returns
+		return errors.Join(left, file.Close()) // closing the file ends a write that hangs
 	}
 	return left
 }
 
-// waiting returns the number of lines that are not written yet.
 func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
-// Reopen makes the Writer open the file at Path again before it writes the next record. Call
-// Reopen after the audit file was renamed, for example to archive it.
+// Reopen makes the Writer open the file at Path again before it writes the next record. Call it
+// after the audit file was renamed, for example to archive it.
 func (w *Writer) Reopen() {
 	if w != nil {
 		w.reopening.Store(true)
 	}
 }
 
-// reopen opens the audit file again, after a call of Reopen. If the file cannot be
-// opened, the previous file stays in use, and the Writer tries again at the next record.
+// reopen opens the audit file again. If that fails, the previous file stays in use, and the Writer
+// tries again at the next record.
 func (w *Writer) reopen() {
 	if w.options.Path == "" {
 		return
@@ -125,9 +121,8 @@ func (w *Writer) reopen() {
 	w.stale = err != nil
 }
 
-// open opens the audit file for appending, and closes the previous audit file. If
-// the file is a named pipe that no process reads, the method fails at once and does not wait for
-// a reader.
+// open opens the audit file for appending, and closes the previous one. It fails at once if the
+// file is a named pipe that no process reads.
 func (w *Writer) open() error {
 	file, err := os.OpenFile(w.options.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -140,8 +135,8 @@ func (w *Writer) open() error {
 	return nil
 }
 
-// endsTorn reports whether the last line of a file is incomplete. The result is false if the
-// path is not a regular file, or cannot be read.
+// endsTorn reports whether the last line of a file is incomplete. The result is false if the path
+// is not a regular file, or cannot be read.
 func endsTorn(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {

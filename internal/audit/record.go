@@ -1,5 +1,5 @@
-// Package audit writes one JSON line for each decision of the broker. The line states which
-// caller requested which credential, and the outcome. A line contains no secret.
+// Package audit writes one JSON line for each decision of the broker: which caller requested which
+// credential, and the outcome. No line contains a secret.
 package audit
 
 import (
@@ -18,59 +18,56 @@ import (
 // Operation is the kind of call that a record is about.
 type Operation string
 
-// The kinds of calls that records are about.
+// The kinds of calls.
 const (
 	Get    Operation = "get"
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
-	// LeftOut is not a kind of call. A record with this operation states how many denials were
-	// not recorded individually.
+	// LeftOut is not a kind of call, but the operation of a record that states how many denials
+	// have no record of their own.
 	LeftOut Operation = "left_out"
 )
 
 // Record describes one decision of the broker about a call.
 type Record struct {
-	// Time is when the broker made the decision, by the wall clock. If Time is zero, the current
-	// time is recorded.
+	// Time is when the broker made the decision, by the wall clock; zero: now.
 	Time         time.Time
 	Caller       access.Caller
 	Operation    Operation
 	Action       access.Action
 	CredentialID string
-	// Grant is the grant that allowed the call, by the position of the grant in the
-	// configuration. Grant is empty if no grant allowed the call, or if the call needs no grant.
+	// Grant is the position, in the configuration, of the grant that allowed the call. It is empty
+	// if no grant allowed the call, or if the call needs none.
 	Grant string
 	// Outcome is "OK", or the reason in the error that the caller gets.
 	Outcome string
-	// Report is the result of a successful report that material was rejected. The result is
-	// ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE. For other calls, Report is empty.
+	// Report is ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE for a successful report that material
+	// was rejected, and empty for other calls.
 	Report string
-	// Version is the version of the material in the answer. Version is empty if the answer has
-	// no material.
+	// Version is the version of the material in the answer; empty: the answer has no material.
 	Version string
-	// LeftOut is the number of the caller's denials that have no record of their own. Only
-	// records with the operation LeftOut contain this number.
+	// LeftOut is the number of the caller's denials without records of their own, for records with
+	// the operation LeftOut.
 	LeftOut int
 }
 
 // Log is a destination for audit records.
 type Log interface {
-	// Write writes an audit record about one answer of the broker. If Write fails, the broker
-	// must not send that answer. When ctx has ended, Write does not wait.
+	// Write writes an audit record about one answer of the broker. If Write fails, the broker must
+	// not send that answer. When ctx has ended, Write does not wait.
 	Write(ctx context.Context, record Record) error
 }
 
-// maxIDSize is the maximum size of a credential ID in an audit line, in bytes. The longest valid
-// ID has this size. Callers can send any text as an ID, and long texts must not fill the disk.
+// maxIDSize is the maximum size of a credential ID in an audit line in bytes, which is the size of
+// the longest valid ID. Callers can send any text as an ID, and long texts must not fill the disk.
 const maxIDSize = 128
 
 // noLimit is the size limit for texts that are never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON. Since every call has a record, records are
-// encoded without reflection, which is faster. Text from callers can neither end the line nor
-// control a terminal.
+// appendLine appends a record as one line of JSON, without reflection, which is faster: every call
+// has a record. Text from callers can neither end the line nor control a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
 	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)
@@ -90,7 +87,7 @@ func appendLine(b []byte, record *Record, traceID string) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendOptional appends a field of a JSON object unless the value of the field is empty.
+// appendOptional appends a field of a JSON object unless its value is empty.
 func appendOptional(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
@@ -98,8 +95,8 @@ func appendOptional(b []byte, name, value string) []byte {
 	return appendString(append(b, name...), value, noLimit)
 }
 
-// appendString appends a text as a JSON string. If the string has more than `limit` bytes
-// between its quotes, it is cut after a whole character, and "…" is appended.
+// appendString appends a text as a JSON string. If the string has more bytes between its quotes
+// than the limit, it is cut after a whole character, and "…" is appended.
 func appendString(b []byte, text string, limit int) []byte {
 	if len(text) > limit {
 		return appendEscaped(b, text, limit)
@@ -112,8 +109,8 @@ func appendString(b []byte, text string, limit int) []byte {
 	return append(append(append(b, '"'), text...), '"')
 }
 
-// appendEscaped does the work of appendString for texts that must be escaped or cut. Unprintable
-// characters are escaped.
+// appendEscaped does the work of appendString for texts that must be cut or have characters to
+// escape, such as unprintable ones.
 func appendEscaped(b []byte, text string, limit int) []byte {
 	b = append(b, '"')
 	begin := len(b)

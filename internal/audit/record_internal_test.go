@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// FuzzAppendString checks the JSON string of any text: decoding the string returns the text, and
-// the string has only printable characters.
+// FuzzAppendString checks that the JSON string of any text is decoded as that text, and has only
+// printable characters.
 func FuzzAppendString(f *testing.F) {
 	for _, text := range []string{"", "a", `"\`, "a\nb", "\x00\x7f", "\u2028\u009b", "é☃𝄞", "a\xff", "</script>", "\U000e0001"} {
 		f.Add(text)

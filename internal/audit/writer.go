@@ -17,70 +17,65 @@ import (
 
 const (
 	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
-	// further lines are dropped if Options.BestEffort is set. Without Options.BestEffort, calls
-	// wait for room in the queue.
+	// further lines are dropped if Options.BestEffort is set; otherwise calls wait for room.
 	queueSize = 8192
-	// A chunk consists of lines that are written at once. When the size of a chunk, in bytes,
-	// reaches chunkSize, no more lines are added to the chunk.
+	// A chunk consists of lines that are written at once. No more lines are added to a chunk when
+	// it has reached chunkSize, in bytes.
 	chunkSize = 16 << 10
 	// flushInterval is how long the Writer waits for more lines if Options.BestEffort is set, so
-	// that many lines are written at once.
+	// that many are written at once.
 	flushInterval = 5 * time.Millisecond
-	// maxPatience is the maximum time that a call waits until its line is written.
+	// maxPatience is how long a call waits at most until its line is written.
 	maxPatience = 5 * time.Second
 	// A part of the time before a call's deadline is reserved for sending an error that explains
-	// why there is no answer. The reserved time is the shorter one of maxReserve and a quarter
-	// of the remaining time.
+	// why there is no answer: maxReserve, or a quarter of the remaining time if that is shorter.
 	maxReserve      = 200 * time.Millisecond
 	reserveFraction = 4
 )
 
-// errLate is the error of a call whose line was not written in time.
 var errLate = errors.New("the audit record is not written yet")
 
-// Writer is a Log that writes JSON lines. A single goroutine writes the lines of all waiting
-// calls at once, so an output that hangs blocks no other goroutine for long. The method Close
-// ends this goroutine. A Writer is safe for concurrent use.
+// Writer is a Log that writes JSON lines. A single goroutine, which Close ends, writes the lines of
+// all waiting calls at once, so an output that hangs blocks no other goroutine for long. A Writer
+// is safe for concurrent use.
 type Writer struct {
 	options  Options
-	lines    sync.Pool // contains elements of the type *line
+	lines    sync.Pool // of *line
 	queue    chan *line
-	adding   sync.RWMutex // locked for reading while lines are queued, and for writing while the queue is closed
+	adding   sync.RWMutex // read-locked to queue lines, write-locked to close the queue
 	closed   atomic.Bool
-	ended    chan struct{} // a channel that is closed when the Writer is closed
-	drained  chan struct{} // a channel that is closed when the writing goroutine has ended
-	failing  atomic.Bool   // whether the last chunk could not be written, or a call stopped waiting after that
-	dropping atomic.Bool   // whether lines were dropped after the queue was last empty
-	writing  atomic.Int64  // number of lines in the field `chunk` that are not written yet
+	ended    chan struct{} // closed when the Writer is closed
+	drained  chan struct{} // closed when the writing goroutine has ended
+	failing  atomic.Bool   // the last chunk could not be written, or a call stopped waiting after that
+	dropping atomic.Bool   // lines were dropped after the queue was last empty
+	writing  atomic.Int64  // number of lines in the chunk that are not written yet
 
-	file      atomic.Pointer[os.File] // the audit file; nil: lines are written to options.Output
-	reopening atomic.Bool             // whether the file must be opened again before the next chunk is written
+	file      atomic.Pointer[os.File] // nil: lines are written to options.Output
+	reopening atomic.Bool             // open the file again before the next chunk is written
 
 	// Only the writing goroutine uses the following fields.
-	chunk []*line // the lines that are written at once; the field `text` contains their text
-	text  []byte
-	torn  bool // whether the last line in the output is incomplete
-	stale bool // whether the file could not be opened again
+	chunk []*line // lines that are written at once
+	text  []byte  // text of the chunk
+	torn  bool    // the last line in the output is incomplete
+	stale bool    // the file could not be opened again
 }
 
-// A `line` is one audit record on its way to the output.
+// A line is one audit record on its way to the output.
 type line struct {
 	text   []byte
-	late   *time.Timer // fires when the call must stop waiting until this line is written
-	result chan error  // has a buffer for one result, so that the writing goroutine never waits for the call
-	// The field `counted` is true once the line is counted in the metrics. If the line was
-	// written in time, the writing goroutine counts the line. If the line is late, the call that
-	// stops waiting counts the line.
+	late   *time.Timer // fires when the call must stop waiting for this line
+	result chan error  // buffered, so that the writing goroutine never waits for the call
+	// `counted` is true once the line is counted in the metrics: by the writing goroutine if the
+	// line was written in time, or else by the call that stops waiting.
 	counted atomic.Bool
 }
 
-// Write writes an audit record. With BestEffort, Write adds the record to the queue or drops the
-// record, and does not fail. Without BestEffort, Write waits until the record's line is written,
-// for 5 seconds at most, and at most until shortly before the deadline of ctx. A line that is
-// not written by then counts as failed. When the output accepts lines again, such a line is
-// still written whole, as the record of a call that got no material. When ctx has ended, Write
-// does not wait. After Close, Write fails. With BestEffort, Write drops the record after Close
-// instead.
+// Write writes an audit record. With BestEffort, it queues or drops the record, and does not fail.
+// Otherwise it waits until the record's line is written, for 5 seconds at most, and at most until
+// shortly before the deadline of ctx. A line that is not written by then counts as failed. It is
+// still written whole when the output accepts lines again, as the record of a call that got no
+// material. When ctx has ended, Write does not wait. After Close, Write fails, or drops the record
+// with BestEffort.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -105,8 +100,8 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 	return nil
 }
 
-// Offer writes a record if at least half of the queue is free, and reports whether the record
-// will be written. The free half of the queue is for the records of calls. Offer does not wait.
+// Offer writes a record if at least half of the queue is free, and reports whether the record will
+// be written. The free half is for the records of calls. Offer does not wait.
 func (w *Writer) Offer(record Record) bool {
 	if w.closed.Load() || len(w.queue) > queueSize/2 {
 		return false
@@ -115,7 +110,6 @@ func (w *Writer) Offer(record Record) bool {
 	return true
 }
 
-// commit adds a line to the queue, and waits until the line is written.
 func (w *Writer) commit(ctx context.Context, l *line) error {
 	patience := maxPatience
 	if deadline, ok := ctx.Deadline(); ok {
@@ -130,7 +124,7 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 			w.lines.Put(l)
 			return err
 		case <-ctx.Done():
-			return errLate // the call gets no answer, and the line is written later
+			return errLate // the line is written later
 		case <-l.late.C:
 		}
 	}
@@ -142,9 +136,8 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	return errLate
 }
 
-// add adds a line to the queue, and reports whether the line was added. While the
-// queue is full, the method waits until ctx ends, until it is too late for the line, or until
-// the Writer is closed.
+// add adds a line to the queue, and reports whether it did. While the queue is full, add waits
+// until ctx ends, until it is too late for the line, or until the Writer is closed.
 func (w *Writer) add(ctx context.Context, l *line) bool {
 	w.adding.RLock()
 	defer w.adding.RUnlock()
@@ -166,14 +159,14 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// run writes the lines in the queue until the Writer is closed. Before the method
-// takes lines from the queue, it pauses, so that more lines can be written at once. For example,
-// more lines come from callers that have just received an answer and call again.
+// run writes the lines in the queue until the Writer is closed. It pauses before it takes lines, so
+// that more lines can be written at once: those of callers that have just received an answer and
+// call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
 		switch {
-		case len(w.text) >= chunkSize: // the last chunk was full, so more lines are waiting already
+		case len(w.text) >= chunkSize: // the last chunk was full: more lines are waiting already
 		case !w.options.BestEffort:
 			runtime.Gosched()
 		default:
@@ -198,7 +191,6 @@ func (w *Writer) run() {
 	}
 }
 
-// collect makes a chunk of the lines that wait in the queue.
 func (w *Writer) collect(next *line) {
 	w.chunk, w.text = w.chunk[:0], w.text[:0]
 	for next != nil {
@@ -206,7 +198,7 @@ func (w *Writer) collect(next *line) {
 		next = nil
 		if len(w.text) < chunkSize {
 			select {
-			case next = <-w.queue: // the variable `next` is nil if the queue is closed
+			case next = <-w.queue: // nil if the queue is closed
 			default:
 			}
 		}
@@ -214,8 +206,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. The method returns the number of lines that were written
-// whole, and returns an error unless all lines were written.
+// write writes the chunk. It returns the number of lines that were written whole, and an error
+// unless all were.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()
@@ -240,8 +232,7 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts some lines of the chunk, and returns `err` to the calls that wait
-// for these lines.
+// settle counts some lines of the chunk, and returns the error to the calls that wait for them.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -253,7 +244,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 		counter.Inc()
 	}
 	for _, l := range lines {
-		if w.options.BestEffort { // with BestEffort, no call waits for the line
+		if w.options.BestEffort { // no call waits for the line
 			w.lines.Put(l)
 		} else {
 			l.result <- err
@@ -261,7 +252,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	}
 }
 
-// logFailure logs that a write failed, unless the previous write failed too.
+// logFailure logs a failed write unless the previous one failed too.
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)

@@ -12,20 +12,19 @@ import (
 	"time"
 )
 
-// halfway is an output that hangs. The output accepts the first chunk of lines after
-// the channel `begin` is closed. At the next chunks the output blocks until the channel
-// `release` is closed.
+// halfway is an output that hangs. It accepts the first chunk of lines after the channel `begin` is
+// closed, and blocks at the third chunk until the channel `release` is closed.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32
-	taken          atomic.Int32 // number of lines that the output has accepted
+	taken          atomic.Int32 // number of accepted lines
 }
 
 func (o *halfway) Write(text []byte) (int, error) {
 	switch o.writes.Add(1) {
 	case 1:
 		<-o.begin
-	case 2: // this is the first chunk of the waiting lines
+	case 2: // the first chunk of the waiting lines
 	default:
 		<-o.release
 	}
@@ -33,8 +32,7 @@ func (o *halfway) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// TestOutputThatHangsHalfway tests an output that writes the lines of some calls and then hangs.
-// The calls whose lines were written must succeed while the output hangs.
+// When an output has written the lines of some calls and then hangs, those calls must succeed.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
 	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})
@@ -70,7 +68,7 @@ func TestOutputThatHangsHalfway(t *testing.T) {
 		runtime.Gosched()
 	}
 	close(output.begin)
-	ended.Wait() // each call must end although the output hangs
+	ended.Wait() // all calls end although the output hangs
 	if taken := output.taken.Load(); taken < 2 || written.Load() != taken || late.Load() != 1+calls-taken {
 		t.Errorf("of %d calls, %d succeeded and %d ended without their line, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
 	}

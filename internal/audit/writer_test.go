@@ -51,8 +51,7 @@ func TestLine(t *testing.T) {
 	s.wantResults(2, 0, 0)
 }
 
-// TestHostileText writes records with names and IDs that would end a line or a string if their
-// characters were not escaped.
+// The names and IDs in TestHostileText would end a line or a string if they were not escaped.
 func TestHostileText(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output})
@@ -104,8 +103,7 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileIDIsCut writes records with IDs whose characters must be escaped. Escaping makes
-// these IDs longer in the audit line than in the request.
+// TestHostileIDIsCut writes IDs that escaping makes longer.
 func TestHostileIDIsCut(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
@@ -168,7 +166,7 @@ func TestFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// shortWriter is an output that accepts the number of bytes in the field `room`, and then fails.
+// shortWriter accepts a number of bytes, and then fails.
 type shortWriter struct {
 	bytes.Buffer
 	room int
@@ -186,8 +184,7 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortWrites uses outputs that fail after a number of bytes. The test makes two writes
-// fail, and tries each possible number of bytes.
+// TestShortWrites makes two writes fail, after each possible number of bytes.
 func TestShortWrites(t *testing.T) {
 	var whole bytes.Buffer
 	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
@@ -210,7 +207,7 @@ func TestShortWrites(t *testing.T) {
 				t.Errorf("after writes of %d and %d bytes there is an empty line", first, second)
 			}
 			lines := strings.SplitAfter(text, "\n")
-			lines = lines[:len(lines)-1] // the last element is an empty string
+			lines = lines[:len(lines)-1] // without the empty string at the end
 			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
 				t.Errorf("after writes of %d and %d bytes, the credential IDs of the last records are %v", first, second, got)
 			}
@@ -225,8 +222,8 @@ func TestShortWrites(t *testing.T) {
 	}
 }
 
-// TestShortWriteWithoutAnError uses an output that violates the contract of io.Writer: this
-// output writes fewer bytes than it was given, and returns no error.
+// The output in TestShortWriteWithoutAnError violates the contract of io.Writer: it writes fewer
+// bytes than it was given, and returns no error.
 func TestShortWriteWithoutAnError(t *testing.T) {
 	s := open(t, audit.Options{Output: writerFunc(func(p []byte) (int, error) { return len(p) - 1, nil })})
 	if err := s.write("a"); err == nil {
@@ -246,8 +243,8 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice closes a Writer twice, and then writes a record. A write after Close happens
-// when a call is still running after the server has stopped.
+// TestCloseTwice also writes a record after Close, as a call does that is still running after the
+// server has stopped.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		path := auditFile(t)
