@@ -20,9 +20,9 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callMetrics are the metrics about calls, by method. The names and labels of callMetrics are
-// those of go-grpc-middleware's metrics, so existing dashboards work.
-// docs/adr/0020-one-function-per-call.md explains why the broker has its own implementation.
+// callMetrics are the metrics about calls, by method. Their names and labels are those of
+// go-grpc-middleware, so that existing dashboards work; docs/adr/0020-one-function-per-call.md
+// explains why the broker has its own implementation.
 type callMetrics struct {
 	started, handled, received, sent *prometheus.CounterVec
 	seconds                          *prometheus.HistogramVec
@@ -40,7 +40,7 @@ func newCallMetrics(m metrics) callMetrics {
 	}
 }
 
-// Method returns the metrics of a method. Until the first call, the method's counters are 0.
+// Method returns the metrics of a method, whose counters are 0 until the first call.
 func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	kind := "unary"
 	if stream {
@@ -59,15 +59,15 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a call that has ended. A failed call is logged unless there are too many log
-// lines about failed calls. A successful call is logged at level debug. CallEnded never logs the
-// message of a request or a response, because these messages contain secrets.
+// CallEnded logs a call that has ended: a successful one at level debug, and a failed one unless
+// there are too many log lines about failed calls. It never logs a request or a response, because
+// these contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
 	level := levelOf(answer.Code())
 	if call.Stream && endsWatches(reason) || call.Excess {
-		level = slog.LevelDebug // callers could fill the log with lines about calls that exceed a limit
+		level = slog.LevelDebug // calls that exceed a limit could fill the log
 	}
 	if !o.Logger.Enabled(ctx, level) || level > slog.LevelDebug && !o.lines.allow(level, addressOf(ctx)) {
 		return
@@ -93,8 +93,8 @@ func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	o.Logger.LogAttrs(ctx, level, "call", attributes...)
 }
 
-// HandshakeFailed logs a TLS handshake that failed. Failures because of the client certificate
-// are logged at level info, and other failures at level debug.
+// HandshakeFailed logs a failed TLS handshake, at level info if the client certificate is the
+// cause, and at level debug otherwise.
 func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 	var wrong *tls.CertificateVerificationError
 	switch {
@@ -105,12 +105,12 @@ func (o *Observer) HandshakeFailed(client net.Addr, err error) {
 				"tried", []string{authentication.MethodMutualTLS},
 				"message", authentication.InvalidCertificate)
 		}
-	case !errors.Is(err, io.EOF): // clients that only probe the port cause io.EOF
+	case !errors.Is(err, io.EOF): // io.EOF comes from clients that only probe the port
 		o.Logger.Debug("a handshake failed", "address", client.String(), "error", err)
 	}
 }
 
-// addressOf returns the address of a call's client, or nil if the address is unknown.
+// addressOf returns the address of a call's client, or nil if it is unknown.
 func addressOf(ctx context.Context) net.Addr {
 	if from, ok := peer.FromContext(ctx); ok {
 		return from.Addr
@@ -118,8 +118,8 @@ func addressOf(ctx context.Context) net.Addr {
 	return nil
 }
 
-// reasonOf returns the reason of an error that the broker made. For other errors, whose messages
-// could contain secrets, reasonOf returns an empty string.
+// reasonOf returns the reason of an error that the broker made. The result is empty for other
+// errors, whose messages could contain secrets.
 func reasonOf(answer *status.Status) string {
 	for _, detail := range answer.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
@@ -129,12 +129,11 @@ func reasonOf(answer *status.Status) string {
 	return ""
 }
 
-// endsWatches reports whether an error with this reason is a normal end of a watch.
+// endsWatches reports whether the reason is that of a normal end of a watch.
 func endsWatches(reason string) bool {
 	return reason == string(fault.WatchTooOld) || reason == string(fault.ServerStopping)
 }
 
-// levelOf returns the level of the log line about a call that ended with this code.
 func levelOf(code codes.Code) slog.Level {
 	switch code {
 	case codes.OK:

@@ -13,27 +13,25 @@ import (
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
-// These constants limit the log lines about failed calls, separately for each log level. Each
-// limit consists of a long-term rate per second and a burst. The constants sourceLines and
-// sourceBurst apply to each source, and the constants allLines and allBurst apply to all sources
-// together.
+// The limits on log lines about failed calls, separately for each log level: a long-term rate per
+// second and a burst, for each source and for all sources together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000
 )
 
 const (
-	// The constant `levels` is the number of log levels whose lines are limited. The constant
-	// maxSources is the maximum number of sources that the limiter remembers.
+	// `levels` is the number of log levels whose lines are limited, and maxSources the maximum
+	// number of sources that are remembered.
 	levels     = 3
 	maxSources = 1000
-	// suppressedInterval is the time between a suppressed line and the line that reports how
-	// many lines were suppressed.
+	// suppressedInterval is the time between a suppressed line and the line that reports how many
+	// were suppressed.
 	suppressedInterval = time.Minute
 )
 
-// lineLimiter limits the number of log lines that clients can cause with failed calls, and logs
-// how many lines it suppressed.
+// lineLimiter limits the log lines that clients can cause with failed calls, and logs how many it
+// suppressed.
 type lineLimiter struct {
 	logger  *slog.Logger
 	counter prometheus.Counter
@@ -41,13 +39,11 @@ type lineLimiter struct {
 	mu         sync.Mutex
 	all        *ratelimit.Limiter[slog.Level]
 	sources    *ratelimit.Limiter[lineSource]
-	suppressed int         // the number of lines suppressed since the last report
-	last       string      // the address of the client to which the last suppressed line refers
-	timer      *time.Timer // the timer that logs the next report; nil means that no line was suppressed since the last report
+	suppressed int         // number of lines suppressed since the last report
+	last       string      // client's address in the last suppressed line
+	timer      *time.Timer // logs the next report; nil: no line was suppressed since the last one
 }
 
-// lineSource is the key of a rate limit. The rate limit applies to the log lines of one level
-// about clients from one source.
 type lineSource struct {
 	level  slog.Level
 	source netip.Prefix
@@ -63,8 +59,7 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	}
 }
 
-// allow counts a log line about a client, and reports whether to log the line. The
-// client's address may be nil.
+// allow counts a log line about a client, and reports whether to log it. The client may be nil.
 func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +78,7 @@ func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	return false
 }
 
-// report logs how many lines were suppressed since the last report, unless the
-// number is 0.
+// report logs how many lines were suppressed since the last report, if any.
 func (l *lineLimiter) report() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,7 +1,6 @@
-// Package observe shows operators what the broker does: metrics, log lines about calls and
-// tokens, and trace spans. Only this package depends on Prometheus and OpenTelemetry. Each
-// package that is observed declares a small interface, and a type of the package observe
-// implements this interface.
+// Package observe shows operators what the broker does: metrics, log lines about calls and tokens,
+// and trace spans. Only this package depends on Prometheus and OpenTelemetry. Each observed package
+// declares a small interface that a type of this package implements.
 package observe
 
 import (
@@ -23,8 +22,8 @@ import (
 )
 
 const (
-	// maxScrapes is the number of concurrent requests for metrics. Further requests for metrics
-	// get the HTTP status 503.
+	// maxScrapes is the maximum number of concurrent requests for metrics. Further ones get the
+	// HTTP status 503.
 	maxScrapes = 10
 	// limitInterval is the shortest time between two log lines about the same limit.
 	limitInterval = time.Minute
@@ -41,8 +40,8 @@ type Options struct {
 	CredentialsOf func(tokenKey string) []string
 }
 
-// Observer has the metrics of one server, and logs what happens to the server's calls and
-// tokens. No metric has a credential ID as a label. Observer is safe for concurrent use.
+// Observer has the metrics of one server, and logs what happens to its calls and tokens. No metric
+// has a credential ID as a label. Observer is safe for concurrent use.
 type Observer struct {
 	Options
 	metrics metrics
@@ -104,9 +103,8 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded is called when a configuration has been put into use. Loaded creates the time series
-// for every kind of credential with the value 0, so that an increase is visible from the first
-// event on.
+// Loaded records that a configuration has been put into use. It creates the time series for every
+// kind of credential with the value 0, so that an increase is visible from the first event on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -119,8 +117,8 @@ func (o *Observer) Loaded(c *config.Config) {
 // LoadFailed records that the configuration that was read last has problems.
 func (o *Observer) LoadFailed() { o.lastLoadOK.Set(0) }
 
-// LimitReached counts and logs that a limit was reached. An empty caller means that the caller
-// is unknown. LimitReached does not wait for the log.
+// LimitReached counts and logs that a limit was reached, without waiting for the log. An empty
+// caller means that the caller is unknown.
 func (o *Observer) LimitReached(limit admission.Limit, caller string) {
 	if o.limitLines.Take(limit, 1, time.Now()) == 0 {
 		go o.Logger.Warn("a limit was reached; the metric authmaterial_limited_total counts how often",
@@ -137,8 +135,7 @@ func (o *Observer) Authentications(method string) authentication.Counts {
 	}
 }
 
-// Refused returns the counter of tokens and certificates that an authentication
-// method refused.
+// Refused returns the counter of tokens and certificates that an authentication method refused.
 func (o *Observer) Refused(method string) prometheus.Counter {
 	return o.authentications.WithLabelValues(method, "refused")
 }
@@ -148,14 +145,14 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 	o.certificateExpiry().Set(float64(expires.Unix()))
 }
 
-// AuditRecords returns the counters of audit records. The counters have the label `result`.
+// AuditRecords returns the counters of audit records, by the label `result`.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
 		"Audit records by result: written; dropped, because the queue was full; "+
 			"or failed, including records that were not written before their calls ended.", "result")
 }
 
-// metrics is a Prometheus registry with methods that create and register metrics.
+// metrics is a registry with methods that create and register metrics.
 type metrics struct{ *prometheus.Registry }
 
 func (m metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
@@ -170,7 +167,7 @@ func (m metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVe
 	return promauto.With(m).NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 }
 
-// gaugeFunc makes a gauge whose value is computed for each scrape.
+// gaugeFunc creates a gauge whose value is computed for each scrape.
 func (m metrics) gaugeFunc(name, help string, value func() int) {
 	scraped := func() float64 { return float64(value()) }
 	promauto.With(m).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, scraped)

@@ -21,17 +21,17 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// flushTimeout limits the time that Stop waits for the trace collector.
+// flushTimeout is how long Stop waits for the trace collector.
 const flushTimeout = 5 * time.Second
 
-// Traces creates trace spans and sends them to a collector. The methods of a nil *Traces do
+// Traces creates trace spans and sends them to a collector. On a nil *Traces, all methods do
 // nothing.
 type Traces struct{ provider *sdktrace.TracerProvider }
 
-// Start reads the standard environment variables of OpenTelemetry. Start returns nil unless the
-// variables ask for traces. Start logs the name of each invalid variable, without the value. An
-// invalid variable never prevents the broker from starting, because platforms set these
-// variables for every process. Problems with the collector are logged when they occur.
+// Start reads the standard environment variables of OpenTelemetry, and returns nil unless they ask
+// for traces. It logs the name of each invalid variable, without the value. An invalid variable
+// never prevents the broker from starting, because platforms set these variables for every process.
+// Problems with the collector are logged when they occur.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 	otel.SetLogger(logr.New(sink{logger}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -51,7 +51,7 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // after an error, `described` still contains the attributes that could be read
+	if err != nil { // the attributes that could be read are still used
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
@@ -64,7 +64,7 @@ func Check(logger *slog.Logger) {
 	}
 }
 
-// Stop sends the spans that have not been sent yet, which takes at most 5 seconds.
+// Stop sends the remaining spans, for at most 5 seconds.
 func (t *Traces) Stop() {
 	if t == nil {
 		return
@@ -102,8 +102,8 @@ func wanted(logger *slog.Logger) bool {
 	return sends
 }
 
-// newExporter returns an exporter for the protocol that the environment names. The exporter
-// itself reads the other environment variables.
+// newExporter returns an exporter for the protocol that the environment names. The exporter itself
+// reads the other variables.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -111,7 +111,6 @@ func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	return otlptracehttp.New(ctx)
 }
 
-// firstSet returns the value of the first of these environment variables that is not empty.
 func firstSet(names ...string) string {
 	for _, name := range names {
 		if value := strings.TrimSpace(os.Getenv(name)); value != "" {
@@ -121,9 +120,8 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns the reason why spans were not sent. The reason does not quote
-// the error, because errors quote the endpoint's URL and the collector's answer, which may
-// contain secrets.
+// describe returns the reason why spans were not sent. It does not quote the error, which may
+// contain secrets: the endpoint's URL and the collector's answer.
 func describe(err error) string {
 	var (
 		lookup      *net.DNSError
@@ -144,8 +142,8 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself, without the values
-// of variables, because the values include headers with collector keys.
+// sink logs the problems that OpenTelemetry reports about itself, without the values of variables,
+// which include headers with collector keys.
 type sink struct{ logger *slog.Logger }
 
 func (sink) Init(logr.RuntimeInfo)            {}

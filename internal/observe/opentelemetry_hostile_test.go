@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/peertest"
 )
 
-// TestHostileCollector sends spans to collectors whose answers are longer than the length that
-// the answers announce. OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB
-// of headers, and gRPC at most 16 MiB.
+// TestHostileCollector sends spans to collectors whose answers are longer than they announce.
+// OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB of headers, and gRPC at
+// most 16 MiB.
 func TestHostileCollector(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })
@@ -21,8 +21,7 @@ func TestHostileCollector(t *testing.T) {
 	}
 }
 
-// wantStopped sends a span to a collector and checks that Stop returns. Stop may try to send the
-// span twice.
+// wantStopped checks that Stop returns, which may try twice to send a span.
 func wantStopped(t *testing.T, protocol, address string) {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)

@@ -14,8 +14,7 @@ import (
 
 const canary = "canary-8d20"
 
-// TestProblemsQuoteNothing puts a canary text into the URL, the headers and the collector's
-// answer. The log must not contain the canary.
+// The log must not quote the canary in the URL, the headers and the collector's answer.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)
@@ -32,7 +31,7 @@ func TestProblemsQuoteNothing(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", test.endpoint)
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", test.headers)
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", test.protocol)
-			if test.protocol == "grpc" { // gRPC tries again until its timeout
+			if test.protocol == "grpc" { // gRPC retries until its timeout
 				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "500")
 			}
 			var log bytes.Buffer

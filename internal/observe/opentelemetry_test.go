@@ -15,12 +15,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The constant `endpoint` is an address on which no process listens. An exporter connects only
-// when it has spans to send.
+// No process listens on this endpoint. An exporter connects only when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets environment variables, and returns whether traces are sent,
-// and the content of the log.
+// environment sets environment variables, and returns whether traces are sent, and the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {
@@ -80,9 +78,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestUnusableVariables sets one variable to an invalid value. The broker must start, and the
-// log must contain the variable's name but not its value. If the variable has a default value,
-// traces must be sent.
+// TestUnusableVariables sets one variable to an invalid value. The broker must start, and log the
+// variable's name but not its value. Traces must be sent if the variable has a default value.
 func TestUnusableVariables(t *testing.T) {
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	folder := t.TempDir()
@@ -92,7 +89,7 @@ func TestUnusableVariables(t *testing.T) {
 	}
 	authority := authtest.NewAuthority("ca", time.Now()).PEM()
 	for path, text := range map[string][]byte{
-		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // in this value, the END line of the second certificate and the BEGIN line of the third certificate are joined
+		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // the second certificate's END line and the third's BEGIN line are joined
 		marked: slices.Concat([]byte("\ufeff"), authority, authority),
 	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -100,7 +97,7 @@ func TestUnusableVariables(t *testing.T) {
 		}
 	}
 	for variable, test := range map[string]struct {
-		values []string // invalid values to test in addition to the canary
+		values []string // invalid values besides the canary
 		sends  bool
 	}{
 		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},
@@ -123,7 +120,7 @@ func TestUnusableVariables(t *testing.T) {
 		otlp + "TIMEOUT":                 {values: []string{"10s", "-1", "99999999999999999999"}, sends: true},
 		"OTEL_BSP_SCHEDULE_DELAY":        {values: []string{"-1"}, sends: true},
 		"OTEL_BSP_EXPORT_TIMEOUT":        {sends: true},
-		"OTEL_BSP_MAX_QUEUE_SIZE":        {values: []string{"-1", "1000000000000"}, sends: true}, // for such sizes, making a channel panics
+		"OTEL_BSP_MAX_QUEUE_SIZE":        {values: []string{"-1", "1000000000000"}, sends: true}, // making a channel of such a size panics
 		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": {values: []string{"-1"}, sends: true},
 		"OTEL_SPAN_EVENT_COUNT_LIMIT":    {sends: true},
 	} {
@@ -131,7 +128,7 @@ func TestUnusableVariables(t *testing.T) {
 			t.Run(variable+" "+value, func(t *testing.T) {
 				set := map[string]string{otlp + "TRACES_ENDPOINT": endpoint, variable: value}
 				if variable == otlp+"ENDPOINT" {
-					delete(set, otlp+"TRACES_ENDPOINT") // it would override the general one
+					delete(set, otlp+"TRACES_ENDPOINT") // would override the general one
 				}
 				sends, log := environment(t, set)
 				if sends != test.sends {

@@ -13,30 +13,28 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// These constants are prefixes of the names of the exporter's variables. A variable with the
-// second prefix overrides the variable with the first prefix and the same ending.
+// The prefixes of the exporter's variables. A variable with the second prefix overrides the one
+// with the first prefix and the same ending.
 const (
 	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// variable is an environment variable that OpenTelemetry reads, with a check of the
-// variable's value.
+// variable is an environment variable that OpenTelemetry reads, with a check of its value.
 type variable struct {
 	name  string
-	must  string // a text that completes the sentence "the variable must …", without the variable's value
+	must  string // completes the sentence "the variable must …", without the value
 	valid func(value string) bool
-	// The field `needed` is true for variables that decide where traces go and how traces are
-	// protected. If such a variable is invalid, no traces are sent. If another variable is
-	// invalid, OpenTelemetry uses a default value.
+	// `needed` marks variables that decide where traces go and how they are protected. If such a
+	// variable is invalid, no traces are sent. In place of other invalid variables, OpenTelemetry
+	// uses defaults.
 	needed bool
 }
 
-// checkVariables logs the invalid variables, and reports whether traces can be sent.
-// checkVariables unsets an invalid variable that has a default, so that OpenTelemetry uses the
-// default: OpenTelemetry would panic because of some invalid values, and would print other
-// invalid values. checkVariables also unsets overridden variables, because OpenTelemetry would
-// read the files that these variables name.
+// checkVariables logs the invalid variables, and reports whether traces can be sent. It unsets
+// invalid variables that have a default, because some values make OpenTelemetry panic, and others
+// are printed. It also unsets overridden variables, because OpenTelemetry would read the files that
+// they name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {
@@ -62,8 +60,8 @@ func (v variable) logIgnored(logger *slog.Logger) {
 	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
 }
 
-// overridden reports whether a variable has no effect, because the corresponding variable that
-// is only for traces is also set.
+// overridden reports whether a variable has no effect because the corresponding one for traces is
+// set.
 func (v variable) overridden() bool {
 	name, general := strings.CutPrefix(v.name, otlpPrefix)
 	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+name) != ""
@@ -79,7 +77,6 @@ const (
 	maxKey          = 64 << 10
 )
 
-// variables returns the environment variables that checkVariables checks.
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
@@ -113,8 +110,7 @@ func variables() []variable {
 	return all
 }
 
-// These functions check the values of environment variables. Where a pattern begins with `(?i)`,
-// OpenTelemetry does not distinguish upper and lower case.
+// Where a pattern begins with `(?i)`, OpenTelemetry does not distinguish upper and lower case.
 var (
 	isSampler     = regexp.MustCompile(`(?i)^(parentbased_)?(always_on|always_off|traceidratio)$`).MatchString
 	isProtocol    = regexp.MustCompile(`^(grpc|http/protobuf)$`).MatchString
@@ -134,8 +130,8 @@ func isRatio(value string) bool {
 	return err == nil && 0 <= ratio && ratio <= 1
 }
 
-// isEndpoint reports whether an exporter for the selected protocol can send to this endpoint.
-// The scheme is optional for gRPC.
+// isEndpoint reports whether an exporter for the selected protocol can send to this endpoint. The
+// scheme is optional for gRPC.
 func isEndpoint(value string) bool {
 	parsed, err := url.Parse(value)
 	if err != nil || protocol() == "grpc" {
@@ -144,11 +140,9 @@ func isEndpoint(value string) bool {
 	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
-// protocol returns the name of the exporter's protocol, or an empty string for
-// the default.
+// protocol returns the name of the exporter's protocol; empty: the default.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
-// isPairs reports whether a value is a comma-separated list of pairs.
 func isPairs(value string) bool {
 	for pair := range strings.SplitSeq(value, ",") {
 		name, text, found := strings.Cut(pair, "=")
@@ -165,8 +159,8 @@ func isCertificateFile(path string) bool {
 	return ok && err == nil
 }
 
-// isKeyPairWith returns a function that checks the path of a certificate. The environment
-// variable keyVariable has the path of the private key.
+// isKeyPairWith returns a check of the path of a certificate whose private key is at the path in
+// the variable keyVariable.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		keyPath := firstSet(keyVariable)
@@ -181,15 +175,14 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 	}
 }
 
-// isBeside returns a function that checks a variable. The checked variable has an effect only if
-// the variable `other` is set too.
+// isBeside returns a check of a variable that has an effect only together with another one.
 func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
-// readPEM returns the content of a regular file of up to `limit` bytes. For a file with a byte
-// order mark, readPEM returns false, because OpenTelemetry, which reads the file again, would
-// ignore the first block.
+// readPEM returns the content of a regular file of up to `limit` bytes. The result is false for a
+// file with a byte order mark, because OpenTelemetry, which reads the file again, would ignore its
+// first block.
 func readPEM(path string, limit int64) ([]byte, bool) {
 	data, err := regularfile.Read(path, limit)
 	return data, err == nil && !bytes.HasPrefix(data, []byte("\ufeff"))

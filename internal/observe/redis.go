@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Redis observes the operations of a Redis store, and implements redisstore.Observer.
+// Redis observes the operations of a Redis store. It implements redisstore.Observer.
 type Redis struct {
 	// OutOfReach reports whether Redis cannot be reached.
 	OutOfReach atomic.Bool
@@ -40,7 +40,7 @@ func (o *Observer) Redis() *Redis {
 	return r
 }
 
-// Operated is called after each operation on Redis, and counts the operation.
+// Operated counts an operation on Redis.
 func (r *Redis) Operated(operation, result string, took time.Duration) {
 	r.operations.WithLabelValues(operation, result).Inc()
 	if operation != "read" && result != "not_tried" && result != "overload" {
@@ -48,7 +48,7 @@ func (r *Redis) Operated(operation, result string, took time.Duration) {
 	}
 }
 
-// Unreadable is called for each entry in Redis that could not be read, and counts the entry.
+// Unreadable counts an entry in Redis that could not be read.
 func (r *Redis) Unreadable(cause string) { r.unreadable.WithLabelValues(cause).Inc() }
 
 // Degraded records whether Redis is out of reach.

@@ -28,8 +28,7 @@ func (t *Traces) ServerOptions() []grpc.ServerOption {
 	))}
 }
 
-// TraceID returns the ID of the trace that a call belongs to, or an empty string if there is no
-// trace.
+// TraceID returns the ID of a call's trace, or an empty string if there is none.
 func TraceID(ctx context.Context) string {
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		return span.TraceID().String()
@@ -37,12 +36,11 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// callKey is a context key. The context of a flight, which is work shared by several calls,
-// contains the trace.SpanContext of the call that started the flight.
+// callKey is the key of the trace.SpanContext of the call that started a flight.
 type callKey struct{}
 
-// Flight returns a context for a flight, which is work shared by several calls. The context
-// refers to the call that started the flight.
+// Flight returns a context for a flight, which is work shared by several calls. The context refers
+// to the call that started the flight.
 func (t *Traces) Flight(flight, call context.Context) context.Context {
 	if t == nil {
 		return flight
@@ -50,10 +48,9 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 	return context.WithValue(flight, callKey{}, trace.SpanContextFromContext(call))
 }
 
-// TokenRequest begins the span of a token request, and returns the function that ends the span.
-// The span of a token request begins a new trace, because a token request can outlive the call
-// that caused it. The span of the token request is linked to the span of the call that caused
-// the request. The provider receives no trace ID.
+// TokenRequest begins the span of a token request, and returns the function that ends it. The span
+// begins a new trace, because a token request can outlive the call that caused it, and is linked to
+// the span of that call. The provider receives no trace ID.
 func (t *Traces) TokenRequest(
 	ctx context.Context, provider, authMethod string,
 ) (context.Context, func(strategies.TokenRequestEvent)) {

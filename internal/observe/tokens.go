@@ -14,11 +14,10 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// maxLoggedIDs is the maximum number of credential IDs in a log line about a token.
+// maxLoggedIDs is the maximum number of credential IDs in a log line.
 const maxLoggedIDs = 10
 
-// overBudget is the metric label for token requests that the broker did not send because of the
-// broker's own limit.
+// overBudget is the result of token requests that were not sent because of the broker's own limit.
 const overBudget = "over_budget"
 
 // The values of metric labels.
@@ -82,8 +81,7 @@ func (m *tokenMetrics) create(c *config.Config) {
 	}
 }
 
-// countersOf returns the counters for a kind of credential, one for each value of the last
-// label.
+// countersOf returns one counter of a kind of credential for each value of the last label.
 func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheus.Counter {
 	counters := make([]prometheus.Counter, len(values))
 	for i, value := range values {
@@ -115,7 +113,6 @@ func (o *Observer) TokenRequested(event strategies.TokenRequestEvent) {
 	}
 }
 
-// requestResult returns the value of the metric label `result` for a token request.
 func requestResult(event strategies.TokenRequestEvent) string {
 	if event.Err == nil {
 		return "ok"
@@ -132,8 +129,8 @@ func requestResult(event strategies.TokenRequestEvent) string {
 	}
 }
 
-// tokenLogger returns a logger for lines about a token. The lines name the credentials that use
-// the token, but never the token's key.
+// tokenLogger returns a logger for lines about a token. They name the credentials that use the
+// token, but never its key.
 func (o *Observer) tokenLogger(key string) *slog.Logger {
 	ids := o.CredentialsOf(key)
 	logger := o.Logger.With("credential_ids", ids[:min(len(ids), maxLoggedIDs)])
@@ -150,11 +147,9 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// kind identifies a group of credentials that have the same provider and the same
-// auth method. The fields of `kind` are the labels of metrics.
+// kind is the provider and the auth method of credentials, which are the labels of metrics.
 type kind struct{ provider, method string }
 
-// kindOf returns the kind of the credentials that use a source.
 func kindOf(source cache.Source) kind {
 	k := kind{"unknown", "unknown"}
 	if known, ok := source.(*strategies.TokenSource); ok {
@@ -163,18 +158,16 @@ func kindOf(source cache.Source) kind {
 	return k
 }
 
-// tokenObserver counts and logs what happens to a token. tokenObserver implements
-// cache.Observer.
+// tokenObserver counts and logs what happens to a token. It implements cache.Observer.
 type tokenObserver struct {
 	kind
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // the indexes of these fields are values of cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // by cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
-// observer returns an observer with the counters for a kind of credential.
 func (m *tokenMetrics) observer(k kind) *tokenObserver {
 	return &tokenObserver{
 		kind:     k,
@@ -201,7 +194,7 @@ func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 	logger.Warn("background renewal of a token failed", "provider", t.provider, "auth_method", t.method)
 }
 
-// Scrape adds the metrics that are computed anew for each scrape.
+// Scrape adds the metrics that are computed for each scrape.
 func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
@@ -224,11 +217,10 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// deadlines contains two durations: the time until the next token expires, and the
-// time since the longest overdue renewal should have begun.
+// deadlines are the time until the next token expires, and the time since the longest overdue
+// renewal should have begun.
 type deadlines struct{ expiry, overdue time.Duration }
 
-// deadlinesOf returns the deadlines of the tokens in use, by kind of credential.
 func deadlinesOf(tokens *cache.Cache, now time.Time) map[kind]deadlines {
 	found := map[kind]deadlines{}
 	for source, token := range tokens.Served() {
