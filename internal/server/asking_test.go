@@ -19,13 +19,12 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// An `outcome` is the result of a request for one credential.
 type outcome struct {
 	code    codes.Code
 	reason  string
 	message string
-	whole   bool   // whether the whole call failed, and not only one item of the call
-	bytes   string // all bytes of the call on the wire, headers and trailers included
+	whole   bool   // whether the whole call failed, not only one of its items
+	bytes   string // bytes of the call on the wire, with headers and trailers
 }
 
 // The expected outcomes of requests by authenticated callers.
@@ -37,16 +36,15 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of returns the expected outcome for one kind of call. In batches and watches,
-// each item contains the error of its own credential.
+// of returns the expected outcome for one kind of call. In batches and watches, each item contains
+// the error of its own credential.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
 	return o
 }
 
-// The method reports whether two outcomes are equal, apart from their bytes. If the wanted code
-// is Unavailable, the messages are not compared either, because the gRPC client writes these
-// messages.
+// is reports whether two outcomes are equal, apart from their bytes. The messages of Unavailable
+// are not compared either, because the gRPC client writes them.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""
@@ -54,7 +52,6 @@ func (o outcome) is(want outcome) bool {
 	return o == want
 }
 
-// String implements fmt.Stringer.
 func (o outcome) String() string {
 	return fmt.Sprintf("%v %s %q (of the whole call: %t)", o.code, o.reason, o.message, o.whole)
 }
@@ -86,8 +83,7 @@ func encode(message proto.Message) string {
 	return fmt.Sprintf("%x %v", data, err)
 }
 
-// An asker is a client with a connection to the broker. The client sends the same value of the
-// header `authorization` in each of its calls.
+// An asker is a client that sends the same header `authorization` in each of its calls.
 type asker struct {
 	connection    *grpc.ClientConn
 	authorization string
@@ -97,7 +93,6 @@ func (a asker) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(a.connection)
 }
 
-// in returns the context of a call, with the asker's authorization header.
 func (a asker) in(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -107,7 +102,6 @@ func (a asker) in(t *testing.T) context.Context {
 	return with(ctx, a.authorization)
 }
 
-// watch starts a watch of the credentials.
 func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_WatchAuthDecorationsClient {
 	t.Helper()
 	stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})
@@ -117,7 +111,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// The variable `actions` contains the kinds of calls that callers can make, by name.
+// The kinds of calls that callers can make.
 var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	"get": func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD
@@ -150,7 +144,6 @@ var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	},
 }
 
-// socket returns a listener on a new Unix socket.
 func (w world) socket() net.Listener {
 	w.Helper()
 	return listen(w.T, unix(filepath.Join(socketFolder(w.T), "grpc")), 0o666)

@@ -20,14 +20,12 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// audited returns an option that makes a server write audit records to a file.
 func audited(path string, bestEffort bool) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Config.Audit = config.Audit{Enabled: true, Path: path, BestEffort: bestEffort}
 	}
 }
 
-// records counts the audit records in a file, by credential ID and outcome.
 func records(t *testing.T, path string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -76,8 +74,8 @@ func TestAuditFile(t *testing.T) {
 	}
 }
 
-// TestAuditOnAFullDisk checks that calls fail as long as the disk is full. In the audit mode
-// `best_effort`, no call fails.
+// TestAuditOnAFullDisk checks that calls fail while the disk is full, unless the audit mode is
+// `best_effort`.
 func TestAuditOnAFullDisk(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
 		folder := t.TempDir()
@@ -123,7 +121,7 @@ func TestAuditFileThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// TestStopTwiceWithAudit checks that a second stop does not close the audit file again.
+// A second stop must not close the audit file again.
 func TestStopTwiceWithAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, true))
@@ -135,8 +133,7 @@ func TestStopTwiceWithAudit(t *testing.T) {
 	}
 }
 
-// TestReloadOfAudit checks that a reload does not apply a changed audit setting, and logs a
-// warning that the setting needs a restart.
+// A reload does not apply a changed audit setting, but logs that the setting needs a restart.
 func TestReloadOfAudit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	h := serve(t, audited(path, false))
@@ -158,8 +155,8 @@ func TestReloadOfAudit(t *testing.T) {
 	}
 }
 
-// TestAuditThatHangs writes audit records to a pipe that no process reads. Every call and every
-// item of a batch or watch fails before the call's deadline, and the server stops in time.
+// While no process reads the audit pipe, every call and every item of a batch or watch fails before
+// the call's deadline, and the server stops in time.
 func TestAuditThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -212,7 +209,6 @@ func TestAuditThatHangs(t *testing.T) {
 	}
 }
 
-// getWithin requests the credential key-of-board, in a call with a deadline.
 func (h harness) getWithin(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(h.Context(), limit)
 	defer cancel()

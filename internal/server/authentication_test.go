@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The error messages for calls whose callers cannot be identified.
+// The messages about callers that cannot be identified.
 const (
 	nobody      = "no accepted token or client certificate was sent"
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
@@ -41,22 +41,21 @@ const (
 	noAuthority = "the client certificate is not valid, or not signed by a trusted authority"
 )
 
-// wantUnauthenticated checks that a call is refused as unauthenticated, with this error message.
 func (h harness) wantUnauthenticated(err error, message string) {
 	h.Helper()
 	h.wantError(err, codes.Unauthenticated, "CALLER_UNAUTHENTICATED", message)
 }
 
-// TestAuthenticationMethods uses every authentication method, in calls and watches, with a
-// server that accepts all these methods over TLS.
+// TestAuthenticationMethods uses every authentication method, in calls and watches, with a server
+// that accepts all of them over TLS.
 func TestAuthenticationMethods(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
 	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits for the first request
+	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits for the first key request
 		t.Fatal(err)
 	}
-	clock.Advance(10 * time.Second) // from now on, an unknown key makes the server fetch the issuer's keys
+	clock.Advance(10 * time.Second) // an unknown key now makes the server fetch keys
 	spiffe := w.authority.IssueSPIFFE("spiffe://example.test/mailer")
 	twoURIs := w.fromCertificate(x509.Certificate{URIs: authtest.URIs("spiffe://example.test/a", "spiffe://example.test/b")})
 	good, mailer := w.mint(w.key, nil), w.mailer.Reveal()
@@ -65,7 +64,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	for name, test := range map[string]struct {
 		certificates  []tls.Certificate
 		authorization []string
-		caller        string // the caller's name, and the authentication method
+		caller        string // the name and the authentication method
 		refusal       string
 	}{
 		"SPIFFE ID":                {[]tls.Certificate{spiffe}, nil, "spiffe://example.test/mailer mutual_tls", ""},
@@ -95,7 +94,7 @@ func TestAuthenticationMethods(t *testing.T) {
 			h.T, w.T = t, t
 			connection := w.dial(h, test.certificates...)
 			ctx := with(t.Context(), test.authorization...)
-			for range 2 { // the second time, the server already knows the identity
+			for range 2 { // in the second round, the server already knows the identity
 				err := getOver(ctx, connection)
 				if test.caller == "" {
 					h.wantUnauthenticated(err, test.refusal)
@@ -122,8 +121,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	}
 }
 
-// TestUnavailableKeys checks that callers are told to try again while an issuer's keys cannot be
-// fetched.
+// Callers are told to try again while an issuer's keys cannot be fetched.
 func TestUnavailableKeys(t *testing.T) {
 	w := newWorld(t)
 	w.keys.Fails()
@@ -154,7 +152,6 @@ func TestUnavailableKeys(t *testing.T) {
 	}
 }
 
-// TestNoAuthentication tests a server whose configuration does not require authentication.
 func TestNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	overTCP := w.serve("\naudit: {file: audit.log}\n", listenTCP(t))
@@ -171,8 +168,7 @@ func TestNoAuthentication(t *testing.T) {
 	w.wantCaller("uid:"+strconv.Itoa(os.Geteuid()), "peer_user")
 }
 
-// TestGrantsWithoutAuthentication checks that unauthenticated callers over TCP have the name
-// `local`, which grants may contain.
+// Unauthenticated callers over TCP have the name `local`, which grants may contain.
 func TestGrantsWithoutAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\ngrants: [{callers: [local], credentials: [key-of-board]}]\n", listenTCP(t))
@@ -184,7 +180,6 @@ func TestGrantsWithoutAuthentication(t *testing.T) {
 	h.wantError(err, codes.PermissionDenied, "ACCESS_DENIED", "")
 }
 
-// TestUserOfASocket checks that callers over a Unix socket are identified by their user ID.
 func TestUserOfASocket(t *testing.T) {
 	w := newWorld(t)
 	own := "uid:" + strconv.Itoa(os.Geteuid())
@@ -207,8 +202,7 @@ func TestUserOfASocket(t *testing.T) {
 	without.wantUnauthenticated(getOver(t.Context(), w.dialWith(without, plain())), nobody)
 }
 
-// TestSocketOfAnotherUser connects to the Unix socket as another user, from a separate thread of
-// the test process.
+// TestSocketOfAnotherUser connects as another user, from a separate thread of the test process.
 func TestSocketOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("only root can become another user")
@@ -244,7 +238,6 @@ func TestSocketOfAnotherUser(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", other), "peer_user")
 }
 
-// TestHealthNeedsNoAuthentication checks that only health checks need no authentication.
 func TestHealthNeedsNoAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -275,9 +268,9 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 	}
 }
 
-// TestRemovedToken removes a static token from the configuration and adds the token again. Both
-// changes affect calls at once. The watch of the token's caller ends, and the watch of another
-// caller continues.
+// TestRemovedToken removes a static token from the configuration and adds it again. Both changes
+// affect calls at once. The watch of the token's caller ends, and the watch of another caller
+// continues.
 func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()
@@ -312,14 +305,13 @@ func TestRemovedToken(t *testing.T) {
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
-	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the grants for the watcher's old name do not apply to its new name
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the watcher has another name, with other grants
 	reload(tokens(staticToken("board", second)) + "# nothing else\n")
 	h.server.Stop(context.Background())
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestWithdrawnKeys checks what happens when an issuer withdraws the key that signed a token in
-// use.
+// In TestWithdrawnKeys, an issuer withdraws the key that signed a token in use.
 func TestWithdrawnKeys(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
@@ -331,8 +323,8 @@ func TestWithdrawnKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
-	// The server fetched the keys less than 10 s ago, so the call starts no new key request. The
-	// call only waits for the key request that is in progress.
+	// The server fetched the keys less than 10 s ago, so the call starts no key request, but waits
+	// for the one in progress.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("the server accepts a key that the issuer does not have")
 	}
@@ -349,8 +341,8 @@ func TestWithdrawnKeys(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReplacedClientAuthority replaces the authority of client certificates. From then on,
-// connections with certificates of the old authority are unauthenticated.
+// After the authority of client certificates is replaced, connections with certificates of the old
+// one are unauthenticated.
 func TestReplacedClientAuthority(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -370,8 +362,7 @@ func TestReplacedClientAuthority(t *testing.T) {
 	}
 }
 
-// TestClientCertificatesOnly runs a server that accepts client certificates as the only
-// authentication method.
+// The server in TestClientCertificatesOnly has no other authentication method.
 func TestClientCertificatesOnly(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -382,9 +373,8 @@ func TestClientCertificatesOnly(t *testing.T) {
 	w.wantCaller("dns:a.test", "mutual_tls")
 }
 
-// TestWatchThatCannotBeChecked checks that a watch continues while its caller cannot be
-// identified again. The watcher has a token of an issuer whose keys cannot be fetched after a
-// reload.
+// A watch continues while its caller cannot be identified again, because the issuer's keys cannot
+// be fetched after a reload.
 func TestWatchThatCannotBeChecked(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -394,7 +384,7 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := strings.Replace(w.all(), w.keys.URL, "https://127.0.0.1:1", 1)
-	for _, more := range []string{elsewhere, w.all()} { // each round ends with a watch that the server ends while it identifies all watchers again
+	for _, more := range []string{elsewhere, w.all()} { // the end of the other watch shows that all watchers were identified again
 		other := authentication.GenerateToken()
 		if err := w.reload(h, strings.Replace(more, "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)); err != nil {
 			t.Fatal(err)
@@ -412,7 +402,6 @@ func TestWatchThatCannotBeChecked(t *testing.T) {
 	h.wantError(ending(t, unchecked), codes.Unavailable, "SERVER_STOPPING", "")
 }
 
-// TestEmptyKeyFile removes all keys from the key file of a token issuer.
 func TestEmptyKeyFile(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "keys")
@@ -438,8 +427,8 @@ func TestEmptyKeyFile(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestStopEndsFetching stops a server while the server fetches the keys of an issuer. The key
-// request must end at once, and not only after its timeout of 5 seconds.
+// A stopping server must end a running key request at once, not only after the timeout of 5
+// seconds.
 func TestStopEndsFetching(t *testing.T) {
 	w := newWorld(t)
 	arrived, ended := make(chan struct{}), make(chan struct{})
@@ -458,8 +447,7 @@ func TestStopEndsFetching(t *testing.T) {
 	}
 }
 
-// TestReloadDemandsAuthentication starts a server that requires no authentication. A reload then
-// makes authentication required.
+// In TestReloadDemandsAuthentication, a reload makes authentication required.
 func TestReloadDemandsAuthentication(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -475,8 +463,8 @@ func TestReloadDemandsAuthentication(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// TestReloadThatExposesSecrets checks that a broker that other machines can reach rejects a
-// configuration that is safe only on this machine. The previous configuration stays in use.
+// A broker that other machines can reach rejects a configuration that is safe only on this machine,
+// and keeps the previous one.
 func TestReloadThatExposesSecrets(t *testing.T) {
 	w := newWorld(t)
 	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)
@@ -509,7 +497,7 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 	}
 }
 
-// TestIdentityExpires checks a watch whose caller has a token that expires during the watch.
+// TestIdentityExpires lets a caller's token expire during a watch.
 func TestIdentityExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -523,7 +511,6 @@ func TestIdentityExpires(t *testing.T) {
 	h.wantUnauthenticated(getOver(with(t.Context(), "Bearer "+token), w.dial(h)), "the bearer token has expired")
 }
 
-// TestAuthenticationMetrics checks the metrics that count successful and failed authentications.
 func TestAuthenticationMetrics(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.authentication()+everybody, listenTCP(t))

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// badCertificates returns client certificates that are rejected for different reasons. All these
-// certificates, except the one with two SPIFFE IDs, contain the name of a caller with a grant.
+// badCertificates returns client certificates that are rejected for different reasons. All except
+// the one with two SPIFFE IDs contain the name of a caller with a grant.
 func (w world) badCertificates() map[string]tls.Certificate {
 	others := authtest.NewAuthority("others", time.Now())
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -40,9 +40,8 @@ func (w world) badCertificates() map[string]tls.Certificate {
 	}
 }
 
-// TestBadCertificateBesideAGoodToken sends invalid client certificates, with TLS 1.2 and TLS
-// 1.3. If the call also has a valid token, the token identifies the caller. Without a valid
-// token, the caller is unauthenticated and the log contains the reason.
+// If a call has an invalid client certificate and a valid token, the token identifies the caller.
+// Without a valid token, the caller is unauthenticated, and the log contains the reason.
 func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	w := newWorld(t)
 	older := strings.Replace(w.listenTLS(), "key_file: broker.key", "key_file: broker.key, min_version: \"1.2\"", 1)
@@ -71,10 +70,10 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 					reason = "the client certificate has more than one URI"
 				}
 				before := len(h.calls())
-				for range 2 { // the second time, the server already knows that the certificate is invalid
+				for range 2 { // in the second round, the server already knows the certificate
 					h.wantUnauthenticated(getOver(t.Context(), connection), reason)
 				}
-				h.eventually("the log has the reason", func() bool { // the log also has lines about watches that end
+				h.eventually("the log has the reason", func() bool { // there are also lines about watches that end
 					return slices.ContainsFunc(h.calls()[before:], func(l line) bool {
 						return l["message"] == reason && fmt.Sprint(l["tried"]) == "[mutual_tls]"
 					})
@@ -87,8 +86,8 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// showing returns the TLS settings of a client that always sends this
-// certificate, even if the server does not list the authority of the certificate.
+// showing returns the TLS settings of a client that always sends this certificate, even if the
+// server does not list its authority.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{
 		RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: version, MaxVersion: version,
@@ -96,9 +95,8 @@ func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config 
 	}
 }
 
-// TestLargeUnsignedCertificates sends large certificates that no authority trusted by the broker
-// has signed. The handshake fails, and the log contains the reason. Equally large certificates
-// that a trusted authority has signed are accepted.
+// Large certificates make the handshake fail if no trusted authority has signed them. Equally large
+// ones of a trusted authority are accepted.
 func TestLargeUnsignedCertificates(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// newCallers returns the authenticators for a configuration. When this configuration is put into
-// use, s.keys.Use must be called with the issuers of the configuration.
+// newCallers returns the authenticators for a configuration. When the configuration is put into
+// use, s.keys.Use must be called with its issuers.
 func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	issuers := s.keys.Prepare(c.Authentication.Issuers)
 	var methods []authentication.Method
@@ -16,8 +16,8 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 		counts := s.observer.Authentications(name)
 		methods = append(methods, authentication.Method{Name: name, Authenticator: by, Counts: counts})
 	}
-	// A token that a call sends has precedence over the client certificate, or the user ID, of
-	// the connection.
+	// A token in a call has precedence over the client certificate, or the user ID, of the
+	// connection.
 	add(authentication.MethodJWT, issuers)
 	add(authentication.MethodToken, authentication.NewStaticTokens(c.Authentication.Tokens...))
 	if authorities := clientAuthorities(c); authorities != nil {
@@ -32,13 +32,13 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	return authentication.NewSet(issuers, s.observer.Refused(authentication.MethodNone), methods...)
 }
 
-// demandsProof reports whether a configuration requires that callers authenticate.
+// demandsProof reports whether callers must authenticate.
 func demandsProof(c *config.Config) bool {
 	return c.Authentication.Demanded || clientAuthorities(c) != nil
 }
 
-// clientAuthorities returns the authorities that sign client certificates, or nil if the
-// listeners do not request client certificates.
+// clientAuthorities returns the authorities that sign client certificates, or nil if the listeners
+// request none.
 func clientAuthorities(c *config.Config) *x509.CertPool {
 	if c.Listen.TLS == nil {
 		return nil

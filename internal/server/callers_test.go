@@ -27,12 +27,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The constant `everybody` is a part of a configuration. The constant grants every credential to
-// every authenticated caller, and enables an audit file from which tests read the caller's name.
+// This part of a configuration grants every credential to every authenticated caller, and enables
+// the audit file, from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
-// A `world` contains the certificates, keys and tokens of callers, and a folder for the
-// configuration of a broker that accepts these callers.
+// A world has the certificates, keys and tokens of callers, and a folder for the configuration of a
+// broker that accepts them.
 type world struct {
 	*testing.T
 	folder    string
@@ -63,7 +63,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// all returns a configuration text that accepts every authentication method.
+// all returns a configuration that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -78,18 +78,15 @@ authentication:
 `
 }
 
-// staticToken returns an item for the list authentication.tokens in the configuration.
 func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load parses a configuration: the credentials that all tests use, followed by the
-// text in the parameter `more`.
+// load parses a configuration: the credentials that all tests use, and more.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
 
-// serve starts a server with a configuration, on TCP or on a Unix socket.
 func (w world) serve(more string, listener net.Listener, change ...func(*server.Options)) harness {
 	w.Helper()
 	h := newServer(w.T, append(change, func(o *server.Options) {
@@ -110,23 +107,20 @@ func (w world) serve(more string, listener net.Listener, change ...func(*server.
 	return h
 }
 
-// reload makes a server load another configuration, which includes the text in the
-// parameter `more`.
 func (w world) reload(h harness, more string) error {
 	w.Helper()
 	return h.server.Reload(func() (*config.Config, error) { return w.load(h.sim, more) })
 }
 
-// mint returns a JWT of the issuer `idp` for the subject `alice`, with some claims
-// replaced.
+// mint returns a JWT of the issuer `idp` for the subject `alice`, with some claims replaced.
 func (w world) mint(k authtest.Key, claims authtest.Claims) string {
 	return k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
 	}.With(claims))
 }
 
-// dial connects to a server over TLS. The client sends the first certificate, even
-// if the server does not ask for certificates of its authority.
+// dial connects over TLS. The client sends the first certificate even if the server does not ask
+// for certificates of its authority.
 func (w world) dial(h harness, certificates ...tls.Certificate) *grpc.ClientConn {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13}
@@ -150,11 +144,9 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 	return connection
 }
 
-// plain returns the transport credentials of a connection without encryption.
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// with returns the context of a call that sends these values in the header
-// `authorization`.
+// with returns the context of a call that sends these headers `authorization`.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
@@ -162,14 +154,13 @@ func with(ctx context.Context, authorizations ...string) context.Context {
 	return ctx
 }
 
-// getOver requests the credential key-of-board over a connection.
 func getOver(ctx context.Context, connection *grpc.ClientConn) error {
 	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
 	return err
 }
 
-// watchOver starts a watch of the credential key-of-board. When watchOver returns, the watch has
-// received its first state or has ended.
+// watchOver starts a watch of the credential key-of-board, and waits for its first state or its
+// end.
 func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1.BrokerService_WatchAuthDecorationsClient, error) {
 	stream, err := authmaterialv1.NewBrokerServiceClient(connection).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
 	if err == nil {
@@ -178,8 +169,7 @@ func watchOver(ctx context.Context, connection *grpc.ClientConn) (authmaterialv1
 	return stream, err
 }
 
-// ending waits until a watch has ended, and returns the error that ended the
-// watch.
+// ending waits until a watch has ended, and returns the error that ended it.
 func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecorationsClient) error {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -200,8 +190,7 @@ func ending(t *testing.T, stream authmaterialv1.BrokerService_WatchAuthDecoratio
 	}
 }
 
-// wantCaller checks that the last record in the audit file has this caller and authentication
-// method.
+// wantCaller checks the caller in the last record of the audit file.
 func (w world) wantCaller(name, method string) {
 	w.Helper()
 	data, err := os.ReadFile(filepath.Join(w.folder, "audit.log"))
@@ -218,7 +207,6 @@ func (w world) wantCaller(name, method string) {
 	}
 }
 
-// fromCertificate returns a client certificate that contains the names in this template.
 func (w world) fromCertificate(template x509.Certificate) tls.Certificate {
 	return w.authority.Issue(template)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestFailedProofsAreLogged makes every authentication method fail. The log lines contain the
-// client's address and the method, and quote neither tokens nor certificates.
+// A log line about a failed authentication contains the client's address and the methods, and
+// quotes neither tokens nor certificates.
 func TestFailedProofsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -62,8 +62,8 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 }
 
-// awaitLine waits for the n-th log line with this message, because a client may receive its
-// answer before the server logs the call.
+// awaitLine waits for the log line that follows a number of others with this message, because a
+// client may receive its answer before the server logs the call.
 func (h harness) awaitLine(message string, others int) map[string]any {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -78,8 +78,8 @@ func (h harness) awaitLine(message string, others int) map[string]any {
 	}
 }
 
-// TestFailedCallsDoNotFillTheLog makes a client fail repeatedly. The log has a line for each of
-// the first hundred calls, and once a minute a line with the number of suppressed lines.
+// Each of a client's first hundred failed calls has a log line. Once a minute, a line has the
+// number of suppressed ones.
 func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 	inScene(t, func(b *scene) {
 		fail := func(n int) {
@@ -116,7 +116,7 @@ func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 		wantLines(100)
 		b.pass(time.Second)
 		wantLines(100, 150)
-		fail(61) // one more line is allowed each second
+		fail(61) // each second allows one more line
 		wantLines(160, 150)
 		b.server.Stop(b.Context())
 		wantLines(160, 150, 1)

@@ -15,7 +15,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// calls returns the log lines about calls, with the durations removed.
+// calls returns the log lines about calls, without durations.
 func (h harness) calls() []line {
 	h.Helper()
 	var found []line
@@ -90,8 +90,7 @@ func TestFailedCallsAreLogged(t *testing.T) {
 	}
 }
 
-// TestDeniedCallersAreLogged requests credentials that exist and credentials that do not exist.
-// The callers authenticate in different ways, and none of them has a grant.
+// No caller in TestDeniedCallersAreLogged has a grant.
 func TestDeniedCallersAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.authentication()+"\ngrants: [{callers: [\"token:another\"], credentials: [\"*\"]}]\n", listenTCP(t))
@@ -123,8 +122,7 @@ func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient)
 	}
 }
 
-// A `reporter` is a client that reports every version that it receives as rejected, until one of
-// these reports fails.
+// A reporter reports every version that it receives as rejected, until a report fails.
 func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
 	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 		for version := "none"; ; {
@@ -139,8 +137,6 @@ func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClien
 	}
 }
 
-// TestSuccessfulCallsAreLoggedAtDebugLevel makes successful calls with two settings of the log
-// level.
 func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	goodCalls := func(h harness) {
 		for _, id := range []string{"token-of-mail", "key-of-board"} {
@@ -177,8 +173,7 @@ func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	}
 }
 
-// TestEndedWatchesAreLoggedAtDebugLevel checks the log for two watches: one ends at its maximum
-// age, and the other ends because the server stops.
+// One watch ends at its maximum age, and another because the server stops.
 func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {
@@ -199,8 +194,6 @@ func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	})
 }
 
-// TestTokenRequestsAreLogged makes a token request that succeeds, and a token request that
-// fails.
 func TestTokenRequestsAreLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
@@ -233,8 +226,8 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	h.wantNoSecret("the log", h.log.String())
 }
 
-// TestUnreadableLifetimeIsLogged makes a provider send token answers with an unreadable
-// expires_in. One warning is logged for all these answers, and does not quote them.
+// One warning is logged for several token answers with an unreadable expires_in, and does not quote
+// them.
 func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailTokenRequests(simulator.ExpiresIn("canary of an hour"))

@@ -22,8 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// A deniedWorld is a server with a low limit for denials. Its two callers, `mailer` and `other`,
-// may use only the credential key-of-board.
+// A deniedWorld is a server with a low limit for denials. Its two callers, mailer and other, may
+// use only the credential key-of-board.
 type deniedWorld struct {
 	world
 	harness
@@ -91,7 +91,7 @@ func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// A `record` is one line of the audit log.
+// A record is one line of the audit log.
 type record struct {
 	Caller    string `json:"caller"`
 	Method    string `json:"method"`
@@ -102,7 +102,6 @@ type record struct {
 	LeftOut   int    `json:"left_out"`
 }
 
-// audit returns the records in the audit file.
 func (d deniedWorld) audit() (found []record) {
 	d.harness.Helper()
 	text, err := os.ReadFile(filepath.Join(d.folder, "audit.log"))
@@ -119,7 +118,6 @@ func (d deniedWorld) audit() (found []record) {
 	return found
 }
 
-// wantRecords checks the callers, operations, IDs and outcomes of the audit records.
 func (d deniedWorld) wantRecords(want ...string) {
 	d.harness.Helper()
 	var got []string
@@ -131,9 +129,8 @@ func (d deniedWorld) wantRecords(want ...string) {
 	}
 }
 
-// TestDenialsOfACaller makes a caller exceed its limit of denials. After that, existing and
-// missing credentials are refused in the same way. The limit affects neither credentials that
-// the caller may use nor other callers.
+// After a caller has exceeded its limit of denials, existing and missing credentials are refused in
+// the same way. The limit affects neither credentials that the caller may use nor other callers.
 func TestDenialsOfACaller(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	for _, id := range []string{"token-of-mail", "none", "NO ID"} {
@@ -176,8 +173,7 @@ func TestDenialsOfACaller(t *testing.T) {
 		"mailer get key-of-board OK", "other get none ACCESS_DENIED", "mailer get none ACCESS_DENIED")
 }
 
-// TestDenialsOfABatchAndAWatch checks that each denied ID in a batch or watch counts as a
-// denial.
+// Each denied ID in a batch or watch counts as a denial.
 func TestDenialsOfABatchAndAWatch(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 3")
 	got := d.batch("none", "key-of-board", "token-of-mail", "NO ID", "none", "token-of-mail", "NO ID", "key-of-board")
@@ -185,8 +181,7 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		t.Errorf("the outcomes of the batch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// After the caller has reached the limit, a watch still sends denials as before. Only the
-	// audit log omits these denials.
+	// A watch sends denials even over the limit. Only the audit log omits them.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
 		t.Errorf("the outcomes of the watch are %v, want %s", got, want)
@@ -196,8 +191,8 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		"mailer batch NO ID INVALID_REQUEST", "mailer batch key-of-board OK", "mailer watch key-of-board OK")
 }
 
-// TestRevocationIsAlwaysRecorded removes a grant that a watch uses, after the caller has reached
-// its limit of denials. The audit file must still get a record of this denial.
+// When a grant that a watch uses is removed, the audit file gets a record of the denial, even if
+// the caller has reached its limit of denials.
 func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key-of-board"}})
@@ -217,9 +212,8 @@ func TestRevocationIsAlwaysRecorded(t *testing.T) {
 	d.wantRecords("mailer watch key-of-board OK", "mailer batch none ACCESS_DENIED", "mailer watch key-of-board ACCESS_DENIED")
 }
 
-// TestSuppressedDenialsAreRecorded checks summaries in the audit file. A summary states how many
-// denials of a caller have no record of their own. Summaries are written after a minute, and
-// when the server stops.
+// A summary in the audit file states how many denials of a caller have no record of their own.
+// Summaries are written after a minute, and when the server stops.
 func TestSuppressedDenialsAreRecorded(t *testing.T) {
 	d := newDeniedWorld(t, "denials_per_second: 1, denial_burst: 1")
 	d.batch(slices.Repeat([]string{"none"}, 8)...)

@@ -23,9 +23,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// goingOut is a configuration with three providers that all use the same token server on this
-// machine. Two of the providers use the server's host name: one sets allow_private_addresses,
-// and one does not. The third provider uses the server's IP address.
+// goingOut is a configuration with three providers that use the same token server on this machine.
+// Two use its host name, one with allow_private_addresses and one without. The third uses its IP
+// address.
 const goingOut = `
 token_requests: {ca_file: %q}
 credentials:
@@ -46,8 +46,7 @@ const goingTo = `  - id: %[1]s
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 `
 
-// A tokenProvider is a token server on this machine, and a folder for the certificates of
-// certificate authorities.
+// A tokenProvider is a token server on this machine.
 type tokenProvider struct {
 	*testing.T
 	authority *authtest.Authority
@@ -70,8 +69,7 @@ func newTokenProvider(t *testing.T) tokenProvider {
 	return p
 }
 
-// parse returns a configuration in which a certificate authority is trusted to sign
-// the certificates of token servers.
+// parse returns a configuration that trusts a certificate authority for token servers.
 func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.Config {
 	p.Helper()
 	roots := filepath.Join(p.folder, name)
@@ -88,7 +86,7 @@ func (p tokenProvider) parse(name string, trusted *authtest.Authority) *config.C
 	return loaded
 }
 
-// TestDefaultTokenTransport requests tokens with the HTTP transport that `broker serve` uses.
+// TestDefaultTokenTransport uses the same HTTP transport as `broker serve`.
 func TestDefaultTokenTransport(t *testing.T) {
 	p := newTokenProvider(t)
 	loaded := p.parse("roots.pem", p.authority)
@@ -106,8 +104,7 @@ func TestDefaultTokenTransport(t *testing.T) {
 	}
 }
 
-// TestTokenRequestsAreReloaded makes token requests before and after a reload. The reload
-// changes which certificate authorities are trusted to sign the certificates of token servers.
+// The reload changes which certificate authorities are trusted for token servers.
 func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))

@@ -8,19 +8,16 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// LogWarnings logs the warnings about probable mistakes in a configuration, and about callers
-// that get secrets without authentication. A Server with this configuration logs the same
-// warnings when the Server starts. Unlike the Server, LogWarnings does not limit the number of
-// warnings.
+// LogWarnings logs the warnings about probable mistakes in a configuration, and about callers that
+// get secrets without authentication. A Server logs the same warnings when it starts, but only a
+// limited number of them.
 func LogWarnings(logger *slog.Logger, c *config.Config) {
 	logWarnings(logger, c, nil, math.MaxInt)
 	logExposure(logger, c.Listen, c)
 }
 
-// logWarnings logs the warnings about the configuration `c`, which has replaced the
-// configuration `before`. At the start of the server, `before` is nil. The parameter `most` is
-// the maximum number of c.Warnings that are logged. One more line states how many warnings were
-// not logged.
+// logWarnings logs the warnings about a configuration that has replaced another, or nil at the
+// start. At most `most` of c.Warnings are logged, and one more line states how many were not.
 func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
 		logger.Warn("the configuration has no grants: every caller is denied everything")
@@ -37,19 +34,16 @@ func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	}
 }
 
-// demandsLess reports whether a configuration requires less of callers than the previous
-// configuration, because the new configuration has no authentication or no grants.
+// demandsLess reports whether a configuration requires less of callers than the previous one,
+// because it has no authentication or no grants.
 func demandsLess(c, before *config.Config) bool {
 	return demandsProof(before) && !demandsProof(c) || !before.Policy.AllowsAll() && c.Policy.AllowsAll()
 }
 
-// WarnOfExposure logs warnings about callers that get secrets without authentication. A reload
-// logs these warnings again if the new configuration requires less of callers than the previous
-// configuration.
+// WarnOfExposure logs warnings about callers that get secrets without authentication. A reload logs
+// them again if the new configuration requires less of callers than the previous one.
 func (s *Server) WarnOfExposure() { logExposure(s.logger, s.fixed.Listen, s.broker.Current().Config) }
 
-// logExposure logs warnings about callers that get secrets without authentication from a server
-// that listens at these addresses.
 func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	proven := demandsProof(c)
 	address := slog.String("grpc", listen.GRPC.Address)
@@ -74,8 +68,8 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	}
 }
 
-// The errors for reloads of configurations that are safe only with other 'listen' settings.
-// Changed 'listen' settings need a restart.
+// The errors for reloads of configurations that are safe only with other 'listen' settings, whose
+// change needs a restart.
 var (
 	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
 		"no caller: restart the broker to apply it")
@@ -84,9 +78,8 @@ var (
 )
 
 // checkExposure returns an error if a configuration would give secrets to every client that can
-// connect to the broker's address. Clients on other machines are accepted if
-// insecure_allow_remote is set both in the configuration at the start and in the new
-// configuration.
+// connect to the broker's address. Clients on other machines are accepted if both this
+// configuration and the one at the start set insecure_allow_remote.
 func (s *Server) checkExposure(next *config.Config) error {
 	listen := s.fixed.Listen
 	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestReloadThatDemandsLess checks that each reload that requires less of callers logs a warning.
+// Each reload that requires less of callers logs a warning.
 func TestReloadThatDemandsLess(t *testing.T) {
 	w := newWorld(t)
 	proved := w.authentication() + everybody
@@ -25,15 +25,15 @@ func TestReloadThatDemandsLess(t *testing.T) {
 	}
 }
 
-// TestReloadThatOpensASocket tests a Unix socket to which every user can connect. A reload must
-// reject a configuration without grants.
+// If every user can connect to the Unix socket, a reload must reject a configuration without
+// grants.
 func TestReloadThatOpensASocket(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")
 	socket := "\nlisten: {grpc: \"unix://" + path + "\", socket_mode: \"0666\"}\n"
 	h := w.serve(socket+everybody, listen(t, unix(path), 0o666))
 	for more, want := range map[string]string{
-		socket: "add 'grants'", // the configuration has a problem
+		socket: "add 'grants'", // a problem of the configuration
 		"":     "every user of this machine can connect to the Unix socket",
 		strings.Replace(socket, "0666", "0600", 1): "every user of this machine can connect to the Unix socket",
 	} {

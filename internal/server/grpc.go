@@ -17,30 +17,28 @@ import (
 
 const (
 	// The flow-control window limits how many bytes of a stream, or of a connection, may be in
-	// transit. HTTP/2 cannot start with a smaller window. The window does not grow.
+	// transit. It does not grow, and HTTP/2 cannot start with a smaller one.
 	window = 64 << 10
-	// headerExcess is how many bytes of headers gRPC still reads beyond the limit
-	// `header_bytes`. The broker can then refuse a single call with too large headers. If gRPC
-	// did not read these headers, gRPC would close the whole connection.
+	// headerExcess is how many bytes of headers gRPC still reads beyond the limit `header_bytes`,
+	// so that the broker can refuse a single call. Beyond its own limit, gRPC closes the whole
+	// connection.
 	headerExcess = 64 << 10
 )
 
-// TransportOptions returns the options of the gRPC server that do not depend on the broker's
-// service. Benchmarks use the same options for other servers, with which they compare the
-// broker.
+// TransportOptions returns the gRPC server's options that do not depend on the broker's service.
+// Benchmarks compare the broker with other servers that have the same options.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		// The time that a stopping server waits for a connection that has not finished its
-		// handshake and sends no data.
+		// A stopping server waits this long for a connection that has not finished its handshake
+		// and sends no data.
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			// The maximum age of a connection, which varies by a tenth. When a connection
-			// reaches this age, its client opens a new connection, so that new replicas get
-			// their share of connections. Calls on the old connection finish. The old connection
-			// is closed after the grace period, which ends watches whose clients do not read.
+			// When a connection reaches this age, which varies by a tenth, its client opens a new
+			// connection, so that new replicas get their share. Calls on the old connection finish.
+			// After the grace period it is closed, which ends watches whose clients do not read.
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
-			// gRPC pings a connection on which no data has arrived for 30 seconds.
+			// Connections on which no data has arrived for this long are pinged.
 			Time:    30 * time.Second,
 			Timeout: 10 * time.Second,
 		}),
@@ -49,30 +47,30 @@ func TransportOptions() []grpc.ServerOption {
 		}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(8 << 10), // requests are about a hundred bytes long
-		// No buffer pool: a pool would keep memory in use after large messages.
+		grpc.ReadBufferSize(8 << 10), // requests have about a hundred bytes
+		// A buffer pool would keep memory in use after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
-		// These worker goroutines wait for calls. Their stacks have already grown, so they need
-		// not grow again in each call. When all workers are busy, for example with calls that
-		// wait for the audit, a call gets a new goroutine.
+		// The stacks of these worker goroutines have already grown, so that they need not grow
+		// again in each call. When all workers are busy, for example with calls that wait for the
+		// audit, a call gets a new goroutine.
 		grpc.NumStreamWorkers(128),
 	}
 }
 
-// newGRPC returns a gRPC server with the broker's service, the health service and, if
-// configured, reflection. Unary calls of the broker's service do not pass through interceptors,
-// because package rpc does the same work without interceptors.
+// newGRPC returns a gRPC server with the broker's service, the health service and, if configured,
+// reflection. Unary calls of the broker's service pass through no interceptors, because package rpc
+// does their work itself.
 func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Server {
 	limits := s.fixed.Limits
 	recovered := recovery.WithRecoveryHandlerContext(service.Recovered)
 	server := grpc.NewServer(append(append(traces.ServerOptions(), TransportOptions()...),
 		grpc.Creds(s.newHandshakes(service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
-		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // the value is at most a million
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // at most a million
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
-		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // the value is at most two mebibytes
-		// Makes GracefulStop wait also for calls whose clients have disconnected.
+		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // at most two mebibytes
+		// GracefulStop then also waits for calls whose clients have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),

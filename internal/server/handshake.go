@@ -13,12 +13,11 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// handshakes implements the transport credentials of the gRPC server. For each
-// connection, a handshake creates an *rpc.Peer. Over TCP, the Peer contains the client
-// certificate, if the client sent one. Over a Unix socket, the Peer contains the user of the
-// client's process.
+// handshakes are the transport credentials of the gRPC server. Each handshake creates an *rpc.Peer
+// with the client certificate, if the client sent one over TCP, or with the user of the client's
+// process over a Unix socket.
 type handshakes struct {
-	credentials.TransportCredentials // used over TCP
+	credentials.TransportCredentials // for TCP
 
 	service *rpc.Service
 	failed  func(client net.Addr, err error)
@@ -32,9 +31,8 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 	return handshakes{overTCP, service, s.observer.HandshakeFailed}
 }
 
-// ServerHandshake implements credentials.TransportCredentials. On an operating system that
-// reports the users of Unix socket connections, ServerHandshake fails if the user of the
-// connection is unknown.
+// ServerHandshake implements credentials.TransportCredentials. On an operating system that reports
+// the users of Unix socket connections, it fails if the user is unknown.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	admitted, ok := raw.(*admission.Conn)
 	if !ok {

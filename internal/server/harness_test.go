@@ -30,11 +30,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// brokerService is the name of the service in health checks and reflection.
 const brokerService = "authmaterial.v1.BrokerService"
 
-// The configuration of the tests has credential IDs that occur nowhere else, so that tests can
-// search texts for these IDs.
+// These credential IDs occur nowhere else, so that tests can search texts for them.
 const configuration = `
 credentials:
   - id: token-of-mail
@@ -49,7 +47,7 @@ credentials:
     values: {api_key: {env: PENDO_API_KEY}}
 `
 
-// A `harness` consists of a server with real sockets, simulated providers and a log.
+// A harness is a server with real sockets, simulated providers and a log.
 type harness struct {
 	*testing.T
 	server *server.Server
@@ -57,13 +55,12 @@ type harness struct {
 	log    *journal
 	grpc   net.Listener
 	http   net.Listener
-	// This channel is closed when the server no longer serves either listener.
+	// `stopped` is closed when the server no longer serves either listener.
 	stopped chan struct{}
-	conn    *grpc.ClientConn // a client connection to the gRPC listener
+	conn    *grpc.ClientConn // to the gRPC listener
 }
 
-// newServer returns a server that does not listen yet. The functions in the parameter `change`
-// may modify the server's options.
+// newServer returns a server that does not listen yet.
 func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	sim, err := simulator.New()
@@ -92,14 +89,13 @@ func newServer(t *testing.T, change ...func(*server.Options)) harness {
 	return harness{T: t, server: made, sim: sim, log: log, stopped: make(chan struct{})}
 }
 
-// debugLog returns an option that makes the server log every call.
+// debugLog makes the server log every call.
 func debugLog(log *journal) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 }
 
-// serve runs a server on free ports until the test ends.
 func serve(t *testing.T, change ...func(*server.Options)) harness {
 	t.Helper()
 	h := newServer(t, change...)
@@ -108,7 +104,6 @@ func serve(t *testing.T, change ...func(*server.Options)) harness {
 	return h
 }
 
-// serveUnix starts a server on Unix sockets, until the test ends.
 func serveUnix(t *testing.T) harness {
 	t.Helper()
 	h := newServer(t)
@@ -140,14 +135,12 @@ func (h *harness) serveBoth() {
 	if h.conn == nil {
 		h.conn = connect(h.T, h.grpc.Addr())
 	}
-	h.wantHealth("") // wait until the server is serving
+	h.wantHealth("") // waits until the server is serving
 }
 
-// unix returns the address of a Unix socket.
 func unix(path string) config.Address { return config.Address{Network: "unix", Address: path} }
 
-// socketFolder returns a temporary folder whose path is short enough to be part of a Unix
-// socket's path.
+// socketFolder returns a temporary folder with a path short enough for Unix sockets.
 func socketFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "broker")
@@ -187,19 +180,17 @@ func connect(t *testing.T, address net.Addr) *grpc.ClientConn {
 	return connection
 }
 
-// client returns a client of the broker.
 func (h harness) client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(h.conn)
 }
 
-// get requests the credential with this ID.
 func (h harness) get(id string) error {
 	_, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 	return err
 }
 
-// getInBackground requests a credential whose token is not cached. The function returns as soon
-// as the provider has received the token request.
+// getInBackground requests a credential whose token is not cached, and returns as soon as the
+// provider has received the token request.
 func (h harness) getInBackground(id string) (answer <-chan error) {
 	h.Helper()
 	before := h.sim.SendPulse.TotalTokenRequests()
@@ -211,7 +202,6 @@ func (h harness) getInBackground(id string) (answer <-chan error) {
 	return answered
 }
 
-// wantHealth checks that the health of a service is `SERVING`.
 func (h harness) wantHealth(service string) {
 	h.Helper()
 	response, err := grpc_health_v1.NewHealthClient(h.conn).Check(h.Context(),
@@ -221,7 +211,6 @@ func (h harness) wantHealth(service string) {
 	}
 }
 
-// fetch sends a request to the HTTP server, and returns the answer.
 func (h harness) fetch(path string) (code int, contentType, body string) {
 	h.Helper()
 	var dialer net.Dialer
@@ -247,7 +236,6 @@ func (h harness) fetch(path string) (code int, contentType, body string) {
 	return response.StatusCode, response.Header.Get("Content-Type"), string(text)
 }
 
-// wantAnswer checks that the HTTP server answers with this status and plain text.
 func (h harness) wantAnswer(path string, code int, body string) {
 	h.Helper()
 	gotCode, contentType, got := h.fetch(path)
@@ -256,8 +244,8 @@ func (h harness) wantAnswer(path string, code int, body string) {
 	}
 }
 
-// wantError checks the code and the reason of an error, and the message unless the wanted
-// message is empty. The error must have no other details.
+// wantError checks the code and the reason of an error, and the message unless the wanted one is
+// empty. The error must have no other details.
 func (h harness) wantError(err error, code codes.Code, reason, message string) {
 	h.Helper()
 	got := status.Convert(err)
@@ -273,7 +261,6 @@ func (h harness) wantError(err error, code codes.Code, reason, message string) {
 	}
 }
 
-// wantNoSecret checks that a text contains no secret.
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if slices.ContainsFunc(h.sim.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }) {
@@ -281,13 +268,11 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// A `journal` is a log that consists of JSON lines.
 type journal struct{ logtest.Log }
 
-// A `line` is one line of the log, with its time and duration removed.
+// A line is one line of the log, without its time and message.
 type line map[string]any
 
-// lines returns the log lines with this message.
 func (j *journal) lines(t *testing.T, message string) []line {
 	t.Helper()
 	var found []line
@@ -309,7 +294,7 @@ func (j *journal) lines(t *testing.T, message string) []line {
 	return found
 }
 
-// restartsFor returns the number of log lines that ask for a restart because a setting changed.
+// restartsFor counts the log lines that ask for a restart because a setting changed.
 func (h harness) restartsFor(setting string) int {
 	h.Helper()
 	lines := h.log.lines(h.T, "a setting changed: restart to apply it")

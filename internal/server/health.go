@@ -11,16 +11,15 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// healthService is gRPC's health service. When the server stops, healthService ends the watches
-// of the server's health. The service in package grpc/health does not end these watches, and
-// Stop would wait for them, because clients keep watches open.
+// healthService is gRPC's health service. When the server stops, it ends the watches of the
+// server's health, which clients keep open. The service in package grpc/health does not end them,
+// and Stop would wait for them.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
 	stopping context.Context
 }
 
-// response returns the health of a service. The health is SERVICE_UNKNOWN if there
-// is no service with this name.
+// response returns the health of a service, or SERVICE_UNKNOWN if there is no such service.
 func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 	state := healthpb.HealthCheckResponse_SERVING
 	switch {
@@ -32,7 +31,6 @@ func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 	return &healthpb.HealthCheckResponse{Status: state}
 }
 
-// Check returns the health of a service.
 func (h healthService) Check(
 	_ context.Context, request *healthpb.HealthCheckRequest,
 ) (*healthpb.HealthCheckResponse, error) {
@@ -43,7 +41,6 @@ func (h healthService) Check(
 	return response, nil
 }
 
-// List returns the health of all services.
 func (h healthService) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
 	all := map[string]*healthpb.HealthCheckResponse{}
 	for _, service := range []string{"", authmaterialv1.BrokerService_ServiceDesc.ServiceName} {
@@ -68,5 +65,5 @@ func (h healthService) Watch(request *healthpb.HealthCheckRequest, stream health
 			return err
 		}
 	}
-	return fault.New(fault.ServerStopping, "the broker is stopping") // package rpc converts this error to a gRPC status
+	return fault.New(fault.ServerStopping, "the broker is stopping") // package rpc converts it to a gRPC status
 }

@@ -7,8 +7,6 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// TestHealthWatchEndsWithTheServer checks that a client that watches the server's health does
-// not prevent the server from stopping.
 func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
@@ -30,8 +28,6 @@ func TestHealthWatchEndsWithTheServer(t *testing.T) {
 	h.wantError(err, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 }
 
-// TestHealthWatchOfAnUnknownServiceEndsWithTheServer checks that the server stops although a
-// client watches the health of an unknown service.
 func TestHealthWatchOfAnUnknownServiceEndsWithTheServer(t *testing.T) {
 	h := serve(t)
 	stream, err := grpc_health_v1.NewHealthClient(h.conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "no.such.Service"})

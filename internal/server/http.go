@@ -12,8 +12,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// errNobody is the error for a request that has neither an accepted token nor an accepted client
-// certificate.
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
 // newHTTP returns the HTTP server for metrics and health.
@@ -29,7 +27,7 @@ func (s *Server) newHTTP() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
-		// This log receives errors that clients cause, such as failed handshakes.
+		// Clients cause these errors, such as failed handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -37,9 +35,8 @@ func (s *Server) newHTTP() *http.Server {
 // ready reports whether the server answers calls.
 func (s *Server) ready() bool { return s.serving.Load() && s.stopping.Err() == nil }
 
-// The path /readyz shows whether the server answers calls. The HTTP answer also lists problems
-// that do not prevent calls. If other machines can reach the listener, only authenticated
-// callers receive this list.
+// readyz reports whether the server answers calls, and lists problems that do not prevent calls. If
+// other machines can reach the listener, only authenticated callers receive the list.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if !s.ready() {
 		answer(w, http.StatusServiceUnavailable, "not serving")
@@ -52,18 +49,16 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.redis != nil && s.redis.OutOfReach.Load() {
 		detail = append(detail, "token cache: degraded: Redis is out of reach; this replica obtains tokens for itself")
 	}
-	// A health probe without a token and without a client certificate is not counted as a failed
-	// authentication.
+	// A health probe without a token and a client certificate is no failed authentication.
 	if len(detail) > 1 && s.httpRemote.Load() && (!bringsEvidence(r) || s.identify(r) != nil) {
 		detail = detail[:1]
 	}
 	answer(w, http.StatusOK, strings.Join(detail, "\n"))
 }
 
-// identified returns a handler that answers every authenticated caller. If other
-// machines cannot reach the listener, the handler also answers unauthenticated callers. The
-// client's address is not checked, because a proxy on this machine may forward requests of other
-// machines.
+// identified returns a handler that answers authenticated callers only, or every caller if other
+// machines cannot reach the listener. The client's address does not matter, because a proxy on this
+// machine may forward requests of other machines.
 func (s *Server) identified(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var err error
@@ -83,8 +78,7 @@ func (s *Server) identified(inner http.Handler) http.Handler {
 }
 
 // identify returns an error if the caller of a request cannot be identified. If
-// insecure_allow_remote is set and no authentication is configured, every caller counts as
-// identified.
+// insecure_allow_remote is set without authentication, every caller counts as identified.
 func (s *Server) identify(r *http.Request) error {
 	evidence := authentication.Evidence{
 		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
@@ -100,7 +94,6 @@ func (s *Server) identify(r *http.Request) error {
 	return err
 }
 
-// bringsEvidence reports whether a request has a header `authorization` or a client certificate.
 func bringsEvidence(r *http.Request) bool {
 	return r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
@@ -108,5 +101,5 @@ func bringsEvidence(r *http.Request) bool {
 func answer(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n") //nolint:gosec // plain text that the broker itself wrote
+	_, _ = io.WriteString(w, text+"\n") //nolint:gosec // the broker's own plain text
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// newServerOf returns a server with this configuration. The server does not listen yet.
+// newServerOf returns a server that does not listen yet.
 func newServerOf(w world, more string) harness {
 	w.Helper()
 	return newServer(w.T, func(o *server.Options) {
@@ -38,20 +38,17 @@ func newServerOf(w world, more string) harness {
 	})
 }
 
-// listenEverywhere listens on all addresses of this machine.
 func listenEverywhere(t *testing.T) net.Listener {
 	t.Helper()
 	return listen(t, config.Address{Network: "tcp", Address: "0.0.0.0:0", Remote: true}, 0)
 }
 
-// local returns the loopback address at which clients can reach a listener.
 func local(listener net.Listener) string {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// ask sends a request to the HTTP server. The request uses TLS if a certificate
-// authority is given, which the client then trusts.
+// ask sends a request to the HTTP server, over TLS if a certificate authority to trust is given.
 func (w world) ask(h harness, path string, trusted *authtest.Authority, authorization string, certificates ...tls.Certificate) (code int, header http.Header, body string) {
 	w.Helper()
 	scheme, transport := "http", &http.Transport{DisableKeepAlives: true}
@@ -78,7 +75,6 @@ func (w world) ask(h harness, path string, trusted *authtest.Authority, authoriz
 	return response.StatusCode, response.Header, string(text)
 }
 
-// scrape returns the metrics of a server whose HTTP listener uses TLS.
 func (w world) scrape(h harness, trusted *authtest.Authority) string {
 	w.Helper()
 	code, _, text := w.ask(h, "/metrics", trusted, "")
@@ -89,7 +85,7 @@ func (w world) scrape(h harness, trusted *authtest.Authority) string {
 }
 
 // TestMetricsBeyondThisMachine requests every HTTP path from a listener that other machines can
-// reach, with different kinds of authentication.
+// reach.
 func TestMetricsBeyondThisMachine(t *testing.T) {
 	w := newWorld(t)
 	const everywhere = `grpc: "0.0.0.0:0", http: "0.0.0.0:0", `
@@ -101,8 +97,7 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	stranger := authentication.GenerateToken()
 	foreign := authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")
 
-	// From here on, the configuration in use has a problem, which only authenticated callers may
-	// see.
+	// The configuration in use now has a problem, which only authenticated callers may see.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
 		t.Fatal("a reload that must fail returns no error")
 	}
@@ -150,20 +145,18 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	}
 }
 
-// reflect requests the list of gRPC services by reflection.
 func reflect(ctx context.Context, connection *grpc.ClientConn) error {
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
 	if err != nil {
 		return err
 	}
-	// If the method Send fails, the method Recv returns the reason.
+	// If Send fails, Recv returns the reason.
 	_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
 	_, err = stream.Recv()
 	return err
 }
 
-// TestMetricsOfThisMachine checks an HTTP listener at a loopback address: requests for metrics
-// need no authentication, even if gRPC calls need authentication.
+// On a loopback address, requests for metrics need no authentication, even if gRPC calls do.
 func TestMetricsOfThisMachine(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))
@@ -176,7 +169,6 @@ func TestMetricsOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestInsecureAllowRemote tests a broker whose configuration sets insecure_allow_remote.
 func TestInsecureAllowRemote(t *testing.T) {
 	w := newWorld(t)
 	for more, code := range map[string]int{"": http.StatusOK, w.tokens(): http.StatusUnauthorized} {
@@ -192,8 +184,6 @@ func TestInsecureAllowRemote(t *testing.T) {
 	}
 }
 
-// TestWarningsOfExposure checks the warnings that a server logs at its start about callers that
-// get secrets without authentication.
 func TestWarningsOfExposure(t *testing.T) {
 	w := newWorld(t)
 	const (

@@ -16,10 +16,9 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped returns two configurations. The second configuration exchanges the
-// caller names of two tokens, and exchanges the names in the grants. In both configurations, the
-// caller with the first token may use key-of-board, and the caller with the second token may use
-// key-of-other.
+// swapped returns two configurations. The second one exchanges the names of two callers, both in
+// their tokens and in the grants, so that the first token always allows key-of-board, and the
+// second one key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -30,8 +29,8 @@ func swapped(first, second secret.Text) [2]string {
 	return both
 }
 
-// TestCallersExchangeNames makes calls while reloads exchange the names of two callers. For each
-// call, the caller's name and the grants must come from the same configuration.
+// While reloads exchange the names of two callers, the caller's name and the grants of each call
+// must come from the same configuration.
 func TestCallersExchangeNames(t *testing.T) {
 	const reloads = 200
 	w := newWorld(t)
@@ -69,8 +68,8 @@ func TestCallersExchangeNames(t *testing.T) {
 	asking.Wait()
 }
 
-// watchWhileNamesChange watches a credential repeatedly. A watch without access to the
-// credential must receive no state other than the denial.
+// watchWhileNamesChange watches a credential repeatedly. A watch without access to it must receive
+// nothing but the denial.
 func (h harness) watchWhileNamesChange(ctx context.Context, id string, want codes.Code) {
 	for ctx.Err() == nil {
 		stream, err := h.client().WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
@@ -84,8 +83,8 @@ func (h harness) watchWhileNamesChange(ctx context.Context, id string, want code
 	}
 }
 
-// TestMessageAfterAReload begins a call, but does not send the call's message yet. A reload
-// gives the caller's name to another caller. After the reload, the test sends the message.
+// Between the beginning of a call and its message, a reload gives the caller's name to another
+// caller.
 func TestMessageAfterAReload(t *testing.T) {
 	w := newWorld(t)
 	first, second := authentication.GenerateToken(), authentication.GenerateToken()
@@ -122,7 +121,6 @@ func TestMessageAfterAReload(t *testing.T) {
 	h.wantUnauthenticated(finish(gone, "key-of-board"), unknown)
 }
 
-// eventually waits until a condition is true, for 10 s at most.
 func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)

@@ -23,14 +23,12 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// limited starts a server with these limits, over TCP.
 func (w world) limited(limits string) harness {
 	w.Helper()
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
-// wantLimited checks that the broker counted this number of refusals for one limit, and no
-// refusal for any other limit.
+// wantLimited checks that the broker counted and logged refusals for this limit only.
 func (h harness) wantLimited(limit string, times int) {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -63,8 +61,8 @@ func (h harness) wantLimited(limit string, times int) {
 	}
 }
 
-// wantRateLimited checks that a call was refused with the reason RATE_LIMITED and the error
-// details that the API promises. The function returns the retry delay in the error.
+// wantRateLimited checks that a call was refused with the reason RATE_LIMITED and the details that
+// the API promises, and returns the retry delay.
 func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration {
 	t.Helper()
 	got := status.Convert(err)
@@ -82,7 +80,6 @@ func wantRateLimited(t *testing.T, err error, trailer metadata.MD) time.Duration
 	return retry.GetRetryDelay().AsDuration()
 }
 
-// awaitStarted waits until n calls of GetAuthDecoration have begun.
 func (h harness) awaitStarted(n int) {
 	h.Helper()
 	want := fmt.Sprintf(`grpc_server_started_total{grpc_method="GetAuthDecoration",grpc_service=%q,`, brokerService)
@@ -123,8 +120,7 @@ func TestMessageSizeLimit(t *testing.T) {
 		t.Errorf("a watch with a large message: %v", err)
 	}
 	h.wantLimited("message_bytes", 2)
-	// The server refuses a message whose announced size is over the limit at once, before the
-	// content of the message arrives.
+	// The server refuses a message by its announced size, before the content arrives.
 	raw := h.rawConnect(nil)
 	stream := raw.open("GetAuthDecoration")
 	raw.send(stream, nil, 1<<30)
@@ -144,9 +140,8 @@ func TestHeaderSizeLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestLargeHeadersBesideAWatch makes calls with more metadata than header_bytes allows, in one
-// header or in several headers. Each of these calls is refused and counted, and a watch on the
-// same connection continues.
+// Calls with more metadata than header_bytes allows, in one header or in several, are refused and
+// counted, and a watch on the same connection continues.
 func TestLargeHeadersBesideAWatch(t *testing.T) {
 	w := newWorld(t)
 	settings := func(granted string) string {
@@ -163,7 +158,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, headers := range []metadata.MD{
-		{"x": {strings.Repeat("~", 18<<10)}}, // header compression makes these values no shorter
+		{"x": {strings.Repeat("~", 18<<10)}}, // header compression does not shorten these values
 		{"x": slices.Repeat([]string{strings.Repeat("~", 1<<10)}, 18)},
 		{"x": {strings.Repeat("~", 60<<10)}},
 		{"authorization": {"Bearer " + strings.Repeat("~", 18<<10)}},
@@ -188,7 +183,6 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 	}
 }
 
-// TestHeaderCountLimit makes calls with many small headers.
 func TestHeaderCountLimit(t *testing.T) {
 	h := newWorld(t).limited("header_bytes: 16384")
 	raw := h.rawConnect(nil)
@@ -198,8 +192,8 @@ func TestHeaderCountLimit(t *testing.T) {
 	raw.wantStatus(raw.get(), codes.OK)
 }
 
-// TestMalformedMessages sends invalid messages, and sends two messages in a call that allows
-// only one. The log must not show these mistakes of clients as errors of the broker.
+// The log must not show invalid messages, or two messages in a call that allows one, as errors of
+// the broker.
 func TestMalformedMessages(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 100")
 	raw := h.rawConnect(nil)
@@ -240,7 +234,7 @@ func TestPingsOfAClient(t *testing.T) {
 }
 
 func TestConnectionsOfAListener(t *testing.T) {
-	h := newWorld(t).limited("connections: 2") // the test harness itself uses one connection
+	h := newWorld(t).limited("connections: 2") // one of them is the harness's own
 	raw := h.rawConnect(nil)
 	raw.wantStatus(raw.get(), codes.OK)
 	refused := h.rawConnect(nil)
@@ -259,8 +253,7 @@ func TestConnectionsOfAListener(t *testing.T) {
 	}
 }
 
-// tokens returns a configuration with a static token of the caller `mailer`, and
-// with further static tokens.
+// tokens returns a configuration with a static token of the caller mailer, and more.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
 }
@@ -323,7 +316,7 @@ func TestCallsOfACaller(t *testing.T) {
 	if wait := wantRateLimited(t, batch(3), nil); wait != 200*time.Millisecond {
 		t.Errorf("for two calls over the limit, the retry delay is %v", wait)
 	}
-	// Refused calls do not count towards the limit, so one more call is allowed.
+	// Refused calls do not count, so one more call is allowed.
 	if err := getOver(mailer, connection); err != nil {
 		t.Errorf("the hundredth call fails: %v", err)
 	}
@@ -350,8 +343,7 @@ func TestCallsOfACaller(t *testing.T) {
 	wantRateLimited(t, batch(1), nil)
 }
 
-// TestLocalCallersShareNoLimit checks that the limits for each caller are not applied to
-// unauthenticated callers.
+// The limits for each caller do not apply to unauthenticated callers.
 func TestLocalCallersShareNoLimit(t *testing.T) {
 	h := newWorld(t).limited("calls_per_second: 1, call_burst: 100, watches_per_caller: 1")
 	for range 150 {

@@ -13,9 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Listen opens a listener at an address from the configuration. For a Unix socket, the parameter
-// mode is the mode of the socket's file. If a previous broker ended without removing its socket
-// file, Listen replaces that file.
+// Listen opens a listener at an address from the configuration. A Unix socket gets the file mode,
+// and replaces the file that a previous broker left behind.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
 	listener, err := listen(ctx, address, mode)
 	if err != nil {
@@ -29,14 +28,14 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 		if err := removeStale(ctx, address.Address); err != nil {
 			return nil, err
 		}
-		// The mask for file modes is set before the socket is created. If the mode were changed
-		// after that, other users could connect for a moment.
+		// The mask is set before the socket is created: if the mode were changed afterwards, other
+		// users could connect for a moment.
 		before := syscall.Umask(int(0o777 &^ mode.Perm()))
 		defer syscall.Umask(before)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, address.Network, address.Address)
-	// The name `localhost` may resolve to an address that is not a loopback address, because
-	// files such as /etc/hosts define the addresses of this name.
+	// Files such as /etc/hosts may give the name `localhost` an address that is not a loopback
+	// address.
 	if err == nil && !address.Remote && isRemote(listener.Addr()) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("not a loopback address: %s", listener.Addr())
@@ -44,7 +43,6 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 	return listener, err
 }
 
-// isRemote reports whether other machines can reach an address.
 func isRemote(address net.Addr) bool {
 	local, ok := address.(*net.TCPAddr)
 	return ok && !local.IP.IsLoopback()
@@ -77,8 +75,7 @@ func removeStale(ctx context.Context, path string) error {
 	return nil
 }
 
-// cause removes the address from an error, because the error message of Listen
-// already contains the address.
+// cause removes the address from an error, because the error of Listen contains it already.
 func cause(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) {

@@ -12,7 +12,6 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// wantRefused checks that Listen fails with this error message.
 func wantRefused(t *testing.T, address config.Address, want string) {
 	t.Helper()
 	listener, err := server.Listen(t.Context(), address, 0o600)

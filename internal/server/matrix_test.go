@@ -19,16 +19,16 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The test matrix requests these credentials. Callers with the grant may use the credential
-// key-of-board, and every credential whose ID begins with token-of.
+// The credentials in the test matrix. Callers with the grant may use key-of-board, and every
+// credential whose ID begins with token-of.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
-	off     = "key-of-nobody" // this credential is disabled
+	off     = "key-of-nobody" // disabled
 )
 
-// matrixOf returns a configuration in which these callers have a grant for the tested
-// credentials. A second grant gives the credentials of the provider pulsedive to all callers.
+// matrixOf returns a configuration with a grant for these callers, and another grant that allows
+// all callers the credentials of the provider pulsedive.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +
@@ -36,26 +36,25 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// granted returns the names of the callers with the grant, one name for each
-// authentication method.
+// granted returns a caller with the grant for each authentication method.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
 }
 
-// grantedOverSocket returns some of the names of callers with the grant: those that a
-// configuration without issuers and without static tokens may contain.
+// grantedOverSocket returns those callers with the grant that need neither issuers nor static
+// tokens.
 func grantedOverSocket() []string {
 	return slices.DeleteFunc(granted(), func(caller string) bool {
 		return strings.HasPrefix(caller, "jwt:") || strings.HasPrefix(caller, "token:")
 	})
 }
 
-// provers contains the keys and certificates of the callers in the test matrix, and
-// the servers that these callers call.
+// provers has the keys and certificates of the callers in the test matrix, and the servers that
+// they call.
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // static tokens of two callers, with and without the grant
+	tokens                                             [2]string // of callers with and without the grant
 }
 
 func newProvers(t *testing.T) provers {
@@ -68,7 +67,7 @@ func newProvers(t *testing.T) provers {
 	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
 	clock := clockwork.NewFakeClockAt(time.Now())
 	p.overTLS = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	clock.Advance(10 * time.Second) // from now on, an unknown key makes the server fetch the issuer's keys
+	clock.Advance(10 * time.Second) // an unknown key now makes the server fetch keys
 	p.later = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clockwork.NewFakeClockAt(time.Now().Add(2 * time.Hour)) })
 	p.overSocket = w.serve(w.matrixOf(grantedOverSocket()...)+"authentication: {}\n", p.socket())
 	p.ofOthers = w.serve(w.matrixOf("\"uid:4294967294\"")+"authentication: {}\n", p.socket())
@@ -76,38 +75,32 @@ func newProvers(t *testing.T) provers {
 	return p
 }
 
-// shows returns a client that sends a client certificate.
 func (p provers) shows(h harness, certificate tls.Certificate) asker {
 	return asker{p.dial(h, certificate), ""}
 }
 
-// brings returns a client that sends a bearer token, and no client certificate.
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client that sends a JWT. The subject of the JWT is the caller
-// with the grant. Some of the claims are changed.
+// claims returns a client with a JWT of the caller with the grant, and with other claims changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// of returns a client that calls a server over its Unix socket, as the user of the
-// test process.
+// of returns a client of a Unix socket, as the user of the test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
-// A `cell` contains the caller in one row of the test matrix, the credential that this caller
-// requests, and the expected outcome of each kind of call.
+// A cell has the caller in one row of the test matrix, the credential that it requests, and the
+// expected outcome of each kind of call.
 type cell struct {
 	who  asker
 	id   string
 	want outcome
 }
 
-// rows returns the rows of the test matrix, by name. Client certificates have no
-// audience, no key ID and no algorithm that could be wrong. The row for a wrong audience uses a
-// certificate for servers instead. The row for a wrong key ID uses a certificate authority that
-// has the right name but another key. Static tokens do not expire and have no such properties,
-// so only an unknown static token is tested. The operating system reports the user of a Unix
-// socket, so that this user cannot be wrong.
+// rows returns the rows of the test matrix. Client certificates have no audience and no key ID: a
+// certificate for servers has the wrong purpose instead, and an authority with the right name
+// another key. Static tokens do not expire, so they can only be unknown. The operating system
+// reports the user of a Unix socket, who cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -166,8 +159,8 @@ func forServers(template *x509.Certificate) {
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 }
 
-// TestMatrix makes every kind of call with every authentication method, with valid and with
-// invalid tokens and certificates.
+// TestMatrix makes every kind of call with every authentication method, with valid and invalid
+// tokens and certificates.
 func TestMatrix(t *testing.T) {
 	p := newProvers(t)
 	for row, cell := range p.rows() {
@@ -182,9 +175,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestRefusalsRevealNothing requests credentials that exist, are disabled, or do not exist. The
-// answers must be the same bytes in all three cases, for callers without a grant and for
-// unauthenticated callers.
+// Callers without a grant and unauthenticated callers must get the same bytes for existing,
+// disabled and missing credentials.
 func TestRefusalsRevealNothing(t *testing.T) {
 	p := newProvers(t)
 	rows := p.rows()
@@ -209,9 +201,8 @@ func TestRefusalsRevealNothing(t *testing.T) {
 	}
 }
 
-// TestRevokedGrant removes the grant of a caller with a watch, and then adds the grant again.
-// The test does this for every authentication method. The watches continue, and send both
-// changes.
+// For every authentication method, a watch continues while the grant of its caller is removed and
+// added again, and sends both changes.
 func TestRevokedGrant(t *testing.T) {
 	for name, row := range map[string]string{
 		"mutual TLS": "mutual TLS: granted", "JWT": "JWT: granted",
@@ -230,7 +221,7 @@ func TestRevokedGrant(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			take(all...) // this reload may remove keys and tokens; the next reloads change only grants
+			take(all...) // may remove keys and tokens; the next reloads change only grants
 			who := p.rows()[row].who
 			stream := who.watch(t, there, missing)
 			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})
@@ -250,8 +241,7 @@ func TestRevokedGrant(t *testing.T) {
 	}
 }
 
-// wantStates reads the next state of each of these credentials from a watch, and checks these
-// states.
+// wantStates checks the next states of a watch, one for each of these credentials.
 func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorationsClient, want map[string]outcome) map[string]outcome {
 	p.Helper()
 	got := map[string]outcome{}
@@ -270,8 +260,7 @@ func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorat
 	return got
 }
 
-// TestClientCertificateExpires checks a watch whose caller has a client certificate that expires
-// during the watch.
+// TestClientCertificateExpires lets a client certificate expire during a watch.
 func TestClientCertificateExpires(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

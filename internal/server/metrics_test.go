@@ -19,8 +19,7 @@ func TestMetrics(t *testing.T) {
 		if code := status.Code(h.get("token-of-mail")); code != want {
 			t.Fatalf("the code is %v, want %v", code, want)
 		}
-		// Without the call of ForgetFailures, the server would return the same stored error for
-		// a second.
+		// The server would otherwise return the same stored error for a second.
 		if err := h.server.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -60,8 +59,7 @@ func TestMetrics(t *testing.T) {
 	h.wantNoSecret("/metrics", text)
 }
 
-// TestMetricsOfTokenRequests makes token requests, one for each possible result, and checks the
-// metrics.
+// TestMetricsOfTokenRequests makes a token request for each possible result.
 func TestMetricsOfTokenRequests(t *testing.T) {
 	for result, failure := range map[string]simulator.Failure{
 		"ok":           nil,

@@ -25,23 +25,22 @@ const (
 	operationsFile = "../../docs/operations.md"
 )
 
-// A `query` is a PromQL expression from a file, with the labels that the legend or description
-// of the expression uses.
+// A query is a PromQL expression from a file, with the labels in its legend or description.
 type query struct {
 	where string
 	expr  string
 	named []string
 }
 
-// exported contains the metrics that a broker in use exports. For each series, it
-// contains all labels that Prometheus stores, including the labels that Prometheus itself adds.
+// exported has the metrics that a broker in use exports. Each series has all labels that Prometheus
+// stores, including those that Prometheus adds.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
 }
 
-// export returns the metrics of three brokers: a broker in use, a broker with
-// Redis, and a broker with TLS, authentication and audit.
+// export returns the metrics of three brokers: one in use, one with Redis, and one with TLS,
+// authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -59,7 +58,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // each authentication method has its own series
+	e.families[authentications] = secured[authentications] // with a series for each authentication method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -77,9 +76,8 @@ func export(t *testing.T) exported {
 
 const authentications = "authmaterial_authentications_total"
 
-// TestEveryMetricIsExported searches the code for metrics that the function export does not
-// return. Without this test, the tests of the documents, the dashboard and the alerts could miss
-// such metrics.
+// The tests of the documents, the dashboard and the alerts could miss a metric that export does not
+// return.
 func TestEveryMetricIsExported(t *testing.T) {
 	files, err := filepath.Glob("../observe/*.go")
 	if err != nil {
@@ -123,8 +121,7 @@ func (e *exported) add(name string, pairs []*dto.LabelPair, more ...string) {
 	e.series = append(e.series, set.Labels())
 }
 
-// problems returns the metrics and labels in a query that the broker does not
-// export.
+// problems returns the metrics and labels in a query that the broker does not export.
 func (e *exported) problems(q query) (found []string) {
 	expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
 	if err != nil {
@@ -159,9 +156,8 @@ func (e *exported) problems(q query) (found []string) {
 	return found
 }
 
-// keptLabels returns the labels that the result of an expression has. If keptLabels returns nil,
-// the result has all labels of its series. For a binary expression, keptLabels returns the
-// labels of the left side.
+// keptLabels returns the labels that the result of an expression has, or nil for all labels of its
+// series. For a binary expression, the left side counts.
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
@@ -178,8 +174,8 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// matches reports whether a series satisfies the label matchers. If a matcher is
-// a regular expression, or contains !=, the series must also have the label.
+// matches reports whether a series satisfies the label matchers. It must have all their labels,
+// even for a regular expression or !=.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
 		return !series.Has(m.Name) || !m.Matches(series.Get(m.Name))
@@ -202,7 +198,6 @@ func labelsOf(expression parser.Expr) (names []string) {
 	return names
 }
 
-// dashboardQueries returns all queries of the dashboard.
 func dashboardQueries(t *testing.T) (found []query) {
 	t.Helper()
 	text, err := os.ReadFile(dashboardFile)
@@ -266,7 +261,6 @@ func submatches(pattern *regexp.Regexp, text string) (found []string) {
 	return found
 }
 
-// An `alert` is an alert rule of Prometheus.
 type alert struct {
 	Alert       string
 	Expr        string
@@ -319,8 +313,6 @@ func TestAlertsQueryExportedMetrics(t *testing.T) {
 	}
 }
 
-// TestAlertsQuoteExistingLogLines checks that every log message that an alert description quotes
-// exists in the code.
 func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	sources := ""
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
@@ -348,8 +340,6 @@ func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	}
 }
 
-// TestOperationsListsTheMetrics compares the table in docs/operations.md with the metrics that
-// the broker and gRPC export.
 func TestOperationsListsTheMetrics(t *testing.T) {
 	text, err := os.ReadFile(operationsFile)
 	if err != nil {
@@ -373,7 +363,6 @@ func TestOperationsListsTheMetrics(t *testing.T) {
 	}
 }
 
-// tableRow returns a metric's row in docs/operations.md.
 func tableRow(family *dto.MetricFamily) string {
 	var names []string
 	for _, pair := range family.GetMetric()[0].GetLabel() {

@@ -14,11 +14,9 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// The constant `inside` is the panic value in these tests. This value must appear neither in the
-// log nor in errors.
+// This panic value must appear neither in the log nor in errors.
 const inside = "canary of a panic"
 
-// brokenClock is a clock that panics while it is broken.
 type brokenClock struct {
 	clockwork.Clock
 	broken atomic.Bool
@@ -31,7 +29,6 @@ func (c *brokenClock) Now() time.Time {
 	return c.Clock.Now()
 }
 
-// brokenTransport is an HTTP transport that panics while it is broken.
 type brokenTransport struct {
 	http.RoundTripper
 	broken atomic.Bool
@@ -44,7 +41,6 @@ func (b *brokenTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	return b.RoundTripper.RoundTrip(request)
 }
 
-// TestPanicInACall makes some code of the broker panic during a call.
 func TestPanicInACall(t *testing.T) {
 	clock := &brokenClock{Clock: clockwork.NewRealClock()}
 	h := serve(t, func(o *server.Options) { o.Clock = clock })
@@ -69,7 +65,7 @@ func TestPanicInACall(t *testing.T) {
 	}
 }
 
-// TestPanicInATokenRequest makes a token request panic, in a goroutine that belongs to no call.
+// Token requests run in a goroutine that belongs to no call.
 func TestPanicInATokenRequest(t *testing.T) {
 	transport := new(brokenTransport)
 	h := serve(t, func(o *server.Options) {
@@ -89,8 +85,7 @@ func TestPanicInATokenRequest(t *testing.T) {
 	}
 }
 
-// wantPanicLogged checks that a log line names the line of code that panicked, but does not
-// contain the panic's value.
+// wantPanicLogged checks that a log line names the code that panicked, but not the panic's value.
 func (h harness) wantPanicLogged(message, where string) {
 	h.Helper()
 	lines := h.log.lines(h.T, message)

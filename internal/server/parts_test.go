@@ -19,8 +19,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestConcurrentCalls starts as many watches as the limit concurrent_calls allows, so that
-// further calls are refused.
+// The watches in TestConcurrentCalls use up the limit concurrent_calls.
 func TestConcurrentCalls(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 4")
 	ctx, end := context.WithCancel(t.Context())
@@ -34,12 +33,12 @@ func TestConcurrentCalls(t *testing.T) {
 	_, err := h.client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"}, grpc.Trailer(&trailer))
 	wantRateLimited(t, err, trailer)
 	h.wantLimited("concurrent_calls", 1)
-	end() // when a watch ends, another call is allowed
+	end() // ends the watches
 	h.eventually("another call is allowed", func() bool { return h.get("key-of-board") == nil })
 }
 
-// TestIdleConnectionsAreEvicted opens many unauthenticated connections from the same address.
-// For each further connection, the server closes the oldest of these connections.
+// For each further connection from the same address, the server closes the oldest unauthenticated
+// one.
 func TestIdleConnectionsAreEvicted(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -69,8 +68,8 @@ func TestBytesOfAnUnprovedClient(t *testing.T) {
 	h.wantLimited("unproved_connections", 1)
 }
 
-// TestBurstOfFirstCalls makes many calls at once on a new connection. In one case, the calls
-// together have more metadata than an unauthenticated connection may send.
+// The first calls on a new connection may have more metadata together than an unauthenticated
+// connection may send.
 func TestBurstOfFirstCalls(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))
@@ -89,8 +88,6 @@ func TestBurstOfFirstCalls(t *testing.T) {
 	}
 }
 
-// TestHealthWatchesAreLimited makes a client open the maximum number of concurrent health
-// watches.
 func TestHealthWatchesAreLimited(t *testing.T) {
 	h := newWorld(t).limited("concurrent_calls: 1, connections: 2")
 	watch := func() error {
@@ -112,15 +109,14 @@ func TestHealthWatchesAreLimited(t *testing.T) {
 	}
 }
 
-// unread is a connection on which a client requests batches, but lets the server send
-// no answer.
+// unread is a connection on which a client requests batches, but lets the server send no answer.
 type unread struct {
 	harness
 	*rawClient
 	ask func() (stream uint32)
 }
 
-// askForUnread requests batches, with additional headers, until a batch is refused.
+// askForUnread requests batches, with more headers, until a batch is refused.
 func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused event) {
 	t.Helper()
 	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))
@@ -148,15 +144,13 @@ func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused e
 	return unread{h, raw, ask}, refused
 }
 
-// TestUnreadCompressedAnswers asks for compressed answers. The broker must not compress its
-// answers: gRPC would keep a compressed copy of each answer, and the broker does not count such
-// copies.
+// The broker must not compress its answers even if a client asks for that: gRPC would keep a
+// compressed copy of each answer, which the broker does not count.
 func TestUnreadCompressedAnswers(t *testing.T) {
 	askForUnread(t, newWorld(t), "grpc-encoding", "gzip")
 }
 
-// TestUnreadAnswersOfAClosedConnection closes a connection whose client has not read its
-// answers. gRPC discards some of these answers without freeing their buffers.
+// When a connection is closed, gRPC discards some unread answers without freeing their buffers.
 func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	w := newWorld(t)
 	c, _ := askForUnread(t, w)
@@ -175,8 +169,6 @@ func TestUnreadAnswersOfAClosedConnection(t *testing.T) {
 	})
 }
 
-// TestUnreadAnswers requests batches on a connection on which the client lets the server send no
-// answer.
 func TestUnreadAnswers(t *testing.T) {
 	w := newWorld(t)
 	c, refused := askForUnread(t, w)
@@ -184,7 +176,7 @@ func TestUnreadAnswers(t *testing.T) {
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), w.dialWith(h, plain())); err != nil {
 		t.Errorf("another call: %v", err)
 	}
-	// For each answer that the client reads, the server accepts another batch.
+	// The server accepts another batch for each answer that the client reads.
 	_ = raw.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 	_ = raw.framer.WriteWindowUpdate(0, 1<<30)
 	deadline := time.Now().Add(20 * time.Second)

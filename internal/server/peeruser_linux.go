@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUserID returns the user ID of the process at the other end of a Unix socket. The returned
-// ID is the process's user ID at the time when the process connected.
+// peerUserID returns the user ID that the process at the other end of a Unix socket had when it
+// connected.
 func peerUserID(connection net.Conn) (*uint32, error) {
 	socket, ok := connection.(*net.UnixConn)
 	if !ok {

@@ -24,13 +24,13 @@ type rawClient struct {
 	framer *http2.Framer
 	block  bytes.Buffer
 	header *hpack.Encoder
-	last   uint32 // the ID of the last stream that was opened
+	last   uint32 // ID of the last opened stream
 	events chan event
 }
 
-// An `event` describes an action of the server. The kinds of events are `answer` when an answer
-// begins, `status` with the status code when a call ends, `reset` and `goaway` with the error
-// code, and `closed` when the connection ends.
+// An event is an action of the server: "answer" when an answer begins, "status" with the status
+// code when a call ends, "reset" and "goaway" with the error code, and "closed" when the connection
+// ends.
 type event struct {
 	what   string
 	stream uint32
@@ -58,7 +58,6 @@ func (h harness) rawConnect(settings *tls.Config) *rawClient {
 	return c
 }
 
-// listen reads frames and sends the server's actions to the channel `events`.
 func (c *rawClient) listen() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -77,7 +76,7 @@ func (c *rawClient) listen() {
 	}
 }
 
-// ofHeaders returns the event for received headers: headers either begin an answer or end it.
+// ofHeaders returns the event for received headers, which either begin an answer or end it.
 func ofHeaders(f *http2.MetaHeadersFrame) event {
 	for _, field := range f.Fields {
 		if code, err := strconv.Atoi(field.Value); field.Name == "grpc-status" && err == nil {
@@ -109,14 +108,12 @@ func (c *rawClient) open(method string, headers ...string) (stream uint32) {
 	return c.last
 }
 
-// send sends a message with a declared size, and ends the client's side of the
-// stream.
+// send sends a message with a declared size, and ends the client's side of the stream.
 func (c *rawClient) send(stream uint32, message []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	_ = c.framer.WriteData(stream, true, append(prefix, message...))
 }
 
-// get sends a complete call for the credential key-of-board.
 func (c *rawClient) get(headers ...string) (stream uint32) {
 	stream = c.open("GetAuthDecoration", headers...)
 	message, err := proto.Marshal(&authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -127,7 +124,6 @@ func (c *rawClient) get(headers ...string) (stream uint32) {
 	return stream
 }
 
-// next returns the server's next action.
 func (c *rawClient) next() event {
 	c.Helper()
 	select {
@@ -139,8 +135,7 @@ func (c *rawClient) next() event {
 	}
 }
 
-// end waits until a call or the connection ends, and returns the event that
-// describes this end.
+// end waits until a call or the connection ends, and returns the last event.
 func (c *rawClient) end(stream uint32) event {
 	c.Helper()
 	for {
@@ -150,8 +145,7 @@ func (c *rawClient) end(stream uint32) event {
 	}
 }
 
-// want waits for the end of a stream. For the stream 0, the method waits for the
-// end of the connection.
+// want waits for the end of a stream, or of the connection for the stream 0.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
 	if e := c.end(stream); e.what != what || e.code != code {
@@ -159,7 +153,6 @@ func (c *rawClient) want(what string, stream uint32, code uint32) {
 	}
 }
 
-// wantStatus waits for the end of a call, and checks its status.
 func (c *rawClient) wantStatus(stream uint32, code codes.Code) {
 	c.Helper()
 	c.want("status", stream, uint32(code))

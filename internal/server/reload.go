@@ -8,12 +8,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxLoggedProblems limits the log lines about one configuration: the maximum number of
-// problems, and the maximum number of warnings.
+// maxLoggedProblems limits the logged problems, and separately the logged warnings, of a
+// configuration.
 const maxLoggedProblems = 20
 
-// Reload calls the function `load`, and puts the configuration that this function returns into
-// use. After an error, the previous configuration stays in use.
+// Reload puts the configuration that load returns into use. After an error, the previous
+// configuration stays in use.
 func (s *Server) Reload(load func() (*config.Config, error)) error {
 	before := s.broker.Current().Config
 	next, err := load()
@@ -51,17 +51,17 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 	return nil
 }
 
-// use puts a configuration and its authenticators into use. Each call uses either
-// the new configuration or the previous configuration, and never a mixture of both. After an
-// error, the previous configuration stays in use.
+// use puts a configuration and its authenticators into use. Each call uses either the new
+// configuration or the previous one, never a mixture of both. After an error, the previous one
+// stays in use.
 func (s *Server) use(next *config.Config) error {
 	err := s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next)})
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	return err
 }
 
-// loaded logs and counts that a new configuration is in use. The parameter `before`
-// is the previous configuration, or nil at the start of the server.
+// loaded logs and counts that a new configuration is in use. The previous configuration is nil at
+// the start of the server.
 func (s *Server) loaded(before *config.Config) {
 	now := s.broker.Current().Config
 	logWarnings(s.logger, now, before, maxLoggedProblems)
@@ -72,7 +72,6 @@ func (s *Server) loaded(before *config.Config) {
 	s.observer.Loaded(now)
 }
 
-// logProblems logs each problem of a configuration.
 func (s *Server) logProblems(err error) {
 	s.logger.Error("the configuration has problems: the previous configuration stays in use")
 	var problems yamlfile.Problems

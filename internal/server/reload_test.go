@@ -27,17 +27,15 @@ import (
 )
 
 const (
-	// The constant `patience` is the maximum time that a test waits for an event. A test waits
-	// that long only if the broker is broken.
+	// A test waits this long for an event only if the broker is broken.
 	patience = time.Minute
-	// loadCallers is the number of concurrent callers. loadRate is the number of calls per
-	// second of all callers together.
+	// loadCallers is the number of concurrent callers, which make loadRate calls per second
+	// together.
 	loadCallers = 64
 	loadRate    = 500
 )
 
-// soak returns how often a test repeats its steps. If the environment variable
-// BROKER_SOAK is set, the result is the larger number.
+// soak returns how often a test repeats its steps: more often if BROKER_SOAK is set.
 func soak(usual, long int) int {
 	if os.Getenv("BROKER_SOAK") != "" {
 		return long
@@ -45,27 +43,24 @@ func soak(usual, long int) int {
 	return usual
 }
 
-// A `subject` is a credential that changes during the test, with the answers that callers may
-// receive for this credential.
+// A subject is a credential that changes during the test, and knows the right answers about it.
 type subject struct {
 	id      string
-	file    string           // file that contains the key; "": the configuration file contains the key
+	file    string           // contains the key; "": the configuration file contains it
 	oauth   bool             // whether the credential needs a token
-	client  simulator.Client // the OAuth client for which the token is issued
-	current int              // number of the state that the files contain, or will contain after the next write
+	client  simulator.Client // the token is issued for this OAuth client
+	current int              // number of the state in the files, or after the next write
 
 	mu      sync.Mutex
-	applied int            // number of the credential's latest state that is certainly in use
-	absent  []bool         // whether the credential is absent from the configuration, by number of the state
-	tokens  map[string]int // position of each token in the order in which tokens were issued, by the token's version
+	applied int            // number of the latest state that is certainly in use
+	absent  []bool         // from the configuration, by number of the state
+	tokens  map[string]int // position in the order of issue, by the token's version
 	newest  int            // position of the newest token that callers certainly receive
 }
 
-// key returns the secret that a credential has in a state.
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// change begins a new state of the credential. Tests call this method before they
-// write the files.
+// change begins a new state of the credential, before the files are written.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +70,6 @@ func (s *subject) change(absent bool) {
 
 func (s *subject) gone() bool { return s.absent[s.current] }
 
-// yaml returns the credential as YAML text for the configuration file.
 func (s *subject) yaml() string {
 	switch {
 	case s.oauth:
@@ -88,8 +82,7 @@ func (s *subject) yaml() string {
 	}
 }
 
-// values returns the values of the credential's fields in the current state, so
-// that a test can compare them.
+// values returns the values of the credential's fields in the current state, for comparison.
 func (s *subject) values() string {
 	if s.oauth {
 		return s.client.ID + "\n" + s.client.Secret
@@ -97,8 +90,8 @@ func (s *subject) values() string {
 	return s.key(s.current)
 }
 
-// bounds contains the oldest state and the oldest token that a call may return. A
-// test determines the bounds before the call.
+// bounds are the oldest state and the oldest token that a call may return, determined before the
+// call.
 type bounds struct{ applied, newest int }
 
 func (s *subject) bounds() bounds {
@@ -107,8 +100,7 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// complaint describes what is wrong with an answer, without secrets. If the answer
-// is right, the method returns an empty text.
+// complaint describes what is wrong with an answer, without secrets. It is empty if nothing is.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,9 +126,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential was absent in one of its states
-// during a call. If the parameter `absent` is false, the credential must have been present in
-// one of these states instead.
+// seeks returns a complaint unless the credential was absent, or present, in one of its states
+// during a call.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -146,21 +137,19 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading contains a server that reloads its files when they change, and the
-// contents of these files.
+// reloading is a server that reloads its files when they change, with the contents of the files.
 type reloading struct {
 	harness
 	folder   string
 	subjects []*subject
-	loads    atomic.Int64      // number of times that the configuration was loaded, including failed attempts
-	loaded   chan loadedConfig // receives the result of each load
+	loads    atomic.Int64      // including failed ones
+	loaded   chan loadedConfig // result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // receives an element for each call, while a test waits for calls
+	called   chan struct{} // an element for each call, while a test waits for calls
 }
 
-// A loadedConfig is the result of loading the configuration: an error, or the values of each
-// credential.
+// A loadedConfig is the result of a load: an error, or the values of each credential.
 type loadedConfig struct {
 	values map[string]string
 	err    error
@@ -191,7 +180,6 @@ func newReloading(t *testing.T) *reloading {
 
 func (r *reloading) configPath() string { return filepath.Join(r.folder, "broker.yaml") }
 
-// yaml returns the text of the configuration file.
 func (r *reloading) yaml() string {
 	text := "credentials:\n"
 	for _, s := range r.subjects {
@@ -202,7 +190,7 @@ func (r *reloading) yaml() string {
 	return text
 }
 
-// follow starts the reload loop that the command `broker serve` uses.
+// follow starts the reload loop of `broker serve`.
 func (r *reloading) follow() {
 	r.Helper()
 	loop, err := reload.New(r.load)
@@ -218,7 +206,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// load is called by the reload loop, and loads the configuration once.
+// The reload loop calls load.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -242,7 +230,6 @@ func (r *reloading) load(reading func(string)) error {
 	return came.err
 }
 
-// awaitLoad waits until the configuration was loaded with the wanted result.
 func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	r.Helper()
 	late := time.After(patience)
@@ -258,8 +245,7 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use. After awaitApplied returns,
-// callers must receive these contents.
+// awaitApplied waits until the contents of the files are in use. Callers must then receive them.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -278,15 +264,13 @@ func (r *reloading) awaitApplied() {
 	}
 }
 
-// awaitBroken waits until the configuration could not be loaded, and then waits for some more
-// calls.
+// awaitBroken waits until the configuration could not be loaded, and then for some more calls.
 func (r *reloading) awaitBroken() {
 	r.Helper()
 	r.awaitLoad("the broken state of the files", func(came loadedConfig) bool { return came.err != nil })
 	r.awaitCalls(loadCallers / 4)
 }
 
-// awaitCalls waits for n calls.
 func (r *reloading) awaitCalls(n int) {
 	r.Helper()
 	late := time.After(patience)
@@ -306,8 +290,7 @@ func (r *reloading) writeInPlace(path, text string) {
 	}
 }
 
-// rename writes a new file and renames it to the name of an existing file, so
-// that the contents change atomically.
+// rename replaces a file by a new one, so that the contents change atomically.
 func (r *reloading) rename(path, text string) {
 	r.Helper()
 	next := path + ".next"
@@ -317,7 +300,6 @@ func (r *reloading) rename(path, text string) {
 	}
 }
 
-// put writes the current secret of a credential into the secret's file.
 func (r *reloading) put(s *subject, replace func(path, text string)) {
 	if s.file != "" {
 		replace(s.file, s.key(s.current)+"\n")
@@ -326,8 +308,7 @@ func (r *reloading) put(s *subject, replace func(path, text string)) {
 	r.rename(r.configPath(), r.yaml())
 }
 
-// call requests one credential, or all credentials, and reports wrong answers as
-// test errors.
+// call requests one credential, or all, and reports wrong answers as test errors.
 func (r *reloading) call(broker authmaterialv1.BrokerServiceClient, random *rand.Rand, web *http.Client) {
 	if random.IntN(8) == 0 {
 		r.callBatch(broker)
@@ -364,8 +345,7 @@ func (r *reloading) callBatch(broker authmaterialv1.BrokerServiceClient) {
 	}
 }
 
-// userInfo sends a token to the provider, and returns a complaint if the provider does not
-// accept the token. If the provider accepts the token, userInfo returns an empty text.
+// userInfo sends a token to the provider, and returns a complaint unless it is accepted.
 func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) string {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err == nil {
@@ -385,8 +365,7 @@ func userInfo(web *http.Client, decoration *authmaterialv1.AuthDecoration) strin
 	return ""
 }
 
-// startCallers starts callers that share a few connections. The callers make calls until the
-// returned function `end` is called.
+// startCallers starts callers that share a few connections, until the returned function is called.
 func (r *reloading) startCallers() (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	limiter := rate.NewLimiter(loadRate, 1)
@@ -412,7 +391,7 @@ func (r *reloading) startCallers() (end func()) {
 	return func() { stop(); callers.Wait() }
 }
 
-// watchTokens records the versions of the tokens in the order in which watches receive them.
+// watchTokens records the order in which watches receive tokens.
 func (r *reloading) watchTokens() {
 	r.Helper()
 	for _, s := range r.subjects {
@@ -440,8 +419,7 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch receives a new token. After awaitToken returns, callers must
-// receive this token or a newer token.
+// awaitToken waits until a watch receives a new token. Callers must then receive it or a newer one.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -464,8 +442,8 @@ func (r *reloading) awaitToken(s *subject) {
 	}
 }
 
-// The following functions change the configuration. Each function returns when its change is in
-// use, or when the broker has rejected the change.
+// Each of the following functions changes the configuration, and returns when the change is in use,
+// or when the broker has rejected it.
 
 func (r *reloading) changeKey(random *rand.Rand) {
 	s := r.subjects[2+random.IntN(6)]
@@ -475,7 +453,7 @@ func (r *reloading) changeKey(random *rand.Rand) {
 		replace = r.writeInPlace
 	}
 	r.put(s, replace)
-	if s.file != "" { // the credential may have been absent from the configuration before
+	if s.file != "" { // the credential may have been absent before
 		r.rename(r.configPath(), r.yaml())
 	}
 	r.awaitApplied()
@@ -492,8 +470,7 @@ func (r *reloading) changeSeveral(*rand.Rand) {
 	r.awaitApplied()
 }
 
-// remove removes a credential from the configuration, but does not delete the
-// file with the credential's secret.
+// remove removes a credential from the configuration, and leaves the file with its secret.
 func (r *reloading) remove(random *rand.Rand) {
 	s := r.subjects[random.IntN(len(r.subjects))]
 	s.change(true)
@@ -519,8 +496,7 @@ func (r *reloading) breakConfiguration(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// breakFile removes the file of a secret, or makes the file empty. Then breakFile restores the
-// file with a new secret.
+// breakFile removes or empties the file of a secret, and then restores it with a new secret.
 func (r *reloading) breakFile(random *rand.Rand) {
 	s := r.subjects[5+random.IntN(3)]
 	if random.IntN(2) == 0 {
@@ -534,8 +510,7 @@ func (r *reloading) breakFile(random *rand.Rand) {
 	r.awaitApplied()
 }
 
-// rotate changes the client secret of a token: first at the provider, then in the
-// file.
+// rotate changes the client secret of a token, first at the provider and then in the file.
 func (r *reloading) rotate(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -549,8 +524,7 @@ func (r *reloading) rotate(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// refuse changes the client secret of a token to a wrong secret, and later to the
-// right secret.
+// refuse changes the client secret of a token to a wrong one, and later to the right one.
 func (r *reloading) refuse(random *rand.Rand) {
 	s := r.subjects[random.IntN(2)]
 	s.change(false)
@@ -572,10 +546,9 @@ func (r *reloading) refuse(random *rand.Rand) {
 	r.awaitToken(s)
 }
 
-// TestReloadsUnderLoad changes the files of a server repeatedly during calls. No call may fail
-// unless its credential is absent from the configuration. A call that begins after a change is
-// in use must receive no older material. This requirement is stricter than the API, which allows
-// a delay of one second.
+// TestReloadsUnderLoad changes the files of a server during calls. No call may fail unless its
+// credential is absent from the configuration. A call that begins after a change is in use must
+// receive no older material. The API is less strict: it allows a delay of one second.
 func TestReloadsUnderLoad(t *testing.T) {
 	r := newReloading(t)
 	r.grpc, r.http = listenTCP(t), listenTCP(t)
@@ -608,8 +581,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestWarningsAreLogged checks that a grant to a name that no caller can have causes a logged
-// warning.
+// A grant to a name that no caller can have causes a warning.
 func TestWarningsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("", listenTCP(t))
@@ -622,8 +594,7 @@ func TestWarningsAreLogged(t *testing.T) {
 	}
 }
 
-// TestWarningOfNoGrants replaces a configuration that has grants with a configuration without
-// grants, repeatedly. Each time, the server must log a warning.
+// Each change to a configuration without grants must log a warning.
 func TestWarningOfNoGrants(t *testing.T) {
 	w := newWorld(t)
 	const granted, none = "authentication: {}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n", "authentication: {}\ngrants: []\n"

@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// TestRevocation removes static tokens, issuers and certificate authorities from the
-// configuration, but keeps the grants that mention their callers. The reload succeeds, with
-// warnings.
+// When static tokens, issuers and certificate authorities are removed from the configuration, the
+// grants to their callers may remain. The reload succeeds, with warnings.
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	const grants = "\ngrants: [{callers: [\"token:mailer\", \"jwt:idp:alice\", \"spiffe://example.test/*\"], credentials: [key-of-board]}]\n"
@@ -20,7 +19,7 @@ func TestRevocation(t *testing.T) {
 	withoutCAs := strings.Replace(w.listenTLS(), ", client_ca_file: clients.pem", "", 1)
 	for name, test := range map[string]struct {
 		after                   string
-		token, jwt, certificate bool // which kinds of evidence the reload removes
+		token, jwt, certificate bool // kinds of evidence that the reload removes
 		refusal, warning        string
 	}{
 		"token":       {after: w.listenTLS() + withoutTokens, token: true, refusal: nobody, warning: "there is no token of this name in authentication.tokens: it has none"},

@@ -30,12 +30,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The constant `balanced` is the gRPC service config of clients that distribute calls among
-// several brokers.
+// The gRPC service config of clients that distribute calls among several brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas contains servers with fixed names. The port of a server may change when
-// the server restarts, because another process may have taken the previous port.
+// replicas are servers with fixed names. A server may get another port when it restarts, because
+// another process may have taken the previous one.
 type replicas struct {
 	*testing.T
 	sim   *simulator.Simulator
@@ -43,9 +42,9 @@ type replicas struct {
 
 	mu      sync.Mutex
 	running map[string]*replica
-	ports   map[string]string // the servers' names, by address
-	served  map[string]int    // number of calls that each server has answered since the server's start
-	changed chan struct{}     // a channel that is closed when a number in the field `served` changes
+	ports   map[string]string // names of servers, by address
+	served  map[string]int    // number of calls that each server has answered since its start
+	changed chan struct{}     // closed when a server has answered a call
 }
 
 type replica struct {
@@ -54,7 +53,7 @@ type replica struct {
 	ended    chan error
 }
 
-// start runs a server under this name, as the command `broker serve` does.
+// start runs a server as `broker serve` does.
 func (r *replicas) start(name string) {
 	r.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(configuration), config.Options{LookupEnv: simulated.Environment(r.sim)})
@@ -75,7 +74,7 @@ func (r *replicas) start(name string) {
 	r.served[name] = 0
 }
 
-// stop stops a server as SIGTERM does, and waits until the server has ended.
+// stop stops a server as SIGTERM does, and waits for its end.
 func (r *replicas) stop(name string) {
 	r.Helper()
 	r.mu.Lock()
@@ -87,7 +86,7 @@ func (r *replicas) stop(name string) {
 	}
 }
 
-// dial connects to the server that currently runs under this name.
+// dial connects to the server that now has this name.
 func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	r.mu.Lock()
 	running := r.running[name]
@@ -98,7 +97,6 @@ func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "tcp", running.listener.Addr().String())
 }
 
-// connect returns a client connection that distributes calls among all servers.
 func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	r.Helper()
 	builder := manual.NewBuilderWithScheme("replicas")
@@ -110,8 +108,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	connection, err := grpc.NewClient("replicas:///broker", grpc.WithResolvers(builder),
 		grpc.WithContextDialer(r.dial), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(balanced),
-		// The waits between connection attempts are short, because the test does not check the
-		// default waits.
+		// Short waits between connection attempts save time; the default waits are not tested.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}}))
 	if err != nil {
 		r.Fatal(err)
@@ -120,7 +117,7 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	return connection
 }
 
-// call makes one call, and records which server answered the call.
+// call makes one call, and records which server answered it.
 func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	var answered peer.Peer
 	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
@@ -136,7 +133,6 @@ func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	r.changed = make(chan struct{})
 }
 
-// awaitCalls waits until a server has answered n calls since the server's start.
 func (r *replicas) awaitCalls(name string, n int) {
 	r.Helper()
 	late := time.After(patience)
@@ -155,8 +151,8 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// watch watches the credentials until the context `ctx` ends. When a server that is
-// stopping ends the watch, the method starts a new watch.
+// watch watches the credentials until ctx ends, and again whenever a stopping server ends the
+// watch.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {
 		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})
@@ -186,8 +182,7 @@ func reasonOf(s *status.Status) string {
 	return ""
 }
 
-// TestRollingRestart restarts two servers in turn, repeatedly, while clients call both. No call
-// fails.
+// TestRollingRestart restarts two servers in turn while clients call both. No call may fail.
 func TestRollingRestart(t *testing.T) {
 	sim, err := simulator.New()
 	if err != nil {
@@ -225,7 +220,7 @@ func TestRollingRestart(t *testing.T) {
 		if t.Failed() {
 			break
 		}
-		for _, name := range names { // wait until clients have connected to both servers
+		for _, name := range names { // until clients have connected to both servers
 			r.awaitCalls(name, loadCallers)
 		}
 		name := names[i%2]

@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// A `scene` contains a server, simulated providers and a log. The test of a scene runs in a
-// synctest bubble, in which time passes only while all goroutines wait.
+// A scene has a server, simulated providers and a log in a synctest bubble, where time passes only
+// while all goroutines wait.
 type scene struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -35,7 +35,6 @@ type scene struct {
 	http   *bufconn.Listener
 }
 
-// inScene runs a test function with a server that is already running.
 func inScene(t *testing.T, test func(*scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,7 +48,7 @@ func inScene(t *testing.T, test func(*scene)) {
 			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
 			TokenTransport: sim.RoundTripper(),
 			Version:        "test",
-			Clock:          clockwork.NewRealClock(), // in a synctest bubble, this clock shows the simulated time
+			Clock:          clockwork.NewRealClock(), // shows the simulated time of the bubble
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -63,8 +62,7 @@ func inScene(t *testing.T, test func(*scene)) {
 	})
 }
 
-// parse parses the configuration and an additional text, with these environment
-// variables.
+// parse parses the configuration and more text, with these environment variables.
 func (b *scene) parse(environment func(string) (string, bool), more ...string) *config.Config {
 	b.Helper()
 	text := configuration + strings.Join(more, "")
@@ -75,7 +73,6 @@ func (b *scene) parse(environment func(string) (string, bool), more ...string) *
 	return loaded
 }
 
-// serve runs the server until the returned function `stop` is called.
 func (b *scene) serve() (stop func()) {
 	b.Helper()
 	listener := bufconn.Listen(1 << 20)
@@ -96,13 +93,12 @@ func (b *scene) serve() (stop func()) {
 	}
 }
 
-// get requests token-of-mail, the credential that needs a token.
+// get requests token-of-mail, which needs a token.
 func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
 	return response.GetAuthDecoration(), err
 }
 
-// report reports to the broker that a provider rejected a decoration.
 func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	b.Helper()
 	_, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -113,13 +109,12 @@ func (b *scene) report(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// pass lets simulated time pass, and waits until all timers that are due have run.
+// pass lets simulated time pass, and waits until all due timers have run.
 func (*scene) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a synctest bubble, this sleep takes no real time
 	synctest.Wait()
 }
 
-// scrape returns the contents of /metrics.
 func (b *scene) scrape() string {
 	b.Helper()
 	transport := &http.Transport{
@@ -142,7 +137,7 @@ func (b *scene) scrape() string {
 	return string(text)
 }
 
-// exercise causes every event that the server's metrics count.
+// exercise causes every event that the metrics count.
 func (b *scene) exercise() {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// gracePeriod is the maximum time that calls may continue after Stop begins. A token request
-	// may take equally long, so a token that was already requested can still be used. If Stop
-	// did not wait, another replica would have to request the token again.
+	// gracePeriod is how long calls may continue after Stop begins. A token request may take
+	// equally long, so that a requested token can still be used, and no other replica has to
+	// request it again.
 	gracePeriod = 10 * time.Second
-	// lastPeriod is how long Stop waits for calls after cancelling their token requests. Stop
-	// waits for the same time again after closing the connections.
+	// lastPeriod is how long Stop waits for calls after it has cancelled their token requests, and
+	// again after it has closed the connections.
 	lastPeriod = time.Second
 )
 
-// Listen returns the listen settings of the configuration with which the server was started.
+// Listen returns the listen settings with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// Run is the main loop of the server: it serves both listeners until ctx ends or a listener
-// fails, and then stops the server. The parameter httpListener may be nil.
+// Run serves both listeners until ctx ends or a listener fails, and then stops the server. The HTTP
+// listener may be nil.
 func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.ServeGRPC(grpcListener) })
@@ -43,7 +43,7 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 	return group.Wait()
 }
 
-// ServeGRPC serves the listener until Stop, and closes the listener.
+// ServeGRPC serves and closes the listener. It returns nil after Stop.
 func (s *Server) ServeGRPC(listener net.Listener) error {
 	s.serving.Store(true)
 	served := make(chan error, 1)
@@ -55,12 +55,12 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 		if !errors.Is(err, grpc.ErrServerStopped) {
 			return err
 		}
-	case <-s.stopped.Done(): // return now, although gRPC still waits for calls that hang
+	case <-s.stopped.Done(): // gRPC may still wait for calls that hang
 	}
 	return nil
 }
 
-// ServeHTTP serves the listener until Stop, and closes the listener.
+// ServeHTTP serves and closes the listener. It returns nil after Stop.
 func (s *Server) ServeHTTP(listener net.Listener) error {
 	if isRemote(listener.Addr()) {
 		s.httpRemote.Store(true)
@@ -71,19 +71,19 @@ func (s *Server) ServeHTTP(listener net.Listener) error {
 	return nil
 }
 
-// isTrusted reports whether the clients of a gRPC listener need no authentication. Every client
-// that can connect to such a listener gets the secrets.
+// isTrusted reports whether every client that can connect to a gRPC listener gets the secrets
+// without authentication.
 func (s *Server) isTrusted(listener net.Listener) bool {
 	current, address := s.broker.Current(), listener.Addr()
 	local := !isRemote(address)
 	return rpc.IsTrusted(current, local) || local && address.Network() != "unix" && !demandsProof(current.Config)
 }
 
-// Stop ends the server in two phases. In the first phase, health checks report NOT_SERVING,
-// watches end, and other calls finish. Calls that still wait for a token after 10 seconds, or
-// when ctx ends, fail with SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls
-// that hang for another reason, such as a log that no process reads. In the second phase, Stop
-// closes the parts of the server that calls use.
+// Stop ends the server in two phases. First, health checks report NOT_SERVING, watches end, and
+// other calls finish. Calls that still wait for a token after 10 seconds, or when ctx ends, fail
+// with SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls that hang for another
+// reason, such as a log that no process reads. In the second phase, Stop closes what the calls
+// used.
 func (s *Server) Stop(ctx context.Context) {
 	s.beginStop()
 	s.broker.Close()
@@ -101,7 +101,7 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.tokens.Close()
 	if !endsWithin(lastPeriod, done) {
-		go s.grpc.Stop() // grpc.Stop closes all connections, but also waits for calls
+		go s.grpc.Stop() // closes all connections, but also waits for calls
 		if !endsWithin(lastPeriod, done) {
 			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}
@@ -117,7 +117,6 @@ func (s *Server) Stop(ctx context.Context) {
 	s.endStop()
 }
 
-// endsWithin reports whether a channel is closed within this time.
 func endsWithin(wait time.Duration, done <-chan struct{}) bool {
 	select {
 	case <-done:

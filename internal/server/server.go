@@ -1,6 +1,5 @@
-// Package server connects the parts of the broker, and serves gRPC and HTTP. The package
-// contains the listeners, TLS, health checks, the reloading of the configuration, and the
-// stopping of the server.
+// Package server connects the parts of the broker, and serves gRPC and HTTP. It contains the
+// listeners, TLS, health checks, and the reloading and stopping of the server.
 package server
 
 import (
@@ -30,19 +29,17 @@ import (
 // Options configure a Server. Config is required.
 type Options struct {
 	Config *config.Config
-	// Logger is the logger that receives the log messages. Default: slog.Default.
+	// Logger receives the log messages. Default: slog.Default.
 	Logger *slog.Logger
-	// Clock is the clock by which tokens expire. Default: a clock that also counts the time
-	// while the machine sleeps.
+	// Clock is the clock by which tokens expire. Default: a clock that also counts the time while
+	// the machine sleeps.
 	Clock clockwork.Clock
-	// TokenTransport sends token requests. Default: a transport with the token_requests settings
-	// of the configuration. Tests and the demo set TokenTransport, so that requests to the host
-	// names of providers reach a simulator.
+	// TokenTransport sends token requests. Default: a transport with the token_requests settings of
+	// the configuration. Tests and the demo replace it, so that requests reach a simulator.
 	TokenTransport http.RoundTripper
 	// Traces records spans of calls and token requests. Default: no traces.
 	Traces *observe.Traces
-	// Version is the broker's version. Metrics and the User-Agent header contain this version.
-	// Default: "dev".
+	// Version is the broker's version in metrics and in the User-Agent header. Default: "dev".
 	Version string
 }
 
@@ -62,13 +59,13 @@ type Server struct {
 	grpc       *grpc.Server
 	http       *http.Server
 
-	fixed      config.Config // contains only those settings that a reload does not change
+	fixed      config.Config // only the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
 	stale      atomic.Bool   // whether the last reload failed
 	serving    atomic.Bool
-	stopping   context.Context // this context ends when the method Stop begins
+	stopping   context.Context // ends when Stop begins
 	beginStop  context.CancelFunc
-	stopped    context.Context // this context ends when the method Stop has finished
+	stopped    context.Context // ends when Stop has finished
 	endStop    context.CancelFunc
 }
 
@@ -120,8 +117,7 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// openAudit opens the audit log, if an audit log is configured, and limits how many denials are
-// recorded.
+// openAudit opens the audit log, if configured, and limits how many denials are recorded.
 func (s *Server) openAudit(traces *observe.Traces) error {
 	var log audit.DenialLog // stays nil if no audit records are written
 	if s.fixed.Audit.Enabled {
@@ -155,7 +151,6 @@ func (s *Server) openAudit(traces *observe.Traces) error {
 	return nil
 }
 
-// newBroker returns the broker, with its first configuration.
 func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broker, error) {
 	brokerOptions := broker.Options{
 		Denials:     s.denials,
@@ -174,7 +169,6 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 	return broker.New(broker.Load{Config: options.Config, Callers: s.newCallers(options.Config)}, brokerOptions)
 }
 
-// newService returns the gRPC service that answers calls.
 func (s *Server) newService() *rpc.Service {
 	return rpc.NewService(rpc.Options{
 		Broker:    s.broker,
@@ -189,8 +183,8 @@ func (s *Server) newService() *rpc.Service {
 	})
 }
 
-// ForgetFailures clears the stored refusals of credentials. When a refused credential is used
-// next, the broker sends its token request to the provider again.
+// ForgetFailures clears the stored refusals of credentials, so that their next use sends a token
+// request to the provider again.
 func (s *Server) ForgetFailures(ctx context.Context) error {
 	err := s.tokens.ForgetFailures(ctx)
 	s.broker.RetryRefused()

@@ -11,8 +11,6 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestServes calls all gRPC services and requests all HTTP paths of a server, over TCP and over
-// Unix sockets.
 func TestServes(t *testing.T) {
 	for network, start := range map[string]func(*testing.T) harness{
 		"tcp":  func(t *testing.T) harness { return serve(t) },
@@ -92,8 +90,7 @@ func TestReflectionListsTheServices(t *testing.T) {
 	}
 }
 
-// TestReadyOnceGRPCIsServed starts a server's HTTP listener before its gRPC listener. The path
-// /readyz must report success only after gRPC is served.
+// When the HTTP listener starts first, /readyz must report success only after gRPC is served.
 func TestReadyOnceGRPCIsServed(t *testing.T) {
 	h := newServer(t)
 	h.http = listenTCP(t)

@@ -15,7 +15,7 @@ const (
 	rejectionLine = "a caller reports that the provider rejects a static credential"
 )
 
-// board requests key-of-board, the credential with a static key.
+// board requests key-of-board, which has a static key.
 func (b *scene) board() *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -25,8 +25,6 @@ func (b *scene) board() *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// reportBoard reports to the broker that a provider rejected a version of key-of-board with this
-// HTTP status, and checks the outcome.
 func (b *scene) reportBoard(version string, status int32, want authmaterialv1.ReportRejectionResponse_Outcome) *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.ReportRejection(b.Context(), &authmaterialv1.ReportRejectionRequest{
@@ -41,8 +39,7 @@ func (b *scene) reportBoard(version string, status int32, want authmaterialv1.Re
 	return response.GetAuthDecoration()
 }
 
-// setBoard loads a configuration that contains this value for key-of-board, and an additional
-// text.
+// setBoard loads a configuration with this key for key-of-board, and more text.
 func (b *scene) setBoard(key string, more ...string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -134,8 +131,7 @@ func TestRejectionIsForgottenWithItsValue(t *testing.T) {
 	})
 }
 
-// TestTokenReportsAreNotStaticReports reports a rejected token. The metric for reports about
-// static credentials must not count this report.
+// The metric for reports about static credentials must not count a rejected token.
 func TestTokenReportsAreNotStaticReports(t *testing.T) {
 	inScene(t, func(b *scene) {
 		decoration, err := b.get()

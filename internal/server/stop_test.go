@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// stop starts to stop the server, and returns when the server's health is
-// NOT_SERVING. The returned channel is closed when the server has stopped.
+// stop starts to stop the server, and returns when its health is NOT_SERVING. The returned channel
+// is closed when the server has stopped.
 func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	h.Helper()
 	done := make(chan struct{})
@@ -29,12 +29,12 @@ func (h harness) stop(ctx context.Context) (stopped <-chan struct{}) {
 	return done
 }
 
-// awaitStop calls the function `begin`, and waits until a health check reports that the server
-// is stopping.
+// awaitStop waits until a health check reports that the server is stopping, after `begin` was
+// called.
 func (h harness) awaitStop(begin func()) {
 	h.Helper()
 	watching, end := context.WithCancel(h.Context())
-	defer end() // end the health watch, because the server waits for health watchers too
+	defer end() // the server waits for health watchers too
 	var watches []grpc_health_v1.Health_WatchClient
 	for _, service := range []string{"", brokerService} {
 		watch, err := grpc_health_v1.NewHealthClient(h.conn).Watch(watching, &grpc_health_v1.HealthCheckRequest{Service: service})
@@ -58,8 +58,8 @@ func (h harness) wantNext(watch grpc_health_v1.Health_WatchClient, want grpc_hea
 	}
 }
 
-// wantClosed checks that a listener is closed. The check does not try to connect, because
-// another process may listen at the same address by then.
+// wantClosed checks that a listener is closed, without connecting: another process may listen at
+// the same address by then.
 func (h harness) wantClosed(listener net.Listener) {
 	h.Helper()
 	if err := listener.(*net.TCPListener).SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
@@ -73,7 +73,7 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	answer := h.getInBackground("token-of-mail")
 	stopped := h.stop(t.Context())
 
-	// The call is still in progress, and the server still answers at /metrics and /livez.
+	// While the call is in progress, the server still answers at /metrics and /livez.
 	h.wantAnswer("/readyz", http.StatusServiceUnavailable, "not serving\n")
 	h.wantAnswer("/livez", http.StatusOK, "ok\n")
 	select {
@@ -110,7 +110,7 @@ func TestStopEndsTokenRequests(t *testing.T) {
 	}
 }
 
-// TestStopTwice stops an idle server several times, one after the other and concurrently.
+// TestStopTwice stops a server several times, one after the other and concurrently.
 func TestStopTwice(t *testing.T) {
 	h := serve(t)
 	var all sync.WaitGroup
@@ -124,7 +124,6 @@ func TestStopTwice(t *testing.T) {
 	h.wantClosed(h.http)
 }
 
-// TestStopBeforeServing stops a server that is not serving yet.
 func TestStopBeforeServing(t *testing.T) {
 	h := newServer(t)
 	h.server.Stop(t.Context())
@@ -151,7 +150,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			release := h.sim.SendPulse.HoldTokenAnswers()
 			answer := h.getInBackground("token-of-mail")
 			h.awaitStop(end)
-			// When the context of the method Run ends, calls in progress still finish.
+			// Calls in progress still finish.
 			release()
 			if err := <-answer; err != nil {
 				t.Errorf("the call failed: %v", err)
@@ -167,7 +166,6 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestRunEndsWithAListener checks that Run ends when one of its two listeners fails.
 func TestRunEndsWithAListener(t *testing.T) {
 	for name, pick := range map[string]func(h harness) (fails, other net.Listener){
 		"grpc": func(h harness) (net.Listener, net.Listener) { return h.grpc, h.http },

@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. The function returns how long Stop
-// took, and the error with which the call ended.
+// stopIn stops the server while a call waits for its token. It returns how long Stop took, and the
+// error of the call.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
 	answer := make(chan error, 1)
@@ -53,14 +53,13 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
-// hangingLog is a log handler that hangs while it handles log records about calls.
+// hangingLog is a log handler that hangs at records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // this channel receives an element for each log record
-	hangs chan struct{} // the method Handle hangs until this channel is closed
+	told  chan struct{} // an element for each record about a call
+	hangs chan struct{} // Handle hangs until this is closed
 }
 
-// Handle implements slog.Handler.
 func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
 	if record.Message == "call" {
 		l.told <- struct{}{}
@@ -69,14 +68,13 @@ func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
 	return l.Handler.Handle(ctx, record)
 }
 
-// TestStopLeavesCallsThatHang checks that the server stops although a call never ends.
 func TestStopLeavesCallsThatHang(t *testing.T) {
 	log := hangingLog{told: make(chan struct{}, 1), hangs: make(chan struct{})}
 	h := serve(t, func(o *server.Options) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // runs before the server is cleaned up, which waits for the method Handle
+	t.Cleanup(func() { close(log.hangs) }) // before the server is cleaned up, which waits for the hanging call
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())

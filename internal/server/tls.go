@@ -17,8 +17,8 @@ const (
 	protocolHTTP = "http/1.1"
 )
 
-// The variable `suites` lists the allowed cipher suites of TLS 1.2: those that HTTP/2 allows,
-// with forward secrecy and authenticated encryption. All suites of TLS 1.3 are allowed.
+// The allowed cipher suites of TLS 1.2 are those that HTTP/2 allows, with forward secrecy and
+// authenticated encryption. All suites of TLS 1.3 are allowed.
 var suites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -31,9 +31,8 @@ var suites = []uint16{
 // hasTLS reports whether the TCP listeners use TLS. A reload cannot switch TLS on or off.
 func (s *Server) hasTLS() bool { return s.fixed.Listen.TLS != nil }
 
-// noteCertificate logs the TLS certificate of the configuration `now`, unless the previous
-// configuration had the same certificate. At the start of the server, the parameter `before` is
-// nil.
+// noteCertificate logs a TLS certificate that differs from the previous configuration's. That
+// configuration is nil at the start of the server.
 func (s *Server) noteCertificate(now, before *config.Config) {
 	if !s.hasTLS() {
 		return
@@ -49,7 +48,6 @@ func (s *Server) noteCertificate(now, before *config.Config) {
 	}
 }
 
-// expiry returns the time at which the first certificate of a chain expires.
 func expiry(chain tls.Certificate) time.Time {
 	first := chain.Leaf.NotAfter
 	for _, encoded := range chain.Certificate[1:] {
@@ -60,11 +58,11 @@ func expiry(chain tls.Certificate) time.Time {
 	return first
 }
 
-// tlsConfig returns the TLS settings of a listener for one protocol. Each connection gets the
-// settings of the configuration that is in use when the connection begins.
+// tlsConfig returns the TLS settings of a listener. Each connection gets the settings of the
+// configuration that is in use when the connection begins.
 func (s *Server) tlsConfig(protocol string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, // replaced by the settings of each connection
+		MinVersion: tls.VersionTLS13, // overridden for each connection
 		NextProtos: []string{protocol},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return connectionTLS(s.broker.Current().Config.Listen.TLS, protocol), nil
@@ -72,8 +70,8 @@ func (s *Server) tlsConfig(protocol string) *tls.Config {
 	}
 }
 
-// overTLS returns an HTTP listener that uses TLS if TLS is configured and the listener is not a
-// Unix socket. Otherwise overTLS returns the listener unchanged.
+// overTLS returns an HTTP listener that uses TLS, if TLS is configured. A Unix socket never uses
+// TLS.
 func (s *Server) overTLS(inner net.Listener) net.Listener {
 	if !s.hasTLS() || inner.Addr().Network() == "unix" {
 		return inner
@@ -81,8 +79,8 @@ func (s *Server) overTLS(inner net.Listener) net.Listener {
 	return tls.NewListener(inner, s.tlsConfig(protocolHTTP))
 }
 
-// connectionTLS returns the TLS settings of one connection. TLS sessions are not resumed, so
-// that every client certificate is checked with the current settings.
+// connectionTLS returns the TLS settings of one connection. TLS sessions are not resumed, so that
+// every client certificate is checked with the current settings.
 func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 	made := &tls.Config{
 		MinVersion:             from.MinVersion,
@@ -92,30 +90,27 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 	}
 	if from.ClientCAs != nil {
-		// The handshake shows only that the client has the private key of its certificate. The
-		// certificate itself is verified in each call that needs the certificate for
-		// authentication. A client whose certificate is missing or invalid may send a token with
-		// each call instead.
+		// The handshake shows only that the client has the private key of its certificate. Each
+		// call that needs the certificate for authentication verifies it. A client whose
+		// certificate is missing or invalid may send a token with each call instead.
 		made.ClientAuth, made.ClientCAs = tls.RequestClientCert, from.ClientCAs
 		made.VerifyConnection = limitCertificates(from.ClientCAs)
 	}
 	return made
 }
 
-// The following limits apply to client certificates that no trusted authority has signed. The
-// limits are for the bytes of the whole chain, the number of certificates, and the number of
-// parts. A part is, for example, a name, and needs much more memory than its bytes in the
-// certificate.
+// The limits on client certificates that no trusted authority has signed: the bytes of the whole
+// chain, the number of certificates, and the number of parts. A part, such as a name, needs much
+// more memory than its bytes in the certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4
 	maxUnsignedParts        = 100
 )
 
-// limitCertificates returns a function that checks the client certificates of a handshake. The
-// function rejects certificates over these limits, unless one of the authorities has signed the
-// certificates. Without the limits, anybody could send large certificates, which the broker
-// keeps in memory while the connection is open.
+// limitCertificates returns a check of the client certificates of a handshake. It rejects those
+// over the limits that none of the authorities has signed: otherwise, anybody could send large
+// certificates, which the broker keeps in memory while the connection is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		chain, bytes, parts := state.PeerCertificates, 0, 0
@@ -133,7 +128,7 @@ func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) err
 	}
 }
 
-// countParts returns the number of names, extensions and entries of extensions in a certificate.
+// countParts counts the names, extensions and entries of extensions in a certificate.
 func countParts(c *x509.Certificate) int {
 	return len(c.Subject.Names) + len(c.Issuer.Names) + len(c.Extensions) + len(c.PolicyMappings) +
 		len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs) +

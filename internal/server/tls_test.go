@@ -16,7 +16,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// handshake connects to a listener, and returns the negotiated TLS parameters.
 func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.ConnectionState, error) {
 	w.Helper()
 	client := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", NextProtos: []string{"h2", "http/1.1"}}
@@ -29,14 +28,13 @@ func (w world) handshake(address net.Addr, change func(*tls.Config)) (tls.Connec
 		return tls.ConnectionState{}, err
 	}
 	defer conn.Close() //nolint:errcheck // no data is lost if closing fails
-	// If the server issued session tickets, it would send a ticket after the handshake.
+	// A server that issued session tickets would send one after the handshake.
 	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	_, _ = conn.Read(make([]byte, 1))
 	return conn.(*tls.Conn).ConnectionState(), nil
 }
 
-// TestVersionsOfTLS connects to each listener with different TLS versions, cipher suites of TLS
-// 1.2, and protocols.
+// TestVersionsOfTLS tries TLS versions, cipher suites of TLS 1.2, and protocols on each listener.
 func TestVersionsOfTLS(t *testing.T) {
 	w := newWorld(t)
 	newer := w.serve("\nlisten: {tls: {certificate_file: broker.pem, key_file: broker.key}}\n", listenTCP(t))
@@ -81,7 +79,6 @@ func TestVersionsOfTLS(t *testing.T) {
 	}
 }
 
-// TestSessionsAreNotResumed checks that a client gets no session to resume.
 func TestSessionsAreNotResumed(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve("\nlisten: {tls: {certificate_file: broker.pem, key_file: broker.key, min_version: \"1.2\"}}\n", listenTCP(t))
@@ -96,8 +93,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 	}
 }
 
-// served connects to a listener and returns the serial number of the listener's
-// certificate.
+// served returns the serial number of a listener's certificate.
 func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	w.Helper()
 	state, err := w.handshake(address, func(c *tls.Config) { c.RootCAs = authtest.Pool(trusted) })
@@ -107,8 +103,8 @@ func (w world) served(address net.Addr, trusted *authtest.Authority) string {
 	return state.PeerCertificates[0].SerialNumber.String()
 }
 
-// TestCertificatesAreReloaded changes the broker's certificate, and the authority that signs
-// client certificates, while connections are open.
+// While connections are open, a reload changes the broker's certificate, and another reload the
+// authority that signs client certificates.
 func TestCertificatesAreReloaded(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))
@@ -121,8 +117,8 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	certificate := next.IssueLoopback()
 	after := certificate.Leaf.SerialNumber.String()
 
-	// If only the certificate file changes, and not the key file, the reload fails, and the
-	// previous certificate stays in use.
+	// If the certificate file changes, but not the key file, the reload fails, and the previous
+	// certificate stays in use.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
 	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
 		t.Errorf("a reload with a changed certificate but the old key: %v", err)
@@ -150,7 +146,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Errorf("the metrics lack %s", want)
 	}
 
-	// After the reload, clients need a certificate that the new authority has signed.
+	// Clients then need a certificate that the new authority has signed.
 	w.write("clients.pem", string(next.PEM()))
 	if err := w.reload(h, w.listenTLS()+everybody); err != nil {
 		t.Fatal(err)
@@ -170,8 +166,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-// TestRemovingTLSNeedsARestart checks that a reload without the setting tls keeps TLS in use,
-// and asks for a restart.
+// A reload without the setting tls keeps TLS in use, and asks for a restart.
 func TestRemovingTLSNeedsARestart(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+w.tokens(), listenTCP(t))
@@ -187,8 +182,7 @@ func TestRemovingTLSNeedsARestart(t *testing.T) {
 	}
 }
 
-// TestExpiryOfAChain checks that the certificate of a chain that expires first determines the
-// expiry of the chain. In this test, the intermediate certificate expires first.
+// A chain expires with the first of its certificates, which is the intermediate one in this test.
 func TestExpiryOfAChain(t *testing.T) {
 	w := newWorld(t)
 	between := authtest.NewAuthority("between", time.Now().Add(-24*time.Hour))
@@ -205,7 +199,6 @@ func TestExpiryOfAChain(t *testing.T) {
 	}
 }
 
-// TestSocketsHaveNoTLS checks that a Unix socket does not use TLS, although TLS is configured.
 func TestSocketsHaveNoTLS(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(socketFolder(t), "grpc")
@@ -218,7 +211,6 @@ func TestSocketsHaveNoTLS(t *testing.T) {
 	w.wantCaller(fmt.Sprintf("uid:%d", os.Geteuid()), "peer_user")
 }
 
-// TestPlainTextOnATLSPort makes a call without encryption to a port with TLS.
 func TestPlainTextOnATLSPort(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))

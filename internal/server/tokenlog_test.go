@@ -11,9 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// TestFailedRenewalNamesTheCredentials checks the log line about a token whose renewal fails in
-// the background. The line names the credentials that use this token. In the test, 13
-// credentials use the same token.
+// In TestFailedRenewalNamesTheCredentials, 13 credentials use the token whose renewal fails.
 func TestFailedRenewalNamesTheCredentials(t *testing.T) {
 	inScene(t, func(b *scene) {
 		var more strings.Builder

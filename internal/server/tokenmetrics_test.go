@@ -16,11 +16,10 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The constant `mail` contains the metric labels of the credential token-of-mail.
+// The metric labels of the credential token-of-mail.
 const mail = `auth_method="oauth2_client_credentials",provider="sendpulse"`
 
-// wantMetrics checks the values of metric series. The series are written as in the text of
-// /metrics. A series without labels has no braces.
+// wantMetrics checks the values of metric series, written as in the text of /metrics.
 func (b *scene) wantMetrics(want ...string) {
 	b.Helper()
 	text := b.scrape()
@@ -39,7 +38,6 @@ func (b *scene) wantMetrics(want ...string) {
 	}
 }
 
-// wantNoMetric checks that a metric series does not exist.
 func (b *scene) wantNoMetric(name string) {
 	b.Helper()
 	if strings.Contains(b.scrape(), "\n"+name+" ") {
@@ -81,7 +79,7 @@ func TestMetricsOfTheLifeOfAToken(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 3540`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 0`,
 		)
-		b.pass(56 * time.Minute) // the token is renewed after 55 minutes at the latest
+		b.pass(56 * time.Minute) // the token is renewed after at most 55 minutes
 		b.wantMetrics(`authmaterial_token_renewals_total{` + mail + `,when="early"} 1`)
 		b.wantNoMetric(`authmaterial_token_nearest_expiry_seconds{` + mail + `}`) // the new token is not in use yet
 
@@ -105,7 +103,7 @@ func TestMetricsOfAProviderThatFails(t *testing.T) {
 			`authmaterial_token_nearest_expiry_seconds{`+mail+`} 120`,
 			`authmaterial_token_renewal_overdue_seconds{`+mail+`} 120`,
 		)
-		b.pass(2*time.Minute + 30*time.Second) // the token now expires within the safety margin
+		b.pass(2*time.Minute + 30*time.Second) // the token is within the safety margin before its expiry
 		if _, err := b.get(); err != nil {
 			b.Fatal(err)
 		}
@@ -152,15 +150,13 @@ func TestMetricsOfAChangedSecretThatIsNotRefused(t *testing.T) {
 		b.sim.SendPulse.FailTokenRequests(simulator.ServiceUnavailable(""))
 		b.reload("another-secret")
 		if _, err := b.get(); err != nil {
-			b.Fatal(err) // the broker should still return the old token
+			b.Fatal(err) // the old token should still be returned
 		}
 		b.wantMetrics(`authmaterial_changed_secrets_refused 0`)
 	})
 }
 
-// TestMetricsOfTheTokenThatExpiresNext requests two tokens of the same auth method, and checks
-// that the metrics describe the token that expires first. The test requests the tokens in both
-// orders.
+// The metrics describe the token that expires first, whichever is requested first.
 func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	const another = `
   - id: another
@@ -201,8 +197,7 @@ func TestMetricsOfTheTokenThatExpiresNext(t *testing.T) {
 	}
 }
 
-// reload loads a configuration with another client secret, and waits until the
-// new secret is in use.
+// reload loads a configuration with another client secret, and waits until the secret is in use.
 func (b *scene) reload(secret string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {
@@ -239,7 +234,6 @@ func TestMetricOfWatchers(t *testing.T) {
 	})
 }
 
-// TestPrometheusLint checks /metrics with Prometheus' linter.
 func TestPrometheusLint(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()
@@ -253,8 +247,7 @@ func TestPrometheusLint(t *testing.T) {
 	})
 }
 
-// TestMetricsContainNoIDAndNoSecret searches the metrics for credential IDs and secrets, also
-// after a provider has refused a token request.
+// TestMetricsContainNoIDAndNoSecret also looks at the metrics after a refused token request.
 func TestMetricsContainNoIDAndNoSecret(t *testing.T) {
 	inScene(t, func(b *scene) {
 		b.exercise()

@@ -14,9 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// newCache returns the token cache, which stores tokens in memory and, if configured, in Redis.
-// The field s.broker may still be unset: the cache uses s.broker only after cache.Follow is
-// called.
+// newCache returns the token cache, which stores tokens in memory and, if configured, in Redis. It
+// uses s.broker, which may still be unset, only after cache.Follow is called.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
 		Clock:        s.clock,
@@ -40,7 +39,6 @@ func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.C
 	return cache.Prepare(options)
 }
 
-// newTokenClient returns the client that makes token requests.
 func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 	transport := options.TokenTransport
 	if transport == nil {
@@ -56,14 +54,13 @@ func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 	})
 }
 
-// tokenTransport sends token requests with the token_requests settings of the configuration in
-// use.
+// tokenTransport sends token requests with the token_requests settings of the configuration in use.
 type tokenTransport struct {
 	server *Server
 
 	mu        sync.Mutex
 	transport *egress.Transport
-	rules     config.TokenRequests // the settings with which the transport was made
+	rules     config.TokenRequests // settings of the transport
 }
 
 // RoundTrip implements http.RoundTripper.

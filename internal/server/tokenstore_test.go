@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// withRedis returns an option that makes a server store its tokens in this Redis.
+// withRedis makes a server store its tokens in this Redis.
 func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	t.Helper()
 	text := "token_cache: {redis: {url: \"" + redis.URL() + "\"}, fleet_keys: [{env: KEY}]}\ncredentials: []\n"
@@ -24,8 +24,8 @@ func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	return func(o *server.Options) { o.Config.TokenCache = parsed.TokenCache }
 }
 
-// awaitAnswers requests /readyz and /metrics until both answers are as wanted. The path /readyz
-// must never answer with an error.
+// awaitAnswers waits until /readyz and /metrics answer as wanted. /readyz must never answer with an
+// error.
 func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	h.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -54,8 +54,8 @@ const (
 	readyDegraded = "ok\ntoken cache: degraded: Redis is out of reach; this replica obtains tokens for itself\n"
 )
 
-// scrapeWithRedis returns the metrics of a broker that has stored a token in Redis, and that can
-// no longer reach Redis.
+// scrapeWithRedis returns the metrics of a broker that has lost its connection to Redis, after it
+// stored a token there.
 func scrapeWithRedis(t *testing.T) string {
 	t.Helper()
 	redis := redistest.Start(t)
@@ -67,8 +67,8 @@ func scrapeWithRedis(t *testing.T) string {
 	return h.awaitAnswers(readyDegraded, "authmaterial_token_cache_degraded 1")
 }
 
-// TestRedisOutOfReach checks the log, /readyz and /metrics while Redis is unreachable. Calls
-// must not fail.
+// While Redis is unreachable, calls must not fail, and the log, /readyz and /metrics report the
+// problem.
 func TestRedisOutOfReach(t *testing.T) {
 	redis := redistest.Start(t)
 	h := serve(t, withRedis(t, redis))

@@ -39,7 +39,6 @@ type spanCollector struct {
 	received []*collector.ExportTraceServiceRequest
 }
 
-// Export implements the service to which the broker sends spans.
 func (c *spanCollector) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,8 +46,7 @@ func (c *spanCollector) Export(_ context.Context, request *collector.ExportTrace
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// newCollector starts a collector, and sets the environment variables that make the broker send
-// traces to it.
+// newCollector starts a collector, and makes brokers send traces to it by environment variables.
 func newCollector(t *testing.T) *spanCollector {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -65,7 +63,7 @@ func newCollector(t *testing.T) *spanCollector {
 	return c
 }
 
-// spans returns the received spans by name, in the order in which the spans began.
+// spans returns the received spans by name, in the order in which they began.
 func (c *spanCollector) spans() map[string][]*otlp.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +83,7 @@ func (c *spanCollector) spans() map[string][]*otlp.Span {
 	return found
 }
 
-// text returns all received data, both as Protobuf and as JSON, so that tests can
-// search the data for secrets.
+// text returns all received data as Protobuf and as JSON, to search it for secrets.
 func (c *spanCollector) text(t *testing.T) string {
 	t.Helper()
 	c.mu.Lock()
@@ -107,8 +104,8 @@ func (c *spanCollector) text(t *testing.T) string {
 	return all.String()
 }
 
-// traced starts a server whose tracing is set by environment variables. The
-// returned function `done` stops the server, and returns all spans.
+// traced starts a server with tracing. The returned function stops the server, which sends all
+// spans.
 func traced(t *testing.T, change ...func(*server.Options)) (h harness, done func()) {
 	t.Helper()
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
@@ -136,8 +133,8 @@ const (
 	reportSpan = "authmaterial.v1.BrokerService/ReportRejection"
 )
 
-// TestTraces checks the traces of calls to a provider. The provider first answers with an error
-// that quotes the token request, then issues a token, and later replaces the token.
+// In TestTraces, a provider first answers with an error that quotes the token request, then issues
+// a token, and later replaces it.
 func TestTraces(t *testing.T) {
 	c := newCollector(t)
 	h, done := traced(t)
@@ -183,8 +180,8 @@ func TestTraces(t *testing.T) {
 	h.wantNoSecret("a trace", c.text(t))
 }
 
-// wantLink checks that a token request has a trace of its own. This trace must have a link to
-// the call that caused the token request.
+// wantLink checks that a token request has a trace of its own, with a link to the call that caused
+// the request.
 func wantLink(t *testing.T, request, call *otlp.Span) {
 	t.Helper()
 	links := request.GetLinks()
@@ -196,8 +193,6 @@ func wantLink(t *testing.T, request, call *otlp.Span) {
 	}
 }
 
-// TestAuditRecordsHaveTraceIDs checks that a call's audit record contains the ID of the call's
-// trace.
 func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	c := newCollector(t)
 	path := filepath.Join(t.TempDir(), "audit")
@@ -219,8 +214,7 @@ func TestAuditRecordsHaveTraceIDs(t *testing.T) {
 	}
 }
 
-// TestTracesAreOff checks that an environment variable can turn tracing off even if another
-// variable sets a collector.
+// An environment variable can turn tracing off even if another one sets a collector.
 func TestTracesAreOff(t *testing.T) {
 	for name, value := range map[string]string{
 		"OTEL_SDK_DISABLED":           "true",

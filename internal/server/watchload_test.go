@@ -31,40 +31,35 @@ const (
 	watchConnections = 8
 	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
-	// largeKey is the size of the large key in these tests, in bytes. A few messages with this
-	// key fill the buffers of a stream. The key is shorter than 32 KiB, because gRPC allocates a
-	// megabyte for longer messages.
+	// largeKey is the size of the large key in bytes. A few messages with this key fill the buffers
+	// of a stream. It is below 32 KiB, because gRPC allocates a megabyte for longer messages.
 	largeKey = 28 << 10
-	// fullAfter is the number of changes of the large key that would fill the buffers of a
-	// stream if each change were sent. gRPC buffers 64 KiB of a stream at each end.
+	// fullAfter is the number of changes of the large key that would fill the buffers of a stream
+	// if each change were sent. gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// After these changes, the memory of a watcher that does not read may grow by at most
-	// maxGrowth bytes: for the buffers of gRPC, and for two states of the large key. If all
-	// changes were stored, they would need 840 KiB.
+	// The memory of a watcher that does not read may then grow by maxGrowth bytes: the buffers of
+	// gRPC, and two states of the large key. If all changes were stored, they would need 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
-	// maxWatchAge is the age at which a watch ends. When a connection has the age
-	// maxConnectionAge, the server asks the client to close the connection, and then waits for
-	// the time maxWatchAge.
+	// A watch ends at the age maxWatchAge. When a connection has the age maxConnectionAge, the
+	// server asks the client to close it, and then waits for maxWatchAge.
 	maxWatchAge      = time.Hour
 	maxConnectionAge = 33 * time.Minute
-	// maxSize is the maximum memory, in bytes, that a watcher may use in total. The memory
-	// includes both ends of the watcher's stream.
+	// maxSize is the maximum memory of a watcher in bytes, with both ends of its stream.
 	maxSize = 512 << 10
 )
 
 type watchStream = grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 
-// An `audience` is a group of watchers that read their streams.
+// An audience is a group of watchers that read their streams.
 type audience struct {
 	harness
 	ended chan error
 
 	mu      sync.Mutex
-	reached map[string]int // number of watchers that have received a version, by the version
-	changed chan struct{}  // a channel that is closed when a number in the field `reached` changes
+	reached map[string]int // number of watchers that have received each version
+	changed chan struct{}  // closed when a watcher has received a version
 }
 
-// follow reads a stream until the stream ends.
 func (a *audience) follow(stream watchStream) {
 	for {
 		state, err := stream.Recv()
@@ -80,7 +75,6 @@ func (a *audience) follow(stream watchStream) {
 	}
 }
 
-// await waits until n watchers have received this version.
 func (a *audience) await(version string, n int) {
 	a.Helper()
 	late := time.After(patience)
@@ -99,7 +93,6 @@ func (a *audience) await(version string, n int) {
 	}
 }
 
-// setKeys loads a configuration that contains these keys.
 func (h harness) setKeys(board, large string) {
 	h.Helper()
 	text := strings.Replace(configuration, "{env: PENDO_API_KEY}", "{value: "+board+"}", 1) +
@@ -112,7 +105,6 @@ func (h harness) setKeys(board, large string) {
 	}
 }
 
-// version returns the current version of a credential.
 func (h harness) version(id string) string {
 	h.Helper()
 	response, err := h.client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -122,17 +114,17 @@ func (h harness) version(id string) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// heap returns how much heap memory is in use, in bytes.
+// heap returns the heap memory in use in bytes.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // frees objects whose finalizers ran in the first garbage collection
+	runtime.GC() // frees objects whose finalizers ran in the first collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
 }
 
-// connectNarrow connects a client whose flow-control window is fixed at 64 KiB for each stream.
-// By default, windows grow with the traffic of the connection.
+// connectNarrow connects a client whose flow-control window is fixed at 64 KiB for each stream. By
+// default, windows grow with the traffic.
 func connectNarrow(t *testing.T, address net.Addr) *grpc.ClientConn {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address.String(),
@@ -155,8 +147,7 @@ func watch(ctx context.Context, h harness, connection *grpc.ClientConn, ids ...s
 	return stream
 }
 
-// TestManyWatchers runs 1,000 watchers over few connections. Some watchers do not read their
-// streams.
+// Some of the watchers in TestManyWatchers do not read their streams.
 func TestManyWatchers(t *testing.T) {
 	readers := soak(1000, 10000) - stoppedWatchers
 	h := serve(t, func(o *server.Options) {
@@ -203,7 +194,7 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher uses %d bytes, want %d at most", size, maxSize)
 	}
 
-	// The watchers that read must receive every kind of change.
+	// Watchers that read must receive every kind of change.
 	response, err := h.client().ReportRejection(t.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: "token-of-mail", Version: token, HttpStatus: http.StatusUnauthorized,
 	})
@@ -214,8 +205,7 @@ func TestManyWatchers(t *testing.T) {
 	h.setKeys("last", strings.Repeat("y", largeKey))
 	a.await(h.version("key-of-board"), readers)
 
-	// A watcher that starts to read again first receives the buffered states, and then the
-	// latest state.
+	// A watcher that reads again first receives the buffered states, and then the latest one.
 	messages := 1
 	for want := h.version("large"); ; messages++ {
 		state, err := stopped[0].Recv()
@@ -230,18 +220,17 @@ func TestManyWatchers(t *testing.T) {
 		t.Errorf("a watcher that reads again receives %d states", messages)
 	}
 
-	// Now the server stops.
 	ended := make(chan struct{})
 	go func() { h.server.Stop(context.Background()); close(ended) }()
 	for range readers {
 		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	}
-	giveUp() // otherwise the stopping server waits a while for watchers that do not read
+	giveUp() // otherwise the server waits a while for watchers that do not read
 	<-ended
 }
 
-// TestConnectionReachesItsMaximumAge simulates a day of calls in a synctest bubble. Connections
-// reach their maximum age several times, so that clients reconnect. No call fails.
+// In a day of calls, connections reach their maximum age several times, and clients reconnect. No
+// call may fail.
 func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	inScene(t, func(b *scene) {
 		listener := bufconn.Listen(1 << 20)
@@ -257,7 +246,7 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer connection.Close() //nolint:errcheck // errors of the client do not matter here
+		defer connection.Close() //nolint:errcheck // errors of the client do not matter
 		client := authmaterialv1.NewBrokerServiceClient(connection)
 		const day, pause = 24 * time.Hour, 5 * time.Minute
 		for range day / pause {
@@ -272,9 +261,8 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 	})
 }
 
-// TestUnreadWatchEndsWithItsConnection tests a watch whose client does not read. This watch
-// cannot end at its own maximum age, because its handler is blocked. The watch must end when its
-// connection ends.
+// A watch whose client does not read cannot end at its own maximum age, because its handler is
+// blocked. It must end with its connection.
 func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
@@ -303,14 +291,12 @@ func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 			}
 		}
 		b.pass(maxWatchAge + time.Minute)
-		watchers(1) // the handler of the watch is still blocked in the method Send
+		watchers(1) // the handler is still blocked in Send
 		b.pass(maxConnectionAge)
 		watchers(0)
 	})
 }
 
-// TestWatchReachesItsMaximumAge simulates an hour in a synctest bubble. The test uses the real
-// server, with an in-memory connection.
 func TestWatchReachesItsMaximumAge(t *testing.T) {
 	const minAge, maxAge = 30 * time.Minute, time.Hour
 	synctest.Test(t, func(t *testing.T) {
