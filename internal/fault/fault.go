@@ -1,5 +1,5 @@
-// Package fault defines the errors that tell callers why a call failed. The package does not
-// depend on gRPC: package rpc maps each reason to a gRPC status code.
+// Package fault defines the errors that tell callers why a call failed. It does not depend on gRPC:
+// package rpc maps each reason to a gRPC status code.
 package fault
 
 import (
@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Reason is the reason why a call failed. Each Reason equals the name of a value of the proto
-// enum ErrorReason, without the enum's prefix.
+// Reason is why a call failed: the name of a value of the proto enum ErrorReason, without the
+// enum's prefix.
 type Reason string
 
-// The reasons for failed calls. The documentation of the proto enum ErrorReason explains each
-// reason, and what the caller can do.
+// The reasons for failed calls. The proto enum ErrorReason documents each reason and what the
+// caller can do.
 const (
 	Internal                  Reason = "INTERNAL"
 	InvalidRequest            Reason = "INVALID_REQUEST"
@@ -39,8 +39,8 @@ const (
 type Error struct {
 	// Reason determines the gRPC status code of the call. It is required.
 	Reason Reason
-	// Message is a sentence for people. A message contains no secret. A message quotes nothing
-	// that a provider sent, except registered OAuth error codes.
+	// Message is a sentence for people. It contains no secret, and quotes nothing that a provider
+	// sent except registered OAuth error codes.
 	Message string
 	// RetryDelay is how long the caller should wait before its next attempt. Zero means that the
 	// delay is unknown, or that another attempt is pointless.
@@ -62,18 +62,16 @@ func New(reason Reason, message string) *Error {
 	return &Error{Reason: reason, Message: message}
 }
 
-// Error returns the message of the error.
 func (e *Error) Error() string { return e.Message }
 
-// WithRetryDelay returns a copy of an Error, with this RetryDelay.
+// WithRetryDelay returns a copy of e that has the given RetryDelay.
 func (e *Error) WithRetryDelay(delay time.Duration) *Error {
 	copied := *e
 	copied.RetryDelay = delay
 	return &copied
 }
 
-// From returns the Error in the chain of err. If the chain contains no Error, the result is that
-// of the function Opaque.
+// From returns the Error in the chain of err, or the result of Opaque if there is none.
 func From(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -82,6 +80,6 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque returns the Error for a bug or an internal failure of the broker. The message of this
-// Error contains no details.
+// Opaque returns the Error for a bug or an internal failure of the broker. Its message contains no
+// details.
 func Opaque() *Error { return New(Internal, "internal error") }
