@@ -1,5 +1,5 @@
-// Package token computes the times in a token's life: when the token ends, when it must no
-// longer be used, and when to fetch its successor. The package does no I/O and reads no clock.
+// Package token computes the times in a token's life: when the token ends, when it must no longer
+// be used, and when to fetch its successor. The package does no I/O and reads no clock.
 package token
 
 import (
@@ -8,72 +8,64 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These constants limit a token's lifetime and delay.
 const (
-	// MaxLifetime is the longest lifetime of a token. If a provider names a longer lifetime, the
-	// token has the lifetime MaxLifetime.
+	// MaxLifetime is the longest lifetime of a token, even if the provider names a longer one.
 	MaxLifetime = 7 * 24 * time.Hour
-	// MaxDelay is the maximum value of Token.Delay. A token request is never longer than
-	// MaxDelay.
+	// MaxDelay is the maximum value of Token.Delay, and the time limit of a token request.
 	MaxDelay = 10 * time.Second
 
-	// The safety margin is the last part of a token's life. The broker does not use a token in
-	// the token's safety margin, so that each request with the token reaches its receiver while
-	// the token is valid. The length of the safety margin is maxMargin, or a tenth of the
-	// token's lifetime if that tenth is shorter.
+	// The safety margin is the last part of a token's life, in which the broker uses the token only
+	// while token requests fail: each request with the token should reach its receiver while the
+	// token is valid. The margin is maxMargin long, or a tenth of the token's lifetime if that is
+	// shorter.
 	maxMargin      = time.Minute
 	marginFraction = 10
 
-	// A token's renewal starts in the renewal window: a time span that ends when the safety
-	// margin begins. The length of the renewal window is maxWindow, or a sixth of the token's
-	// lifetime if that sixth is shorter.
+	// A token's renewal starts in the renewal window: a time span that ends when the safety margin
+	// begins. The window is maxWindow long, or a sixth of the token's lifetime if that is shorter.
 	maxWindow      = 5 * time.Minute
 	windowFraction = 6
 	// widestFraction limits a configured renewal window to half the token's lifetime.
 	widestFraction = 2
 
-	// A token's renewal starts at a random moment in the first fifth of the renewal window, so
-	// that tokens that were fetched at the same time are renewed at different times.
+	// The renewal starts at a random moment in the first fifth of the renewal window, so that
+	// tokens that were fetched at the same time are renewed at different times.
 	jitterFraction = 5
 )
 
 // Token is a token that a provider issued. A Token is immutable.
 type Token struct {
-	// Value is the text of the token: visible ASCII characters and spaces.
+	// Value is the token's text: visible ASCII characters and spaces.
 	Value secret.Text
-	// RequestedAt is the time when the token request was sent. The token's lifetime counts from
-	// RequestedAt.
+	// RequestedAt is when the token request was sent. The token's lifetime counts from then.
 	RequestedAt time.Time
 	// RequestedWithin is the possible error of RequestedAt: the token request was sent at
-	// RequestedAt or later, but at most RequestedWithin later. For a token that was read in a
-	// store, RequestedWithin is the time that the reading took.
+	// RequestedAt or up to RequestedWithin later. For a token that was read from a store, it is the
+	// time that the reading took.
 	RequestedWithin time.Duration
 	// Delay is the time from the token request to the provider's answer. The provider issued the
-	// token at some moment during the Delay.
+	// token at some moment in between.
 	Delay time.Duration
 	// Lifetime is the lifetime that the provider named, at most MaxLifetime.
 	Lifetime time.Duration
-	// Assumed reports that the provider named no readable lifetime, so that Lifetime is a
-	// default value.
+	// Assumed reports that the provider named no readable lifetime, so Lifetime is a default value.
 	Assumed bool
-	// Window is the length of the renewal window, which ends when the safety margin begins.
-	// Window is at most half the lifetime. The value zero means five minutes, or a sixth of the
-	// lifetime if that sixth is shorter.
+	// Window is the length of the renewal window, at most half the lifetime. Zero means five
+	// minutes, or a sixth of the lifetime if that is shorter.
 	Window time.Duration
-	// EndsPrevious reports that the provider ends the current token as soon as the provider
-	// issues the next token. A token with EndsPrevious set is not renewed early.
+	// EndsPrevious reports that the provider ends the current token as soon as it issues the next
+	// one. A token with EndsPrevious set is not renewed early.
 	EndsPrevious bool
 }
 
-// Of two tokens with the same value, the token that lives longer counts as newer if the
-// difference is at least leastProgress.
+// Of two tokens with the same value, the one that lives longer counts as newer if the difference is
+// at least leastProgress.
 const leastProgress = time.Second
 
-// Newer reports whether t is certainly newer than the token `other`. Newer returns true if t was
-// requested later than `other`, and the difference is greater than the parameter `within` and
-// greater than the RequestedWithin of `other`. Some providers issue the same token again until
-// the token ends. So, of two tokens with the same value, the token that certainly lives longer
-// is the newer token.
+// Newer reports whether t is certainly newer than the other token: whether it was requested later,
+// by more than the given time and by more than the other token's RequestedWithin. Of two tokens
+// with the same value, the one that certainly lives longer is newer, because some providers issue
+// the same token again until it ends.
 func (t *Token) Newer(other *Token, within time.Duration) bool {
 	if t.Value.Equal(other.Value) {
 		return !t.Assumed && t.End().After(other.End().Add(leastProgress))
@@ -81,30 +73,29 @@ func (t *Token) Newer(other *Token, within time.Duration) bool {
 	return t.RequestedAt.Sub(other.RequestedAt) > max(within, other.RequestedWithin)
 }
 
-// End is the earliest time at which the provider may stop accepting the token. End counts the
-// token's lifetime from the token request.
+// End is the earliest time at which the provider may stop accepting the token: the end of its
+// lifetime, counted from the token request.
 func (t *Token) End() time.Time { return t.RequestedAt.Add(t.Lifetime) }
 
-// LastEnd is the latest time at which the provider stops accepting the token. LastEnd counts the
-// token's lifetime from the provider's answer. While token requests fail, the broker may use the
+// LastEnd is the latest time at which the provider stops accepting the token: the end of its
+// lifetime, counted from the provider's answer. While token requests fail, the broker may use the
 // token until its LastEnd.
 func (t *Token) LastEnd() time.Time { return t.End().Add(t.Delay) }
 
 // ExpireTime is the time from which the token must not be used: its End minus the safety margin.
 func (t *Token) ExpireTime() time.Time { return t.End().Add(-t.margin()) }
 
-// RenewTime is the time at which the broker should fetch the token's successor. The parameter
-// jitter, a number from 0 to 1, moves the RenewTime within the first part of the renewal window.
-// A token with EndsPrevious set is renewed at its ExpireTime.
+// RenewTime is when the broker should fetch the token's successor. The jitter, a number from 0 to
+// 1, moves the RenewTime within the first part of the renewal window. A token with EndsPrevious set
+// is renewed at its ExpireTime.
 func (t *Token) RenewTime(jitter float64) time.Time {
 	start := t.ExpireTime().Add(-t.window())
 	return start.Add(time.Duration(jitter * float64(t.window()/jitterFraction)))
 }
 
-// RefreshTime is the time at which a caller that keeps a copy of the token should ask the broker
-// again. The RefreshTime is later than every possible RenewTime, so that the caller then gets
-// the token's successor. For a token with EndsPrevious set, the RefreshTime is after the
-// ExpireTime.
+// RefreshTime is when a caller that keeps a copy of the token should ask the broker again. It is
+// later than every possible RenewTime, so that the caller then gets the token's successor. For a
+// token with EndsPrevious set, the RefreshTime is after the ExpireTime.
 func (t *Token) RefreshTime() time.Time {
 	if t.EndsPrevious {
 		return t.ExpireTime().Add(t.margin() / 4)
@@ -112,12 +103,10 @@ func (t *Token) RefreshTime() time.Time {
 	return t.ExpireTime().Add(-t.window() / 2)
 }
 
-// margin returns the length of the token's safety margin.
 func (t *Token) margin() time.Duration {
 	return min(maxMargin, t.Lifetime/marginFraction)
 }
 
-// window returns the length of the token's renewal window.
 func (t *Token) window() time.Duration {
 	if t.EndsPrevious {
 		return 0

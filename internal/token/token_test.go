@@ -14,10 +14,9 @@ func TestLife(t *testing.T) {
 		ends                           bool
 		expire, first, last, refreshed time.Duration
 	}{
-		// The length of the safety margin is a minute, or a tenth of the lifetime if that tenth
-		// is shorter. The length of the renewal window, which ends when the safety margin
-		// begins, is five minutes, or a sixth of the lifetime if that sixth is shorter. Renewals
-		// start in the first fifth of the renewal window.
+		// The safety margin is a minute, or a tenth of a shorter lifetime. The renewal window
+		// before it is five minutes, or a sixth of a shorter lifetime. Renewals start in the first
+		// fifth of the renewal window.
 		{time.Hour, false, 59 * time.Minute, 54 * time.Minute, 55 * time.Minute, 56*time.Minute + 30*time.Second},
 		{24 * time.Hour, false, 24*time.Hour - time.Minute, 24*time.Hour - 6*time.Minute, 24*time.Hour - 5*time.Minute, 24*time.Hour - 3*time.Minute - 30*time.Second},
 		{5 * time.Minute, false, 270 * time.Second, 220 * time.Second, 230 * time.Second, 245 * time.Second},
