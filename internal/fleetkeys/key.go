@@ -1,7 +1,6 @@
-// Package fleetkeys lets the replicas of a fleet share tokens in a store that the replicas do
-// not trust. The package encrypts the entries of the store, computes the names of the entries,
-// and makes the keys for the versions of decorations. All of these are derived from one or more
-// fleet keys, which all replicas know. The package does no I/O.
+// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not trust. It
+// encrypts the entries of the store, computes their names, and makes the keys for the versions of
+// decorations, all from one or more fleet keys that every replica knows. It does no I/O.
 package fleetkeys
 
 import (
@@ -17,8 +16,8 @@ import (
 // Size is the size of a fleet key in bytes.
 const Size = 32
 
-// minDistinct is the minimum number of different byte values in a fleet key. The probability
-// that a random key has fewer different values is below 10^-15.
+// minDistinct is the minimum number of different byte values in a fleet key. The probability that a
+// random key has fewer is below 10^-15.
 const minDistinct = 16
 
 // Key is a fleet key: a secret of 32 bytes, which prints as [REDACTED]. The zero value is not a
@@ -28,8 +27,7 @@ type Key struct{ secret.Text }
 // Equal reports whether two fleet keys are the same.
 func (k Key) Equal(other Key) bool { return k.Text.Equal(other.Text) }
 
-// Generate returns a new key in the form that the function Parse reads: base64 with padding, 44
-// characters.
+// Generate returns a new key in the form that Parse reads: base64 with padding, 44 characters.
 func Generate() string { return base64.StdEncoding.EncodeToString(generate()) }
 
 func generate() []byte {
@@ -38,8 +36,8 @@ func generate() []byte {
 	return data
 }
 
-// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. Parse rejects
-// keys that are obviously not random. The error message does not quote the key.
+// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. It rejects keys
+// that are obviously not random. The error message does not quote the key.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding
 	if strings.HasSuffix(text.Reveal(), "=") {

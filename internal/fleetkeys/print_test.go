@@ -13,8 +13,6 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// holder is a struct with keys and rings in its fields. Most printed values contain keys in this
-// way.
 type holder struct {
 	Key  fleetkeys.Key
 	Ring *fleetkeys.Ring
@@ -23,8 +21,7 @@ type holder struct {
 	flat fleetkeys.Ring
 }
 
-// shapes returns the forms in which the first 8 bytes of a secret might be
-// printed.
+// shapes returns the forms in which the first 8 bytes of a secret might be printed.
 func shapes(data []byte) []string {
 	start := data[:8]
 	numbers := strings.Trim(fmt.Sprintf("%d", start), "[]")

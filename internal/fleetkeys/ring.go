@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The labels from which subkeys are derived. All replicas and all stored entries depend on these
-// labels, so never change the labels.
+// The labels from which subkeys are derived. They must never change, because all replicas and all
+// stored entries depend on them.
 const (
 	forID          = "authmaterial v1 key id"
 	forSealing     = "authmaterial v1 seal"
@@ -30,18 +30,16 @@ const (
 	nameSize   = 16 // size in bytes of a name or a fingerprint
 )
 
-// Ring is the list of the fleet keys of one replica. With the first key, the replica encrypts
-// entries, and makes names and fingerprints. The replica also recognises entries, names and
-// fingerprints that were made with the other keys. A Ring is immutable, safe for concurrent use,
-// and prints as [REDACTED].
+// Ring is the list of the fleet keys of one replica. The replica encrypts entries with the first
+// key, and makes names and fingerprints with it. It also recognises entries, names and fingerprints
+// that were made with the other keys. A Ring is immutable, safe for concurrent use, and prints as
+// [REDACTED].
 type Ring struct {
-	// keys returns the subkeys of each fleet key. A plain field would be less
-	// safe: some verbs of fmt follow pointers and print unexported fields without calling the
-	// Format methods of those fields.
+	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt follow
+	// pointers and print unexported fields without calling their Format methods.
 	keys func() []*subkeys
 }
 
-// subkeys are the keys that are derived from one fleet key.
 type subkeys struct {
 	id          []byte // the ID of the fleet key: 4 bytes that are not secret
 	sealing     cipher.AEAD
@@ -50,8 +48,7 @@ type subkeys struct {
 	versions    []byte
 }
 
-// NewRing returns a ring of the given keys. At least one key is needed, and all keys must be
-// different.
+// NewRing returns a ring of the given keys: at least one, and all of them different.
 func NewRing(keys ...Key) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("a ring needs at least one fleet key")
@@ -82,7 +79,6 @@ func RandomRing() *Ring {
 	return ring
 }
 
-// derive computes the subkeys of a fleet key.
 func derive(key Key) (*subkeys, error) {
 	var failed error
 	subkey := func(purpose string, size int) []byte {
@@ -104,29 +100,26 @@ func derive(key Key) (*subkeys, error) {
 	return derived, err
 }
 
-// VersionKeys returns the HMAC keys for the versions of decorations: for each fleet key in the
-// order of the ring, a key of 32 bytes.
+// VersionKeys returns the HMAC keys for the versions of decorations: a key of 32 bytes for each
+// fleet key, in the order of the ring.
 func (r *Ring) VersionKeys() [][]byte {
 	return forEach(r, func(key *subkeys) []byte { return bytes.Clone(key.versions) })
 }
 
-// Names returns the names of an entry in a store that other parties can read: one name for each
-// fleet key, in the order of the ring. A name consists of 32 lower-case hexadecimal digits. Each
-// name is computed from a text. Someone who guesses the text cannot check the guess without the
-// fleet key.
+// Names returns the names that an entry has in a store that other parties can read: one name of 32
+// lower-case hexadecimal digits for each fleet key, in the order of the ring. Without the fleet
+// key, nobody can check a guess of the text from which a name was computed.
 func (r *Ring) Names(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns the fingerprints of a token, for the list of rejected tokens. Form and
-// order of the fingerprints are those of names. A replica writes the first fingerprint into the
-// list, and recognises all fingerprints.
+// Fingerprints returns the fingerprints of a token, for the list of rejected tokens. They have the
+// form and the order of names. A replica writes the first fingerprint into the list, and recognises
+// all of them.
 func (r *Ring) Fingerprints(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
 }
 
-// forEach calls the function `made` for each key of a ring, and returns the results of the
-// calls.
 func forEach[T any](r *Ring, made func(*subkeys) T) []T {
 	var all []T
 	for _, key := range r.keys() {

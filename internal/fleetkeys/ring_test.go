@@ -10,8 +10,6 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// ring returns a ring of fleet keys. The parameters are the texts of the ring's
-// fleet keys.
 func ring(t testing.TB, texts ...string) *fleetkeys.Ring {
 	t.Helper()
 	var keys []fleetkeys.Key
@@ -38,8 +36,7 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made returns everything that a ring makes from a text: the names, the
-// fingerprints, and the ring's version keys in hexadecimal.
+// made returns everything that a ring makes from a text, with the version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))
@@ -47,7 +44,7 @@ func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string)
 	return r.Names(of), r.Fingerprints(of), versions
 }
 
-// TestOrder checks that results are in the order of the fleet keys. During a rotation of fleet
+// TestOrder checks that results are in the order of the fleet keys: during a rotation of fleet
 // keys, two rings with different orders must have a name in common.
 func TestOrder(t *testing.T) {
 	oldNames, oldFingerprints, oldVersions := made(ring(t, numbered(1)), "token")
@@ -71,8 +68,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestFormat compares the results for one key with constants. The results must never change,
-// because replicas with different versions of the broker can share a fleet.
+// TestFormat compares the results for one key with constants. They must never change, because
+// different versions of the broker can share a fleet.
 func TestFormat(t *testing.T) {
 	one := ring(t, numbered(1))
 	names, fingerprints, versions := made(one, "token")

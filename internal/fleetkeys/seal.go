@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// The errors that the method Open returns.
+// The errors that Open returns.
 var (
 	// ErrUnknownFormat means that another version of the broker encrypted the entry, or that the
 	// data is not an encrypted entry.
@@ -17,17 +17,16 @@ var (
 	ErrDamaged = errors.New("damaged, or encrypted for another entry")
 )
 
-// An encrypted entry has three parts: a header with the format and the ID of the fleet key, the
-// nonce, and the ciphertext with its authentication tag.
+// An encrypted entry consists of a header (the format and the ID of the fleet key), the nonce, and
+// the ciphertext with its authentication tag.
 const (
 	format     = 1
 	idSize     = 4 // size of a key ID in bytes
 	headerSize = 1 + idSize
 )
 
-// Seal encrypts and authenticates the data in the parameter `plain` with AES-256-GCM, the first
-// fleet key and a random nonce. Only a call of Open with the same context decrypts the result.
-// The result is 33 bytes longer than the data.
+// Seal encrypts and authenticates data with AES-256-GCM, the first fleet key and a random nonce.
+// Only Open with the same context decrypts the result, which is 33 bytes longer than the data.
 func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
 	header := append([]byte{format}, key.id...)
@@ -35,9 +34,8 @@ func (r *Ring) Seal(context string, plain []byte) []byte {
 	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // the cipher makes a random nonce itself
 }
 
-// Open decrypts an entry that the method Seal encrypted. Any replica may have encrypted the
-// entry, if the first fleet key of that replica is in this ring. The error is ErrUnknownFormat,
-// ErrUnknownKey or ErrDamaged.
+// Open decrypts an entry that Seal encrypted in any replica whose first fleet key is in this ring.
+// The error is ErrUnknownFormat, ErrUnknownKey or ErrDamaged.
 func (r *Ring) Open(context string, sealed []byte) ([]byte, error) {
 	switch {
 	case len(sealed) == 0:

@@ -79,15 +79,14 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		refuses("a bit changed", "context", changed, want)
 	}
-	// This entry was encrypted with the second key, but its header contains the ID of the first
-	// key.
+	// An entry that was encrypted with the second key, but whose header contains the ID of the
+	// first key.
 	foreign := ring(t, numbered(2)).Seal("context", []byte("the token"))
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }
 
-// FuzzOpen checks that the method Open follows three rules in every context. No entry causes a
-// panic. Only results of the method Seal can be decrypted. Decrypting an encrypted text returns
-// the text.
+// FuzzOpen checks that no entry causes a panic, that Open decrypts only results of Seal, and that
+// the decrypted text is the text that was encrypted.
 func FuzzOpen(f *testing.F) {
 	both, one := ring(f, numbered(1), numbered(2)), ring(f, numbered(2))
 	f.Add("context", []byte("plain"))
