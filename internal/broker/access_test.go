@@ -15,28 +15,24 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// The variable `web` is the caller to which these tests grant credentials.
+// web is the caller to which these tests grant credentials.
 var web = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/web", Method: "mutual_tls", Address: "192.0.2.1:4711"}}
 
-// grant is a helper: its result is a grant that allows the caller `web` to use credentials.
 func grant(source string, ids ...access.Pattern) access.Grant {
 	return access.Grant{Callers: []access.Pattern{"spiffe://prod/*"}, Credentials: ids, Actions: []access.Action{access.Use}, Source: source}
 }
 
-// off is the configuration of a disabled credential, whose ID is also `off`.
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict reloads the configuration. The new configuration has the credentials
-// `mail`, `board` and `off`, and only the given grants. The method returns when all goroutines
-// are idle.
+// restrict reloads the configuration with the given grants and the credentials mail, board and off.
+// It returns when all goroutines are idle.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)
 	synctest.Wait()
 }
 
-// take reloads the configuration in the same way as `restrict`, but does not
-// wait for the goroutines.
+// take is like restrict, but does not wait until the goroutines are idle.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
@@ -68,8 +64,7 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	},
 }
 
-// TestDeniedCallerDoesNotLearnWhatThereIs checks that a denied caller gets the same error for
-// existing, disabled and missing credentials.
+// A denied caller gets the same error for existing, disabled and missing credentials.
 func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	for name, ask := range operations {
 		for policy, grants := range map[string][]access.Grant{
@@ -109,8 +104,8 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestDeniedReportRenewsNothing checks that a report by a denied caller does not renew the
-// token, even if the caller knows the token's version.
+// A report by a denied caller does not renew the token, even if the caller knows the token's
+// version.
 func TestDeniedReportRenewsNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		version := w.version()
@@ -125,7 +120,6 @@ func TestDeniedReportRenewsNothing(t *testing.T) {
 	})
 }
 
-// getAs returns the decoration of `mail` for a caller that may use `mail`.
 func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), caller, "mail")
@@ -135,8 +129,6 @@ func (w *world) getAs(caller broker.Caller) *broker.Decoration {
 	return decoration
 }
 
-// TestGrantedCaller checks the results for credentials that exist, do not exist, or are not
-// granted.
 func TestGrantedCaller(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail", "n*"), access.Grant{Callers: []access.Pattern{access.Pattern(web.Name)}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use}})
@@ -151,8 +143,6 @@ func TestGrantedCaller(t *testing.T) {
 	})
 }
 
-// TestBatchIsDecidedItemByItem checks the results of one batch with allowed, denied and missing
-// credentials.
 func TestBatchIsDecidedItemByItem(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "board", "none"))
@@ -166,8 +156,7 @@ func TestBatchIsDecidedItemByItem(t *testing.T) {
 	})
 }
 
-// TestWatchFollowsGrants removes the caller's grants while a watch is open, and then adds the
-// grants again.
+// TestWatchFollowsGrants removes the caller's grants while a watch is open, and then restores them.
 func TestWatchFollowsGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		both := grant("1", "mail", "board")
@@ -181,7 +170,7 @@ func TestWatchFollowsGrants(t *testing.T) {
 
 		w.restrict(grant("1", "board"))
 		s.wantReason("mail", fault.AccessDenied)
-		s.wantNothing(2 * time.Hour) // while the grant is missing, the broker does not renew the token of `mail`
+		s.wantNothing(2 * time.Hour) // while the grant is missing, the broker does not renew the token
 		w.restrict(grant("2", "board"), grant("3", "other"))
 		s.wantNothing(time.Minute)
 		w.restrict()
@@ -197,8 +186,8 @@ func TestWatchFollowsGrants(t *testing.T) {
 	})
 }
 
-// TestKeyWithdrawnBeforeAWatchBegins checks a watch whose caller was authenticated by a key that
-// is withdrawn before the watch begins. The watch must fail.
+// The key that authenticated the watch's caller is withdrawn before the watch begins, so the watch
+// must fail.
 func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -214,8 +203,7 @@ func TestKeyWithdrawnBeforeAWatchBegins(t *testing.T) {
 	})
 }
 
-// TestGrantTakenAwayWhileAWatchWaits removes the grant while a watch waits for a token. The
-// watch must send the denial instead of the token.
+// The watch must send the denial instead of the token that it waits for.
 func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))
@@ -233,9 +221,8 @@ func TestGrantTakenAwayWhileAWatchWaits(t *testing.T) {
 	})
 }
 
-// TestUnidentifiedCallerNeedsBothGrants reloads the configuration while callers cannot be
-// authenticated. An open watch must continue with those credentials that both the old and the
-// new grants allow.
+// The configuration is reloaded while callers cannot be authenticated. An open watch must continue
+// with those credentials that both the old and the new grants allow.
 func TestUnidentifiedCallerNeedsBothGrants(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.restrict(grant("1", "mail"))

@@ -8,21 +8,20 @@ import (
 )
 
 // decisionSlots is the maximum number of access decisions that a Generation caches. Each pair of
-// caller and credential ID has one slot, whether or not the credential exists. A decision
-// replaces the earlier decision in its slot.
+// caller and credential ID is hashed to a slot, whether or not the credential exists. A decision
+// replaces the earlier one in its slot.
 const decisionSlots = 1 << 14
 
-// errDenied is the error of each denied call. The error is the same for existing and missing
-// credentials, so that a caller cannot find out which credentials exist.
+// errDenied is the error of each denied call. It is the same for existing and missing credentials,
+// so that a caller cannot find out which credentials exist.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
-// ErrManyDenials is the error of a call that is denied or has an invalid ID, after the caller
-// has reached the limit of Options.Denials. No audit record is written for such a call. The
-// error is the same for existing and missing credentials.
+// ErrManyDenials is the error of a call that is denied or has an invalid ID after the caller has
+// reached the limit of Options.Denials. Such a call has no audit record. The error is the same for
+// existing and missing credentials.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 
-// decision is the cached answer to the question whether a caller may use a credential.
 type decision struct {
 	caller, id string
 	allowed    bool
@@ -44,13 +43,13 @@ func (g *Generation) decide(caller, id string) *decision {
 	return made
 }
 
-// isDenial reports whether an error is of a kind that even a caller without grants can cause.
+// isDenial reports whether even a caller without grants can cause this error.
 func isDenial(err error) bool {
 	reason := fault.From(err).Reason
 	return reason == fault.AccessDenied || reason == fault.InvalidRequest
 }
 
-// allowsDenial counts a denial, and reports whether to write an audit record of the denial.
+// allowsDenial counts a denial, and reports whether to write an audit record of it.
 func (b *Broker) allowsDenial(caller access.Caller) bool {
 	return b.options.Denials == nil || b.options.Denials.Allow(caller)
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// recorder is an audit log for tests, which stores its records in memory. While its field
-// `failing` is set, writing a record fails.
+// recorder is an audit log in memory. While failing is set, its writes fail.
 type recorder struct {
 	mu      sync.Mutex
 	records []audit.Record
@@ -33,7 +32,6 @@ func (r *recorder) Write(_ context.Context, record audit.Record) error {
 	return nil
 }
 
-// take returns the records written since its last call.
 func (r *recorder) take() []audit.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,14 +46,12 @@ func (r *recorder) fail(failing bool) {
 	r.failing = failing
 }
 
-// inAuditedWorld runs a test in the same way as inWorld, with a `recorder` as the audit log.
 func inAuditedWorld(t *testing.T, test func(w *world, r *recorder)) {
 	t.Helper()
 	r := new(recorder)
 	inWorld(t, func(w *world) { test(w, r) }, func(o *broker.Options) { o.Audit = r })
 }
 
-// TestRecords checks the audit record that each operation writes for each possible outcome.
 func TestRecords(t *testing.T) {
 	fail := func(answer simulator.Failure) func(*world) {
 		return func(w *world) { w.sim.SendPulse.FailTokenRequests(answer) }
@@ -102,8 +98,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestRecordOfACallerThatHasGone cancels calls while they wait for a token. The audit record
-// must have the outcome CALLER_GONE, and must not name a failure of the provider.
+// Calls are cancelled while they wait for a token. Their audit records must have the outcome
+// CALLER_GONE, and must not name a failure of the provider.
 func TestRecordOfACallerThatHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		if operation == string(audit.Watch) {
@@ -123,9 +119,8 @@ func TestRecordOfACallerThatHasGone(t *testing.T) {
 	}
 }
 
-// TestRecordOfADenialWhoseCallerHasGone cancels calls before they are denied. The audit record
-// must have the denial as its outcome. Otherwise a caller could hide its denied calls by letting
-// their deadlines expire.
+// Calls are cancelled before they are denied. Their audit records must have the denial as the
+// outcome. Otherwise a caller could hide its denied calls by letting their deadlines expire.
 func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -144,8 +139,7 @@ func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	}
 }
 
-// TestRecordOfEachItem checks that a batch writes an audit record for each ID, and that a watch
-// writes an audit record for each state.
+// A batch writes an audit record for each ID, and a watch for each state.
 func TestRecordOfEachItem(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail"))
@@ -165,8 +159,7 @@ func TestRecordOfEachItem(t *testing.T) {
 	})
 }
 
-// TestNothingGoesOutWithoutItsRecord checks that every call fails while audit records cannot be
-// written.
+// Every call fails while audit records cannot be written.
 func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {
@@ -187,16 +180,13 @@ func TestNothingGoesOutWithoutItsRecord(t *testing.T) {
 	}
 }
 
-// noDenials is a broker.Denials that never allows an audit record of a denial, as if its limit
-// were always reached.
+// noDenials is a broker.Denials whose limit is always reached.
 type noDenials struct{}
 
-// Allow implements broker.Denials.
 func (noDenials) Allow(access.Caller) bool { return false }
 
-// TestDenialsOfAWatchBeyondTheLimit checks a watch whose caller has reached the limit of
-// recorded denials. The first denial is sent without an audit record. A later denial, which a
-// reload causes, is recorded.
+// The caller of the watch has reached the limit of recorded denials. The first denial is sent
+// without an audit record. A later denial, which a reload causes, is recorded.
 func TestDenialsOfAWatchBeyondTheLimit(t *testing.T) {
 	r := new(recorder)
 	inWorld(t, func(w *world) {

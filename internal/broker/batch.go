@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// batchPatience is the time limit for computing the results of a batch, if the call has no
-// deadline. Writing the audit records of the batch has a time limit of the same length.
+// batchPatience is the time limit for computing the results of a batch if the call has no deadline.
+// Writing the audit records of the batch then has the same time limit.
 const batchPatience = 5 * time.Second
 
 // Result is the outcome for one credential ID: a decoration or an error.
@@ -19,10 +19,9 @@ type Result struct {
 	Err          error
 }
 
-// GetBatch returns a result for each credential ID, in the order of the parameter `ids`.
-// GetBatch computes the results of all IDs concurrently. A result that is not available shortly
-// before the deadline of ctx is an error. If ctx has no deadline, GetBatch waits up to 5
-// seconds.
+// GetBatch returns a result for each credential ID, in the order of the IDs. It computes the
+// results concurrently. A result that is not available shortly before the deadline of ctx is an
+// error. If ctx has no deadline, GetBatch waits up to 5 seconds.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	g, now := b.basis(&caller)
 	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))
@@ -53,8 +52,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	return results
 }
 
-// limitBatch returns a context with a deadline: ctx itself if ctx has a deadline, or else a
-// context that ends after batchPatience.
+// limitBatch returns ctx if it has a deadline, or else a context that ends after batchPatience.
 func limitBatch(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}

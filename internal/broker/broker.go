@@ -1,5 +1,5 @@
 // Package broker implements the broker's operations: it authorises the caller, finds the
-// credential, and returns the credential's decoration. The package does not depend on gRPC.
+// credential, and returns its decoration. The package does not depend on gRPC.
 package broker
 
 import (
@@ -32,8 +32,7 @@ type Tokens interface {
 
 // Denials limits how many denials of each caller are written to the audit log.
 type Denials interface {
-	// Allow counts a denial of a caller, and reports whether to write an audit record of the
-	// denial.
+	// Allow counts a denial of a caller, and reports whether to write an audit record of it.
 	Allow(caller access.Caller) bool
 }
 
@@ -43,49 +42,42 @@ const VersionKeySize = 32
 // Options configure a Broker. All fields except Audit, Denials, StaticReported and Encode are
 // required.
 type Options struct {
-	// Tokens caches tokens.
 	Tokens Tokens
-	// TokenClient is the client that makes token requests.
+	// TokenClient makes token requests.
 	TokenClient *strategies.TokenClient
-	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more
-	// keys of VersionKeySize random bytes each. The broker makes new versions with the first
-	// key, so replicas with the same first key make the same versions. In reports, the broker
-	// recognises versions that were made with any of the keys.
+	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more keys
+	// of VersionKeySize random bytes. The broker makes new versions with the first key, so replicas
+	// with the same first key make the same versions. In reports, the broker recognises versions
+	// that were made with any of the keys.
 	VersionKeys [][]byte
-	// Clock tells the broker the time.
-	Clock clockwork.Clock
+	Clock       clockwork.Clock
 	// Logger logs problems with credentials that an operator must know about.
 	Logger *slog.Logger
-	// Audit is the log in which each access decision is recorded. If Audit is nil, nothing is
+	// Audit is the log in which each access decision is recorded. If it is nil, nothing is
 	// recorded.
 	Audit audit.Log
-	// Denials limits how many denials of each caller are recorded. If Denials is nil, all
-	// denials are recorded.
+	// Denials limits how many denials of each caller are recorded. If it is nil, all are recorded.
 	Denials Denials
-	// StaticReported is a function that the broker calls for each report about static material,
-	// with the IDs of the provider and the auth method. The function must not block. The field
-	// StaticReported may be nil.
+	// StaticReported is called for each report about static material, with the IDs of the provider
+	// and the auth method. It must not block. It may be nil.
 	StaticReported func(provider, authMethod string, report StaticReport)
-	// Encode computes the field Encoded of a Decoration. If Encode is nil, the field Encoded
-	// stays nil.
+	// Encode computes Decoration.Encoded. If Encode is nil, Encoded stays nil.
 	Encode func(*Decoration) []byte
 }
 
-// Broker serves the material of credentials. A Broker is safe for concurrent use. The method
-// Close must be called when the Broker is no longer needed.
+// Broker serves the material of credentials. It is safe for concurrent use. Close must be called
+// when the Broker is no longer needed.
 type Broker struct {
 	options Options
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while the field `current` is replaced
-	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by the field `mu`
+	mu      sync.Mutex    // held while current is replaced
+	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by mu
 
-	watching sync.Mutex // guards the field `watches`
+	watching sync.Mutex // guards watches
 	watches  map[*Watch]struct{}
 
-	// The method Close cancels the context `ctx`, which ends all watches and background
-	// requests.
 	ctx        context.Context //nolint:containedctx // background work must continue after the call that started it
 	stop       context.CancelFunc
 	background sync.WaitGroup
@@ -109,8 +101,8 @@ func New(load Load, options Options) (*Broker, error) {
 	return b, b.Use(load)
 }
 
-// Close ends all watches with the reason fault.ServerStopping, and ends all background requests.
-// After Close, the broker still answers calls other than watches.
+// Close ends all watches with the reason fault.ServerStopping, and all background requests. After
+// Close, the broker still answers calls other than watches.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	b.stop()
@@ -118,8 +110,8 @@ func (b *Broker) Close() {
 	b.background.Wait()
 }
 
-// Use makes the broker serve another Load. If Use fails, the broker continues to serve the
-// previous Load. Results that the broker cached for unchanged credentials stay in the cache.
+// Use makes the broker serve another Load. If Use fails, the broker continues to serve the previous
+// Load. Cached results for unchanged credentials stay in the cache.
 func (b *Broker) Use(load Load) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,9 +131,9 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged must be called after a change of the keys that authenticate callers.
-// ProofsChanged makes a new Generation. The broker then authenticates the callers of connections
-// and of open watches again, because the key that authenticated them may no longer be accepted.
+// ProofsChanged must be called after a change of the keys that authenticate callers. It makes a new
+// Generation. The broker then authenticates the callers of connections and of open watches again,
+// because the key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,22 +144,21 @@ func (b *Broker) ProofsChanged() {
 	b.markAll()
 }
 
-// RetryRefused makes the broker request tokens at once for all changed secrets that their
-// providers rejected.
+// RetryRefused makes the broker request tokens at once for all changed secrets that their providers
+// rejected.
 func (b *Broker) RetryRefused() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retryRefused()
 }
 
-// retryRefused does the work of the method RetryRefused. The calling function must hold the
-// mutex `b.mu`.
+// retryRefused is RetryRefused for callers that hold b.mu.
 func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})
 }
 
-// TokenChanged tells the broker that the cache has stored a new token under this token key.
+// TokenChanged must be called when the cache has stored a new token under the given token key.
 func (b *Broker) TokenChanged(key string) {
 	g := b.current.Load()
 	for _, id := range g.byToken[key] {
@@ -176,8 +167,8 @@ func (b *Broker) TokenChanged(key string) {
 	b.mark(g.byToken[key]...)
 }
 
-// VersionsOf returns all versions of decorations that contain this token. Callers may have
-// received any of these versions.
+// VersionsOf returns every version under which callers may have received a decoration with this
+// token.
 func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	var versions []string
 	g := b.current.Load()
@@ -188,5 +179,5 @@ func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 }
 
 // CredentialsOf returns the sorted IDs of the credentials whose token has this token key. The
-// caller must not change the returned slice.
+// caller must not change the slice.
 func (b *Broker) CredentialsOf(tokenKey string) []string { return b.current.Load().byToken[tokenKey] }

@@ -22,7 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// hanging is a token cache for tests. Calls of this cache never return a token.
+// hanging is a token cache whose calls never return a token.
 type hanging struct{}
 
 func (hanging) WarmAt(string, time.Time) (*token.Token, bool) { return nil, false }
@@ -41,7 +41,6 @@ func (hanging) Replace(ctx context.Context, _ cache.Source, _ string) (*token.To
 	return nil, false, ctx.Err()
 }
 
-// newHanging returns a broker with a single credential, `slow`, whose token never arrives.
 func newHanging(t *testing.T) *broker.Broker {
 	t.Helper()
 	provider := catalog.Builtin().Provider("sendpulse")
@@ -65,7 +64,6 @@ func newHanging(t *testing.T) *broker.Broker {
 	return b
 }
 
-// load returns a Load with these credentials and this policy.
 func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }

@@ -12,40 +12,32 @@ import (
 )
 
 const (
-	// staticRefresh is the time between making a decoration of static material and the
-	// RefreshTime of the decoration.
+	// staticRefresh is how far ahead the RefreshTime of static material is.
 	staticRefresh = 5 * time.Minute
-	// minRefresh is the minimum time between making a decoration and the RefreshTime of the
-	// decoration.
-	minRefresh = time.Second
-	// versionSize is the number of bytes of the HMAC that a version contains.
+	// minRefresh is the minimum time from making a decoration to its RefreshTime.
+	minRefresh  = time.Second
 	versionSize = 16
 )
 
-// Decoration is the material for one request, with the rules for using it. A Decoration is
-// immutable.
+// Decoration is the material for one request, with the rules for using it. It is immutable.
 type Decoration struct {
 	CredentialID string
-	// Version changes whenever the material changes. Nothing about the material can be learned
-	// from Version.
+	// Version changes whenever the material changes. It reveals nothing about the material.
 	Version  string
 	Material strategies.Material
-	// ExpireTime is the time from which the material must not be used. A zero ExpireTime means
-	// that the material does not expire. All times in the exported fields are wall-clock times.
+	// ExpireTime is the time from which the material must not be used. Zero means that the material
+	// does not expire. The times in the exported fields are wall-clock times.
 	ExpireTime time.Time
-	// RefreshTime is the time at which a caller that caches the decoration should request a new
-	// decoration.
+	// RefreshTime is when a caller that caches the decoration should request a new one.
 	RefreshTime time.Time
 	// AllowedHosts are the only hosts to which the material may be sent.
 	AllowedHosts []string
 	// RejectedStatuses are the HTTP statuses that mean that the provider rejects the material.
 	RejectedStatuses []int
-	// LastRejectionTime is set only for static material. LastRejectionTime is the time at which
-	// this replica last received a report that the provider rejected this version. Zero means
-	// that there was no such report.
+	// LastRejectionTime is when this replica last received a report that the provider rejected this
+	// version. Zero means that there was no such report. It is set only for static material.
 	LastRejectionTime time.Time
-	// Encoded is the result of the function Options.Encode. Encoded is nil if Options.Encode is
-	// nil.
+	// Encoded is the result of Options.Encode, or nil if Options.Encode is nil.
 	Encoded []byte
 
 	token     *token.Token  // the token in the material; nil if the material is static
@@ -56,7 +48,7 @@ type Decoration struct {
 	offset    time.Duration // the wall-clock time minus the time of Options.Clock, when the Decoration was made
 }
 
-// makeDecoration makes and encodes a new decoration. Only the method `decorate` calls it.
+// makeDecoration is called only by decorate.
 func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
@@ -81,9 +73,8 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	return d, nil
 }
 
-// refreshTime computes the RefreshTime of a decoration that is made now. Other calls may get the
-// same decoration until the returned time `until`. After that time, RefreshTime would be too
-// near.
+// refreshTime computes the RefreshTime of a decoration that is made now. Until the returned time,
+// other calls may get the same decoration; after that, its RefreshTime would be too near.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
@@ -96,7 +87,6 @@ func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	}
 }
 
-// finish sets the wall-clock times of a decoration and encodes the decoration.
 func (b *Broker) finish(d *Decoration, now time.Time) {
 	d.offset = b.wall(now).Sub(now)
 	d.ExpireTime, d.RefreshTime = b.wall(d.expiry), b.wall(d.refresh)
@@ -108,9 +98,9 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 	}
 }
 
-// versions returns every version that a replica of the fleet may give to the decoration with
-// this token. The result has one version for each version key. The first version is the one that
-// this replica uses. The token is nil for static material.
+// versions returns every version that a replica of the fleet may give to the decoration with this
+// token, one for each version key. This replica uses the first one. The token is nil for static
+// material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {
@@ -123,8 +113,7 @@ func (b *Broker) versions(a *account, t *token.Token) []string {
 	return versions
 }
 
-// place computes the material of an account from a token. The token is nil
-// for static material.
+// place computes an account's material from a token, which is nil for static material.
 func place(a *account, t *token.Token) (strategies.Material, error) {
 	var value secret.Text
 	if t != nil {
@@ -133,8 +122,7 @@ func place(a *account, t *token.Token) (strategies.Material, error) {
 	return strategies.Place(a.credential, value)
 }
 
-// version computes a decoration's version: an HMAC of the credential ID and
-// the material.
+// version computes a decoration's version: an HMAC of the credential ID and the material.
 func version(key []byte, credentialID string, material strategies.Material) string {
 	parts := []string{credentialID}
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {

@@ -39,10 +39,9 @@ func (a *askedTokens) Replace(ctx context.Context, source cache.Source, version 
 	return a.Tokens.Replace(ctx, source, version)
 }
 
-// TestDeniedCallsTouchNothing checks the calls of denied callers for existing, disabled and
-// missing credentials. The broker must not call the token cache for a denied caller: the
-// duration of a call to the cache would reveal whether the credential exists. The audit records
-// may differ only in the credential ID.
+// For a denied caller, the broker must not call the token cache: the duration of the call would
+// reveal whether the credential exists. The audit records for existing, disabled and missing
+// credentials may differ only in the credential ID.
 func TestDeniedCallsTouchNothing(t *testing.T) {
 	tokens, r := new(askedTokens), new(recorder)
 	inWorld(t, func(w *world) {

@@ -11,46 +11,43 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// Load is the result of loading the configuration once.
 type Load struct {
 	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config
-	// Callers authenticates callers. The Broker itself does not use this field. The field
-	// Callers may be nil if no code that uses the Generation needs it.
+	// Callers authenticates callers. The Broker itself does not use it, so it may be nil if no
+	// other user of the Generation needs it.
 	Callers *authentication.Set
 }
 
 // Generation contains everything that the broker derives from one Load. The broker makes a new
-// Generation after a new Load, and after a change of the keys that authenticate callers. Each
-// call reads the current Generation once, and uses that Generation until the call ends. A
-// Generation is immutable, except for cached results.
+// Generation for a new Load, and after a change of the keys that authenticate callers. A call reads
+// the current Generation once, and uses it until the call ends. A Generation is immutable, except
+// for cached results.
 type Generation struct {
 	Load
 
-	// Number is different for each Generation of a Broker. A cached result that belongs to a
-	// Generation should store this number instead of a pointer, because a pointer would keep the
-	// Generation in memory.
+	// Number is different for each Generation of a Broker. Cached results that belong to a
+	// Generation should store its number: a pointer would keep the Generation in memory.
 	Number uint64
 
-	accounts  map[string]*account // all accounts, including those of disabled credentials; the map's key is the credential ID
-	byToken   map[string][]string // for each token key, the IDs of the credentials that use the token
+	accounts  map[string]*account // by credential ID; includes the accounts of disabled credentials
+	byToken   map[string][]string // by token key: the IDs of the credentials that use the token
 	seed      maphash.Seed
 	decisions [decisionSlots]atomic.Pointer[decision]
 }
 
-// account combines a credential with the source from which the credential's tokens come.
 type account struct {
 	credential *credentials.Credential
 	source     *strategies.TokenSource // nil if the material is static or the credential is disabled
-	tokenKey   string                  // the token key of the field `source`
+	tokenKey   string                  // source's token key
 	latest     atomic.Pointer[Decoration]
 	grace      atomic.Pointer[grace]     // nil if the account has no grace decoration
 	rejection  atomic.Pointer[rejection] // nil if no rejection was reported
 }
 
-// newGeneration makes the Generation of a Load. If the material of a credential has not changed,
-// its account from the previous Generation is used again. The second result lists the new
-// accounts that have a grace decoration. The calling function must hold the mutex `b.mu`.
+// newGeneration makes the Generation of a Load. It reuses the previous account of each credential
+// whose material has not changed. The second result lists the new accounts that have a grace
+// decoration. The caller must hold b.mu.
 func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {
 	set := load.Config.Credentials
 	g := &Generation{
@@ -75,9 +72,8 @@ func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []
 	return g, inGrace, nil
 }
 
-// newAccount returns the account of a credential. If the credential's material has not changed,
-// the result is the previous account, which is the parameter `old`. For a new credential, `old`
-// is nil.
+// newAccount returns the account of a credential: the old account if the credential's material has
+// not changed. For a new credential, old is nil.
 func (b *Broker) newAccount(credential *credentials.Credential, old *account) (*account, error) {
 	if credential.Disabled {
 		return &account{credential: credential}, nil

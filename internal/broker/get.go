@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	// maxReserve limits the time that is reserved, before a call's deadline, for sending the
-	// error to the caller. At most a quarter of the remaining time is reserved.
-	maxReserve      = 200 * time.Millisecond
-	reserveFraction = 4
-	// deadlineRetryDelay is the RetryDelay in the error of a call that reached its deadline.
+	// maxReserve limits the time that is reserved, before a call's deadline, for sending the error
+	// to the caller. At most a quarter of the remaining time is reserved.
+	maxReserve         = 200 * time.Millisecond
+	reserveFraction    = 4
 	deadlineRetryDelay = time.Second
 )
 
-// errNotRecorded is the error of a call whose audit record could not be written. The caller gets
-// this error instead of the call's result.
+// errNotRecorded is what the caller gets instead of the call's result if the call's audit record
+// could not be written.
 var errNotRecorded = fault.New(fault.Internal, "the audit record could not be written")
 
 // Caller is an authenticated caller.
@@ -33,16 +32,15 @@ type Caller struct {
 	access.Caller
 	// By is the Generation that authenticated the caller. Nil stands for the current Generation.
 	By *Generation
-	// Now is the time at which the caller was authenticated, as a time of Options.Clock. Zero
-	// means that the time is unknown.
+	// Now is when the caller was authenticated, as a time of Options.Clock. Zero means that the
+	// time is unknown.
 	Now time.Time
 }
 
 // Current returns the current Generation.
 func (b *Broker) Current() *Generation { return b.current.Load() }
 
-// basis determines which Generation a call uses, and at which time the call
-// takes place.
+// basis returns the Generation that a call uses and the time at which the call takes place.
 func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	g, now = caller.By, caller.Now
 	if g == nil {
@@ -54,9 +52,9 @@ func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	return g, now
 }
 
-// Get returns the current decoration of a credential. If the decoration is not available in
-// time, Get returns an error shortly before the deadline of ctx. The error is a *fault.Error or
-// the error of ctx. Any other error is an internal failure.
+// Get returns the current decoration of a credential. If it is not available in time, Get returns
+// an error shortly before the deadline of ctx. The error is a *fault.Error or the error of ctx; any
+// other error is an internal failure.
 func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
@@ -76,10 +74,10 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	return d, nil
 }
 
-// admit returns the account of a credential ID if the caller may use the
-// credential, and the position of the grant in the configuration. The credential is looked up
-// only after the access decision. So a denied caller cannot learn which credentials exist,
-// neither from the error nor from the time until the error arrives.
+// admit returns the account of a credential that the caller may use, and the position of the grant
+// in the configuration. It looks up the credential only after the access decision, so a denied
+// caller cannot learn which credentials exist, neither from the error nor from the time until it
+// arrives.
 func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
 	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller, id})%decisionSlots]
 	made := slot.Load()
@@ -100,8 +98,7 @@ func (g *Generation) admit(caller, id string) (a *account, grant string, err err
 	return a, made.grant, nil
 }
 
-// ready returns the decoration if it is available without waiting. Otherwise
-// the result is nil.
+// ready returns the decoration if it is available without waiting, or else nil.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
 	if a.source == nil {
 		return b.decorate(a, nil, now)
@@ -112,9 +109,9 @@ func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decora
 	return b.graceDecoration(a, caller), nil
 }
 
-// decorate returns the decoration that contains a token. The token is nil for static material.
-// For each token, the decoration is made and encoded only once. A decoration of static material
-// is made again at most once a second, because its RefreshTime advances.
+// decorate returns the decoration that contains a token, which is nil for static material. For each
+// token, the decoration is made and encoded only once. A decoration of static material is made
+// again at most once a second, because its RefreshTime advances.
 func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
 	if latest != nil && latest.token == t && now.Before(latest.reuse) && latest.rejection == a.rejection.Load() &&
@@ -124,9 +121,8 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 	return b.makeDecoration(a, t, now)
 }
 
-// obtain waits for a token, and returns the decoration that contains the token.
-// The method converts a panic into an error, because a panic in a background goroutine would end
-// the process.
+// obtain waits for a token, and returns the decoration that contains it. It converts a panic into
+// an error, because a panic in a background goroutine would end the process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -145,9 +141,8 @@ func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err err
 	return d, err
 }
 
-// inTime calls the function `wait` with a context that ends shortly before the deadline of ctx.
-// If the function fails because its context ended, inTime returns an error with advice for the
-// caller.
+// inTime calls wait with a context that ends shortly before the deadline of ctx. If wait fails
+// because its context ended, inTime returns an error with a retry delay for the caller.
 func inTime(ctx context.Context, wait func(context.Context) error) error {
 	limited := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -164,10 +159,9 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 	return err
 }
 
-// record writes the audit record of a call's outcome, and returns the error for
-// the caller. The returned error is the parameter `err`, with two exceptions: the audit record
-// cannot be written, or the call is a denial beyond the limit of recorded denials. Watches do
-// not use this limit here, because they limit their denials themselves.
+// record writes the audit record of a call's outcome, and returns the error for the caller: err,
+// except if the audit record cannot be written, or if the call is a denial beyond the limit of
+// recorded denials. Watches limit their denials themselves.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
 	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {

@@ -9,35 +9,31 @@ import (
 )
 
 const (
-	// gracePatience is how long the broker serves a grace decoration while the provider has
-	// neither issued a token for the new secret nor rejected the new secret.
+	// gracePatience is how long the broker serves a grace decoration while the provider has neither
+	// issued a token for the new secret nor rejected the secret.
 	gracePatience = 10 * time.Second
-	// graceRefresh is the time between making a grace decoration and the RefreshTime of the
-	// decoration.
+	// graceRefresh is how far ahead the RefreshTime of a grace decoration is.
 	graceRefresh = time.Second
-	// minRetryDelay is the minimum delay between two requests for the first token of a new
-	// secret.
+	// minRetryDelay is the minimum delay between two requests for the first token of a new secret.
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace describes the grace decoration of a credential whose secret has changed.
-// Until the provider issues a token for the new secret, the credential continues to serve the
-// latest decoration of its previous account. The grace decoration is served for at most the
-// duration gracePatience. But if the provider rejects the new secret, the grace decoration is
-// served until the previous token expires. The new secret may belong to another tenant of the
-// provider. So the grace decoration is served only for hosts and callers that both the previous
-// and the new configuration allow.
+// grace describes the grace decoration of a credential whose secret has changed. Until the provider
+// issues a token for the new secret, the credential continues to serve the latest decoration of its
+// previous account: for at most gracePatience or, if the provider rejects the new secret, until the
+// previous token expires. The new secret may belong to another tenant of the provider, so the grace
+// decoration is served only for hosts and callers that both the previous and the new configuration
+// allow.
 type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration
 	until    time.Time
-	rejected bool // set if the provider rejects the new secret
+	rejected bool // the provider rejects the new secret
 }
 
-// inherit gives the account `a`, which replaces the account `old`, a grace
-// decoration if possible, and reports whether `a` now has one. If the accounts belong to
-// different providers, `a` gets no grace decoration. The calling function must hold the mutex
-// `b.mu`.
+// inherit gives the account a, which replaces the account old, a grace decoration if possible, and
+// reports whether a now has one. It gives none if the accounts belong to different providers. The
+// caller must hold b.mu.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -77,8 +73,7 @@ func commonHosts(a, b *account) []string {
 	return hosts
 }
 
-// graceOf returns the grace of an account. The result is nil if the account has no grace, or if
-// its grace is over.
+// graceOf returns the grace of an account, or nil if there is none or if it is over.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {
@@ -87,11 +82,11 @@ func (b *Broker) graceOf(a *account) *grace {
 	return g
 }
 
-// tokenEnd returns the time at which the provider stops accepting the previous token.
+// tokenEnd returns when the provider stops accepting the previous token.
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
-// graceDecoration returns the grace decoration that an account has for a caller. The result is
-// nil if this caller may not get a grace decoration, or if the account has none.
+// graceDecoration returns the grace decoration that an account has for a caller. The result is nil
+// if the account has none, or if this caller may not get it.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	g := b.graceOf(a)
 	if g == nil || !allows(g.policy, caller, a) {
@@ -104,9 +99,8 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// fetchFirstToken requests the first token of an account that has a grace decoration.
-// fetchFirstToken retries until a token is issued, the grace is over, or another account
-// replaces this account.
+// fetchFirstToken requests the first token of an account that has a grace decoration. It retries
+// until a token is issued, the grace is over, or another account replaces this one.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -132,9 +126,9 @@ func (b *Broker) fetchFirstToken(a *account) {
 	}
 }
 
-// inGrace reports whether fetchFirstToken must still request a token. The channel `retry` is
-// closed when fetchFirstToken must try again at once. If the grace of the account is over,
-// inGrace removes the grace.
+// inGrace reports whether fetchFirstToken must still request a token. The returned channel is
+// closed when fetchFirstToken must try again at once. If the grace of the account is over, inGrace
+// removes it.
 func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,8 +143,8 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	return b.retry, true
 }
 
-// noteRejectedSecret prolongs the grace of an account until the previous token expires. The log
-// reports this only once.
+// noteRejectedSecret prolongs the grace of an account until the previous token expires. It logs the
+// rejection only once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
 	g := a.grace.Load()
 	if g == nil || g.rejected {
@@ -164,8 +158,8 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	}
 }
 
-// RefusedSecrets returns the number of credentials that still use a token of their previous
-// secret because the provider rejects the new secret.
+// RefusedSecrets returns the number of credentials that still use a token of their previous secret
+// because the provider rejects the new one.
 func (b *Broker) RefusedSecrets() int {
 	count := 0
 	for _, a := range b.current.Load().accounts {
@@ -176,8 +170,6 @@ func (b *Broker) RefusedSecrets() int {
 	return count
 }
 
-// allows reports whether a policy allows a caller to use an account's
-// credential.
 func allows(policy *access.Policy, caller access.Caller, a *account) bool {
 	object := access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}
 	return policy.Decide(caller.Name, access.Use, object).Allowed

@@ -54,8 +54,7 @@ func TestPreviousTokenIsServedUntilThereIsANewOne(t *testing.T) {
 	}
 }
 
-// TestSecretChangedBeforeItsFirstUse checks that the broker sends no token request when the
-// secret of an unused credential changes.
+// The secret of a credential that was never used changes. The broker sends no token request.
 func TestSecretChangedBeforeItsFirstUse(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(mail(w.rotated()), board("first"))
@@ -95,8 +94,7 @@ func TestRefusedSecretKeepsThePreviousTokenToItsEnd(t *testing.T) {
 	})
 }
 
-// TestRefusedSecretThatIsAcceptedLater makes the provider accept the new secret after rejecting
-// it once.
+// The provider rejects the new secret once, and then accepts it.
 func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -119,7 +117,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		s.wantVersion("mail", successor)
 		w.wantRequests(3)
 
-		// Once there is a new token, the previous token is not served, although it is still
+		// The new token replaces the previous one for good, although the previous one is still
 		// valid.
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(6 * time.Minute)
@@ -154,8 +152,7 @@ func TestHangingProviderGetsTenSeconds(t *testing.T) {
 	})
 }
 
-// TestPassingTroubleDuringTheGrace checks that the broker continues to request a token after the
-// provider has failed twice.
+// The provider fails twice. The broker continues to request a token.
 func TestPassingTroubleDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -199,7 +196,7 @@ func TestSecondChangeDuringTheGrace(t *testing.T) {
 	})
 }
 
-// TestRefusedSecretIsCorrected changes a secret to a wrong value, and then to the right value.
+// A secret is changed to a wrong value, and then to the right one.
 func TestRefusedSecretIsCorrected(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -220,8 +217,7 @@ func TestRefusedSecretIsCorrected(t *testing.T) {
 	})
 }
 
-// TestChangeThatIsTakenBack changes a secret, and then restores the original secret while the
-// token of the original secret is still valid.
+// A secret is changed and then restored while the token of the original secret is still valid.
 func TestChangeThatIsTakenBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -322,7 +318,6 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		}
 
 		w.use(mail(w.first), board("first"))
-		// The token in the cache is still valid.
 		if w.version() != token || w.get("board").Version != key {
 			t.Error("a credential that was added again has another version")
 		}
@@ -336,8 +331,8 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 	})
 }
 
-// TestRemovedDuringTheGrace removes a credential from the configuration while the broker
-// requests the first token for the credential's new secret.
+// A credential is removed from the configuration while the broker requests the first token for its
+// new secret.
 func TestRemovedDuringTheGrace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -388,7 +383,6 @@ func TestOnlyWhatChangedIsComputedAnew(t *testing.T) {
 		}
 		w.wantRequests(1)
 
-		// A change of the allowed hosts does not change the token.
 		w.use(strings.Replace(described, "id: mail", "id: mail, allowed_hosts: [mail.example.test]", 1), board("second"))
 		if hosts := strings.Join(w.get("mail").AllowedHosts, " "); !strings.HasSuffix(hosts, " mail.example.test") {
 			t.Errorf("the allowed hosts are %s", hosts)
@@ -400,8 +394,7 @@ func TestOnlyWhatChangedIsComputedAnew(t *testing.T) {
 	})
 }
 
-// TestCloseDuringTheGrace closes the broker while the provider has not yet issued a token for a
-// new secret.
+// The broker closes while the provider has not yet issued a token for a new secret.
 func TestCloseDuringTheGrace(t *testing.T) {
 	for name, failure := range map[string]simulator.Failure{
 		"hanging": simulator.Hang(),

@@ -9,11 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// The variable `tenant` is a caller without a grant in the first configuration.
+// tenant is a caller without a grant in the first configuration.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
-// useFor reloads the configuration with these credentials. The new configuration grants the
-// credentials to the callers whose names match a pattern.
+// useFor reloads the configuration, and grants the given credentials to the callers whose names
+// match a pattern.
 func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	w.Helper()
 	all := access.Grant{Callers: []access.Pattern{callers}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
@@ -23,8 +23,8 @@ func (w *world) useFor(callers access.Pattern, credentials ...string) {
 	synctest.Wait()
 }
 
-// TestPreviousTokenIsForPreviousCallers changes the account of a credential and its grants in
-// one reload. Callers that only the new configuration allows must not get the previous token.
+// The account of a credential and its grants change in one reload. Callers that only the new
+// configuration allows must not get the previous token.
 func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.useFor("spiffe://prod/web", mail(w.first))
@@ -57,8 +57,7 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 	})
 }
 
-// TestPreviousTokenIsForItsProvider checks that the previous token is not served after a
-// credential moves to another provider with the same host.
+// A credential moves to another provider with the same host. The previous token must not be served.
 func TestPreviousTokenIsForItsProvider(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()

@@ -17,13 +17,12 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// withHosts returns the configuration of a credential with additional allowed hosts.
 func withHosts(credential string, hosts ...string) string {
 	return strings.Replace(credential, "provider:", "allowed_hosts: ["+strings.Join(hosts, ", ")+"], provider:", 1)
 }
 
-// TestChangeBesideTheSecret changes the secret of a credential. Before the provider has issued a
-// token for the new secret, the test changes another setting of the credential.
+// Before the provider has issued a token for a changed secret, another setting of the credential
+// changes.
 func TestChangeBesideTheSecret(t *testing.T) {
 	t.Run("the secret is rejected", func(t *testing.T) {
 		inWorld(t, func(w *world) {
@@ -74,8 +73,7 @@ func TestChangeBesideTheSecret(t *testing.T) {
 	})
 }
 
-// TestPreviousTokenGoesOnlyToAllowedHosts changes the allowed hosts of a credential and its
-// secret in one reload.
+// The allowed hosts of a credential and its secret change in one reload.
 func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(withHosts(mail(w.first), "kept.example.test", "gone.example.test"), board("first"))
@@ -88,8 +86,7 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// TestRefreshTimeOfThePreviousToken checks the refresh time of a grace decoration until the
-// token in the decoration expires.
+// The refresh time of a grace decoration is a second ahead until its token expires.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()
@@ -103,9 +100,9 @@ func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	})
 }
 
-// TestGraceEndsWhenAReportBringsAToken checks that the grace ends when a report makes the broker
-// request the first token for the changed secret. The previous token must not be served again,
-// even when the new token is about to expire and the provider fails.
+// A report makes the broker request the first token for a changed secret. From then on, the
+// previous token must not be served again, even when the new token is about to expire and the
+// provider fails.
 func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous := w.version()
@@ -131,8 +128,7 @@ func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	})
 }
 
-// TestReportDuringAReload changes the secret while a report waits for a new token in place of
-// the reported token.
+// The secret changes while a report waits for a token that replaces the reported one.
 func TestReportDuringAReload(t *testing.T) {
 	inWorld(t, func(w *world) {
 		previous, s, release := w.watchHeld()
@@ -164,15 +160,13 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// failing is a token cache for tests. After the first failure of a call, the cache
-// calls the function in its field `do`.
+// failing is a token cache that runs a function after the first failure of a call.
 type failing struct {
 	*cache.Cache
 	then *sync.Once
 	do   func()
 }
 
-// Token implements broker.Tokens.
 func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	t, err := f.Cache.Token(ctx, source)
 	if err != nil {
@@ -181,8 +175,7 @@ func (f failing) Token(ctx context.Context, source cache.Source) (*token.Token, 
 	return t, err
 }
 
-// TestRetryRefusedBeforeTheWait calls the method RetryRefused at the moment when the provider
-// rejects a secret.
+// RetryRefused is called at the moment when the provider rejects a secret.
 func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()
@@ -203,19 +196,16 @@ func TestRetryRefusedBeforeTheWait(t *testing.T) {
 	})
 }
 
-// unreplaced is a token cache in which a reported version never equals the version of
-// the current token. A real cache behaves in this way after a reload that removed the
-// credential.
+// unreplaced is a token cache in which a reported version never equals the version of the current
+// token, as in a real cache after a reload that removed the credential.
 type unreplaced struct{ *cache.Cache }
 
-// Replace implements broker.Tokens.
 func (u unreplaced) Replace(_ context.Context, source cache.Source, _ string) (*token.Token, bool, error) {
 	t, _ := u.Current(source)
 	return t, false, nil
 }
 
-// TestReportIsNotAnsweredWithTheReportedVersion checks that a report fails if a reload removes
-// the credential during the report.
+// A report fails if a reload removes the credential during the report.
 func TestReportIsNotAnsweredWithTheReportedVersion(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.broker.Close()

@@ -10,11 +10,11 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Outcome is the result of a report. Each Outcome equals the name of a value of the proto enum
-// Outcome, without the enum's prefix.
+// Outcome is the result of a report: the name of a value of the proto enum Outcome, without the
+// enum's prefix.
 type Outcome string
 
-// The outcomes of a report. The documentation of the proto enum Outcome explains each outcome.
+// The outcomes of a report. The proto enum Outcome documents each of them.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"
@@ -37,15 +37,15 @@ const (
 	StaticOtherStatus
 )
 
-// rejection stores the latest report that a provider rejected an account's static material.
+// rejection is the latest report that a provider rejected an account's static material.
 type rejection struct {
 	version string
-	at      time.Time // the time of the report, as a time of Options.Clock
+	at      time.Time // when the report came, as a time of Options.Clock
 }
 
 // ReportRejection handles a caller's report that a provider answered a request with this HTTP
-// status. The parameter `version` is the version of the decoration that the request contained.
-// The result is the current decoration. ReportRejection returns the same errors as Get.
+// status. The version is that of the decoration that the request contained. The result is the
+// current decoration. ReportRejection returns the same errors as Get.
 func (b *Broker) ReportRejection(
 	ctx context.Context, caller Caller, id, version string, status int,
 ) (*Decoration, Outcome, error) {
@@ -78,8 +78,8 @@ func (b *Broker) ReportRejection(
 	return d, outcome, nil
 }
 
-// errChanged is the error of a report during which a reload removed the versions that the
-// reported version is compared with.
+// errChanged is the error of a report during which a reload removed the versions that the reported
+// version is compared with.
 var errChanged = fault.New(fault.ProviderUnavailable,
 	"the credential's configuration changed during the report: report again").WithRetryDelay(time.Second)
 
@@ -107,8 +107,8 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 	return d, outcome, err
 }
 
-// reportStatic counts a report about static material. A rejection of the current version is
-// stored, and is logged once for each version. A report about another version has the outcome
+// reportStatic counts a report about static material. It stores a rejection of the current version,
+// and logs it once for each version. A report about another version has the outcome
 // AlreadyReplaced.
 func (b *Broker) reportStatic(
 	caller access.Caller, a *account, version string, status int, rejected bool,

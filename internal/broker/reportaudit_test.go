@@ -8,8 +8,6 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// TestRecordOfAReport checks that the audit record of a successful report contains the report's
-// outcome.
 func TestRecordOfAReport(t *testing.T) {
 	inAuditedWorld(t, func(w *world, r *recorder) {
 		w.restrict(grant("1", "mail", "board"))
@@ -32,8 +30,8 @@ func TestRecordOfAReport(t *testing.T) {
 				t.Errorf("a report %s (%v): the records are %+v, want %s %s", test.name, err, got, test.outcome, test.report)
 			}
 		}
-		// Reports beyond the limit of forced renewals fail, so the audit records of these calls
-		// contain no report outcome.
+		// Reports beyond the limit of forced renewals fail, so their audit records contain no
+		// report outcome.
 		for range 10 {
 			version := w.getAs(web).Version
 			r.take()
@@ -53,7 +51,6 @@ func TestRecordOfAReport(t *testing.T) {
 	})
 }
 
-// staticVersion returns the version of the static credential `board`.
 func (w *world) staticVersion() string {
 	w.Helper()
 	decoration, err := w.broker.Get(w.Context(), web, "board")

@@ -12,9 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// inMachine runs a test with a broker in a bubble of testing/synctest. The broker uses the
-// clocks of a simulated machine, which the test can set. The machine's wall clock is two hours
-// ahead.
+// inMachine runs a test with a broker that uses the clocks of a simulated machine, which the test
+// can set. The machine's wall clock is two hours ahead.
 func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	t.Helper()
 	inWorld(t, func(w *world) {
@@ -35,8 +34,7 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	})
 }
 
-// wantExpiry checks the expire time and the refresh time of a decoration by a machine's wall
-// clock.
+// wantExpiry checks a decoration's expire time and refresh time by a machine's wall clock.
 func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	if d == nil {
@@ -51,8 +49,7 @@ func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest
 	}
 }
 
-// wantExpiryEverywhere gets a decoration of `mail` by each kind of call, and checks each
-// decoration with wantExpiry.
+// wantExpiryEverywhere checks the decorations of mail that each kind of call returns.
 func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	got := w.get("mail")
@@ -71,7 +68,7 @@ func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Durat
 	}
 }
 
-// The constant `usable` is how long a token may be used after it was requested.
+// usable is how long a token may be used after it was requested.
 const usable = simulator.DefaultTokenLifetime - time.Minute
 
 func TestExpiryFollowsTheWallClock(t *testing.T) {

@@ -14,55 +14,50 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// minRecheck is the minimum delay before the state of a watched credential is computed again
-// only because time has passed.
+// minRecheck is the minimum delay before the state of a watched credential is computed again only
+// because time has passed.
 const minRecheck = time.Second
 
-// errStopping is the error of a watch that ends because the Broker closes.
 var errStopping = fault.New(fault.ServerStopping, "the broker is stopping")
 
-// errNoLongerAccepted is the error of a watch whose caller can no longer be authenticated.
 var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 	"the caller's token or certificate is no longer accepted: authenticate and watch again")
 
-// Verify authenticates the caller of a watch again, with the keys of a new
-// Generation.
+// Verify authenticates the caller of a watch again, with the keys of a new Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
-// Watch reports changes of some credentials to one reader. A Watch stores only the latest state
-// of each credential, so it does not need more memory when the reader is slow. Only one
-// goroutine may call the method Next, and must call Close in the end.
+// Watch reports changes of some credentials to one reader. It stores only the latest state of each
+// credential, so a slow reader does not need more memory. Only one goroutine may call Next, and
+// must call Close in the end.
 type Watch struct {
 	broker *Broker
-	caller Caller // the field By is the Generation that last authenticated the caller; nil stands for the current Generation
+	caller Caller // By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
-	by     *Generation      // the Generation that was passed to the latest call of the function `verify`
-	slots  map[string]*slot // all slots; the map's key is the credential ID
+	by     *Generation      // the Generation that was last passed to verify
+	slots  map[string]*slot // by credential ID
 	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
 }
 
-// slot is the part of a Watch that belongs to one credential ID.
 type slot struct {
 	watch    *Watch
 	id       string
 	queued   atomic.Bool     // set while the slot is in the queue of the watch
 	wait     *tokenWait      // nil if the slot does not wait for a token
-	lastSent string          // fingerprint of the state that was sent last; empty if no state was sent yet
-	recheck  clockwork.Timer // when this timer fires, the slot is queued; nil if there is no timer
+	lastSent string          // fingerprint of the state that was sent last; empty if none was sent yet
+	recheck  clockwork.Timer // queues the slot when it fires; nil if there is no timer
 }
 
-// tokenWait describes a background goroutine that waits for an account's token, and the result
-// of the wait.
+// tokenWait is a background goroutine's wait for an account's token, and its result.
 type tokenWait struct {
 	account *account
-	ended   chan struct{} // closed when the wait has ended; the fields below are set before
-	at      time.Time     // the time at which the wait ended; zero if the context of the wait was cancelled
+	ended   chan struct{} // closed when the wait has ended; the fields below are set before that
+	at      time.Time     // when the wait ended; zero if its context was cancelled
 	result  Result
 }
 
 // Watch starts to watch the credentials with these IDs. An ID that occurs several times counts
-// once. For each new Generation, the function `verify` authenticates the caller again. If
-// `verify` is nil, the caller is not authenticated again.
+// once. For each new Generation, verify authenticates the caller again. If verify is nil, the
+// caller is not authenticated again.
 func (b *Broker) Watch(caller Caller, verify Verify, ids []string) *Watch {
 	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}}
 	w.queue = make(chan *slot, len(ids))
@@ -90,9 +85,9 @@ func (w *Watch) Close() {
 }
 
 // Next returns the next state to send to the reader: first the current state of each credential,
-// and then each changed state. The returned error is the error of ctx, or a *fault.Error if the
-// watch has ended. A watch ends when the Broker closes, when the caller can no longer be
-// authenticated, or when the audit record of a state cannot be written.
+// and then each changed state. The error is the error of ctx, or a *fault.Error if the watch has
+// ended. A watch ends when the Broker closes, when the caller can no longer be authenticated, or
+// when the audit record of a state cannot be written.
 func (w *Watch) Next(ctx context.Context) (Result, error) {
 	for {
 		if w.broker.ctx.Err() != nil {
@@ -113,8 +108,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update computes the state of a slot. If the state is known and differs from
-// the state that was sent last, the state is recorded in the audit log and returned.
+// update computes the state of a slot. If the state is known and differs from the one that was sent
+// last, update writes an audit record and returns the state.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -129,9 +124,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, nil
 	}
 	s.lastSent = state
-	// By opening watches, a caller can cause any number of first denials. So the number of audit
-	// records about first denials is limited. The reader receives the denial even if the denial
-	// is not recorded. Later denials of a watch result from configuration changes.
+	// By opening watches, a caller can cause any number of first denials, so the number of their
+	// audit records is limited. The reader receives the denial even if it is not recorded. Later
+	// denials of a watch result from configuration changes.
 	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
 		return result, true, nil
 	}
@@ -142,9 +137,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	return result, true, nil
 }
 
-// authenticate checks the caller's identity again if there is a new Generation. If
-// authentication fails for a temporary reason, the watch continues with those credentials that
-// the grants of both Generations allow.
+// authenticate checks the caller's identity again if there is a new Generation. If that fails for a
+// temporary reason, the watch continues with those credentials that the grants of both Generations
+// allow.
 func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
 	if w.verify == nil || w.by == current {
@@ -163,8 +158,8 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of a slot, and the grant that allows the caller to
-// use the credential. While the slot waits for a token, its state is unknown.
+// state returns the state of a slot, and the grant that allows the caller to use the credential.
+// The state is unknown while the slot waits for a token.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
 	result.CredentialID = s.id
 	a, grant, err := w.admit(s.id)
@@ -182,8 +177,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 		default:
 			return result, grant, false
 		}
-		// While token requests fail, the wait may have returned a token that is about to expire.
-		// So the result of the wait is used only for the duration minRecheck.
+		// While token requests fail, the wait may have returned a token that is about to expire, so
+		// its result is used only for minRecheck.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
 			return result, grant, true
@@ -193,9 +188,9 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 	return result, grant, false
 }
 
-// admit decides with the current Generation whether the caller may use a
-// credential. If an earlier Generation authenticated the caller, the grants of the earlier
-// Generation must also allow the use, because the caller's name may now belong to someone else.
+// admit decides with the current Generation whether the caller may use a credential. If an earlier
+// Generation authenticated the caller, its grants must also allow the use, because the caller's
+// name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = current.admit(w.caller.Name, id)
@@ -205,8 +200,7 @@ func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	return a, grant, err
 }
 
-// await starts a background goroutine that waits for a token. When the wait
-// ends, the slot is queued.
+// await starts a background goroutine that waits for a token, and then queues the slot.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
@@ -220,17 +214,15 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark puts the slot into the queue of its watch, because the slot's state may
-// have changed.
+// mark queues the slot, because its state may have changed.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
 		s.watch.queue <- s // the queue has room for every slot
 	}
 }
 
-// scheduleRecheck sets a timer that queues the slot when its state may change without an event.
-// A state changes without an event when a token expires, and when a provider that failed can be
-// asked again.
+// scheduleRecheck sets a timer for a state that can change without an event: a token expires, or a
+// provider that failed can be asked again.
 func (s *slot) scheduleRecheck(result Result) {
 	s.stopRecheck()
 	clock := s.watch.broker.options.Clock
@@ -256,8 +248,7 @@ func (s *slot) stopRecheck() {
 	}
 }
 
-// fingerprint returns a text that identifies a state: states that a reader can distinguish have
-// different fingerprints.
+// fingerprint identifies a state: states that a reader can distinguish have different fingerprints.
 func fingerprint(state Result) string {
 	if state.Err != nil {
 		known := fault.From(state.Err)
@@ -274,7 +265,6 @@ func (b *Broker) Watchers() int {
 	return len(b.watches)
 }
 
-// mark queues the slots of these credential IDs in all watches.
 func (b *Broker) mark(ids ...string) {
 	b.watching.Lock()
 	defer b.watching.Unlock()
@@ -287,7 +277,6 @@ func (b *Broker) mark(ids ...string) {
 	}
 }
 
-// markAll queues all slots of all watches.
 func (b *Broker) markAll() {
 	b.watching.Lock()
 	defer b.watching.Unlock()

@@ -17,8 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// TestWatchOfATokenInItsMargin checks watches while the provider fails. The test begins before
-// the renewal of a token, and ends after the token has expired.
+// The provider fails from before the renewal of a token until after the token has expired.
 func TestWatchOfATokenInItsMargin(t *testing.T) {
 	inWorld(t, func(w *world) {
 		token := w.version()
@@ -28,7 +27,7 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(simulator.DefaultTokenLifetime - 30*time.Second)
 
-		// A watch that begins at this time receives the old token, too.
+		// A watch that begins now also receives the old token.
 		late := w.watch("mail")
 		defer late.Close()
 		if result := late.next(2 * time.Second); result.Err != nil || result.Decoration.Version != token {
@@ -41,13 +40,13 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 	})
 }
 
-// TestFailureThatIsOverIsNotSent checks a reader that is slow while a failure begins and ends.
-// The reader must receive the newest state instead of the failure.
+// The reader is slow while a failure begins and ends. It must receive the newest state instead of
+// the failure.
 func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
 		s := w.watch("mail", "board")
-		// While this result is read, the watch waits for a token of `mail`.
+		// While this result is read, the watch waits for a token of mail.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
 			w.Fatalf("the watch sends %s (%v), want board", result.CredentialID, err)
 		}
@@ -82,8 +81,7 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	})
 }
 
-// TestWatchDoesNotWaitForAReplacedSecret changes a secret while a token request with the old
-// secret is still unanswered.
+// A secret changes while a token request with the old secret is still unanswered.
 func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.Hang())
@@ -103,8 +101,7 @@ func TestWatchDoesNotWaitForAReplacedSecret(t *testing.T) {
 	})
 }
 
-// TestWatchEndsAlthoughStatesAreLeft calls Next with a cancelled context while the watch still
-// has states to send.
+// Next is called with a cancelled context while the watch still has states to send.
 func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.watch("board")
@@ -117,8 +114,7 @@ func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	})
 }
 
-// losingTokens is a token cache for tests. When its field `lost` is set, the cache has no token,
-// and its token requests hang.
+// losingTokens is a token cache. When lost is set, it has no token, and its token requests hang.
 type losingTokens struct {
 	broker.Tokens
 	lost  atomic.Bool
@@ -141,8 +137,8 @@ func (l *losingTokens) Token(ctx context.Context, source cache.Source) (*token.T
 	return l.Tokens.Token(ctx, source)
 }
 
-// TestWatchAsksAgainForATokenThatWasWithdrawn removes a token from the cache within a second
-// after a watch received it. The watch must wait for a new token.
+// Within a second after a watch received a token, the cache loses that token. The watch must wait
+// for a new one.
 func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 	losing := &losingTokens{}
 	inWorld(t, func(w *world) {
@@ -153,7 +149,7 @@ func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 			w.Fatal(err, state.Err)
 		}
 		losing.lost.Store(true)
-		w.broker.ProofsChanged() // because of this call, the watch computes its states again
+		w.broker.ProofsChanged() // makes the watch compute its states again
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

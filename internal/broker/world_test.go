@@ -23,12 +23,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// refusedLine is the error message in the log after a provider rejects a changed secret.
 const refusedLine = "the provider rejects the changed secret: the previous token is served until it ends"
 
-// world is a test environment: a broker with the real cache, a simulated provider and
-// a log. All of them run in one synctest bubble, where time passes only while all goroutines
-// wait.
+// world is a broker with the real cache, a simulated provider and a log, all in one synctest
+// bubble.
 type world struct {
 	*testing.T
 	sim    *simulator.Simulator
@@ -38,8 +36,8 @@ type world struct {
 	first  simulator.Client // the OAuth client in the broker's first configuration
 }
 
-// inWorld runs a test in a synctest bubble. The broker has the credential `mail`, which needs a
-// token, and the static credential `board`. A test may change the broker's options.
+// inWorld runs a test in a synctest bubble. The broker has the credential mail, which needs a
+// token, and the static credential board.
 func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,14 +62,13 @@ func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options))
 
 func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
 
-// newBroker returns a broker that uses the first configuration of the test environment.
 func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
 	w.Helper()
 	options := broker.Options{
 		Tokens:      tokens,
 		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
-		Clock:       clockwork.NewRealClock(), // inside the bubble, this clock shows the simulated time
+		Clock:       clockwork.NewRealClock(),
 		Logger:      w.logger(),
 	}
 	for _, apply := range change {
@@ -84,13 +81,11 @@ func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options))
 	return made
 }
 
-// mail returns the configuration of the credential `mail`.
 func mail(client simulator.Client) string {
 	return fmt.Sprintf(`{id: mail, provider: sendpulse, auth_method: oauth2_client_credentials,
     values: {client_id: {value: %q}, client_secret: {value: %q}}}`, client.ID, client.Secret)
 }
 
-// board returns the configuration of the credential `board`.
 func board(key string) string {
 	return fmt.Sprintf(`{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: %q}}}`, key)
 }
@@ -108,8 +103,8 @@ func (w *world) parse(credentials ...string) *config.Config {
 	return loaded
 }
 
-// use reloads the configuration with these credentials, which every caller may
-// use. The method returns when all goroutines are idle.
+// use reloads the configuration with these credentials, which every caller may use. It returns when
+// all goroutines are idle.
 func (w *world) use(credentials ...string) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
@@ -118,14 +113,12 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the OAuth client of `mail` with a second secret. The provider
-// accepts both secrets.
+// rotated returns the OAuth client of mail with a second secret. The provider accepts both.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused returns the OAuth client of `mail` with a secret that the provider
-// rejects.
+// refused returns the OAuth client of mail with a secret that the provider rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
@@ -145,8 +138,7 @@ func (w *world) get(id string) *broker.Decoration {
 	return decoration
 }
 
-// version returns the version of the decoration of `mail`. The decoration must
-// be available without waiting.
+// version returns the version of the decoration of mail, which must be available without waiting.
 func (w *world) version() string {
 	w.Helper()
 	began := time.Now()
@@ -157,7 +149,6 @@ func (w *world) version() string {
 	return found
 }
 
-// wantReason requests the decoration of a credential, which must fail with this reason.
 func (w *world) wantReason(id string, want fault.Reason) {
 	w.Helper()
 	_, err := w.broker.Get(w.Context(), nobody, id)
@@ -171,7 +162,6 @@ func (w *world) checkReason(err error, want fault.Reason) {
 	}
 }
 
-// wantRequests checks the number of token requests so far.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	if got := w.sim.SendPulse.TotalTokenRequests(); got != want {
@@ -179,7 +169,6 @@ func (w *world) wantRequests(want int) {
 	}
 }
 
-// wantLive checks whether the provider accepts the material of a decoration.
 func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	w.Helper()
 	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
@@ -199,7 +188,7 @@ func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	}
 }
 
-// follower is a watch with helper methods that check what the watch sends.
+// follower is a watch with helper methods for checking what it sends.
 type follower struct {
 	w *world
 	*broker.Watch
@@ -209,9 +198,8 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
-// watchHeld opens a watch, and waits until the watch has sent a token of `mail`. The method
-// returns the version of the token, and the watch. From then on, the provider delays its answers
-// until the function `release` is called.
+// watchHeld opens a watch, waits until it has sent a token of mail, and returns the token's
+// version. From then on, the provider delays its answers until release is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()
@@ -220,8 +208,7 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next returns the next state of the watch. The state must arrive within the
-// duration `patience`.
+// next returns the next state of the watch, which must arrive within the given time.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)
@@ -233,7 +220,6 @@ func (f follower) next(patience time.Duration) broker.Result {
 	return result
 }
 
-// wantVersion checks that the next state of the watch is this version of a credential.
 func (f follower) wantVersion(id, version string) {
 	f.w.Helper()
 	if result := f.next(0); result.CredentialID != id || result.Err != nil || result.Decoration.Version != version {
@@ -241,8 +227,6 @@ func (f follower) wantVersion(id, version string) {
 	}
 }
 
-// wantReason checks that the next state of the watch is an error with this reason for a
-// credential.
 func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(0)
@@ -252,7 +236,6 @@ func (f follower) wantReason(id string, want fault.Reason) {
 	f.w.checkReason(result.Err, want)
 }
 
-// wantNothing checks that the watch sends nothing for this duration.
 func (f follower) wantNothing(d time.Duration) {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), d)
@@ -262,8 +245,6 @@ func (f follower) wantNothing(d time.Duration) {
 	}
 }
 
-// wantReasonWithin makes the same check as wantReason, but waits for the state up to the
-// duration `patience`.
 func (f follower) wantReasonWithin(patience time.Duration, id string, want fault.Reason) {
 	f.w.Helper()
 	result := f.next(patience)
