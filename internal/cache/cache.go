@@ -1,11 +1,9 @@
-// Package cache keeps tokens in memory. All callers that need the same token share one token
-// request.
+// Package cache keeps tokens in memory, and manages their lives: shared token requests, early
+// renewal, back-off after failures, and the replacement of rejected tokens.
 //
-// A Cache manages the life of a token: shared token requests, early renewal, back-off after
-// failures, and the replacement of rejected tokens. The replicas of a fleet share a Store. The
-// Cache has a copy of each token in memory, so a call that finds its token in memory does not
-// read the Store. Without a Store, and while the Store fails, each replica requests tokens for
-// itself.
+// The replicas of a fleet share a Store. The Cache has a copy of each token in memory, so a call
+// that finds its token there does not read the Store. Without a Store, and while the Store fails,
+// each replica requests tokens for itself.
 package cache
 
 import (
@@ -23,19 +21,18 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit how long, or how often, a call or a refresh waits.
 const (
-	// refreshTimeout limits the duration of one refresh, which consists of the wait for the
-	// lease and one token request.
+	// refreshTimeout limits the duration of one refresh: the wait for the lease and one token
+	// request.
 	refreshTimeout = 15 * time.Second
-	// While the current token is in its safety margin, a caller waits for the token's successor,
-	// but not longer than marginWait. After marginWait the caller gets the current token.
+	// While the current token is in its safety margin, a caller waits at most marginWait for its
+	// successor, and then gets the current token.
 	marginWait = time.Second
-	// One call waits for at most maxJoins refreshes and reads of the Store.
+	// maxJoins is the maximum number of refreshes and reads of the Store for which one call waits.
 	maxJoins = 3
 )
 
-// These constants are the default values of Options.
+// The default values of Options.
 const (
 	defaultForcedLimit  = 3
 	defaultForcedWindow = 10 * time.Minute
@@ -43,11 +40,10 @@ const (
 
 // Source requests tokens for one token key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey returns the key of the token. A shared Store uses an HMAC of this key as its own
-	// key.
+	// TokenKey returns the key of the token. A shared Store uses an HMAC of it as its own key.
 	TokenKey() string
-	// RequestToken makes one token request. The error that RequestToken returns wraps a
-	// *fault.Error. The error's RetryDelay is the shortest wait that the provider asked for.
+	// RequestToken makes one token request. Its error wraps a *fault.Error whose RetryDelay is the
+	// shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
@@ -55,34 +51,32 @@ type Source interface {
 type Options struct {
 	// Store shares the tokens with other replicas. Without a Store, tokens are not shared.
 	Store Store
-	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
-	// ForcedLimit is the maximum number of forced renewals of one key within the time
-	// ForcedWindow. By default, 3 forced renewals are allowed within 10 minutes.
+	// ForcedLimit is the maximum number of forced renewals of one key within ForcedWindow. Default:
+	// 3 within 10 minutes.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 	// Random returns random numbers from 0 to 1, which spread the times of requests. Default:
 	// math/rand/v2.
 	Random func() float64
-	// Logger logs internal errors of the broker. Default: slog.Default.
+	// Logger logs internal errors. Default: slog.Default.
 	Logger *slog.Logger
-	// Versions returns the versions under which callers may have received a certain token of a
-	// key. Versions must not wait, and must not call the Cache. By default there are no
-	// versions, so a report of a rejected token never matches the current token.
+	// Versions returns the versions under which callers may have received a token of a key. It must
+	// not wait, and must not call the Cache. By default there are no versions, so a report of a
+	// rejected token never matches the current token.
 	Versions func(key string, t *token.Token) []string
-	// Changed is called when the current token of a key has changed. Changed must not wait, and
-	// must not call the Cache. Default: a function that does nothing.
+	// Changed is called when the current token of a key has changed. It must not wait, and must not
+	// call the Cache. Optional.
 	Changed func(key string)
-	// Forgotten is called when another replica has removed the recorded failures of all keys.
-	// Forgotten must not wait. Default: a function that does nothing.
+	// Forgotten is called when another replica has removed the recorded failures of all keys. It
+	// must not wait. Optional.
 	Forgotten func()
-	// Observe returns the Observer for a source's token. Observe is called once for each token
-	// key, when the Cache first uses the token key. Default: an Observer that does nothing.
+	// Observe returns the Observer for a source's token. It is called once for each token key, when
+	// the Cache first uses the key. Optional.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh. The parameter `refresh` is a context that ends
-	// when the Cache closes. The parameter `call` is the context of the call that starts the
-	// refresh; for a renewal in the background, `call` is an empty context. By default, Begin
-	// returns the context `refresh`.
+	// Begin returns the context of a refresh. Its arguments are a context that ends when the Cache
+	// closes, and the context of the call that starts the refresh, which is empty for a renewal in
+	// the background. By default, Begin returns the first of them.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -117,25 +111,23 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Cache returns tokens to callers, and renews the tokens, until Close is called.
+// Cache returns tokens to callers, and renews them until Close is called.
 type Cache struct {
 	options Options
-	entries sync.Map // maps token keys to *entry
-	// The number `epoch` grows whenever a message about changes in the Store may have been
-	// missed. If a token was read in an earlier epoch, the token is compared with the Store
-	// before callers get the token again.
+	entries sync.Map // by token key: *entry
+	// epoch grows whenever a message about changes in the Store may have been missed. A token that
+	// was read in an earlier epoch is compared with the Store before callers get it again.
 	epoch atomic.Uint64
-	// The channel `lookUps` limits how many of the comparisons that changes in the Store cause run at
-	// the same time.
+	// lookUps limits how many of the comparisons that changes in the Store cause run at once.
 	lookUps chan struct{}
 
-	// The context ctx ends when the Cache closes. Every refresh ends with ctx.
+	// Every refresh ends when the Cache closes and ctx is cancelled.
 	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
 
 	closing sync.Mutex
 	closed  bool
-	running sync.WaitGroup // background work; nothing is added after closed is set
+	running sync.WaitGroup // background work; nothing is added once closed is set
 }
 
 // New returns an empty Cache, which follows the changes in its Store.
@@ -145,16 +137,15 @@ func New(options Options) *Cache {
 	return c
 }
 
-// Prepare is like New, but the Cache that Prepare returns calls the functions Versions, Changed
-// and Forgotten only after Follow was called. Prepare is for programs in which these functions
-// need the Cache.
+// Prepare is like New, but the Cache calls Versions, Changed and Forgotten only after Follow was
+// called. It is for programs in which these functions need the Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}
 }
 
 // Close cancels the refreshes and renewals that are under way, and waits until they have ended.
-// A call that waits for a refresh then fails with fault.ServerStopping.
+// Calls that wait for a refresh fail with fault.ServerStopping.
 func (c *Cache) Close() {
 	c.closing.Lock()
 	c.closed = true
@@ -164,8 +155,8 @@ func (c *Cache) Close() {
 	c.eachEntry(func(e *entry) { e.retire() })
 }
 
-// begin registers background work. Close waits for this work until the returned
-// function `done` is called. If the Cache is closed, `begin` returns false.
+// begin registers background work, and returns false if the Cache is closed. Close waits until done
+// is called.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -176,8 +167,7 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// start runs the function `f` in the background. If the Cache is closed, `start`
-// returns false and does not run f.
+// start runs f in the background. If the Cache is closed, it returns false and does not run f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {
@@ -189,8 +179,6 @@ func (c *Cache) start(f func()) bool {
 	return ok
 }
 
-// entry returns the entry of the source's token key. If there is no entry for the
-// key, the method creates the entry.
 func (c *Cache) entry(source Source) *entry {
 	key := source.TokenKey()
 	if found, ok := c.entries.Load(key); ok {
@@ -208,9 +196,9 @@ func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the current token of a token key from memory, without reading the Store. WarmAt
-// returns false if the token has expired at the time `now`, a time of the Cache's clock. WarmAt
-// also returns false if the Cache may have missed a change of the token in the Store.
+// WarmAt returns the current token of a token key from memory, without reading the Store. It
+// returns false if the token has expired at the given time of the Cache's clock, or if the Cache
+// may have missed a change of the token in the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	found, ok := c.entries.Load(tokenKey)
 	if !ok {
@@ -228,9 +216,8 @@ func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 	return s.token, true
 }
 
-// Current returns the source's current token as long as the provider accepts that token, even
-// when the token is in its safety margin. Current does not read the Store. A call of Current
-// does not count as a use of the token.
+// Current returns the source's current token as long as the provider accepts it, even in its safety
+// margin. It does not read the Store, and does not count as a use of the token.
 func (c *Cache) Current(source Source) (*token.Token, bool) {
 	found, ok := c.entries.Load(source.TokenKey())
 	if !ok {
@@ -240,8 +227,8 @@ func (c *Cache) Current(source Source) (*token.Token, bool) {
 	return s.token, s.isValid(c.options.Clock.Now())
 }
 
-// Served returns each current token that a caller received and that has not ended, together with
-// the token's Source. The Cache renews no other tokens.
+// Served returns each current token that a caller received and that has not ended, with its Source.
+// The Cache renews no other tokens.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
@@ -252,10 +239,9 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which the function `keep` returns false, and deletes
-// the entries of these keys. Without a Store, Retain keeps such an entry until its token has
-// ended, so that a secret that is removed from the configuration and later added again has the
-// same token.
+// Retain ends the renewals of the keys for which keep returns false, and deletes their entries.
+// Without a Store, it keeps such an entry until its token has ended, so that a secret that is
+// removed from the configuration and later added again has the same token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {
@@ -275,9 +261,9 @@ func (c *Cache) Retain(keep func(key string) bool) {
 }
 
 // Token returns the source's current token. When no unexpired token is in memory, the call waits
-// for the running refresh of the token, or starts a refresh. When the context ctx ends before
-// the refresh, the refresh continues for the other callers. While token requests fail, Token
-// returns the current token as long as that token is valid, even in its safety margin.
+// for the running refresh of the token, or starts one. If ctx ends first, the refresh continues for
+// the other callers. While token requests fail, Token returns the current token as long as it is
+// valid, even in its safety margin.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) {
@@ -293,10 +279,10 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	return e.wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected. The parameter `version` is the
-// version of the rejected token. When the current token has another version, Replace returns the
-// current token, and the result `replaced` is false. Otherwise Replace joins the refresh that is
-// under way, or forces a renewal. When the renewal fails, the current token stays in use.
+// Replace returns a token that the provider has not rejected. The version is that of the rejected
+// token. If the current token has another version, Replace returns it, and replaced is false.
+// Otherwise Replace joins the refresh that is under way, or forces a renewal. If the renewal fails,
+// the current token stays in use.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Replace(
@@ -312,9 +298,9 @@ func (c *Cache) Replace(
 			return current, false, nil
 		}
 	}
-	// This call may join a refresh that was started for another purpose. A refresh that was
-	// started for another purpose may keep the reported token. If the reported token is still
-	// current, the next refresh is a forced renewal.
+	// This call may join a refresh that was started for another purpose and that may keep the
+	// reported token. If the reported token is then still current, the next refresh is a forced
+	// renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -328,8 +314,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared first compares the current token with the token in the Store, and then
-// returns the current token. If there is no current token, the method fetches a token.
+// compared compares the current token with the Store, and then returns it. If there is none,
+// compared fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {
@@ -338,8 +324,7 @@ func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	return e.wait(ctx)
 }
 
-// ForgetFailures removes the failures of all keys, so that new token requests are allowed at
-// once.
+// ForgetFailures removes the failures of all keys, so that new token requests are allowed at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)

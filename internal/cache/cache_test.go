@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A token with a lifetime of one hour expires after 59 minutes. The renewal of such a token
-// starts after 54 minutes at the earliest.
+// A token with a lifetime of one hour expires after 59 minutes, and is renewed after 54 minutes at
+// the earliest.
 const (
 	renewal = 54 * time.Minute
 	expiry  = 59 * time.Minute
@@ -74,7 +74,6 @@ func TestCallersHonourTheirOwnDeadline(t *testing.T) {
 	})
 }
 
-// countingStore counts the reads and writes of a Store.
 type countingStore struct {
 	cache.Store
 	trips atomic.Int64
@@ -140,9 +139,9 @@ func TestOneReplicaRenewsForAll(t *testing.T) {
 func TestUnusedTokenIsNotRenewed(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
-		w.pass(renewal)   // a caller has received the first token, so the token is renewed
-		w.pass(renewal)   // no caller has received the second token, so the token is not renewed
-		w.wantRequests(2) //
+		w.pass(renewal) // a caller has received the first token, so the token is renewed
+		w.pass(renewal) // no caller has received the second token, so the token is not renewed
+		w.wantRequests(2)
 		w.want("token-2") // the second token is in its renewal window: the caller gets it at once, and its renewal starts
 		w.pass(200 * time.Millisecond)
 		w.wantRequests(3)
@@ -154,8 +153,8 @@ func TestUnusedTokenIsNotRenewed(t *testing.T) {
 
 func TestShortAndLongTokens(t *testing.T) {
 	for lifetime, renewedAfter := range map[time.Duration]time.Duration{
-		// The length of the safety margin is one minute, or a tenth of a shorter lifetime. The
-		// length of the renewal window is five minutes, or a sixth of a shorter lifetime.
+		// The safety margin is one minute, or a tenth of a shorter lifetime. The renewal window is
+		// five minutes, or a sixth of a shorter lifetime.
 		10 * time.Second: 9*time.Second - 10*time.Second/6,
 		5 * time.Minute:  270*time.Second - 50*time.Second,
 		24 * time.Hour:   24*time.Hour - 6*time.Minute,
@@ -199,8 +198,8 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		if got, err := w.get(); err == nil {
 			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
-		// One token request is made at the start of the renewal window. Then the back-off grows
-		// to one request a minute. In the safety margin the back-off allows one request in 8 s.
+		// One token request is made at the start of the renewal window. Then the back-off grows to
+		// one request a minute. In the safety margin the back-off allows one request in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -282,15 +281,14 @@ func TestTemporaryFailureBacksOff(t *testing.T) {
 			w.wantRequests(n + 1)
 			w.pass(wait * time.Second)
 		}
-		// If the provider asks for a longer delay than the computed delay, the longer delay is
-		// used.
+		// A delay that the provider asks for is used if it is longer than the computed delay.
 		w.provider.set(failing(fault.New(fault.ProviderRateLimited, "slow down").WithRetryDelay(90 * time.Second)))
 		w.wantError(fault.ProviderRateLimited, 90*time.Second)
 		w.pass(90*time.Second - time.Millisecond)
 		w.wantError(fault.ProviderRateLimited, time.Millisecond)
 		w.wantRequests(9)
-		// The broker's own rate limit sets the retry delay, and does not count as a failure of
-		// the provider.
+		// The broker's own rate limit sets the retry delay, and does not count as a failure of the
+		// provider.
 		w.pass(time.Millisecond)
 		w.provider.set(failing(fault.New(fault.RateLimited, "too many").WithRetryDelay(time.Second)))
 		w.wantError(fault.RateLimited, time.Second)
@@ -322,7 +320,6 @@ func TestHangingRequestTimesOut(t *testing.T) {
 	})
 }
 
-// panicking is a Source whose first request panics.
 type panicking struct{ *provider }
 
 func (p panicking) RequestToken(ctx context.Context) (*token.Token, error) {
@@ -358,13 +355,13 @@ func TestCloseEndsRefreshes(t *testing.T) {
 	})
 }
 
-// otherSource is the Source of another credential. The provider of otherSource answers at once.
+// otherSource is the Source of another credential, whose provider answers at once.
 type otherSource struct{ *provider }
 
 func (otherSource) TokenKey() string { return "4a" }
 
-// TestReadersWhileAnothersRequestHangs checks that calls and reports for one credential neither
-// wait nor fail while the token request of another credential hangs.
+// While the token request of one credential hangs, calls and reports for another credential neither
+// wait nor fail.
 func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = time.Hour })

@@ -14,71 +14,66 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit how many rejected versions an entry remembers.
+// The limits on how many rejected versions an entry remembers.
 const (
 	maxRejected = 8  // versions of tokens that were replaced
-	maxPending  = 64 // reported versions, of tokens that this replica has not seen
+	maxPending  = 64 // reported versions of tokens that this replica has not seen
 )
 
-// readingError is the error of a token's request time when a replica reads the token in the
-// Store. A token counts as newer only if it was requested later by more than readingError.
+// readingError is the error of a token's request time when a replica reads the token from the
+// Store. A token counts as newer only if it was requested later by more than this.
 const readingError = 250 * time.Millisecond
 
-// newer reports whether the token t is certainly newer than the token `other`.
-// Wherever the Cache compares the ages of two tokens, it uses this function
-// (docs/adr/0022-newer-token.md).
+// newer reports whether t is certainly newer than the other token. The Cache compares the ages of
+// tokens only with this function (docs/adr/0022-newer-token.md).
 func newer(t, other *token.Token) bool { return t.Newer(other, readingError) }
 
 // An entry is the state of one token key in a Cache. A call that finds an unexpired token reads
-// only the entry's snapshot, and locks no mutex. Callers never wait for the token requests of
-// another entry.
+// only the snapshot, and locks no mutex. Callers never wait for the token requests of another
+// entry.
 type entry struct {
 	cache     *Cache
 	key       string
 	source    Source
 	observer  Observer
 	warm      Counter            // counts calls that are answered from memory
-	refreshes singleflight.Group // token refreshes, at most one at a time
-	shared    singleflight.Group // running comparisons with the Store; the name of a task is its key
+	refreshes singleflight.Group // the running token refresh, at most one
+	shared    singleflight.Group // running comparisons with the Store, by the name of the task
 
-	// The pointer `snapshot` is never nil. A new snapshot is stored only while the mutex mu is
-	// locked.
+	// snapshot is never nil. It is replaced only while mu is locked.
 	snapshot atomic.Pointer[snapshot]
 
 	mu        sync.Mutex      // guards the fields below
-	timer     clockwork.Timer // timer of the next renewal; nil: no renewal is scheduled
+	timer     clockwork.Timer // timer of the next renewal; nil if none is scheduled
 	resyncing bool
-	retired   bool // set when Retain dropped the key: the key's token is not renewed
-	// The list `rejected` contains versions of tokens that were replaced after a report. The
-	// list `pending` contains reported versions that were not the version of the current token.
-	// A token with such a version may still arrive from a replica that cannot reach the Store.
-	// When a version is no longer in either list, its token is replaced only when the token is
-	// reported again.
+	retired   bool // set when Retain dropped the key: its token is not renewed
+	// rejected contains versions of tokens that were replaced after a report. pending contains
+	// reported versions that were not those of the current token: a token with such a version may
+	// still arrive from a replica that cannot reach the Store. A token whose version was evicted
+	// from both lists is replaced only when it is reported again.
 	rejected, pending []string
-	// The list `forced` contains the times of the last forced renewals that were made without
-	// the Store.
+	// forced contains the times of the last forced renewals that were made without the Store.
 	forced []time.Time
 }
 
-// A snapshot is the state of an entry at one moment. A snapshot is immutable.
+// A snapshot is the state of an entry at one moment. It is immutable.
 type snapshot struct {
-	token      *token.Token // the current token; nil: there is none
-	expireTime time.Time    // when the token expires
-	// The field `failure` is the failure of the last token request. The failure is nil if the
-	// last token request brought a token, or if no token request was made.
+	token      *token.Token // the current token; nil if there is none
+	expireTime time.Time    // when token expires
+	// failure is the failure of the last token request, or nil if that request brought a token or
+	// none was made.
 	failure *Failure
-	// The field `epoch` is the value that Cache.epoch had before the token was last compared
-	// with the Store. The field `news` counts the changes of the token in the Store.
+	// epoch is the value that Cache.epoch had before the token was last compared with the Store.
+	// news counts the changes of the token in the Store.
 	epoch, news uint64
-	// The field `served` reports that a caller received the token. A token that no caller
-	// received is not renewed.
+	// served reports that a caller received the token. Other tokens are not renewed.
 	served bool
-	// The field `late` reports that a call found the token expired.
+	// late reports that a call found the token expired.
 	late bool
 }
 
-// A stamp is the state of an entry before the Store is read. After the read, the entry is
-// compared with the stamp, to detect changes that were made during the read.
+// A stamp is the state of an entry before the Store is read. Comparing the entry with it after the
+// read detects changes that were made during the read.
 type stamp struct {
 	*snapshot
 	cacheEpoch uint64
@@ -86,32 +81,28 @@ type stamp struct {
 
 func (e *entry) stamp() stamp { return stamp{e.snapshot.Load(), e.cache.epoch.Load()} }
 
-// isKnown reports whether the entry has a token or a failure. A token or a failure may be
-// replaced after a change in the Store.
+// isKnown reports whether the entry has something that a change in the Store may replace: a token
+// or a failure.
 func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
 
-// isFresh reports whether there is a token that has not expired at the time `now`.
 func (s *snapshot) isFresh(now time.Time) bool { return s.token != nil && now.Before(s.expireTime) }
 
-// isValid reports whether the provider may still accept the token at the time `now`. A token in
-// its safety margin is valid, too.
+// isValid reports whether the provider may still accept the token, as it does in the safety margin
+// too.
 func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }
 
-// update replaces the snapshot by a changed copy. The caller must hold the mutex
-// e.mu.
+// update replaces the snapshot by a changed copy. The caller must hold e.mu.
 func (e *entry) update(change func(*snapshot)) {
 	next := *e.snapshot.Load()
 	change(&next)
 	e.snapshot.Store(&next)
 }
 
-// choose makes the token t the current token, except in three cases. In the first
-// case the current token is newer than t. In the second case the current token has the same
-// value as t, and lives as long as t. In the third case the current token arrived after the
-// stamp was taken, and t is not certainly newer. The caller must hold the mutex e.mu. The caller
-// must have read t in the Store, or requested t, after the stamp was taken.
+// choose makes t the current token, except if the current token is newer, if it has the same value
+// and lives as long, or if it arrived after the stamp was taken and t is not certainly newer. The
+// caller must hold e.mu, and must have read or requested t after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -134,8 +125,8 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 	}
 }
 
-// setToken makes the token t the current token. The token t was read or requested after the
-// stamp was taken. The caller must hold the mutex e.mu.
+// setToken makes t the current token. The caller must hold e.mu, and must have read or requested t
+// after the stamp was taken.
 func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.stopTimer()
 	e.update(func(s *snapshot) {
@@ -147,13 +138,12 @@ func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.cache.options.Changed(e.key)
 }
 
-// hasVersion reports whether callers may have received the token t under the given version.
+// hasVersion reports whether callers may have received t under the given version.
 func (e *entry) hasVersion(t *token.Token, version string) bool {
 	return slices.Contains(e.cache.options.Versions(e.key, t), version)
 }
 
-// isRejected reports whether the token t was reported as rejected. The caller must hold the
-// mutex e.mu.
+// isRejected reports whether t was reported as rejected. The caller must hold e.mu.
 func (e *entry) isRejected(t *token.Token) bool {
 	if len(e.rejected)+len(e.pending) == 0 {
 		return false
@@ -170,23 +160,22 @@ func (e *entry) reject(version string) {
 	e.rejected = appendNew(e.rejected, version, maxRejected)
 }
 
-// rejectToken remembers that the token t was replaced after a report.
+// rejectToken remembers that t was replaced after a report.
 func (e *entry) rejectToken(t *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.addRejected(t)
 }
 
-// addRejected does the same as rejectToken, for a caller that holds the mutex e.mu. Remembering
-// one version of the token t is enough to recognise t.
+// addRejected is rejectToken for callers that hold e.mu. One version of t is enough to recognise
+// it.
 func (e *entry) addRejected(t *token.Token) {
 	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
 		e.rejected = appendNew(e.rejected, versions[0], maxRejected)
 	}
 }
 
-// rejectPending remembers a reported version that is not the version of the current token. If
-// the reported version is the version of the current token, rejectPending remembers nothing and
+// rejectPending remembers a reported version that is not that of the current token. Otherwise it
 // returns the current token.
 func (e *entry) rejectPending(version string) (reported *token.Token) {
 	e.mu.Lock()
@@ -200,8 +189,8 @@ func (e *entry) rejectPending(version string) (reported *token.Token) {
 	return nil
 }
 
-// appendNew appends a version to a list unless the list contains the version. If the list then
-// has more elements than the parameter `limit`, appendNew removes the oldest elements.
+// appendNew appends a version to a list unless the list contains it. If the list is then longer
+// than the limit, appendNew removes the oldest elements.
 func appendNew(list []string, version string, limit int) []string {
 	if slices.Contains(list, version) {
 		return list
@@ -209,12 +198,11 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements of a list. The parameter `limit` is the maximum number of
-// elements that are returned.
+// lastOf returns the last elements of a list, at most limit of them.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// wait returns a token as soon as there is one. Calls wait when there is no current
-// token, or when the current token is in its safety margin.
+// wait returns a token as soon as there is one. Calls wait when there is no current token, or when
+// it is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
@@ -235,8 +223,8 @@ func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	return t, err
 }
 
-// noteLate notifies the Observer that a call found a token expired. For each token that callers
-// received, noteLate notifies the Observer only once.
+// noteLate notifies the Observer that a call found a token expired, once for each token that
+// callers received.
 func (e *entry) noteLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -246,8 +234,8 @@ func (e *entry) noteLate() {
 	}
 }
 
-// await waits for the result of a token request. If the current token is in its
-// safety margin, `await` does not wait longer than marginWait.
+// await waits for the result of a token request. If the current token is in its safety margin, it
+// waits at most marginWait.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginWait)

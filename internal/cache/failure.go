@@ -8,45 +8,40 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// These constants determine how long the broker waits after a failed token request.
 const (
 	// After a provider rejected a credential, the broker waits longer, because somebody has to
 	// change the credential.
 	firstRefusal = 30 * time.Second
 	lastRefusal  = 15 * time.Minute
 
-	// While a caller waits for a token, or reports a token as rejected, the broker makes the
-	// next token request within 10 seconds, even with the random part of the wait. The renewal
-	// of a token that has not expired can wait for longer.
+	// While a caller waits for a token or reports one as rejected, the next token request is made
+	// within 10 seconds, even with the random part of the wait. The renewal of a token that has not
+	// expired can wait longer.
 	firstBackoff       = time.Second
 	lastBackoff        = 8 * time.Second
 	lastRenewalBackoff = time.Minute
-	// A random part is added to each back-off: at most the back-off multiplied by backoffJitter.
-	// With random back-offs, replicas whose requests failed at the same time repeat their
-	// requests at different times.
+	// A random part, at most backoffJitter times the back-off, is added to each back-off, so that
+	// replicas whose requests failed at the same time repeat them at different times.
 	backoffJitter = 0.25
 )
 
 // A Failure is a token request that brought no token.
 type Failure struct {
-	// Fault is the error for callers. When a caller gets this error, its RetryDelay is computed
-	// from Until.
+	// Fault is the error for callers. Its RetryDelay is computed from Until when a caller gets it.
 	Fault *fault.Error
-	// Until is the time from which a token request may be made for a waiting caller.
+	// Until is when a token request may again be made for a waiting caller.
 	Until time.Time
-	// RenewalUntil is the time from which a token request may be made to renew a token that has
-	// not expired. RenewalUntil is never earlier than Until.
+	// RenewalUntil is when a token request may again be made to renew a token that has not expired.
+	// It is never earlier than Until.
 	RenewalUntil time.Time
-	// Count is the number of consecutive failures of the same kind. If Refusal is set, the
-	// provider rejected the credential each time; otherwise the requests failed for other
-	// reasons.
+	// Count is the number of consecutive failures of the same kind. If Refusal is set, the provider
+	// rejected the credential each time; otherwise the requests failed for other reasons.
 	Count   int
 	Refusal bool
 }
 
-// nextFailure returns the failure that follows the failure `previous`, which may be nil. The
-// parameter goodUntil is the time when the current token expires. The parameter jitter is a
-// number from 0 to 1.
+// nextFailure returns the failure that follows the previous one, which may be nil. The current
+// token expires at goodUntil. The jitter is a number from 0 to 1.
 func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time, jitter float64) *Failure {
 	if what.Reason == fault.RateLimited {
 		return overBudget(previous, what, now)
@@ -71,8 +66,8 @@ func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time,
 	}
 }
 
-// overBudget returns the failure of a token request that the broker's own rate limit prevented.
-// The failure that overBudget returns has the same Count as the failure `previous`.
+// overBudget returns the failure of a token request that the broker's own rate limit prevented. It
+// has the Count of the previous failure.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 	until := now.Add(what.RetryDelay)
 	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}
@@ -84,8 +79,8 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
-// doubled returns the duration `first` for a count of 1. For each further count,
-// the duration is doubled. The returned duration is never longer than the duration `last`.
+// doubled returns the first duration, doubled for each count after the first, but never more than
+// the last.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
 	for range count - 1 {
@@ -96,8 +91,8 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
-// until returns the time from which a token request may be made. If the parameter
-// `renewal` is true, this is the time for a renewal, otherwise the time for a waiting caller.
+// until returns when a token request may again be made: a renewal, or a request for a waiting
+// caller.
 func (f *Failure) until(renewal bool) time.Time {
 	if renewal {
 		return f.RenewalUntil
@@ -105,25 +100,23 @@ func (f *Failure) until(renewal bool) time.Time {
 	return f.Until
 }
 
-// prevents reports whether the failure forbids a token request at the time `now`.
+// prevents reports whether the failure forbids a token request now.
 func (f *Failure) prevents(now time.Time, renewal bool) bool {
 	return f != nil && now.Before(f.until(renewal))
 }
 
-// err returns the error that callers receive at the time `now`.
+// err returns the error that callers receive now.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
-// setFailure stores the failure of a token request in the entry. The Store was read after the
-// stamp `seen` was taken.
+// setFailure stores the failure of a token request. The stamp was taken before the Store was read.
 func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.update(func(s *snapshot) { s.failure, s.epoch = failure, max(s.epoch, seen.cacheEpoch) })
 }
 
-// backoff returns the failure that forbids token requests now, or nil. If the
-// failure in the Store and this replica's own failure both forbid token requests, `backoff`
-// returns the failure that ends later.
+// backoff returns the failure that forbids token requests now, or nil. If both the failure in the
+// Store and this replica's own failure forbid them, backoff returns the one that ends later.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
 	switch {
@@ -136,11 +129,10 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	}
 }
 
-// newFailure returns the failure of a token request. The wait after this failure grows with each
-// consecutive failure. The wait is computed from the failure in the Store, which is the
-// parameter `previous`, or else from this replica's own last failure, so that a Store that was
-// emptied does not shorten the wait. The wait does not end after the time `latest`, if that time
-// is in the future.
+// newFailure returns the failure of a token request. Its wait grows with each consecutive failure.
+// The wait is computed from the previous failure in the Store, or else from this replica's own last
+// failure, so that a Store that was emptied does not shorten it. The wait does not end after the
+// latest time, if that is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {
@@ -156,9 +148,9 @@ func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Fail
 	return failure
 }
 
-// storeFailure stores a failure in the Store, and returns the failure's error for callers.
-// storeFailure returns ErrLeaseLost when another replica took the lease meanwhile, because that
-// replica may bring a token.
+// storeFailure stores a failure in the Store, and returns its error for callers. It returns
+// ErrLeaseLost when another replica took the lease meanwhile, because that replica may bring a
+// token.
 func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure, seen stamp) error {
 	if err := lease.Fail(context.WithoutCancel(ctx), failure); errors.Is(err, ErrLeaseLost) {
 		return err

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The list `news` contains the ways in which the other replicas learn of a change in the Store.
+// news contains the ways in which the other replicas learn of a change in the Store.
 var news = map[string]func(*sharedStore){
 	"at once": func(s *sharedStore) { s.newsDelay = 0 },
 	"late":    func(s *sharedStore) { s.newsDelay = 100 * time.Millisecond },
@@ -54,7 +54,6 @@ func TestFleetRenewsOnce(t *testing.T) {
 	}
 }
 
-// wantValid asks a replica for a token that has not expired.
 func (f *fleet) wantValid(i int) {
 	f.Helper()
 	t, err := f.fleet[i].Token(f.Context(), f.provider)
@@ -67,7 +66,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // a longer window than the maximum, which is half the lifetime
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // longer than the maximum, which is half the lifetime
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))
@@ -114,7 +113,7 @@ func TestProviderDownUntilAfterTheEnd(t *testing.T) {
 			f.pass(time.Second)
 		}
 		// A single replica would make about 19 token requests until the token ends, and then one
-		// token request every 8 to 10 s.
+		// every 8 to 10 s.
 		if n := f.provider.count(); n > 22+76 {
 			f.Errorf("the fleet made %d token requests", n)
 		}
@@ -184,8 +183,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 						f.provider.set(func(p *provider) { p.newest = "" })
 					}
 				}
-				// For each token that was revoked, there is one token request. For each token
-				// that reached its safety margin, there is also one token request.
+				// There is one token request for each token that was revoked, and one for each
+				// token that reached its safety margin.
 				if n := f.provider.count(); n > 1+revoked+4 {
 					f.Errorf("%d token requests in 20 minutes with tokens that live for 5 minutes; %d tokens were revoked", n, revoked)
 				}
@@ -197,9 +196,8 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 	}
 }
 
-// useToken sends a request with a token. The provider checks the token a little later. If the
-// provider rejects the token, useToken reports the token, and then checks the token that the
-// report returns.
+// useToken sends a request with a token, which the provider checks a little later. If the provider
+// rejects the token, useToken reports it, and then checks the token that the report returns.
 func (f *fleet) useToken(i int, reports *atomic.Int64) {
 	f.Helper()
 	value, err := f.at(i)

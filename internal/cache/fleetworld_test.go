@@ -14,19 +14,17 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A fleet is a simulated fleet of replicas, which share a Store on a simulated network.
 type fleet struct {
 	*world
 	shared  *sharedStore
 	links   []*link
-	changed []*atomic.Int64 // for each replica: how often its Options.Changed was called
-	// beforeMatching runs once, before a reported version is compared with a
-	// token. If the function `beforeMatching` is nil, no function runs.
+	changed []*atomic.Int64 // by replica: how often its Options.Changed was called
+	// beforeMatching, if it is set, runs once before a reported version is compared with a token.
 	beforeMatching atomic.Pointer[func()]
 }
 
-// inFleet runs a test with simulated time and with a fleet of the given size. News reaches the
-// other replicas after 1 ms.
+// inFleet runs a test with simulated time. Changes in the Store reach the other replicas after 1
+// ms.
 func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -40,11 +38,10 @@ func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 	})
 }
 
-// join adds a replica to the fleet.
 func (f *fleet) join() {
 	changed := new(atomic.Int64)
 	link := f.shared.connect()
-	jitter := float64(len(f.fleet)%8) / 7 // the jitter of this replica
+	jitter := float64(len(f.fleet)%8) / 7
 	f.fleet = append(f.fleet, cache.New(cache.Options{
 		Store:    link,
 		Random:   func() float64 { return jitter },
@@ -56,7 +53,6 @@ func (f *fleet) join() {
 	f.changed = append(f.changed, changed)
 }
 
-// all gives every replica's link to the Store the same state.
 func (f *fleet) all(state linkState) {
 	for _, l := range f.links {
 		l.become(state)
@@ -66,7 +62,6 @@ func (f *fleet) all(state linkState) {
 // at asks one replica for a token, as a caller without a deadline does.
 func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
 
-// wantAt asks some replicas for a token, and compares the tokens that they serve.
 func (f *fleet) wantAt(value string, replicas ...int) {
 	f.Helper()
 	for _, i := range replicas {
@@ -76,7 +71,6 @@ func (f *fleet) wantAt(value string, replicas ...int) {
 	}
 }
 
-// wantEverywhere asks every replica for a token, and compares the tokens that they serve.
 func (f *fleet) wantEverywhere(value string) {
 	f.Helper()
 	for i := range f.fleet {
@@ -84,7 +78,6 @@ func (f *fleet) wantEverywhere(value string) {
 	}
 }
 
-// wantStored compares the token in the Store with an expected token.
 func (f *fleet) wantStored(value string) {
 	f.Helper()
 	if got := f.shared.stored(f.provider.TokenKey()); got != value {
@@ -92,8 +85,6 @@ func (f *fleet) wantStored(value string) {
 	}
 }
 
-// wantReportAt reports a token to a replica, and compares the replica's answer with
-// the expected token.
 func (f *fleet) wantReportAt(i int, value, want string) {
 	f.Helper()
 	if got, _, err := f.reportTo(f.fleet[i], value); err != nil || got != want {
@@ -102,7 +93,7 @@ func (f *fleet) wantReportAt(i int, value, want string) {
 }
 
 // wantReads checks how often a replica has read the Store since the last call of wantReads, and
-// that the replica has not written to the Store.
+// that it has not written to the Store.
 func (f *fleet) wantReads(i, want int) {
 	f.Helper()
 	synctest.Wait()
@@ -111,7 +102,7 @@ func (f *fleet) wantReads(i, want int) {
 	}
 }
 
-// forgetTrips sets the numbers of reads and writes that wantReads checks to zero.
+// forgetTrips resets what wantReads checks.
 func (f *fleet) forgetTrips() {
 	for _, l := range f.links {
 		l.reads.Store(0)
@@ -119,8 +110,6 @@ func (f *fleet) forgetTrips() {
 	}
 }
 
-// versions runs the function `beforeMatching`, if there is one, and then calls
-// versionsOf.
 func (f *fleet) versions(key string, t *token.Token) []string {
 	if before := f.beforeMatching.Swap(nil); before != nil {
 		(*before)()
@@ -128,7 +117,6 @@ func (f *fleet) versions(key string, t *token.Token) []string {
 	return versionsOf(key, t)
 }
 
-// within checks that a function takes no longer than a time limit.
 func (f *fleet) within(limit time.Duration, do func()) {
 	f.Helper()
 	began := f.elapsed()
@@ -138,7 +126,6 @@ func (f *fleet) within(limit time.Duration, do func()) {
 	}
 }
 
-// caller returns a context that ends soon.
 func (f *fleet) caller(patience time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.Context(), patience)
 }

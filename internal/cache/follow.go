@@ -2,19 +2,19 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps is how many tokens are compared with the Store at the same time because they changed
-// there, and how many because changes may have been missed.
+// maxLookUps limits how many tokens are compared with the Store at the same time because they
+// changed there, and how many because changes may have been missed.
 const maxLookUps = 8
 
-// Follow makes the Cache receive changes that other processes make in the Store, until the Cache
-// closes. Follow is called once.
+// Follow makes the Cache receive the changes that other processes make in the Store, until the
+// Cache closes. It is called once.
 func (c *Cache) Follow() {
 	store, ok := c.options.Store.(follower)
 	if !ok {
 		return
 	}
-	// Close does not wait until Follow's goroutine ends, because Follow may be reading news, and
-	// that read may take a while.
+	// Close does not wait for this goroutine, because a read of changes from the Store may take a
+	// while.
 	go store.Follow(c.ctx, News{
 		Changed: c.changed,
 		Forgotten: func() {
@@ -25,8 +25,7 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed compares the token of a key with the Store again, if this replica has a
-// token for the key.
+// changed compares the token of a key with the Store again, if this replica has one.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
 	if !ok {
@@ -42,9 +41,9 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// missed makes the Cache compare every token with the Store: before callers get the
-// token again, and also in the background. The comparison in the background is needed because
-// callers may watch the token, and because the Store may have lost the token.
+// missed makes the Cache compare every token with the Store before callers get it again. The
+// comparison is also made in the background, because callers may watch the token, and because the
+// Store may have lost it.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {
@@ -59,7 +58,6 @@ func (c *Cache) missed() {
 	})
 }
 
-// eachEntry calls the function `do` for every entry of the Cache.
 func (c *Cache) eachEntry(do func(*entry)) {
 	c.entries.Range(func(_, value any) bool {
 		do(value.(*entry))

@@ -48,8 +48,6 @@ func TestChangedTokenEndsAFailure(t *testing.T) {
 	})
 }
 
-// refusedEverywhere asks each replica for a token, and checks that each replica returns the
-// provider's refusal.
 func (f *fleet) refusedEverywhere() {
 	f.Helper()
 	for i := range f.fleet {
@@ -77,8 +75,7 @@ func TestForgetFailuresReachesTheFleet(t *testing.T) {
 	})
 }
 
-// unheard calls the function `do`. During the call, changes in the Store are not
-// reported to the replicas.
+// unheard calls a function whose changes in the Store are not reported to the replicas.
 func (f *fleet) unheard(do func()) {
 	f.shared.set(func(s *sharedStore) { s.newsLost = true })
 	do()
@@ -208,7 +205,7 @@ func TestNewsDuringARefresh(t *testing.T) {
 						f.links[1].miss()
 					}
 				})
-				f.wantAt("token-1", 1) // the replica serves the token that it read before that token was replaced
+				f.wantAt("token-1", 1) // the replica serves the token that it read before it was replaced
 				f.pass(100 * time.Millisecond)
 				f.wantAt("token-2", 1)
 			})
@@ -231,7 +228,6 @@ func TestMuchNewsOfATokenMakesFewLookUps(t *testing.T) {
 	})
 }
 
-// A keyed is a Source that has its own token key.
 type keyed struct {
 	*provider
 	key string
@@ -239,8 +235,8 @@ type keyed struct {
 
 func (k keyed) TokenKey() string { return k.key }
 
-// TestManyTokensAreNotLookedUpAtOnce: a replica missed changes, or many tokens changed. The
-// replica must not compare all tokens with the Store at the same time.
+// A replica that missed changes, or for which many tokens changed, must not compare all tokens with
+// the Store at the same time.
 func TestManyTokensAreNotLookedUpAtOnce(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		const tokens = 2_000

@@ -9,10 +9,10 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// slowRead makes replica 1 begin a read of the Store that takes 200 ms. Later reads by replica 1
-// are fast again.
+// slowRead makes replica 1 begin a read of the Store that takes 200 ms. Its later reads are fast
+// again.
 func (f *fleet) slowRead() {
-	f.pass(10 * time.Millisecond) // waits until all news has arrived
+	f.pass(10 * time.Millisecond) // waits until all changes have been reported
 	f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
 	f.links[1].miss()
 	f.pass(10 * time.Millisecond)

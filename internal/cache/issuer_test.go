@@ -19,31 +19,29 @@ type issuer struct {
 
 	mu      sync.Mutex
 	latency time.Duration
-	failure *fault.Error // the error of token requests; nil: token requests succeed
+	failure *fault.Error // the error of token requests; nil if they succeed
 	issued  map[string]*issue
 	newest  *issue // the newest token that a replica received
-	last    string // the last token that was issued, whether a replica received it or not
-	// The time `failedAt` is when the last token request failed. The time `fineFrom` is when the
-	// issuer began to answer token requests soon; the time is zero while the issuer does not
-	// answer token requests soon.
+	last    string // the last token that was issued, even if no replica received it
+	// failedAt is when the last token request failed. fineFrom is when the issuer began to answer
+	// token requests soon; it is zero while the issuer does not.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int)        // called while the mutex mu is locked
-	current  func(i *issuer, replica int) string // called while the mutex mu is locked
+	begin    func(i *issuer, replica int)        // called while mu is locked
+	current  func(i *issuer, replica int) string // called while mu is locked
 }
 
-// failedRequest is the last token request of a replica, if that request failed.
+// failedRequest is the last token request of a replica, if it failed.
 type failedRequest struct {
 	at      time.Time
-	current string // value of the replica's current token
+	current string // the replica's current token
 }
 
-// An issue is a token that an issuer issued.
 type issue struct {
 	*token.Token
 	value   string
-	gotAt   time.Time // when a replica received the token; zero: no replica received the token
+	gotAt   time.Time // when a replica received the token; zero if none did
 	revoked bool
 }
 
@@ -57,8 +55,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. When half of the latency is over, the
-// issuer issues the token.
+// RequestToken takes as long as the issuer's latency. After half of it, the issuer issues the
+// token.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()
@@ -86,8 +84,7 @@ func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return made.Token, nil
 }
 
-// wait waits for the given time. If ctx ends before that time is over, the method
-// returns false.
+// wait returns false if ctx ends before the given time is over.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -111,14 +108,12 @@ func (i *issuer) issue(requestedAt time.Time) (*issue, error) {
 	return made, nil
 }
 
-// find returns the record of an issued token.
 func (i *issuer) find(value string) *issue {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.issued[value]
 }
 
-// accepts reports whether the issuer accepts a request with the token.
 func (i *issuer) accepts(value string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -126,7 +121,6 @@ func (i *issuer) accepts(value string) bool {
 	return !made.revoked && time.Now().Before(made.End()) && (!i.ends || value == i.last)
 }
 
-// revoke ends the newest token early.
 func (i *issuer) revoke() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -135,7 +129,6 @@ func (i *issuer) revoke() {
 	}
 }
 
-// set changes how the issuer answers token requests.
 func (i *issuer) set(change func(*issuer)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -7,9 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// slowRequest makes replica 0 take the lease for a token request of five seconds. slowRequest
-// ends the lease after one second, so that another replica can take the lease. The returned
-// function waits for replica 0's answer.
+// slowRequest makes replica 0 take the lease for a token request of five seconds, and ends the
+// lease after one second, so that another replica can take it. The returned function waits for
+// replica 0's answer.
 func (f *fleet) slowRequest() (answer func() (string, error)) {
 	f.provider.set(func(p *provider) { p.latency = 5 * time.Second })
 	type result struct {
@@ -90,8 +90,8 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestHungRequestIsNotRepeatedAtOnce: a token request takes all the time of its refresh. When
-// that time is over, another replica has the lease.
+// A token request takes all the time of its refresh. When that time is over, another replica has
+// the lease.
 func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
@@ -107,9 +107,8 @@ func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// TestStoredFailureShortensNoOther: a token request of replica 0 fails while replica 0 is
-// disconnected. Then replica 0 finds a failure in the Store that ends sooner. Replica 0 must
-// wait until its own failure ends.
+// A token request of replica 0 fails while replica 0 is disconnected. Then replica 0 finds a
+// failure in the Store that ends sooner. It must wait until its own failure ends.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
@@ -134,7 +133,7 @@ func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()
-		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease one time
+		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease once
 		f.links[0].become(hanging)
 		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
 		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {

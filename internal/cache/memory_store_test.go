@@ -12,23 +12,21 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit how much a Store in memory keeps for one key, in addition to the token
-// and the failure.
+// The limits of what a memory keeps for one key, in addition to the token and the failure.
 const (
 	maxRejectedTokens = 8
-	maxForced         = 100 // the maximum number of times of forced renewals
+	maxForced         = 100 // times of forced renewals
 )
 
-// A memory is a Store in memory that several Caches may share. A memory does not notify a Cache
-// of the changes that another Cache made.
+// A memory is a Store in memory that several Caches may share. It does not notify a Cache of the
+// changes that another one made.
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the cells, except for the channel in each cell that serves as its lock
+	mu    sync.Mutex // guards the cells, except for their lock channels
 	cells map[string]*memoryCell
 }
 
-// memoryCell is the state of one key in a Store in memory.
 type memoryCell struct {
 	lock     chan struct{} // has one element while the cell is leased
 	record   cache.Record
@@ -36,13 +34,11 @@ type memoryCell struct {
 	forced   []time.Time
 }
 
-// newMemory returns an empty Store.
 func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// cell returns the cell of a key. If the token in the cell has ended, the method
-// first removes that token. The caller must hold the mutex m.mu.
+// cell returns the cell of a key, without a token that has ended. The caller must hold m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {
@@ -55,14 +51,12 @@ func (m *memory) cell(key string) *memoryCell {
 	return cell
 }
 
-// Load returns the record of the given key. Load does not fail.
 func (m *memory) Load(_ context.Context, key string) (cache.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.cell(key).record, nil
 }
 
-// Lock waits until no other caller has the lease of the key.
 func (m *memory) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	m.mu.Lock()
 	cell := m.cell(key)
@@ -85,7 +79,6 @@ func (m *memory) Lock(ctx context.Context, key string, enough func(cache.Record)
 	return record, lease, nil
 }
 
-// ForgetFailures removes the failure of every key. ForgetFailures does not fail.
 func (m *memory) ForgetFailures(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,14 +88,12 @@ func (m *memory) ForgetFailures(context.Context) error {
 	return nil
 }
 
-// memoryLease is the lease of a cell.
 type memoryLease struct {
 	memory *memory
 	cell   *memoryCell
-	seen   *token.Token // the token when the lease began; nil: there was none
+	seen   *token.Token // the token when the lease began; nil if there was none
 }
 
-// Commit stores the token, unless that token was rejected.
 func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
@@ -123,11 +114,8 @@ func (l *memoryLease) Commit(_ context.Context, fresh *token.Token, rejected boo
 	return fresh, nil
 }
 
-// lastOf returns the last elements of a list. The parameter `limit` is the maximum number of
-// elements that are returned.
 func lastOf[T any](all []T, limit int) []T { return all[max(0, len(all)-limit):] }
 
-// Fail stores the failure.
 func (l *memoryLease) Fail(_ context.Context, failure *cache.Failure) error {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
@@ -135,7 +123,6 @@ func (l *memoryLease) Fail(_ context.Context, failure *cache.Failure) error {
 	return nil
 }
 
-// ForcedWait counts the forced renewals of this process.
 func (l *memoryLease) ForcedWait(_ context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
@@ -145,5 +132,4 @@ func (l *memoryLease) ForcedWait(_ context.Context, limit int, window time.Durat
 	return wait, nil
 }
 
-// Release ends the lease.
 func (l *memoryLease) Release() { <-l.cell.lock }

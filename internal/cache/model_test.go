@@ -20,25 +20,25 @@ import (
 
 const (
 	modelReplicas = 4
-	// The time `settling` begins when the last disturbance ends. During that time, replicas may
-	// still use different tokens: a refresh may have begun during the disturbance, and the lease
-	// of a disconnected replica must end first.
+	// settling is how long after the last disturbance replicas may still use different tokens: a
+	// refresh may have begun during the disturbance, and the lease of a disconnected replica must
+	// end first.
 	settling = 20 * time.Second
 )
 
-// A model is a fleet in which random events happen, together with a record of these events.
+// A model is a fleet in which random events happen, and a record of them.
 type model struct {
 	*testing.T
-	random  *rand.Rand // only the goroutine that runs the model uses this source of random numbers
+	random  *rand.Rand // used only by the goroutine that runs the model
 	shared  *sharedStore
 	issuers []*issuer
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // when the last disturbance ended; zero: the disturbance continues
+	calmFrom time.Time // when the last disturbance ended; zero while one continues
 	served   []modelServed
 	answered []modelReport        // reports that were answered, and whose tokens may become banned
-	banned   map[string]time.Time // for each token, the time from which no replica may serve the token
+	banned   map[string]time.Time // by token: when replicas must stop serving it
 	events   int                  // number of calls that began plus number of reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string
@@ -46,29 +46,28 @@ type model struct {
 	calls    sync.WaitGroup
 }
 
-// A modelReplica is a replica, with a record of what the replica's callers have received.
+// A modelReplica is a replica, and a record of what its callers have received.
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]int          // for each token, the value of model.events when the report of the token was answered
-	seen     map[string]modelCurrent // for each key, the current token that the test saw last
+	reported map[string]int          // by token: the value of model.events when its report was answered
+	seen     map[string]modelCurrent // by key: the current token that the test saw last
 }
 
-// modelCurrent is a replica's current token, and the time when the test first saw that token.
+// modelCurrent is a replica's current token, and when the test first saw it.
 type modelCurrent struct {
 	value string
 	since time.Time
 }
 
-// modelServed is a token that a caller received.
 type modelServed struct {
 	issuer *issuer
 	value  string
 }
 
-// TestModel runs a fleet with random events, and checks conditions that must always be true.
-// With the environment variable BROKER_SEED, a run is repeated; only the order of events at the
-// same moment may differ. With the environment variable BROKER_SOAK, the test makes 200 runs.
+// TestModel runs a fleet with random events, and checks conditions that must always be true. The
+// environment variable BROKER_SEED repeats a run, except for the order of events at the same
+// moment. With BROKER_SOAK, the test makes 200 runs.
 func TestModel(t *testing.T) {
 	runs, steps := 10, 3000
 	if os.Getenv("BROKER_SOAK") != "" {
@@ -124,18 +123,17 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	t.Logf("%v of a fleet, %d tokens", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), requests)
 }
 
-// between returns a random number of seconds.
 func (m *model) between(least, most int) time.Duration {
 	return time.Duration(least+m.random.IntN(most-least)) * time.Second
 }
 
-// start replaces a replica by a replica with an empty Cache.
+// start replaces a replica by one with an empty Cache.
 func (m *model) start(i int) {
 	r := m.replicas[i]
 	if r.cache != nil {
 		r.cache.Close()
 	}
-	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while the issuer's mutex is locked
+	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while its own mutex is locked
 		provider.set(func(p *issuer) { delete(p.failedBy, i) })
 	}
 	jitter := m.random.Float64()
@@ -150,7 +148,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note records an event. The method `fail` logs the recorded events.
+// note records an event, which fail logs.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,7 +170,6 @@ func (m *model) fail(format string, arguments ...any) {
 	}
 }
 
-// hasFailed reports whether the method `fail` was called.
 func (m *model) hasFailed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -186,8 +183,7 @@ func (m *model) settledAt(at time.Time) bool {
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm ends all disturbances, and then makes calls. The method returns the number
-// of steps that were simulated.
+// calm ends all disturbances, and then makes calls. It returns the number of simulated steps.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -199,7 +195,7 @@ func (m *model) calm() int {
 			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
 		}
 	})
-	// During this time, replicas read the Store to find the changes that they missed.
+	// Meanwhile, replicas read the Store to find the changes that they missed.
 	for _, r := range m.replicas {
 		r.link.tell(func(news cache.News) { news.Missed() })
 	}
@@ -215,8 +211,7 @@ func (m *model) calm() int {
 	return steps
 }
 
-// storm makes calls and causes disturbances. The method returns the number of steps
-// that were simulated.
+// storm makes calls and causes disturbances. It returns the number of simulated steps.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}
@@ -229,7 +224,6 @@ func (m *model) storm() int {
 	return steps
 }
 
-// step lets some time pass, and causes one event.
 func (m *model) step(stormy bool) {
 	if m.hasFailed() {
 		return
@@ -291,7 +285,6 @@ func (m *model) disturb(replica int) {
 	}
 }
 
-// disturbIssuer changes how a provider answers token requests.
 func (m *model) disturbIssuer(i *issuer) {
 	latency := []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second, time.Minute}[m.random.IntN(6)]
 	var failure *fault.Error
@@ -311,7 +304,6 @@ func (m *model) disturbIssuer(i *issuer) {
 	})
 }
 
-// get asks a replica for a token, and checks the token that the replica returns.
 func (m *model) get(i *issuer, replica int) {
 	c := m.look(replica)
 	t, err := c.cache.Token(context.Background(), i.at(replica))
@@ -327,8 +319,8 @@ func (m *model) get(i *issuer, replica int) {
 	m.served = m.served[max(0, len(m.served)-10):]
 }
 
-// report reports a token that a caller received recently, if the provider rejects
-// that token. Sometimes the method also reports a token that the provider accepts.
+// report reports a token that a caller received recently, if the provider rejects it, and sometimes
+// even if the provider accepts it.
 func (m *model) report() {
 	m.mu.Lock()
 	count := len(m.served)
@@ -337,7 +329,7 @@ func (m *model) report() {
 		return
 	}
 	served := m.served[m.random.IntN(count)]
-	m.mu.Unlock() // the issuer locks m.mu while the issuer's mutex is locked
+	m.mu.Unlock() // the issuer locks m.mu while its own mutex is locked
 	replica := m.random.IntN(len(m.replicas))
 	if m.random.IntN(10) == 0 || !served.issuer.accepts(served.value) {
 		m.calls.Go(func() { m.reportTo(replica, served) })

@@ -11,27 +11,25 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// When a provider has answered quickly for the time `fine`, its earlier failures have no effect
-// any more. The time `fine` is the longest back-off, plus the time of a refresh that began at
-// the end of that back-off.
+// When a provider has answered quickly for this long, its earlier failures have no effect any more:
+// the longest back-off, plus the time of a refresh that began at its end.
 const fine = 75*time.Second + 15*time.Second
 
-// A modelCall is a call, with the state of the model at the beginning of the call.
+// A modelCall is a call, with the state of the model at its beginning.
 type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
 	order   int               // the value of model.events when the call began
-	current map[string]string // for each key, the replica's current token
-	stored  map[string]string // for each key, the token in the Store
+	current map[string]string // by key: the replica's current token
+	stored  map[string]string // by key: the token in the Store
 }
 
-// A modelReport is a report of a rejected token that a replica has answered.
+// modelReport is a report of a rejected token that a replica has answered.
 type modelReport struct {
 	value string
 	at    time.Time
 }
 
-// look records the state of the model at the beginning of a call.
 func (m *model) look(replica int) modelCall {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,22 +49,21 @@ func currentValue(c *cache.Cache, source cache.Source) string {
 	return ""
 }
 
-// current returns the value of a replica's current token.
 func (m *model) current(i *issuer, replica int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return currentValue(m.replicas[replica].cache, i.at(replica))
 }
 
-// isCurrent reports whether the replica that was called is still running and was not restarted.
+// isCurrent reports whether the replica that was called was not restarted.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.replicas[replica].cache == c.cache
 }
 
-// hasReported returns true if the replica had answered a report of the rejected token before the
-// given event.
+// hasReported reports whether the replica had answered a report of the token before the given
+// event.
 func (m *model) hasReported(replica int, value string, before int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -74,9 +71,8 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 	return ok && at < before
 }
 
-// checkServed checks a token that a replica returned. The token must not have ended. The replica
-// must not have answered a report of the token before. The token must not be banned from all
-// replicas.
+// checkServed checks a token that a replica returned: it must not have ended, the replica must not
+// have answered a report of it before, and it must not be banned from all replicas.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()
 	if made := i.find(value); !time.Now().Before(made.End()) {
@@ -93,7 +89,6 @@ func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token)
 	}
 }
 
-// noteReport records the answer to a report.
 func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Token) {
 	if t.Value.Reveal() == s.value {
 		m.fail("a report of %s to replica %d is answered with that", s.value, replica)
@@ -111,8 +106,8 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
 
-// settleBans bans reported tokens from all replicas. A token is banned a second after a report
-// of the token was answered, if there was no disturbance.
+// settleBans bans tokens from all replicas a second after their reports were answered, if there was
+// no disturbance.
 func (m *model) settleBans() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,7 +120,6 @@ func (m *model) settleBans() {
 	}
 }
 
-// checkDuration checks that a call does not take too long.
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
 	limit := 17 * time.Second // the time of one refresh, and the Store's time limits before and after that refresh
 	switch {
@@ -139,14 +133,14 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine reports whether the provider has answered quickly for at least the time `fine`.
+// isFine reports whether the provider has answered quickly for long enough.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return !i.fineFrom.IsZero() && time.Since(i.fineFrom) >= fine
 }
 
-// checkFailure checks a call that failed: the failure must have been unavoidable.
+// checkFailure checks that the failure of a call was unavoidable.
 func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	if fault.From(err).Reason == fault.ServerStopping {
 		return // the replica is being restarted
@@ -166,10 +160,9 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 	}
 }
 
-// checkRequest checks that a token request is necessary. The request is necessary if the replica
-// has no token, or if its token is due for renewal or was reported, and if the replica's last
-// request did not fail just now. When there is no disturbance, the request must be necessary for
-// the whole fleet. The caller must hold the mutex i.mu.
+// checkRequest checks that a token request is necessary: the replica has no token, or its token is
+// due for renewal or was reported; and its last request did not fail just now. When there is no
+// disturbance, the request must be necessary for the whole fleet. The caller must hold i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {
@@ -191,7 +184,6 @@ func (m *model) checkRequest(i *issuer, replica int) {
 	}
 }
 
-// noteCurrent records the current token of each replica.
 func (m *model) noteCurrent() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -204,7 +196,6 @@ func (m *model) noteCurrent() {
 	}
 }
 
-// checkDue checks that a token is due for renewal, or was reported.
 func (m *model) checkDue(t *token.Token, replica int) {
 	m.mu.Lock()
 	reported := m.reports[t.Value.Reveal()]
@@ -214,7 +205,6 @@ func (m *model) checkDue(t *token.Token, replica int) {
 	}
 }
 
-// checkAgreement checks that all replicas serve the token that is in the Store.
 func (m *model) checkAgreement() {
 	m.calls.Wait()
 	for _, i := range m.issuers {
@@ -234,7 +224,6 @@ func (m *model) checkAgreement() {
 	}
 }
 
-// valuesOf returns the token that each replica serves, and the token in the Store.
 func (m *model) valuesOf(i *issuer) (values []string) {
 	for n, r := range m.replicas {
 		t, err := r.cache.Token(context.Background(), i.at(n))

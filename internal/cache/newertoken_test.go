@@ -8,7 +8,6 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// current returns a replica's current token.
 func (f *fleet) current(i int) *token.Token {
 	f.Helper()
 	t, ok := f.fleet[i].Current(f.provider)
@@ -18,13 +17,12 @@ func (f *fleet) current(i int) *token.Token {
 	return t
 }
 
-// restore puts an older token into the Store, as if the Store were restored from a
-// backup.
+// restore puts an older token into the Store, as if the Store were restored from a backup.
 func (f *fleet) restore(t *token.Token) {
 	f.shared.set(func(s *sharedStore) { s.cell(f.provider.TokenKey()).token = t })
 }
 
-// wantCommits compares the tokens that were stored, and their order, with the expected tokens.
+// wantCommits checks which tokens were stored, and in which order.
 func (f *fleet) wantCommits(want ...string) {
 	f.Helper()
 	f.pass(time.Millisecond)
@@ -197,8 +195,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		reported := f.current(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
-		// Replica 0 renews token C, and the provider issues token A. Token A is in the Store's
-		// list of rejected tokens, so the Store keeps token B.
+		// Replica 0 renews token C, and the provider issues token A, which is in the Store's list
+		// of rejected tokens. So the Store keeps token B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)
@@ -206,8 +204,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 	})
 }
 
-// TestRejectedTokenThatIsPutBackDuringARequest: the Store is emptied before the request for a
-// successor. During the request another replica puts the rejected token back into the Store.
+// The Store is emptied before the request for a successor. During the request, another replica puts
+// the rejected token back into the Store.
 func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

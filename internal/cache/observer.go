@@ -2,36 +2,33 @@ package cache
 
 import "time"
 
-// Observer counts the events of one token. The Cache also uses the Observer during calls that
-// are answered from memory, so the methods of an Observer must not wait, and must not call the
-// Cache.
+// Observer counts the events of one token. The Cache uses it even during calls that are answered
+// from memory, so its methods must not wait, and must not call the Cache.
 type Observer interface {
 	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter
 	// Answered is called for each call that is not answered from memory.
 	Answered(tier Tier)
-	// Waited is called after a call has waited for a refresh, whether the refresh succeeded or
-	// not. The parameter of Waited is the time that the call waited.
+	// Waited is called after a call has waited for a refresh, whether or not the refresh succeeded,
+	// with the duration of the wait.
 	Waited(wait time.Duration)
-	// Renewed is called when a token that callers received before has been renewed, or when a
-	// call finds that such a token has expired.
+	// Renewed is called when a token that callers received before has been renewed, or when a call
+	// finds that such a token has expired.
 	Renewed(when Renewal)
-	// RenewalFailed is called when a renewal in the background failed. The parameters of
-	// RenewalFailed are the error, the time of the next attempt, and the end of the token. After
-	// the end of the token, no attempt to renew the token is made.
+	// RenewalFailed is called when a renewal in the background failed, with its error, the time of
+	// the next attempt, and the end of the token. After the end of the token, it is not renewed.
 	RenewalFailed(err error, next, end time.Time)
-	// Forced is called after a forced renewal, which replaces a rejected token. The parameter of
-	// Forced is the result of the forced renewal.
+	// Forced is called with the result of each forced renewal, which replaces a rejected token.
 	Forced(outcome Forced)
 }
 
 // Counter counts events, as a Prometheus counter does.
 type Counter interface{ Inc() }
 
-// Tier says where the answer to a call comes from.
+// Tier is the source of the answer to a call.
 type Tier int
 
-// These constants are the possible sources of an answer.
+// The sources of answers.
 const (
 	FromMemory    Tier = iota // the answer is the current token
 	FromRefresh               // the answer is the token that a refresh brought
@@ -41,11 +38,10 @@ const (
 	GaveUp                    // there is no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal is a kind of renewal: a token is renewed before it expires, or after a call found that it
-// had expired.
+// Renewal is a kind of renewal: before the token expired, or after a call found it expired.
 type Renewal int
 
-// These constants are the kinds of renewals.
+// The kinds of renewals.
 const (
 	Early Renewal = iota // the token was renewed in the background, before it expired
 	Late                 // the token was renewed after a call found that it had expired
@@ -54,7 +50,7 @@ const (
 // Forced is the result of a forced renewal.
 type Forced int
 
-// These constants are the results of forced renewals.
+// The results of forced renewals.
 const (
 	ForcedReplaced  Forced = iota // the rejected token was replaced
 	ForcedLimited                 // too many forced renewals or token requests were made recently
@@ -62,8 +58,7 @@ const (
 	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// unobserved is an Observer that does nothing. A Cache uses this type if no Observer
-// is configured.
+// unobserved is the Observer of a Cache for which none is configured. It does nothing.
 type unobserved struct{}
 
 func (unobserved) Warm() Counter                             { return unobserved{} }

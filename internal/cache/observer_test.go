@@ -14,7 +14,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// A tally is an Observer that counts the calls of its methods.
 type tally struct {
 	mu    sync.Mutex
 	seen  map[string]int
@@ -32,17 +31,14 @@ func (t *tally) Answered(tier cache.Tier)    { t.note(fmt.Sprintf("tier %d", tie
 func (t *tally) Renewed(when cache.Renewal)  { t.note(fmt.Sprintf("renewal %d", when)) }
 func (t *tally) Forced(outcome cache.Forced) { t.note(fmt.Sprintf("forced %d", outcome)) }
 
-// RenewalFailed implements cache.Observer.
 func (t *tally) RenewalFailed(error, time.Time, time.Time) {}
 
-// Waited implements cache.Observer.
 func (t *tally) Waited(duration time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waits = append(t.waits, duration)
 }
 
-// take returns the counts since its last call.
 func (t *tally) take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +51,7 @@ func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
 func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
 func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
 
-// wantSeen compares the counts since its last call with the expected counts.
+// wantSeen checks the counts since its last call.
 func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)
@@ -64,8 +60,6 @@ func (w *world) wantSeen(t *tally, want map[string]int) {
 	}
 }
 
-// observed runs a test with simulated time, and with a Cache that has an
-// Observer.
 func observed(t *testing.T, test func(*world, *tally)) {
 	t.Helper()
 	inBubble(t, 0, func(w *world) {
@@ -183,7 +177,6 @@ func TestServedTokens(t *testing.T) {
 	})
 }
 
-// A warmTally counts the calls that are answered from memory.
 type warmTally struct{ *tally }
 
 func (t warmTally) Inc() { t.Answered(cache.FromMemory) }

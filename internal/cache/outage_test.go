@@ -9,12 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// After a provider outage has ended, callers must get a token within the time `backWithin`.
+// backWithin is how soon callers must get a token after a provider outage has ended.
 const backWithin = 10 * time.Second
 
-// TestCallersAreServedSoonAfterAnOutage tests outages of many lengths. Some outages begin before
-// the first token is issued, others before a renewal. At each replica, one caller calls again
-// after the delay that the error contains.
+// Outages of many lengths begin before the first token is issued, or before a renewal. At each
+// replica, one caller calls again after the delay that the error contains.
 func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	for _, cold := range []bool{true, false} {
 		for length := 7 * time.Second; length < 3*time.Hour; length = length*9/5 + 77*time.Millisecond {
@@ -51,8 +50,7 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestNoRequestsWithoutCalls: during an outage only one call is made, which fails. After that
-// call no more token requests are made.
+// During an outage, a single call is made, which fails. After it, no more token requests are made.
 func TestNoRequestsWithoutCalls(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(failing(unavailable))
@@ -68,8 +66,7 @@ func TestNoRequestsWithoutCalls(t *testing.T) {
 	})
 }
 
-// TestRetryAfterIsNotCutShort: a provider asks for a wait that is longer than the longest
-// back-off.
+// A provider asks for a wait that is longer than the longest back-off.
 func TestRetryAfterIsNotCutShort(t *testing.T) {
 	for _, reason := range []fault.Reason{fault.ProviderUnavailable, fault.ProviderRateLimited, fault.CredentialRejected} {
 		inBubble(t, 1, func(w *world) {
@@ -87,8 +84,8 @@ func TestRetryAfterIsNotCutShort(t *testing.T) {
 	}
 }
 
-// TestCalmRenewalsBackOffFurther: renewals fail for hours before the token expires. No caller
-// waits for a renewal, so the provider receives one request a minute.
+// Renewals fail for hours before the token expires. No caller waits for them, so the provider
+// receives one request a minute.
 func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -102,8 +99,7 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	})
 }
 
-// TestFailedReportDoesNotDelayTheNext: one caller waits for a forced renewal. Meanwhile other
-// callers have a valid token.
+// One caller waits for a forced renewal. Meanwhile other callers have a valid token.
 func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
@@ -121,8 +117,8 @@ func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	})
 }
 
-// TestReportsDoNotWaitForRenewals: the renewals of one replica fail at growing intervals. Then a
-// token is reported to another replica. The report waits no longer than any other call.
+// The renewals of one replica fail at growing intervals. Then a token is reported to another
+// replica. The report waits no longer than any other call.
 func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.lifetime, p.window, p.latency = 4*time.Hour, 2*time.Hour, 0 })
@@ -142,8 +138,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// late makes a provider answer after the given latency, with tokens of the given
-// lifetime.
+// late makes a provider answer after the given latency, with tokens of the given lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {
 		p.latency = latency
@@ -161,9 +156,8 @@ func down(p *provider) {
 	failing(unavailable)(p)
 }
 
-// TestLastResortCountsFromTheAnswer: the provider takes 8 seconds to issue a token that lives
-// for 10 seconds. Later token requests fail. Each replica serves the token for exactly 10
-// seconds, counted from the provider's answer.
+// The provider takes 8 seconds to issue a token that lives for 10 seconds. Later token requests
+// fail. Each replica serves the token for exactly 10 seconds, counted from the provider's answer.
 func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(8*time.Second, 10*time.Second))
@@ -183,9 +177,9 @@ func TestLastResortCountsFromTheAnswer(t *testing.T) {
 	})
 }
 
-// TestTokenThatArrivesInItsMargin: the provider takes longer to answer than its tokens live.
-// Callers get each token until the token's lifetime, counted from the provider's answer, is
-// over. The replicas back off between token requests.
+// The provider takes longer to answer than its tokens live. Callers get each token until its
+// lifetime, counted from the provider's answer, is over. The replicas back off between token
+// requests.
 func TestTokenThatArrivesInItsMargin(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(late(6*time.Second, 5*time.Second))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reportPending reports token-3 to replica 1. Only replica 0 has token-3, and replica 0 cannot
-// share token-3 yet. The token token-1 was reported earlier.
+// reportPending reports token-3 to replica 1. Only replica 0 has token-3, and cannot share it yet.
+// token-1 was reported earlier.
 func (f *fleet) reportPending() {
 	f.wantEverywhere("token-1")
 	f.links[0].become(refusing)
@@ -34,8 +34,8 @@ func TestPendingRejectionIsNotEvicted(t *testing.T) {
 	})
 }
 
-// Many reports of unknown versions evict an earlier report. A token whose report was evicted
-// comes into use again, and is replaced only when it is reported again.
+// Many reports of unknown versions evict an earlier report. A token whose report was evicted comes
+// into use again, and is replaced only when it is reported again.
 func TestFloodOfReportsOfUnknownVersions(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.reportPending()

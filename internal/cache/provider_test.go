@@ -17,8 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A provider is a Source whose answers are set by a test. A provider runs with the simulated
-// time of testing/synctest, which advances only while all goroutines wait.
+// A provider is a Source whose answers are set by a test.
 type provider struct {
 	mu       sync.Mutex
 	requests int
@@ -33,7 +32,7 @@ type provider struct {
 
 func newValue(text string) secret.Text { return secret.New(text) }
 
-// versionsOf returns the only version of a token, which is the token's value.
+// versionsOf returns the only version of a token: its value.
 func versionsOf(_ string, t *token.Token) []string { return []string{t.Value.Reveal()} }
 
 func newProvider() *provider {
@@ -67,14 +66,12 @@ func (p *provider) RequestToken(ctx context.Context) (*token.Token, error) {
 	return issued, nil
 }
 
-// set changes the provider's behaviour.
 func (p *provider) set(change func(*provider)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p)
 }
 
-// count returns the number of token requests.
 func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,15 +93,15 @@ type world struct {
 	fleet    []*cache.Cache
 }
 
-// accepts reports whether the provider accepts a token. If each new token ends the
-// previous token, the provider accepts only the newest token.
+// accepts reports whether the provider accepts a token. If each new token ends the previous one,
+// the provider accepts only the newest.
 func (p *provider) accepts(value string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.ends || value == p.newest
 }
 
-// inBubble runs a test with simulated time and with the given number of replicas.
+// inBubble runs a test with simulated time.
 func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -154,7 +151,6 @@ func (w *world) reportTo(c *cache.Cache, value string) (current string, replaced
 	return t.Value.Reveal(), replaced, nil
 }
 
-// want gets a token, and compares the token's value with the expected value.
 func (w *world) want(value string) {
 	w.Helper()
 	if got, err := w.get(); err != nil || got != value {
@@ -162,8 +158,6 @@ func (w *world) want(value string) {
 	}
 }
 
-// wantError checks that a call gets no token, and compares the call's error with the expected
-// error.
 func (w *world) wantError(reason fault.Reason, retryDelay time.Duration) {
 	w.Helper()
 	got, err := w.get()
@@ -186,7 +180,6 @@ func (w *world) checkFault(err error, reason fault.Reason, retryDelay time.Durat
 	}
 }
 
-// checkReason compares the reason of an error with the expected reason.
 func (w *world) checkReason(err error, reason fault.Reason) {
 	w.Helper()
 	if err == nil || fault.From(err).Reason != reason {
@@ -194,7 +187,6 @@ func (w *world) checkReason(err error, reason fault.Reason) {
 	}
 }
 
-// wantRequests compares the number of token requests with the expected number.
 func (w *world) wantRequests(want int) {
 	w.Helper()
 	synctest.Wait()
@@ -209,13 +201,11 @@ func (w *world) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// elapsed returns the simulated time since the test began.
 func (*world) elapsed() time.Duration {
 	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
-// together starts n callers at the same time, and waits until all callers have
-// returned.
+// together starts n callers at the same time, and waits until all have returned.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {

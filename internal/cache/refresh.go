@@ -13,20 +13,19 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A refresh is one attempt to get a new token for a key. All callers that wait for that token
-// share the refresh.
+// A refresh is one attempt to get a new token for a key. All callers that wait for that token share
+// it.
 type refresh struct {
-	// The field `old` is the token to replace. If the old token is nil, the refresh accepts any
-	// token that has not expired.
+	// old is the token to replace. If it is nil, any token that has not expired is accepted.
 	old *token.Token
-	// The field `forced` reports that the old token was rejected, so that a token with the same
-	// value is not accepted.
+	// forced reports that the old token was rejected, so a token with the same value is not
+	// accepted.
 	forced bool
-	// The field `renewal` reports that the old token has not expired, and that no caller waits
-	// for the successor of the old token.
+	// renewal reports that the old token has not expired, and that no caller waits for its
+	// successor.
 	renewal bool
-	// If this refresh made a token request that failed, and the lease ended before the failure
-	// could be stored, the field `failed` contains that failure.
+	// failed is the failure of a token request of this refresh, if the lease ended before the
+	// failure could be stored.
 	failed *Failure
 }
 
@@ -38,15 +37,13 @@ var (
 		"the provider's answer took so long that its token was about to expire")
 )
 
-// isDone reports whether the refresh r is finished, because the snapshot s has a token that r
-// accepts.
+// isDone reports whether the snapshot has a token that the refresh accepts.
 func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// refresh starts the refresh r. If a refresh is under way already, whatever its
-// purpose, the call joins that refresh instead. The context ctx belongs to the call that starts
-// the refresh. The refresh continues when ctx is cancelled.
+// refresh starts a refresh, or joins the one that is under way, whatever its purpose. The context
+// is that of the call that starts the refresh. The refresh continues when the context is cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
 	return e.refreshes.DoChan(e.key, func() (_ any, err error) {
 		done, ok := e.cache.begin()
@@ -55,8 +52,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		}
 		defer done()
 		defer func() {
-			// Without the function `recover`, a panic here would end the process, and with the
-			// process the calls for every other credential.
+			// A panic here would otherwise end the process, and with it the calls for every other
+			// credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request",
 					"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
@@ -78,8 +75,7 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 	})
 }
 
-// forcedOutcome returns the result of a forced renewal for the Observer. The parameter err is
-// the error of the forced renewal, or nil.
+// forcedOutcome converts the error of a forced renewal, or nil, for the Observer.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:
@@ -93,9 +89,8 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// join waits for the result of a refresh, and records that a caller received the
-// refreshed token. If the token has ended already, because the machine slept during the refresh,
-// `join` fails.
+// join waits for the result of a refresh, and records that a caller received the token. It fails if
+// the token has already ended, because the machine slept during the refresh.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-refreshed:
@@ -113,9 +108,8 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 	}
 }
 
-// attempt takes the lease, and makes one token request. If another replica stores a
-// token or a failure first, `attempt` makes no token request. When `attempt` returns
-// ErrLeaseLost, the caller must call `attempt` again.
+// attempt takes the lease, and makes one token request, unless another replica stores a token or a
+// failure first. When it returns ErrLeaseLost, the caller must call it again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -153,10 +147,9 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease with Store.Lock, or returns an aloneLease while the Store
-// fails. For each record that it reads, `lock` compares the record with the current token, and
-// then calls the function `enough` with the record. The result `seen` is a stamp that was taken
-// before the last record was read.
+// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. It compares
+// each record that it reads with the current token, and then calls enough with the record. The
+// returned stamp was taken before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -166,22 +159,22 @@ func (e *entry) lock(
 		seen = next
 		e.compareStored(record.Token, seen)
 		is := enough(record)
-		next = e.stamp() // this stamp is taken before the next record is read
+		next = e.stamp() // must be taken before the next record is read
 		return is
 	})
 	if err == nil || ctx.Err() != nil {
 		return record, lease, seen, err
 	}
-	// A token that was requested under an aloneLease is not put into the Store, even if the
-	// Store works again by then.
+	// A token that was requested under an aloneLease is not put into the Store, even if the Store
+	// works again by then.
 	if enough(Record{}) {
 		return Record{}, nil, began, nil
 	}
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// request makes the token request and stores its result. The Store was read after
-// the stamp `seen` was taken.
+// request makes the token request and stores its result. The stamp was taken before the Store was
+// read.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -212,20 +205,20 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // needed here, too: the call that reported the token may have been cancelled
+		e.rejectToken(r.old) // needed here too: the call that reported the token may have been cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
-		// Callers get this token as long as it is valid, until the next token request brings a
-		// new token.
+		// Callers get this token as long as it is valid, until the next token request brings a new
+		// one.
 		_ = fail(errLateToken, time.Time{})
 	}
 	return current, nil
 }
 
 // isIssuedAgain reports whether the provider issued a token that is already known, or that was
-// reported as rejected. If the token is already known, the result `end` is the time when that
-// token ends: from then on the provider must issue a new token.
+// reported as rejected. If the token is already known, end is when it ends: from then on the
+// provider must issue a new one.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -237,8 +230,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether Commit did not store the token t because t was rejected before. If
-// isRefused returns true, the Store still has the token that is in the lease's record.
+// isRefused reports whether Commit did not store t because it was rejected before. The Store then
+// still has the token of the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true
@@ -246,9 +239,8 @@ func isRefused(t, stored *token.Token, record Record) bool {
 	return !stored.Value.Equal(t.Value) && record.Token != nil && stored.Value.Equal(record.Token.Value)
 }
 
-// settle makes either the requested token or the stored token the current token,
-// and returns that token. The two tokens differ if another replica stored its own token during
-// the request.
+// settle makes either the requested or the stored token the current one, and returns it. The two
+// differ if another replica stored its own token during the request.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -261,8 +253,7 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	return e.snapshot.Load().token
 }
 
-// explain returns the error for callers that wait for a refresh. The parameter err
-// is the error with which the refresh ended.
+// explain converts the error with which a refresh ended for the callers that wait for it.
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:

@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serve returns the token of the snapshot s. If no caller received that token
-// before, `serve` schedules the token's renewal.
+// serve returns the token of the snapshot. If no caller received it before, serve schedules its
+// renewal.
 func (e *entry) serve(s *snapshot) *token.Token {
 	if !s.served {
 		e.noteServed()
@@ -28,8 +28,7 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
-// schedule schedules the renewal of the token t. The caller must hold the mutex
-// e.mu.
+// schedule schedules the renewal of t. The caller must hold e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
@@ -38,18 +37,18 @@ func (e *entry) schedule(t *token.Token, at time.Time) {
 	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() { go e.renew(t) })
 }
 
-// stopTimer cancels the scheduled renewal. The caller must hold the mutex e.mu.
+// stopTimer cancels the scheduled renewal. The caller must hold e.mu.
 func (e *entry) stopTimer() {
 	if e.timer != nil {
 		e.timer.Stop()
 	}
 }
 
-// renew fetches the successor of the token t in the background. After a failure,
-// `renew` schedules another attempt.
+// renew fetches the successor of t in the background. After a failure, it schedules another
+// attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
-	for result.Err == nil && result.Val == t { // the joined refresh had fetched the token t itself, not its successor
+	for result.Err == nil && result.Val == t { // the joined refresh had fetched t itself, not its successor
 		result = <-e.refresh(context.Background(), refresh{old: t, renewal: true})
 	}
 	now := e.cache.options.Clock.Now()
@@ -71,8 +70,8 @@ func (e *entry) renew(t *token.Token) {
 	}
 }
 
-// forgetFailure removes the entry's failure, so that token requests are allowed at once. If a
-// renewal failed before, the renewal is tried again.
+// forgetFailure removes the entry's failure, so that token requests are allowed at once. A renewal
+// that failed before is tried again.
 func (e *entry) forgetFailure() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -84,9 +83,8 @@ func (e *entry) forgetFailure() {
 	}
 }
 
-// retire ends the renewals of the entry's token for good. A call that is under way
-// may still receive the token. The result `successor` is an entry for later calls, with the same
-// content as the retired entry.
+// retire ends the renewals of the entry's token for good. A call that is under way may still
+// receive the token. The successor is an entry with the same content for later calls.
 func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

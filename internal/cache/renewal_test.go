@@ -11,11 +11,10 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// A lingeringStore is a Store that delays the end of each refresh after the new token was
-// stored.
+// A lingeringStore delays the end of each refresh after the new token was stored.
 type lingeringStore struct {
 	cache.Store
-	release time.Duration // the length of the delay
+	release time.Duration
 }
 
 func (s *lingeringStore) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
@@ -36,9 +35,8 @@ func (l *lingeringLease) Release() {
 	l.Lease.Release()
 }
 
-// TestRenewalThatIsDueBeforeTheRefreshEnds: a token is served, and its renewal is due, before
-// the refresh that fetched the token has ended. The renewal of that token must join the refresh
-// that is under way.
+// A token is served, and its renewal is due, before the refresh that fetched it has ended. The
+// renewal must join that refresh.
 func TestRenewalThatIsDueBeforeTheRefreshEnds(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		w.provider.set(func(p *provider) { p.latency = 0 })

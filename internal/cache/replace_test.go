@@ -14,7 +14,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// wantReport reports a token, and compares the answer with the expected answer.
 func (w *world) wantReport(value, want string, wantReplaced bool) {
 	w.Helper()
 	if got, replaced, err := w.report(value); err != nil || got != want || replaced != wantReplaced {
@@ -100,7 +99,6 @@ func TestFailedReportKeepsTheToken(t *testing.T) {
 		_, _, err := w.report("token-1")
 		w.checkFault(err, fault.ProviderUnavailable, time.Second)
 		w.want("token-1")
-		// During the back-off, a report is answered with the stored error.
 		_, _, err = w.report("token-1")
 		w.checkFault(err, fault.ProviderUnavailable, time.Second)
 		w.wantRequests(2)
@@ -151,7 +149,7 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 	})
 }
 
-// A stallingStore delays the result of the first Load until the channel `stall` is closed.
+// A stallingStore delays the result of the first Load until stall is closed.
 type stallingStore struct {
 	cache.Store
 	stall chan struct{}
@@ -201,9 +199,8 @@ func TestSlowReadDoesNotBringARejectedTokenBack(t *testing.T) {
 	})
 }
 
-// TestReportedTokenIsIssuedAgainWithALongerLife: the provider issues the reported token again.
-// The token's lifetime counts from the new request. A report causes one token request, and
-// fails.
+// The provider issues the reported token again, with a lifetime that counts from the new request. A
+// report causes one token request, and fails.
 func TestReportedTokenIsIssuedAgainWithALongerLife(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) {
@@ -219,8 +216,8 @@ func TestReportedTokenIsIssuedAgainWithALongerLife(t *testing.T) {
 	})
 }
 
-// TestCancelledReportIsRemembered: the call that reported a token ends before the token is replaced.
-// The provider then issues the reported token again.
+// The call that reported a token ends before the token is replaced. The provider then issues the
+// reported token again.
 func TestCancelledReportIsRemembered(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.provider.set(func(p *provider) {

@@ -10,17 +10,16 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// isOutOfDate reports whether the token in the Store may have changed unnoticed since the Store
-// was read.
+// isOutOfDate reports whether the token in the Store may have changed unnoticed since the Store was
+// read.
 func (e *entry) isOutOfDate() bool {
 	s := e.snapshot.Load()
 	return s.isKnown() && s.epoch != e.cache.epoch.Load()
 }
 
-// catchUp compares the token with the Store until the token is no longer out of date, or until
-// ctx ends. If a comparison is under way, catchUp first waits until that comparison ends. A
-// comparison that was already under way may have begun too early, so catchUp repeats the
-// comparison if necessary.
+// catchUp compares the token with the Store until it is no longer out of date, or until ctx ends. A
+// comparison that was already under way may have begun too early, so catchUp waits for it and
+// repeats it if necessary.
 func (e *entry) catchUp(ctx context.Context) {
 	for range maxJoins {
 		if !e.isOutOfDate() {
@@ -39,8 +38,8 @@ func (e *entry) catchUp(ctx context.Context) {
 	}
 }
 
-// share runs the function `f` in the background. If a function that was started
-// under the same name is still running, `share` does not run f.
+// share runs f in the background, unless a function that was started under the same name is still
+// running.
 func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) {
 	return e.shared.DoChan(name, func() (any, error) {
 		if done, ok := e.cache.begin(); ok {
@@ -51,8 +50,8 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 	})
 }
 
-// resync compares the token with the Store in the background. If such a comparison
-// is under way, another comparison follows. The caller must hold the mutex e.mu.
+// resync compares the token with the Store in the background. If such a comparison is under way,
+// another one follows. The caller must hold e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })
 	if e.resyncing {
@@ -72,9 +71,9 @@ func (e *entry) resync() {
 	})
 }
 
-// lookUp reads the Store, and compares the current token with the stored token. If the Store
-// fails, the token still counts as compared. When the Store works again, the Store calls
-// News.Missed, and the token is compared again.
+// lookUp reads the Store, and compares the current token with the stored one. If the Store fails,
+// the token still counts as compared: when the Store works again, it calls News.Missed, and the
+// token is compared again.
 func (e *entry) lookUp(ctx context.Context) {
 	seen := e.stamp()
 	record, err := e.cache.options.Store.Load(ctx, e.key)
@@ -90,10 +89,10 @@ func (e *entry) lookUp(ctx context.Context) {
 	}
 }
 
-// compareStored makes either the current token or the stored token the current token. The stored
-// token, which may be nil, was read after the stamp `seen` was taken. The result `lacks` reports
-// whether the current token should be put into the Store. The result `lacks` is true if the
-// Store has no token, an older token, or a token that was reported.
+// compareStored makes either the current or the stored token the current one. The stored token,
+// which may be nil, was read after the stamp was taken. compareStored reports whether the current
+// token should be put into the Store, because the Store lacks a token, or has one that is older or
+// was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -105,9 +104,9 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	return s.token == seen.token && s.isFresh(e.cache.options.Clock.Now()) && (!usable || newer(s.token, stored))
 }
 
-// republish puts the current token t into a Store that lost t, or that never
-// received t because the Store could not be reached. Before that, the method waits for the
-// lease. The wait ends when t has expired or is no longer the current token.
+// republish puts the current token t into a Store that lost it, or that never received it because
+// the Store could not be reached. Before that, it waits for the lease, but not after t has expired
+// or is no longer the current token.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {
@@ -135,9 +134,8 @@ func (e *entry) republish(t *token.Token) {
 	}
 }
 
-// withdraw stops the use of the token t, which was reported to another replica. The
-// stored token, which may be nil, becomes the current token unless it was reported, too. The
-// caller must hold the mutex e.mu.
+// withdraw stops the use of t, which was reported to another replica. The stored token, which may
+// be nil, becomes the current one unless it was reported too. The caller must hold e.mu.
 func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
 	e.addRejected(t)
 	switch {

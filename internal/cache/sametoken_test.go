@@ -9,9 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// sameUntilItsEnd makes the provider issue the same token until that token ends, as some
-// providers do. Each time, the provider names the remaining lifetime of the token. In the
-// token's last second the provider names no lifetime.
+// sameUntilItsEnd makes the provider issue the same token until it ends, as some providers do. Each
+// time, the provider names the token's remaining lifetime; in its last second, none.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
 	p.issue = func() *token.Token {
@@ -39,8 +38,8 @@ func TestProviderThatIssuesATokenUntilItEnds(t *testing.T) {
 			}
 			w.pass(500 * time.Millisecond)
 		}
-		// In each hour, one token request brings a new token, and about a dozen requests bring
-		// the same token again.
+		// In each hour, one token request brings a new token, and about a dozen bring the same
+		// token again.
 		if n := w.provider.count(); n > 3*20 {
 			w.Errorf("%d token requests in three hours", n)
 		}

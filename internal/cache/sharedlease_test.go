@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A sharedLease is a replica's lease of a key. While the replica's link is connected, the lease
-// is renewed. When the link is not connected, the lease expires.
+// A sharedLease is a replica's lease of a key. It is renewed while the replica's link is connected,
+// and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string
@@ -18,13 +18,11 @@ type sharedLease struct {
 	stop chan struct{}
 }
 
-// cell returns the cell of the lease's key. The caller must hold the mutex of the
-// Store.
+// cell returns the cell of the lease's key. The caller must hold the mutex of the Store.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
-// take takes the lease. If another replica has the lease, the method returns a
-// channel that is closed when the caller should try again. The caller must hold the mutex of the
-// Store.
+// take takes the lease. If another replica has it, take returns a channel that is closed when the
+// caller should try again. The caller must hold the mutex of the Store.
 func (l *sharedLease) take() (changed chan struct{}) {
 	cell := l.cell()
 	if cell.holder != nil {
@@ -34,8 +32,7 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// begin reads the record under the lease. If the function `enough` accepts the
-// record, `begin` releases the lease.
+// begin reads the record under the lease, and releases the lease if enough accepts the record.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
 	go l.renew()
@@ -66,7 +63,6 @@ func (l *sharedLease) renew() {
 	}
 }
 
-// Commit implements cache.Lease.
 func (l *sharedLease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (standing *token.Token, err error) {
 	var lost error
 	if err := l.link.do(ctx, tripCommit, func() { standing, lost = l.commit(fresh, rejected) }); err != nil {
@@ -102,7 +98,6 @@ func (l *sharedLease) commit(fresh *token.Token, rejected bool) (standing *token
 	return fresh, nil
 }
 
-// reject adds a token to the list of tokens that must not be stored again.
 func (c *sharedCell) reject(value secret.Text) {
 	if !c.isRejected(value) {
 		c.rejected = append(c.rejected, value)
@@ -110,7 +105,6 @@ func (c *sharedCell) reject(value secret.Text) {
 	}
 }
 
-// Fail implements cache.Lease.
 func (l *sharedLease) Fail(ctx context.Context, failure *cache.Failure) error {
 	var lost error
 	if err := l.link.do(ctx, tripFail, func() { lost = l.fail(failure) }); err != nil {
@@ -131,7 +125,6 @@ func (l *sharedLease) fail(failure *cache.Failure) error {
 	return nil
 }
 
-// ForcedWait implements cache.Lease.
 func (l *sharedLease) ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error) {
 	err = l.link.do(ctx, tripForcedWait, func() {
 		forced := l.cell().forced
@@ -142,8 +135,7 @@ func (l *sharedLease) ForcedWait(ctx context.Context, limit int, window time.Dur
 	return wait, err
 }
 
-// Release implements cache.Lease. A disconnected replica keeps its lease until the lease
-// expires.
+// Release keeps the lease of a disconnected replica until it expires.
 func (l *sharedLease) Release() {
 	close(l.stop)
 	s := l.link.store

@@ -17,39 +17,37 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants are the time limits of a sharedStore. A Store on a network has similar time
-// limits.
+// The time limits of a sharedStore, which are similar to those of a Store on a network.
 const (
 	operationLimit = 250 * time.Millisecond
 	leaseLife      = 3 * time.Second
 	leaseRenewal   = time.Second
 	pollInterval   = 100 * time.Millisecond
-	// After a replica is connected again, the replica takes the time `findingPlace` to report
-	// that it missed news.
+	// findingPlace is how long a replica that is connected again takes to report that it missed
+	// changes.
 	findingPlace = 100 * time.Millisecond
 )
 
 // A sharedStore is the Store of a fleet on a simulated network. Each replica has its own link to
-// the Store. Tests cause faults in the Store and in the links.
+// it. Tests cause faults in the Store and in the links.
 type sharedStore struct {
 	clock clockwork.Clock
 
 	mu    sync.Mutex
 	cells map[string]*sharedCell
 	links []*link
-	// The time `newsDelay` is how long a change takes to reach the other replicas. If newsLost
-	// is set, no change reaches the other replicas.
+	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, no
+	// change reaches them.
 	newsDelay time.Duration
 	newsLost  bool
-	commits   []string // the values of the stored tokens, in the order in which the tokens were stored
+	commits   []string // the values of the stored tokens, oldest first
 }
 
-// sharedCell is the state of one key in a sharedStore.
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
-	holder   *sharedLease // the lease of the key; nil: no replica has the lease
-	holds    time.Time    // the time when the lease expires
+	holder   *sharedLease // the lease of the key; nil if no replica has it
+	holds    time.Time    // when the lease expires
 	rejected []secret.Text
 	forced   []time.Time
 	changed  chan struct{} // closed when waiting replicas should read the cell again
@@ -59,8 +57,8 @@ func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns the cell of a key. If the token or the lease in the cell has ended,
-// the method first removes it. The caller must hold the mutex s.mu.
+// cell returns the cell of a key, without a token or a lease that has ended. The caller must hold
+// s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -89,8 +87,7 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// stored returns the value of the token in the Store, or "" if the Store has no
-// token.
+// stored returns the value of the token in the Store, or "" if there is none.
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,15 +97,13 @@ func (s *sharedStore) stored(key string) string {
 	return ""
 }
 
-// set changes how the Store behaves.
 func (s *sharedStore) set(change func(*sharedStore)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
 }
 
-// empty restarts the Store without its data. All links are interrupted for a
-// moment.
+// empty restarts the Store without its data. All links are interrupted for a moment.
 func (s *sharedStore) empty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,10 +113,9 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// forget removes the cells of all keys. The caller must hold the mutex s.mu.
+// forget removes the cells of all keys. The caller must hold s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
-// endLeases makes every lease expire.
 func (s *sharedStore) endLeases() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +125,7 @@ func (s *sharedStore) endLeases() {
 	}
 }
 
-// publish sends news of a change to the other replicas. The caller must hold the
-// mutex s.mu.
+// publish reports a change to the other replicas. The caller must hold s.mu.
 func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	if s.newsLost {
 		return
@@ -144,7 +137,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// These constants are the kinds of trips. A trip is a request that a replica sends to the Store.
+// The kinds of requests that a replica sends to the Store.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"
@@ -154,10 +147,8 @@ const (
 	tripForget     = "forget"
 )
 
-// linkState is the state of a link: requests over the link succeed, fail or hang.
 type linkState int
 
-// These constants are the states of a link.
 const (
 	connected linkState = iota
 	refusing            // requests fail at once
@@ -165,8 +156,7 @@ const (
 	deaf                // requests fail after 250 ms, but the Store executes the requests
 )
 
-// A link is a replica's connection to a sharedStore. The replica's Cache uses the link as its
-// Store.
+// A link is a replica's connection to a sharedStore, and the Store of its Cache.
 type link struct {
 	store         *sharedStore
 	reads, writes atomic.Int64 // number of reads and writes that began
@@ -180,7 +170,6 @@ type link struct {
 	before  func(trip string)
 }
 
-// connect returns a link for another replica.
 func (s *sharedStore) connect() *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,8 +178,7 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// become changes the state of a link. If the link is connected again, news may have
-// been missed.
+// become changes the state of a link. If it is connected again, changes may have been missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -201,27 +189,26 @@ func (l *link) become(state linkState) {
 	}
 }
 
-// set changes how the link behaves.
 func (l *link) set(change func(*link)) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
 	change(l)
 }
 
-// findPlace reports that news was missed, but only after the time that a replica needs to notice
-// that it missed news. The caller must hold the mutex of the Store.
+// findPlace reports that changes were missed after the time that a replica needs to notice it. The
+// caller must hold the mutex of the Store.
 func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// miss reports at once that news was missed, whatever the state of the link.
+// miss reports at once that changes were missed, whatever the state of the link.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// tell sends news of a change to the replica if the replica's link is connected.
+// tell reports a change to the replica if its link is connected.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -240,7 +227,6 @@ func (l *link) followers() []*cache.News {
 	return slices.Clone(l.follow)
 }
 
-// Follow sends news to the Cache until ctx ends.
 func (l *link) Follow(ctx context.Context, news cache.News) {
 	l.set(func(l *link) { l.follow = append(l.follow, &news) })
 	<-ctx.Done()
@@ -251,8 +237,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do sends a request to the Store. The function `work` runs while the mutex of the
-// Store is locked.
+// do sends a request to the Store. The work is done while the mutex of the Store is locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {
@@ -296,7 +281,6 @@ func (l *link) do(ctx context.Context, trip string, work func()) error {
 	return ctx.Err()
 }
 
-// Load implements cache.Store.
 func (l *link) Load(ctx context.Context, key string) (record cache.Record, err error) {
 	err = l.do(ctx, tripLook, func() {
 		record = l.store.cell(key).record()
@@ -312,7 +296,6 @@ func (l *link) Load(ctx context.Context, key string) (record cache.Record, err e
 	return record, nil
 }
 
-// Lock implements cache.Store.
 func (l *link) Lock(ctx context.Context, key string, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	for {
 		record, err := l.Load(ctx, key)
@@ -336,7 +319,6 @@ func (l *link) Lock(ctx context.Context, key string, enough func(cache.Record) b
 	}
 }
 
-// ForgetFailures implements cache.Store.
 func (l *link) ForgetFailures(ctx context.Context) error {
 	return l.do(ctx, tripForget, func() {
 		for _, cell := range l.store.cells {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The list `whileAway` contains sudden changes of a machine's clocks.
+// whileAway contains sudden changes of a machine's clocks.
 var whileAway = []struct {
 	name              string
 	sleep, correction time.Duration
@@ -24,8 +24,8 @@ var whileAway = []struct {
 	{"sleep, and set forward", time.Hour, time.Hour},
 }
 
-// inSleepingFleet runs a test for each clock change in whileAway. All replicas of the fleet run
-// on one machine, together with their Store. Tokens live for an hour.
+// inSleepingFleet runs a test for each of the clock changes in whileAway. All replicas run on one
+// machine, together with their Store. Tokens live for an hour.
 func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func())) {
 	t.Helper()
 	for _, what := range whileAway {
@@ -72,9 +72,8 @@ func TestTokenThatEndedDuringSleepIsNotServed(t *testing.T) {
 	})
 }
 
-// TestTokenThatEndedDuringSleepIsNotShared: the Store loses its data, so the replicas put their
-// tokens into the Store again. A token that ended while the machine slept must not be put into
-// the Store.
+// The Store loses its data, so the replicas put their tokens into it again, but not a token that
+// ended while the machine slept.
 func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	inSleepingFleet(t, 2, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
@@ -95,8 +94,7 @@ func TestTokenThatEndedDuringSleepIsNotShared(t *testing.T) {
 	})
 }
 
-// TestRenewalThatWasDueDuringSleep: a renewal was due while the machine slept. No calls are made
-// after the machine wakes up.
+// A renewal was due while the machine slept. No calls are made after the machine wakes up.
 func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		f.wantEverywhere("token-1")
@@ -109,8 +107,8 @@ func TestRenewalThatWasDueDuringSleep(t *testing.T) {
 	})
 }
 
-// TestSleepDuringTheRequest: the machine sleeps during a token request. Unlike the sources in
-// package strategies, the test's provider does not check the clock.
+// The machine sleeps during a token request. Unlike the sources in package strategies, the test's
+// provider does not check the clock.
 func TestSleepDuringTheRequest(t *testing.T) {
 	inSleepingFleet(t, 1, func(f *fleet, away func()) {
 		time.AfterFunc(100*time.Millisecond, away)
@@ -121,8 +119,7 @@ func TestSleepDuringTheRequest(t *testing.T) {
 	})
 }
 
-// TestTokenOfABrokerWhoseClockIsSetBack checks that a token is served exactly until it ends when
-// the clock is set back.
+// When the clock is set back, a token is served exactly until it ends.
 func TestTokenOfABrokerWhoseClockIsSetBack(t *testing.T) {
 	inBubble(t, 0, func(w *world) {
 		machine := clocktest.NewMachine()

@@ -10,11 +10,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The map `troubles` contains the ways in which a shared Store fails.
+// troubles contains the ways in which a shared Store fails.
 var troubles = map[string]linkState{"refused": refusing, "hanging": hanging, "answers lost": deaf}
 
-// The map `moments` contains the steps of a token request at which a shared Store begins to
-// fail.
+// moments contains the steps of a token request at which a shared Store begins to fail.
 var moments = map[string]func(f *fleet, trouble linkState){
 	"before the first trip": (*fleet).all,
 	"at the lock":           func(f *fleet, trouble linkState) { f.failAt(tripLock, trouble) },
@@ -25,8 +24,7 @@ var moments = map[string]func(f *fleet, trouble linkState){
 	"at the limit of renewals": func(f *fleet, trouble linkState) { f.failAt(tripForcedWait, trouble) },
 }
 
-// failAt makes the Store fail for all replicas, beginning with the next request of the given
-// kind.
+// failAt makes the Store fail for all replicas, beginning with the next request of the given kind.
 func (f *fleet) failAt(trip string, trouble linkState) {
 	var failed atomic.Bool
 	for _, l := range f.links {
@@ -40,8 +38,6 @@ func (f *fleet) failAt(trip string, trouble linkState) {
 	}
 }
 
-// eachTrouble runs a test for each way in which the Store fails, at each step of a token
-// request.
 func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	for name, trouble := range troubles {
 		for moment, begin := range moments {
@@ -52,8 +48,8 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// recover repairs the Store. Then the method checks that all replicas serve the
-// same token, and that no other token is requested. The method returns that token.
+// recover repairs the Store, and checks that all replicas then serve the same token without
+// requesting another one. It returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()
@@ -132,7 +128,6 @@ func TestReportsWithoutTheSharedStore(t *testing.T) {
 }
 
 func TestNewestTokenSurvivesTheOutage(t *testing.T) {
-	// When a new token ends the previous token, the provider accepts only the newest token.
 	eachTrouble(t, func(f *fleet, begin func()) {
 		f.provider.set(func(p *provider) { p.ends = true })
 		f.wantEverywhere("token-1")
