@@ -51,6 +51,7 @@ type Source interface {
 type Options struct {
 	// Store shares the tokens with other replicas. Without a Store, tokens are not shared.
 	Store Store
+	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
 	// ForcedLimit is the maximum number of forced renewals of one key within ForcedWindow. Default:
 	// 3 within 10 minutes.

@@ -11,43 +11,42 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These constants are the time limits of a connection. A timeBudget sets the timeout of each
-// operation, which is never longer than these limits.
+// The settings of connections. These time limits are upper bounds: a timeBudget sets the timeout of
+// each operation.
 const (
 	idleTimeout = 5 * time.Minute
-	// spareConnections is the number of connections for requests that do not wait in a queue:
-	// reads of the stream, and requests for the slot map of a Cluster.
+	// spareConnections is the number of connections for requests that do not wait in a queue: reads
+	// of the stream, and requests for the slot map of a Cluster.
 	spareConnections = 2
 	// clusterReload is the maximum age of a Cluster's slot map. After the loss of a master, the
 	// slot map is correct again within this time.
 	clusterReload = 200 * time.Millisecond
 )
 
-// Server says how to reach Redis: one server, the Sentinels of one server, or a Cluster.
+// Server describes how to reach Redis: one server, the Sentinels of one server, or a Cluster.
 type Server struct {
-	// Addresses contains one or more addresses of the form host:port: the address of the server,
-	// of its Sentinels, or of some nodes of the Cluster.
+	// Addresses contains one or more addresses of the form host:port: of the server, of its
+	// Sentinels, or of some nodes of the Cluster.
 	Addresses []string
-	// SentinelMaster is the name of the master that the Sentinels watch. If SentinelMaster is
-	// empty, the Addresses do not belong to Sentinels.
+	// SentinelMaster is the name of the master that the Sentinels watch. If it is empty, the
+	// Addresses do not belong to Sentinels.
 	SentinelMaster string
 	// Cluster reports that the Addresses belong to nodes of a Cluster.
 	Cluster bool
 	// Database is the number of the Redis database. A Cluster has only database 0.
 	Database int
 	// Username and Password authenticate the broker to Redis. If both are empty, the broker does
-	// not authenticate to Redis.
+	// not authenticate.
 	Username, Password secret.Text
-	// SentinelUsername and SentinelPassword authenticate the broker to the Sentinels. If both
-	// are empty, the broker does not authenticate to the Sentinels.
+	// SentinelUsername and SentinelPassword authenticate the broker to the Sentinels. If both are
+	// empty, the broker does not authenticate to them.
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is the configuration for encrypted connections. If TLS is nil, connections are not
+	// TLS is the configuration for encrypted connections. If it is nil, connections are not
 	// encrypted.
 	TLS *tls.Config
 }
 
-// silence is a logger that writes nothing. Without this logger, go-redis would write
-// to the standard error.
+// silence is a logger that writes nothing. By default, go-redis writes to the standard error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
@@ -84,8 +83,8 @@ func newClient(server Server) redis.UniversalClient {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterReload
 		// Each command has a key, and is sent to the node of that key. With routing policies,
-		// go-redis would first request a description of all commands, which takes longer than
-		// the time limit of an operation.
+		// go-redis would first request a description of all commands, which takes longer than the
+		// time limit of an operation.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster)
 	}

@@ -14,12 +14,12 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// After the back-off has ended, a failure stays in Redis for failureMemory, so that the back-off
-// after the next consecutive failure is longer.
+// failureMemory is how long a failure stays in Redis after its back-off has ended, so that the
+// back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is the type of errors for entries that cannot be read. The text of such
-// an error is one word for the cause.
+// unreadable is the type of errors for entries that cannot be read. Its text is one word for the
+// cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
@@ -28,17 +28,17 @@ const (
 	errFormat     = unreadable("format") // the entry was written by another version of the broker
 	errUnknownKey = unreadable("key")    // the entry is encrypted under a fleet key that this replica does not have
 	errDamaged    = unreadable("damaged")
-	// errNoEnd is returned for an entry that does not expire, or that expires later than the
-	// token or failure that the entry contains. The broker writes no such entries.
+	// errNoEnd is returned for an entry that does not expire, or that expires later than its token
+	// or failure. The broker writes no such entries.
 	errNoEnd = unreadable("no_end")
 )
 
-// errAbsent is returned when there is no entry, or when the entry expires within a millisecond.
+// errAbsent is returned when there is no entry, or when it expires within a millisecond.
 var errAbsent = errors.New("there is no entry")
 
-// storedToken is the JSON form of a token. The JSON form does not contain the token's LastEnd,
-// because the Redis key of the token expires at the LastEnd. Versions of the broker that do not
-// know the field Delay take the expiry of the Redis key for the token's End.
+// storedToken is the JSON form of a token. It does not contain the token's LastEnd, because that is
+// when the token's Redis key expires. Versions of the broker that do not know the field Delay take
+// the expiry of the Redis key for the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
@@ -48,9 +48,8 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the JSON form of a failure. The Redis key of the failure expires when the
-// time Life is over, or earlier. RenewalWait is the time from the failure's Until to its
-// RenewalUntil.
+// storedFailure is the JSON form of a failure. The failure's Redis key expires when Life is over,
+// or earlier. RenewalWait is the time from the failure's Until to its RenewalUntil.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -60,13 +59,11 @@ type storedFailure struct {
 	RenewalWait time.Duration `json:"renewal_wait,omitempty"`
 }
 
-// storedReasons lists the reasons that a stored failure may have. In Redis, reasons are in lower
-// case.
+// storedReasons lists the reasons that a stored failure may have. In Redis, they are in lower case.
 var storedReasons = []fault.Reason{
 	fault.Internal, fault.CredentialRejected, fault.ProviderUnavailable, fault.ProviderRateLimited, fault.RateLimited,
 }
 
-// sealToken encrypts a token for Redis.
 func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	return s.seal(set.token, storedToken{
 		Value: t.Value.Reveal(), Lifetime: t.Lifetime, Delay: t.Delay, Assumed: t.Assumed,
@@ -74,9 +71,8 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// readToken returns the token in a script's reply, and the encrypted entry of that token. The
-// parameter `left` is the remaining life that the entry had at the time `readAt`. If the token
-// cannot be read, readToken returns nil.
+// readToken returns the token in a script's reply, or nil if it cannot be read, and its encrypted
+// entry. left is the remaining life of the entry at readAt.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
@@ -99,8 +95,7 @@ func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *tok
 	}, sealed
 }
 
-// sealFailure encrypts a failure for Redis. sealFailure also returns the time after which the
-// entry expires.
+// sealFailure encrypts a failure for Redis, and returns when the entry expires.
 func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (sealed []byte, life time.Duration) {
 	life = max(0, failure.Until.Sub(now)) + failureMemory
 	return s.seal(set.failure, storedFailure{
@@ -109,8 +104,8 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 	}), life
 }
 
-// readFailure returns the failure in a script's reply, or nil if the failure cannot be read. The
-// parameter `left` is the remaining life that the entry had at the time `readAt`.
+// readFailure returns the failure in a script's reply, or nil if it cannot be read. left is the
+// remaining life of the entry at readAt.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -142,8 +137,8 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// open decrypts an entry in a script's reply. The parameter `left` is the remaining
-// life of the entry in milliseconds.
+// open decrypts an entry in a script's reply. left is the remaining life of the entry in
+// milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)
 	count, _ := left.(int64)

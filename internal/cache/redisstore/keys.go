@@ -8,17 +8,17 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// The text prefix is the beginning of every Redis key. The prefix contains the version of the
-// data format, because brokers that write another format must use other Redis keys.
+// prefix begins every Redis key. It contains the version of the data format, because brokers that
+// write another format must use other Redis keys.
 const prefix = "authmaterial:1:"
 
-// keySet contains the Redis keys of one token under one fleet key. All Redis keys of a keySet
-// have the same hash tag, so a Cluster keeps these keys on one node.
+// keySet contains the Redis keys of one token under one fleet key. They have the same hash tag, so
+// a Cluster keeps them on one node.
 type keySet struct {
 	name     string // an HMAC of the token's key
 	token    string // key of the encrypted token; expires with the token
 	failure  string // key of the encrypted failure; expires when the failure has no more effect
-	lock     string // key of the lock, which contains the owner's ID; expires after 3 seconds unless the owner renews it
+	lock     string // key of the lock, which contains its owner's ID; expires after 3 seconds unless the owner renews it
 	rejected string // key of the list of the fingerprints of rejected tokens
 	forced   string // key of the list of the times of forced renewals, in milliseconds
 }
@@ -31,21 +31,20 @@ func newKeySet(name string) keySet {
 	}
 }
 
-// tokenKeys contains the key sets of one token. There is one key set for each fleet key.
+// tokenKeys contains the key sets of one token, one for each fleet key.
 type tokenKeys struct {
 	key string // the key of the token
-	// The key set `primary` is the key set to which this replica writes. The list `all` contains
-	// every key set of the token, in the order in which a replica locks the key sets. Every
-	// replica uses the same order, so that two replicas never wait for each other's locks.
+	// This replica writes to the primary key set. all contains every key set of the token, in the
+	// order in which they are locked. Every replica uses the same order, so that two replicas never
+	// wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// The channel `changed` is closed when the next change of the token is reported. The mutex
-	// tokenIndex.mu guards the field `changed`.
+	// changed is closed when the next change of the token is reported. It is guarded by
+	// tokenIndex.mu.
 	changed chan struct{}
 }
 
-// tokenIndex contains the tokens that this replica was asked for. A tokenIndex maps the name of
-// each key set to the keys of the key set's token.
+// tokenIndex contains the tokens that this replica was asked for, by the names of their key sets.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
@@ -57,7 +56,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// of returns the keys of a token, and adds these keys to the index.
+// of returns the keys of a token, and adds them to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -73,16 +72,15 @@ func (x *tokenIndex) of(key string) *tokenKeys {
 	return t
 }
 
-// news returns a channel that is closed when the next change of the token is
-// reported.
+// news returns a channel that is closed when the next change of the token is reported.
 func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return t.changed
 }
 
-// wake wakes the goroutines that wait for a change of one token: the token whose
-// key set has the given name. The method also returns the token key of that token.
+// wake wakes the goroutines that wait for a change of the token that has a key set of this name,
+// and returns its token key.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -94,7 +92,6 @@ func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	return t.key, true
 }
 
-// wakeAll wakes all goroutines that wait for a change of a token.
 func (x *tokenIndex) wakeAll() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -103,8 +100,8 @@ func (x *tokenIndex) wakeAll() {
 	}
 }
 
-// wake wakes the goroutines that wait for a change of the token. The caller must
-// hold the mutex tokenIndex.mu.
+// wake wakes the goroutines that wait for a change of the token. The caller must hold
+// tokenIndex.mu.
 func (t *tokenKeys) wake() {
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -120,8 +117,7 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// retain removes the tokens for which the function `keep` returns false from the
-// index.
+// retain removes the tokens for which keep returns false.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

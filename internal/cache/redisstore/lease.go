@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants are durations of the lock that belongs to a lease. When the owner of a lock
-// dies, another replica can take the lock after the time `lockLife`.
+// The durations of the lock that belongs to a lease. When the owner of a lock dies, another replica
+// can take the lock after lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
@@ -25,22 +25,21 @@ var (
 	errLocked = errors.New("another replica has the lock")
 )
 
-// The struct `found` is the state of a token that a replica read in Redis.
+// found is the state of a token that a replica read from Redis.
 type found struct {
 	record cache.Record
-	sealed string // the token's entry in the primary key set, even if the entry is unreadable; empty if there is none
-	// The field `redisTime` is a time of Redis' clock in milliseconds. The field `readAt` is a
-	// time of the replica's clock. Redis sent redisTime before the time `readAt`.
+	sealed string // the token's entry in the primary key set, even if it is unreadable; empty if there is none
+	// redisTime is a time of Redis' clock in milliseconds, which Redis sent before readAt, a time
+	// of the replica's clock.
 	redisTime int64
 	readAt    time.Time
-	took      time.Duration // how long the reading of the token took
+	took      time.Duration // how long reading the token took
 }
 
-// look reads all key sets of a token. The method returns the newest token, and the
-// failure that ends last. If the parameter `owner` is not empty, `look` also locks all key sets
-// for that owner. If another replica has one of the locks, `look` locks no key set and fails
-// with errLocked. If the newest token is only in the key set of another fleet key, `look` copies
-// the token to the primary key set.
+// look reads all key sets of a token, and returns the newest token and the failure that ends last.
+// If an owner is given, it also locks all key sets for that owner. If another replica has one of
+// the locks, it locks none and fails with errLocked. If the newest token is only in the key set of
+// another fleet key, it copies the token to the primary key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -67,16 +66,15 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	}
 	if owner == "" && (primary == nil || !primary.Value.Equal(newest.Value)) {
 		here := all
-		// commit fails when another replica has the lock. The replica that has the
-		// lock stores a token itself.
+		// commit fails when another replica has the lock, but then that replica stores a token
+		// itself.
 		_, _ = s.commit(ctx, keys.primary, &here, owner, newest, false)
 	}
 	newest.RequestedWithin = all.took
 	return all, nil
 }
 
-// lookAt reads one key set. If the parameter `owner` is not empty, lookAt also locks the key
-// set.
+// lookAt reads one key set. If an owner is given, it also locks the key set.
 func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
 	operation := "look"
 	if owner != "" {
@@ -105,7 +103,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	return here, nil
 }
 
-// unlock releases the locks of the owner. The locks are released in the background.
+// unlock releases the locks of the owner in the background.
 func (s *Store) unlock(sets []keySet, owner string) {
 	if owner == "" {
 		return
@@ -117,18 +115,18 @@ func (s *Store) unlock(sets []keySet, owner string) {
 	}
 }
 
-// A lease holds the locks of a token's key sets, and renews the locks until Release is called.
+// A lease holds the locks of a token's key sets, and renews them until Release is called.
 type lease struct {
 	store  *Store
 	keys   *tokenKeys
 	owner  string
 	found  found
-	budget *timeBudget // the time budget of the refresh
+	budget *timeBudget // of the refresh
 	stop   context.CancelFunc
 }
 
-// newLease locks a token's key sets. newLease fails with errLocked when another replica has one
-// of the locks.
+// newLease locks a token's key sets. It fails with errLocked when another replica has one of the
+// locks.
 func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	owner := rand.Text() // a new owner each time, because an earlier attempt may still be releasing its lock
 	here, err := s.look(ctx, t, owner)
@@ -141,8 +139,8 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// renew renews the locks until ctx ends. The method `renew` does not report that a
-// lock was lost, because Commit notices a lost lock.
+// renew renews the locks until ctx ends. It does not report a lost lock, because Commit notices
+// that.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()
@@ -158,7 +156,7 @@ func (l *lease) renew(ctx context.Context) {
 	}
 }
 
-// Fail stores the failure, unless another replica meanwhile took the lock or stored a token.
+// Fail stores the failure, unless another replica has taken the lock or stored a token.
 func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	set := l.keys.primary
 	sealed, life := l.store.sealFailure(set, failure, l.store.clock.Now())
@@ -174,7 +172,7 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 }
 
 // ForcedWait counts the forced renewals in all key sets, because replicas write to different key
-// sets while a fleet key is being replaced. ForcedWait uses Redis' clock.
+// sets while a fleet key is being replaced. It uses Redis' clock.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var ages []int64 // in milliseconds
 	for _, set := range l.keys.all {

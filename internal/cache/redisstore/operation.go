@@ -10,47 +10,46 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// These constants determine when Redis counts as out of reach, and how often the broker tries
-// again.
+// The conditions under which Redis counts as out of reach, and how often the broker tries again.
 const (
 	maxFailures   = 5           // number of consecutive failures after which Redis counts as out of reach
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
-// Observer counts the operations on Redis. The methods of an Observer must not wait.
+// Observer counts the operations on Redis. Its methods must not wait.
 type Observer interface {
-	// Operated is called at the end of an operation. The parameter `result` is "ok", or one word
-	// that says what failed.
+	// Operated is called at the end of an operation. The result is "ok", or one word for what
+	// failed.
 	Operated(operation, result string, took time.Duration)
-	// Unreadable is called for an entry in Redis that could not be read. The parameter of
-	// Unreadable is one word for the cause.
+	// Unreadable is called for an entry in Redis that could not be read, with one word for the
+	// cause.
 	Unreadable(cause string)
-	// Degraded is called with true when Redis becomes unreachable, and with false when Redis can
-	// be reached again.
+	// Degraded is called with true when Redis becomes unreachable, and with false when it can be
+	// reached again.
 	Degraded(is bool)
 }
 
-// unobserved is the Observer of a Store that has no configured Observer.
+// unobserved is the Observer of a Store for which none is configured.
 type unobserved struct{}
 
 func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// These errors are results of operations that the circuit breaker does not count.
+// The errors of operations that the circuit breaker does not count.
 var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process got no CPU time")
-	// errUnproven replaces the success of an operation that would also succeed on a server which
+	// errUnproven replaces the success of an operation that would also succeed on a server that
 	// accepts no writes. After a failure, such a success must not close the circuit breaker.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// The map `proofs` lists the operations that run scripts that write. The success of such an
-// operation proves that Redis can be used. The success of another operation proves less: a
-// read-only replica answers reads, and a server that is out of memory removes keys.
+// proofs lists the operations that run scripts that write. Their success proves that Redis can be
+// used. The success of other operations proves less: a read-only replica answers reads, and a
+// server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
@@ -65,8 +64,8 @@ func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 	})
 }
 
-// breakerChanged logs that Redis became unreachable, or that Redis can be reached again, and
-// calls Degraded. Attempts to reach Redis in between are not reported.
+// breakerChanged logs that Redis became unreachable, or that it can be reached again, and calls
+// Degraded. Attempts to reach Redis in between are not reported.
 func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
@@ -79,7 +78,7 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// run runs a script in Redis as an operation, and returns the script's reply.
+// run runs a script in Redis as an operation, and returns its reply.
 func (s *Store) run(
 	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
 ) (reply *redis.Cmd, err error) {
@@ -90,8 +89,8 @@ func (s *Store) run(
 	return reply, err
 }
 
-// do waits in the queue, and then runs an operation within the time budget of ctx.
-// While Redis is out of reach, the operation fails at once.
+// do waits in the queue, and then runs an operation within the time budget of ctx. While Redis is
+// out of reach, the operation fails at once.
 func (s *Store) do(ctx context.Context, operation string, run func(context.Context) error) error {
 	leave, err := s.enter(ctx, s.operations, operation)
 	if err != nil {
@@ -104,8 +103,7 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 	return s.doWithin(ctx, operation, run)
 }
 
-// enter waits for a slot in a queue. The caller keeps the slot until the caller
-// calls the returned function `leave`.
+// enter waits for a slot in a queue, which the caller keeps until it calls leave.
 func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave func(), err error) {
 	began := s.clock.Now()
 	leave, err = q.enter(ctx)
@@ -118,9 +116,8 @@ func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave fu
 	return nil, s.finish(ctx, operation, began, err)
 }
 
-// doWithin runs an operation without waiting in the queue. The context ctx must have a time
-// budget. If an operation timed out because the process got no CPU time, doWithin repeats the
-// operation.
+// doWithin runs an operation without waiting in the queue. The context must have a time budget.
+// doWithin repeats an operation that timed out because the process got no CPU time.
 func (s *Store) doWithin(ctx context.Context, operation string, run func(context.Context) error) error {
 	for {
 		if err := s.try(ctx, operation, run); !errors.Is(err, errStarved) {
@@ -129,7 +126,6 @@ func (s *Store) doWithin(ctx context.Context, operation string, run func(context
 	}
 }
 
-// try makes one attempt to run an operation.
 func (s *Store) try(ctx context.Context, operation string, run func(context.Context) error) error {
 	began, budget := s.clock.Now(), budgetOf(ctx)
 	var result error // the result of the operation itself
@@ -159,8 +155,7 @@ func (s *Store) try(ctx context.Context, operation string, run func(context.Cont
 	return s.finish(ctx, operation, began, err)
 }
 
-// finish reports the result of an operation to the Observer, and returns the error
-// for the caller.
+// finish reports the result of an operation to the Observer, and returns the error for the caller.
 func (s *Store) finish(ctx context.Context, operation string, began time.Time, err error) error {
 	s.observer.Operated(operation, describe(err), s.clock.Since(began))
 	if errors.Is(err, errGaveUp) {
@@ -174,8 +169,8 @@ func (s *Store) isInDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// sameDeadline reports whether an operation has the same deadline as its caller. If the
-// deadlines are the same, a connection may time out a moment before the caller's context ends.
+// sameDeadline reports whether an operation has the same deadline as its caller. Then a connection
+// may time out a moment before the caller's context ends.
 func sameDeadline(ctx, limited context.Context) bool {
 	callers, ok := ctx.Deadline()
 	deadline, _ := limited.Deadline()

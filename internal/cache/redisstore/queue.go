@@ -11,25 +11,23 @@ import (
 )
 
 const (
-	// operationsPerCPU is the maximum number of operations that run at the same time, for each
-	// processor.
+	// operationsPerCPU is the maximum number of operations that run at once, for each processor.
 	operationsPerCPU = 10
-	// maxQueueWait is the longest time that an operation waits in a queue. The operation's own
-	// timeout begins after this wait.
+	// maxQueueWait is the longest time that an operation waits in a queue, before its own timeout
+	// begins.
 	maxQueueWait = 3 * time.Second
 	// If the process got no CPU time while an operation waited in a queue, the operation waits
-	// again. An operation waits at most maxQueueWaits times.
+	// again, at most maxQueueWaits times in all.
 	maxQueueWaits = 2
 )
 
-// maxOperations returns the maximum number of operations that run at the same time.
 func maxOperations() int { return operationsPerCPU * runtime.GOMAXPROCS(0) }
 
-// errOverload is returned for an operation that was not tried, because it waited too long in a queue.
+// errOverload is returned for an operation that was not tried because it waited too long in a
+// queue.
 var errOverload = errors.New("too many operations at once")
 
-// A queue gives slots to operations, in the order in which the operations arrived. The number of
-// slots is limited.
+// A queue gives a limited number of slots to operations, in the order of their arrival.
 type queue struct {
 	clock   clockwork.Clock
 	slots   *semaphore.Weighted
@@ -41,9 +39,8 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// enter waits for a slot. The caller keeps the slot until the caller calls the
-// returned function `leave`. If no slot becomes free in time, `enter` fails with errOverload. If
-// ctx ends before a slot becomes free, `enter` fails with errGaveUp.
+// enter waits for a slot, which the caller keeps until it calls leave. If no slot becomes free in
+// time, enter fails with errOverload. If ctx ends first, it fails with errGaveUp.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	for range maxQueueWaits {
 		acquired, starved := q.acquire(ctx)
@@ -59,9 +56,8 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	return nil, errOverload
 }
 
-// acquire waits for a slot, but not longer than maxQueueWait. The result `starved`
-// reports that the process got no CPU time during most of the wait, so that it could not take a
-// free slot.
+// acquire waits for a slot, at most maxQueueWait. starved reports that the process got no CPU time
+// during most of the wait, so that it could not take a free slot.
 func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	if q.slots.TryAcquire(1) {
 		return true, false

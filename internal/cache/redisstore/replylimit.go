@@ -8,20 +8,19 @@ import (
 	"syscall"
 )
 
-// These constants limit the size of one reply of Redis. A reply announces the length of each
-// value before the value arrives, and go-redis then allocates memory for the announced length.
-// Because of this, the limits apply to announced lengths, not to received bytes. The largest
-// replies that the broker requests are 1,000 events of the stream (about 350 KiB), and a
-// script's reply with a token and a failure.
+// The limits on the size of one reply of Redis. A reply announces the length of each value before
+// the value arrives, and go-redis then allocates memory for that length. So the limits apply to
+// announced lengths, not to received bytes. The largest replies that the broker requests are 1,000
+// events of the stream (about 350 KiB), and a script's reply with a token and a failure.
 const (
 	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
 	// times as large as the token, because JSON escapes some characters. Scripts treat a larger
-	// entry as an empty entry.
+	// entry as an empty one.
 	maxEntry = 512 << 10
 	// maxReply is the maximum number of bytes that go-redis allocates for one reply.
 	maxReply = 2 << 20
-	// elementCost is the memory for one element of an array, in bytes: the element's slot in the
-	// slice, and the header of the element's value.
+	// elementCost is the memory for one element of an array, in bytes: its slot in the slice, and
+	// the header of its value.
 	elementCost = 32
 	// maxLine is the size limit of the first line of a value in a reply, in bytes.
 	maxLine = 1 << 10
@@ -30,8 +29,7 @@ const (
 // errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
-// dialer returns a function that opens a connection on which the size of replies
-// is limited.
+// dialer returns a function that opens a connection on which the size of replies is limited.
 func dialer(config *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: refreshTimeout}
 	dial := plain.DialContext
@@ -54,7 +52,6 @@ func dialer(config *tls.Config) func(ctx context.Context, network, address strin
 	}
 }
 
-// limitedConn is a connection that limits the size of each reply.
 type limitedConn struct {
 	net.Conn
 	replies replyLimit
@@ -69,9 +66,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). A
-// replyLimit reads the first line of each value, which announces the value's length, and skips
-// the rest of the value. The zero value of a replyLimit is ready for the start of a reply.
+// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
+// reads the first line of each value, which announces the value's length, and skips the rest of the
+// value. The zero value is ready for the start of a reply.
 type replyLimit struct {
 	line    []byte // the part of the current line that has arrived
 	skip    int    // number of bytes still to skip: the rest of a string, with its line end
@@ -80,7 +77,6 @@ type replyLimit struct {
 	broken  bool
 }
 
-// scan checks the next bytes of a stream of replies.
 func (l *replyLimit) scan(p []byte) error {
 	for len(p) > 0 && !l.broken {
 		if l.skip > 0 {
@@ -107,8 +103,7 @@ func (l *replyLimit) scan(p []byte) error {
 	return nil
 }
 
-// endLine checks the line that has just ended. endLine reports whether the reply is within the
-// limits.
+// endLine checks the line that has just ended, and reports whether the reply is within the limits.
 func (l *replyLimit) endLine() bool {
 	line := l.line
 	l.line = l.line[:0]
@@ -136,8 +131,7 @@ func (l *replyLimit) endLine() bool {
 	return ok && l.cost <= maxReply
 }
 
-// beginString is called at the start of a string. For a nil string, the parameter `length` is
-// negative.
+// beginString is called at the start of a string. The length of a nil string is negative.
 func (l *replyLimit) beginString(length int) {
 	if length < 0 {
 		l.endValue()
@@ -147,8 +141,8 @@ func (l *replyLimit) beginString(length int) {
 	l.cost += length
 }
 
-// beginElements is called at the start of an array. The parameter `count` is the number of
-// elements. After the call of beginElements, the first element is the current value.
+// beginElements is called at the start of an array with this number of elements. After the call,
+// the first element is the current value.
 func (l *replyLimit) beginElements(count int) {
 	if count <= 0 {
 		l.endValue()
@@ -158,16 +152,15 @@ func (l *replyLimit) beginElements(count int) {
 	l.cost += count * elementCost
 }
 
-// endValue is called at the end of a value. If the value is the last value of a reply, the reply
-// ends, too.
+// endValue is called at the end of a value, which may also be the end of the reply.
 func (l *replyLimit) endValue() {
 	if l.pending--; l.pending < 0 {
 		l.pending, l.cost = 0, 0
 	}
 }
 
-// announced returns the length that the first line of a value announces. The
-// result is at most maxReply. For a nil value, the result is -1.
+// announced returns the length that the first line of a value announces: at most maxReply, or -1
+// for a nil value.
 func announced(digits []byte) (length int, ok bool) {
 	if string(digits) == "-1" {
 		return -1, true

@@ -14,8 +14,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// describe returns one word for the result of an operation. The text of an error
-// is not used, because such a text can quote the data that was sent.
+// describe returns one word for the result of an operation. It does not use the text of an error,
+// because that can quote the data that was sent.
 func describe(err error) string {
 	var answered redis.Error
 	var network net.Error
@@ -43,15 +43,15 @@ func describe(err error) string {
 	}
 }
 
-// isFailure reports whether the error err means that Redis cannot be used.
+// isFailure reports whether the error means that Redis cannot be used.
 func isFailure(err error) bool { return err != nil && !isWrongType(err) }
 
-// isWrongType reports whether the error err means that the value of a Redis key has an
-// unexpected type, a type that the broker does not write.
+// isWrongType reports whether the error means that the value of a Redis key has a type that the
+// broker does not write.
 func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
 
-// ofScript matches the beginning of a script's error in Redis versions before 7. After this
-// beginning comes the error of the command that failed in the script.
+// ofScript matches the beginning of a script's error in Redis versions before 7. The error of the
+// command that failed in the script comes after it.
 var ofScript = regexp.MustCompile(`^ERR Error running script .*?(?:@user_script: ?\d+: -?)+`)
 
 // answerCode returns the code of an error that Redis sent, or "" for any other error.
@@ -68,8 +68,8 @@ func answerCode(err error) string {
 	return ""
 }
 
-// The list `codes` contains the first words of Redis' own errors. Only these words are reported,
-// so that a server cannot create an unlimited number of metric labels.
+// codes contains the first words of Redis' own errors. Only these words are reported, so that a
+// server cannot create an unlimited number of metric labels.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",
 	"NOAUTH", "NOPERM", "NOREPLICAS", "NOSCRIPT", "OOM", "READONLY", "TRYAGAIN", "UNKILLABLE", "WRONGPASS", "WRONGTYPE",

@@ -9,8 +9,7 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// These are the Lua scripts. A comment at the beginning of each script's file documents the
-// script's keys, arguments and reply.
+// The Lua scripts. Each script's file documents its keys, arguments and reply.
 var (
 	lookScript       = newScript("entry", "look")
 	commitScript     = newScript("entry", "commit")

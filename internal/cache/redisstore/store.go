@@ -1,7 +1,6 @@
 // Package redisstore implements the cache.Store of a fleet. The Store keeps encrypted tokens in
-// Redis. For each token, the Store lets only one replica at a time make token requests. While
-// Redis cannot be reached, the methods of the Store fail soon, and the Cache works without the
-// Store.
+// Redis, and lets only one replica at a time make requests for a token. While Redis cannot be
+// reached, the methods of the Store fail soon, and the Cache works without it.
 package redisstore
 
 import (
@@ -22,18 +21,16 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// Options configure a Store. The fields Server and Keys are required.
+// Options configure a Store. Server and Keys are required.
 type Options struct {
-	// Server is the address of Redis.
 	Server Server
-	// Keys contains the fleet keys.
-	Keys *fleetkeys.Ring
+	Keys   *fleetkeys.Ring
 	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
-	// Logger logs a line when Redis becomes unreachable, and when Redis can be reached again.
-	// Default: slog.Default.
+	// Logger logs a line when Redis becomes unreachable, and when it can be reached again. Default:
+	// slog.Default.
 	Logger *slog.Logger
-	// Observer counts the operations on Redis. Default: an Observer that does nothing.
+	// Observer counts the operations on Redis. Optional.
 	Observer Observer
 }
 
@@ -47,25 +44,23 @@ type Store struct {
 	id       string // ID of this replica in the events that it publishes
 	tokens   *tokenIndex
 
-	// The queues operations and locking limit how many operations run at the same time. An
-	// operation waits in a queue before its time limit begins, so the time limit does not
-	// include the wait for other operations. The queue `locking` is for operations that read and
-	// lock a token. This queue has half as many slots as the queue `operations`, so that at
-	// least half of the slots remain for leases that already have a lock and will soon release
-	// it.
+	// The queues limit how many operations run at the same time. An operation waits in a queue
+	// before its time limit begins, so the limit does not include the wait for other operations.
+	// Operations that read and lock a token wait in locking, which has half as many slots as
+	// operations, so that at least half of the slots remain for leases that already have a lock and
+	// will soon release it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // one word that describes the last failure
 
-	// The flag `needsResync` reports that an operation failed, so that events may have been
-	// missed. The flag `overloaded` reports that an operation was not tried, because it waited
-	// too long in a queue.
+	// needsResync reports that an operation failed, so that events may have been missed. overloaded
+	// reports that an operation was not tried, because it waited too long in a queue.
 	needsResync, overloaded atomic.Bool
 	outbox                  sync.Map // the set of the events that could not be published yet
 	unlocking               sync.WaitGroup
 }
 
-// New returns a Store. New does not wait for a connection to Redis.
+// New returns a Store. It does not wait for a connection to Redis.
 func New(options Options) *Store {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
@@ -90,8 +85,8 @@ func New(options Options) *Store {
 	return s
 }
 
-// Close waits until the locks of all released leases are released, and then closes the
-// connections. The context of Follow must have ended before Close is called.
+// Close waits until the locks of all released leases are released, and then closes the connections.
+// The context of Follow must have ended before.
 func (s *Store) Close() {
 	s.unlocking.Wait()
 	_ = s.client.Close()
@@ -103,15 +98,15 @@ func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 	return here.record, err
 }
 
-// A Store that waits for a lease reads the token again and again: first after the time
-// `firstPoll`, and then at growing intervals, which are at most lastPoll. When the Store
-// receives news of the token, the Store reads the token at once.
+// A Store that waits for a lease reads the token again and again: first after firstPoll, and then
+// at growing intervals up to lastPoll. When an event reports a change of the token, the Store reads
+// it at once.
 const (
 	firstPoll = 10 * time.Millisecond
 	lastPoll  = 160 * time.Millisecond
 )
 
-// Lock waits for the lease of the key, or until the function `enough` returns true.
+// Lock waits for the lease of the key, or until enough returns true.
 func (s *Store) Lock(
 	ctx context.Context, key string, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -132,8 +127,8 @@ func (s *Store) Lock(
 	}
 }
 
-// tryLock makes one attempt to take the lease, for Lock. If another replica has the lease,
-// tryLock fails with errLocked.
+// tryLock makes one attempt to take the lease, for Lock. If another replica has the lease, it fails
+// with errLocked.
 func (s *Store) tryLock(
 	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -158,7 +153,7 @@ func (s *Store) tryLock(
 }
 
 // ForgetFailures removes the failure of every key that this replica knows, and makes the other
-// replicas remove their failures, too.
+// replicas do the same.
 func (s *Store) ForgetFailures(ctx context.Context) error {
 	if err := s.removeFailures(ctx); err != nil {
 		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes the failures when Redis can be reached again
@@ -185,6 +180,6 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain removes the keys for which the function `keep` returns false from this replica's index.
-// The entries of these keys stay in Redis until they expire.
+// Retain removes the keys for which keep returns false from this replica's index. Their entries
+// stay in Redis until they expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

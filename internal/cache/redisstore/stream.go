@@ -12,15 +12,14 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// These constants belong to the stream of events, in which replicas publish their changes.
+// The settings of the stream of events, in which replicas publish their changes.
 const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
 	streamSize = 10_000 // approximate number of events in the stream
 	batchSize  = 1_000  // maximum number of events in one read, and of keys that one command removes
-	// One read of the stream waits for events for the time `blockTime`. Because a read ends
-	// after blockTime, Follow notices the failure of another operation after blockTime at the
-	// latest.
+	// blockTime is how long one read of the stream waits for events. Follow notices the failure of
+	// another operation after blockTime at the latest.
 	blockTime = 500 * time.Millisecond
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
@@ -28,21 +27,20 @@ const (
 	streamLife = 24 * time.Hour // the stream expires this long after the last event
 )
 
-// These constants are the kinds of events.
+// The kinds of events.
 const (
 	eventToken     = "token"     // a key set has another token
 	eventForgotten = "forgotten" // failures were removed
-	eventEmptied   = "emptied"   // all earlier events were removed, even events that some replicas had not read
+	eventEmptied   = "emptied"   // all earlier events were removed, even those that some replicas had not read
 )
 
-// An event is a change that one replica publishes to the other replicas.
+// An event is a change that one replica publishes to the others.
 type event struct {
 	kind string
 	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// publish sends an event to the other replicas. If this fails, Follow publishes the
-// event later.
+// publish sends an event to the other replicas. If this fails, Follow publishes the event later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
 	if err != nil {
@@ -51,9 +49,8 @@ func (s *Store) publish(ctx context.Context, e event) error {
 	return err
 }
 
-// addEvent adds an event to the stream. The oldest events are also removed. The parameter `keep`
-// is the number of events that remain: exactly that number if `trim` is "=", or about that
-// number if `trim` is "~".
+// addEvent adds an event to the stream, and removes the oldest ones. The number of events to keep
+// is exact if trim is "=", and approximate if trim is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	life := streamLife.Milliseconds()
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
@@ -75,8 +72,8 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	}
 }
 
-// Follow reads the stream until ctx ends. After a failure, Follow looks for its position in the
-// stream again. Follow never stops trying, so it also notices when Redis can be reached again.
+// Follow reads the stream until ctx ends. After a failure, it looks for its position in the stream
+// again. It never stops trying, so it also notices when Redis can be reached again.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
 		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
@@ -110,9 +107,9 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPosition returns the position from which Follow continues to read the stream. findPosition
-// also checks that Redis runs scripts that write. A server that does not run such scripts, for
-// example a read-only replica, cannot be used.
+// findPosition returns the position from which Follow continues to read the stream. It also checks
+// that Redis runs scripts that write. A server that does not, such as a read-only replica, cannot
+// be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
@@ -121,7 +118,7 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 		position, err = s.positionAfter(ctx, before)
 		switch {
 		case isWrongType(err):
-			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // the value under this key is not a stream, so the broker did not write it
+			position, err = "0-0", s.client.Del(ctx, streamKey).Err() // not a stream, so no broker wrote this value
 		case errors.Is(err, errReplyLimit):
 			if err = s.emptyStream(ctx); err == nil {
 				position, err = s.positionAfter(ctx, before)
@@ -132,10 +129,9 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 	return position, err
 }
 
-// positionAfter returns the position `before` if the stream has an event at that position or
-// later events. The events after the position must be read, because one of these events may be
-// too large: when the broker reads an event that is too large, the broker removes the event. If
-// the stream has no such events, positionAfter returns the position of the last event.
+// positionAfter returns the position before if the stream has an event there or later, or else the
+// position of the last event. The later events must be read, because one of them may be too large:
+// the broker removes such an event when it reads it.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
@@ -151,8 +147,8 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// read waits for events after a position. When no event arrives in time, `read`
-// returns no events and no error.
+// read waits for events after a position. When none arrives in time, it returns no events and no
+// error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
 	err = s.doWithin(budget.of(ctx), "read", func(ctx context.Context) error {
@@ -177,14 +173,14 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 	return events, err
 }
 
-// emptyStream removes all events from the stream, because one event is too large to read. No
-// broker writes an event that is too large. Then emptyStream adds an event, which tells the
-// other replicas that they may have missed events.
+// emptyStream removes all events from the stream, because one event, which no broker wrote, is too
+// large to read. Then it adds an event that tells the other replicas that they may have missed
+// events.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }
 
-// receive handles an event, unless this replica itself published the event.
+// receive handles an event, unless this replica published it.
 func (s *Store) receive(ctx context.Context, message redis.XMessage, news cache.News) {
 	text := func(field string) string { value, _ := message.Values[field].(string); return value }
 	if text("by") == s.id {

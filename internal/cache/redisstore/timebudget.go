@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// These constants limit how long the broker waits for replies of Redis.
+// The limits on how long the broker waits for replies of Redis.
 const (
-	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When the
-	// time `refreshTimeout` is used up, the refresh continues without Redis.
+	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When it is
+	// used up, the refresh continues without Redis.
 	refreshTimeout = 2 * time.Second
 	// minTimeout is the timeout of an operation after refreshTimeout is used up.
 	minTimeout = 100 * time.Millisecond
@@ -18,31 +18,31 @@ const (
 	// starvedTimeout is the maximum total time of all Redis operations of one refresh if the
 	// process gets no CPU time. The refresh then still has time for its token request.
 	starvedTimeout = 5 * time.Second
-	// The running time of the process is measured once in each interval of the length beat.
+	// beat is the interval at which the running time of the process is measured.
 	beat = 20 * time.Millisecond
 )
 
-// A timeBudget limits the total time of all Redis operations of one refresh. A timeBudget counts
-// only the time in which the process ran, because a process without CPU time cannot read a reply
-// that has arrived.
+// A timeBudget limits the total time of all Redis operations of one refresh. It counts only the
+// time in which the process ran, because a process without CPU time cannot read a reply that has
+// arrived.
 type timeBudget struct {
 	limit time.Duration
 
 	mu      sync.Mutex
 	ran     time.Duration // how long the process ran during the operations
 	took    time.Duration // how long the operations took
-	counted time.Time     // time until which `ran` and `took` are counted
+	counted time.Time     // time until which ran and took are counted
 	timer   *time.Timer   // timer of the next beat; nil if nothing is measured
 }
 
 type budgetKey struct{}
 
-// of returns a copy of ctx. Operations with this context share the time budget.
+// of returns a copy of ctx that makes operations share the time budget.
 func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
 
-// budgetOf returns the time budget of a context, or nil if the context has no time budget.
+// budgetOf returns the time budget of a context, or nil if it has none.
 func budgetOf(ctx context.Context) *timeBudget {
 	b, _ := ctx.Value(budgetKey{}).(*timeBudget)
 	return b
@@ -62,8 +62,8 @@ func (b *timeBudget) isUsedUp() bool {
 	return b.took >= starvedTimeout
 }
 
-// measure calls the function `run`, and adds the duration of the call to the
-// budget. The result `starved` reports that the process got no CPU time during most of the call.
+// measure calls run, and adds the duration of the call to the budget. starved reports that the
+// process got no CPU time during most of the call.
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
 	ran, took := b.ran, b.took
@@ -79,7 +79,6 @@ func (b *timeBudget) measure(run func()) (starved bool) {
 	return b.ran-ran < (b.took-took)/2
 }
 
-// countBeat updates the budget at each beat of a measurement.
 func (b *timeBudget) countBeat() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,9 +88,9 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since its last call to the budget. At most one beat of that
-// time counts as running time of the process, because a late timer means that the process got no
-// CPU time. The caller must hold the mutex b.mu.
+// count adds the time since its last call to the budget. At most one beat of that time counts as
+// running time of the process, because a late timer means that the process got no CPU time. The
+// caller must hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
@@ -99,6 +98,5 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now returns the time of Go's clock, not of the Store's clock, because CPU time
-// does not depend on the Store's clock.
+// now is Go's clock instead of the Store's clock, on which CPU time does not depend.
 var now = time.Now //nolint:forbidigo // see above

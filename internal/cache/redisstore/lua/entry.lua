@@ -1,8 +1,7 @@
--- The contents of this file are put before each script that reads entries.
+-- This file is put before each script that reads entries.
 
 -- Returns the string at a Redis key, or false when the key does not exist. A value that is not a
--- string, or that has more bytes than the parameter `most` allows, counts as an empty entry. The next
--- write replaces such a value.
+-- string, or that has more bytes than most, counts as an empty entry. The next write replaces it.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then

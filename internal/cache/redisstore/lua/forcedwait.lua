@@ -1,6 +1,5 @@
--- This script returns the age of each forced renewal in a list, in milliseconds.
--- KEYS: the Redis key of the list of forced renewals. ARGV: the maximum number of list elements to
--- read.
+-- Returns the age of each forced renewal in a list, in milliseconds.
+-- KEYS: the Redis key of the list. ARGV: the maximum number of list elements to read.
 if redis.call('TYPE', KEYS[1]).ok ~= 'list' then
   return {}
 end

@@ -1,19 +1,18 @@
--- This script reads the token and the failure of a key set. If an owner is given, the script also
--- takes the lock for that owner. An owner whose first reply was lost gets the lock again. A lock that
--- is not a string, or that does not expire, was not written by a broker, so the script removes such a
--- lock.
--- The script returns the entry of the token; the remaining life of the token's entry in milliseconds;
--- the entry of the failure; the remaining life of the failure's entry in milliseconds; the time in
--- milliseconds; and 1 if the owner has the lock.
+-- Reads the token and the failure of a key set. If an owner is given, the script also takes the
+-- lock for it. An owner whose first reply was lost gets the lock again. A lock that is not a
+-- string, or that does not expire, was not written by a broker, so it is removed.
 -- KEYS: the Redis keys of the token, the failure and the lock.
--- ARGV: the size limit of an entry in bytes; the owner, or ''; the life of the lock in milliseconds.
+-- ARGV: the size limit of an entry in bytes; the owner, or ''; the life of the lock in
+-- milliseconds.
+-- Returns the entry of the token; its remaining life in milliseconds; the entry of the failure; its
+-- remaining life in milliseconds; the time in milliseconds; and 1 if the owner has the lock.
 if redis.call('EXISTS', KEYS[3]) == 1
   and (redis.call('TYPE', KEYS[3]).ok ~= 'string' or redis.call('PTTL', KEYS[3]) < 0) then
   redis.call('DEL', KEYS[3])
 end
 local locked = false
 if ARGV[2] ~= '' then
-  -- This command writes even if the lock is held, so that the broker notices a server that accepts no
+  -- SET writes even if the lock is held, so that the broker notices a server that accepts no
   -- writes.
   if redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3], 'NX') then
     locked = 1
