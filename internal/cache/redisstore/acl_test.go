@@ -42,15 +42,15 @@ func documentedRules(t *testing.T) (rules, database, cluster, sentinel string) {
 	return lines[0], find("another database than 0 add `([^`]*)`", 1)[0], find("For a Cluster add `([^`]*)`", 1)[0], lines[1]
 }
 
-// The struct `guarded` describes servers at which the broker's user has few permissions.
+// guarded describes servers at which the broker's user has few permissions.
 type guarded struct {
 	admins []*redis.Client
 	rules  string
 	use    func(*testing.T) error // calls every operation of a Store
 }
 
-// allow sets the permissions of the broker's user to exactly these rules, and
-// empties the log of denied commands.
+// allow sets the permissions of the broker's user to exactly these rules, and empties the log of
+// denied commands.
 func (g guarded) allow(t *testing.T, rules string) {
 	t.Helper()
 	arguments := []any{"ACL", "SETUSER", aclUser}
@@ -67,7 +67,6 @@ func (g guarded) allow(t *testing.T, rules string) {
 	}
 }
 
-// denied returns the commands that the server denied to the broker's user.
 func (g guarded) denied(t *testing.T) (commands []string) {
 	t.Helper()
 	for _, admin := range g.admins {
@@ -82,8 +81,8 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// try calls every operation of a Store, and returns the denied commands. If an
-// operation timed out because the machine is busy, the method repeats all operations.
+// try calls every operation of a Store, and returns the denied commands. If an operation timed out
+// because the machine is busy, try repeats all of them.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
 	for range 10 {
@@ -96,8 +95,7 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// check checks that a Store works with these rules, and that the Store does not
-// work if any one of these rules is missing.
+// check checks that a Store works with these rules, but not if any one of them is missing.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)
@@ -168,7 +166,7 @@ func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server,
 	}
 }
 
-// adminAt returns a client for an address. The returned client has all permissions.
+// adminAt returns a client that has all permissions.
 func adminAt(t *testing.T, address string, as *redistest.Server) *redis.Client {
 	t.Helper()
 	options := *as.Client().Options()

@@ -19,11 +19,10 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience limits the duration of one test run with a Store. The limit is long because a
-// client of a Sentinel sends one of its commands only every 3 seconds.
+// aclPatience limits the duration of one test run with a Store. It is long because a client of a
+// Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
-// troubles is an Observer that ends a context when an operation fails.
 type troubles struct{ end context.CancelCauseFunc }
 
 func (t troubles) Operated(operation, result string, _ time.Duration) {
@@ -34,8 +33,8 @@ func (t troubles) Operated(operation, result string, _ time.Duration) {
 func (troubles) Unreadable(string) {}
 func (troubles) Degraded(bool)     {}
 
-// openPair opens the Stores of two replicas. The returned context ends when an operation of
-// either Store fails.
+// openPair opens the Stores of two replicas. The returned context ends when an operation of either
+// Store fails.
 func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one, other *redisstore.Store, closePair func()) {
 	t.Helper()
 	limited, cancel := context.WithTimeout(t.Context(), aclPatience)
@@ -51,9 +50,9 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 	}
 }
 
-// useEverything calls every operation of two replicas' Stores, and returns the first failure. If
-// the parameter `admin` is not nil, useEverything then replaces every key by a key of another
-// type, and calls every operation again.
+// useEverything calls every operation of two replicas' Stores, and returns the first failure. If an
+// admin is given, it then replaces every key by one of another type, and calls every operation
+// again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -68,8 +67,7 @@ func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) 
 	return err
 }
 
-// use makes one replica store tokens and failures while the other replica follows
-// the stream.
+// use makes one replica store tokens and failures while the other follows the stream.
 func use(ctx context.Context, one, other *redisstore.Store) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -120,7 +118,7 @@ func shortToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Minute}
 }
 
-// spoil replaces every key by a key of a type that no broker writes.
+// spoil replaces every key by one of a type that no broker writes.
 func spoil(ctx context.Context, admin *redis.Client) error {
 	keys, err := admin.Keys(ctx, "*").Result()
 	for _, key := range keys {
@@ -129,8 +127,8 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels makes a client find Redis through Sentinels. The function returns when a Sentinel
-// has received every command that a client sends, or when a Sentinel has denied a command.
+// useSentinels makes a client find Redis through Sentinels, and returns when a Sentinel has
+// received every command that a client sends, or has denied one.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)

@@ -14,9 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestCloseEndsEverything uses Stores on working and on failing servers, and checks that no
-// goroutines are left after Close. The test does not run in parallel with other tests, because
-// other tests start goroutines of the same kinds.
+// No goroutines are left after Close of Stores on working and on failing servers. The test does not
+// run in parallel with others, because they start goroutines of the same kinds.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()
@@ -61,7 +60,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
-// ofRedis returns the goroutines that belong to a Store or to the Store's client.
+// ofRedis returns the goroutines that belong to a Store or to its client.
 func ofRedis() (found []string) {
 	stacks := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
@@ -72,7 +71,7 @@ func ofRedis() (found []string) {
 	return found
 }
 
-// TestCloseBesideFollow closes each Store while Follow starts.
+// Each Store is closed while Follow starts.
 func TestCloseBesideFollow(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -9,7 +9,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// wantNoTrouble checks that no operation failed.
 func wantNoTrouble(t *testing.T, seen *observed) {
 	t.Helper()
 	if failures := seen.count("") - seen.count(" ok"); failures != 0 {
@@ -20,14 +19,13 @@ func wantNoTrouble(t *testing.T, seen *observed) {
 	}
 }
 
-// TestSlowRedisIsUsed checks that a Store uses a server that is slow but answers within the time
-// limit.
+// A Store uses a server that is slow but answers within the time limit.
 func TestSlowRedisIsUsed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.Proxy(t, server.Addr())
 	r := start(t, at(proxy.Addr()), fleetkeys.RandomRing())
-	commit(t, r, newToken("first"), false) // after this call there are connections
+	commit(t, r, newToken("first"), false) // opens the connections
 	proxy.Delay(60 * time.Millisecond)
 	commit(t, r, newToken("second"), true)
 	fail(t, r)
@@ -35,9 +33,8 @@ func TestSlowRedisIsUsed(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestConnectionCutMidReply cuts the connection after the first byte of a reply, then after the
-// second byte, and so on. Each time the operation must return a correct result or an error, and
-// the next operation must succeed.
+// The connection is cut after each byte of a reply in turn. Each time, the operation must return a
+// correct result or an error, and the next operation must succeed.
 func TestConnectionCutMidReply(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -76,8 +73,7 @@ func TestConnectionCutMidReply(t *testing.T) {
 	}
 }
 
-// TestCallsWhileConnectionsAreCut makes calls for tokens. Meanwhile connections to Redis are cut
-// in the middle of a reply.
+// Connections to Redis are cut in the middle of a reply while calls for tokens are made.
 func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -99,8 +95,7 @@ func TestCallsWhileConnectionsAreCut(t *testing.T) {
 	}
 }
 
-// TestFiveFailures checks that after five failed operations the Store does not try the next
-// operation.
+// After five failed operations, the Store does not try the next one.
 func TestFiveFailures(t *testing.T) {
 	t.Parallel()
 	server, seen := redistest.Start(t), &observed{}
@@ -120,8 +115,8 @@ func TestFiveFailures(t *testing.T) {
 	}
 }
 
-// TestTroubleWithoutCalls: a server hangs while no calls are made. The Store must notice that
-// the server hangs, and later that it works again.
+// A server hangs while no calls are made. The Store must notice that, and later that the server
+// works again.
 func TestTroubleWithoutCalls(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -139,7 +134,7 @@ func TestTroubleWithoutCalls(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
 }
 
-// TestForgottenScripts: a server forgets its scripts before each operation.
+// A server forgets its scripts before each operation.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -168,8 +163,8 @@ func TestForgottenScripts(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// TestKilledConnections: a server closes all connections. The Store must report that news may
-// have been missed. No operation may fail except the read of the stream.
+// A server closes all connections. The Store must report that events may have been missed. No
+// operation may fail except the read of the stream.
 func TestKilledConnections(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -193,8 +188,7 @@ func TestKilledConnections(t *testing.T) {
 	}
 }
 
-// TestEmptiedRedis: a server restarts without its data, so fast that the circuit breaker stays
-// closed.
+// A server restarts without its data, so fast that the circuit breaker stays closed.
 func TestEmptiedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestEntryThatOutlivesItsToken: the entry of a token expires later than the token ends, because
-// the entry's expiry was changed, or Redis' clock was set back.
+// The entry of a token expires later than the token ends, because its expiry was changed, or Redis'
+// clock was set back.
 func TestEntryThatOutlivesItsToken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -32,8 +32,8 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 	}
 }
 
-// TestFailureThatOutlivesItsTime: the entry of a failure expires too late, so that the failure
-// would prevent token requests for too long.
+// The entry of a failure expires too late, so the failure would prevent token requests for too
+// long.
 func TestFailureThatOutlivesItsTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -20,31 +20,29 @@ import (
 )
 
 const (
-	// mostOperation limits how long a refresh may wait for Redis in the tests. Outside the tests
-	// the limit is 2 s, but a busy machine needs more time.
+	// mostOperation limits how long a refresh may wait for Redis in the tests. The product's limit
+	// is 2 s, but a busy machine needs more time.
 	mostOperation = 3 * time.Second
-	// mostRecovery limits how long the effects of a fault may last after the fault has ended.
+	// mostRecovery limits how long the effects of a fault may last after it has ended.
 	mostRecovery = 10 * time.Second
 )
 
-// A redisFault is a fault of Redis.
 type redisFault struct {
 	arguments []string // command-line arguments of the server
 	password  string   // password that the Store uses
-	proxied   bool     // the Store connects to the server through the proxy
+	proxied   bool     // the Store connects through the proxy
 	begin     func(*victim)
 	end       func(*victim)
 	failure   string // the expected result of operations during the fault
 }
 
-// A victim is a server in which a test causes a fault.
 type victim struct {
 	*testing.T
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 }
 
-// do runs commands on the server. Spaces separate the arguments of each command.
+// do runs commands, whose arguments are separated by spaces, on the server.
 func (v *victim) do(commands ...string) {
 	v.Helper()
 	for _, command := range commands {
@@ -61,7 +59,7 @@ func (v *victim) do(commands ...string) {
 var redisFaults = map[string]redisFault{
 	"refused": {
 		begin:   func(v *victim) { v.server.Kill() },
-		end:     func(v *victim) { v.server.Restart() }, // the server starts without its data
+		end:     func(v *victim) { v.server.Restart() }, // starts without its data
 		failure: "connection",
 	},
 	"hung": {
@@ -163,7 +161,6 @@ func TestRedisFaults(t *testing.T) {
 	}
 }
 
-// A caller is a replica with a Cache that uses the replica's Store.
 type caller struct {
 	*replica
 	*testing.T
@@ -198,11 +195,10 @@ func (s source) RequestToken(context.Context) (*token.Token, error) {
 	return newToken(s.value(s.requests.Add(1))), nil
 }
 
-// value returns the value of the token that the n-th token request brings.
+// value returns the token that the n-th token request brings.
 func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
 
-// call asks the Cache for the token of an account, and checks that the token
-// arrives in time.
+// call asks the Cache for the token of an account, which must arrive in time.
 func (c *caller) call(when string, account int) {
 	c.Helper()
 	s := source{key: fmt.Sprint(when, account), requests: &c.requests}
@@ -216,9 +212,8 @@ func (c *caller) call(when string, account int) {
 	}
 }
 
-// goOn makes three calls. The first call is for a token that the Cache has in
-// memory. The second call is for one of a hundred other tokens. The third call is to the Store
-// itself.
+// goOn makes three calls: for a token that the Cache has in memory, for one of a hundred other
+// tokens, and to the Store itself.
 func (c *caller) goOn(when string, i int) {
 	c.Helper()
 	c.operate()
@@ -227,8 +222,8 @@ func (c *caller) goOn(when string, i int) {
 	<-c.pause.C
 }
 
-// operate calls the Store as the Cache does for a token that is not in memory. The
-// Store may fail, but must return in time.
+// operate calls the Store as the Cache does for a token that is not in memory. The Store may fail,
+// but must return in time.
 func (c *caller) operate() {
 	c.Helper()
 	began := time.Now()
@@ -246,14 +241,13 @@ func (c *caller) operate() {
 	_ = c.ForgetFailures(c.Context())
 }
 
-// These are the log lines that are written when Redis becomes unreachable, and when Redis can be
-// reached again.
+// The log lines for Redis becoming unreachable and reachable again.
 const (
 	outOfReach = `level=WARN msg="Redis is out of reach: each replica obtains tokens for itself" failure=`
 	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`
 )
 
-// wantLines checks that the lines that were logged match regular expressions.
+// wantLines checks that the logged lines match regular expressions.
 func (c *caller) wantLines(patterns ...string) {
 	c.Helper()
 	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")
@@ -263,7 +257,6 @@ func (c *caller) wantLines(patterns ...string) {
 	}
 }
 
-// wantRecovered checks that all operations work again.
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
@@ -287,9 +280,8 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	}
 }
 
-// TestHeldLockOnAServerWithoutWrites: Redis accepts no writes while another replica has a lock.
-// When a replica waits for that lock, Redis must not seem usable: the circuit breaker opens, and
-// stays open.
+// Redis accepts no writes while another replica has a lock. When a replica waits for that lock,
+// Redis must not seem usable: the circuit breaker opens, and stays open.
 func TestHeldLockOnAServerWithoutWrites(t *testing.T) {
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	holder, waiter := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// FuzzOpen reads random entries: unencrypted entries, and entries that a broker encrypted. The
-// result must be no token, or a token with a possible lifetime.
+// FuzzOpen reads random entries, unencrypted and encrypted. The result must be no token, or a token
+// with a possible lifetime.
 func FuzzOpen(f *testing.F) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -64,15 +64,13 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// damaged changes one bit of an entry.
 func damaged(sealed string, bit int64) string {
 	bytes := []byte(sealed)
 	bytes[uint64(bit)/8%uint64(len(bytes))] ^= 1 << (uint64(bit) % 8)
 	return string(bytes)
 }
 
-// TestLastMoment reads an entry in the last millisecond of the entry's life. The entry must
-// count as absent, not as unreadable.
+// In the last millisecond of its life, an entry counts as absent, not as unreadable.
 func TestLastMoment(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys, Observer: complaining{t}})
@@ -88,7 +86,6 @@ func TestLastMoment(t *testing.T) {
 	}
 }
 
-// complaining is an Observer that fails the test when an entry is unreadable.
 type complaining struct{ *testing.T }
 
 func (complaining) Operated(string, string, time.Duration) {}

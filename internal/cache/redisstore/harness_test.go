@@ -28,19 +28,16 @@ import (
 // longest is the maximum wait for events that always happen if the Store works.
 const longest = 20 * time.Second
 
-// The constant `key` is the token key that most tests use.
+// key is the token key that most tests use.
 const key = "3f"
 
-// at returns the configuration for a single Redis server with the given address.
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }
 
-// open opens a Store on a server, for a replica with these fleet keys.
 func open(t *testing.T, server *redistest.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	return openAt(t, at(server.Addr()), keys, change...)
 }
 
-// openAt opens a Store on one server, on Sentinels or on a Cluster.
 func openAt(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change ...func(*redisstore.Options)) *redisstore.Store {
 	t.Helper()
 	options := redisstore.Options{Server: server, Keys: keys, Logger: slog.New(slog.DiscardHandler)}
@@ -52,12 +49,10 @@ func openAt(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change
 	return store
 }
 
-// withClock sets the Clock of a Store.
 func withClock(clock clockwork.Clock) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Clock = clock }
 }
 
-// withObserver sets the Observer of a Store.
 func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Observer = observer }
 }
@@ -82,7 +77,6 @@ func start(t *testing.T, server redisstore.Server, keys *fleetkeys.Ring, change 
 	return r
 }
 
-// Follow counts the calls of News.Missed, and passes all news on.
 func (r *replica) Follow(ctx context.Context, news cache.News) {
 	missed := news.Missed
 	news.Missed = func() {
@@ -92,11 +86,9 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 	r.Store.Follow(ctx, news)
 }
 
-// observed is an Observer that records the calls of its methods. The zero value is
-// ready for use.
 type observed struct {
 	mu         sync.Mutex
-	operations map[string]int // number of operations, for each text of the form "operation result"
+	operations map[string]int // by text of the form "operation result"
 	unreadable []string
 	changes    []bool
 }
@@ -122,8 +114,7 @@ func (o *observed) Degraded(is bool) {
 	o.changes = append(o.changes, is)
 }
 
-// count returns the number of operations that match a text. Examples of such texts
-// are "lock", "lock ok" and " timeout".
+// count returns the number of operations that match a text such as "lock", "lock ok" or " timeout".
 func (o *observed) count(match string) (count int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,22 +126,19 @@ func (o *observed) count(match string) (count int) {
 	return count
 }
 
-// counts returns the number of operations, for each operation and result.
 func (o *observed) counts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.operations)
 }
 
-// degraded returns the arguments of all calls of Degraded.
 func (o *observed) degraded() []bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.changes)
 }
 
-// takeUnreadable returns the arguments of the calls of Unreadable since the last call of
-// takeUnreadable.
+// takeUnreadable returns the arguments of the calls of Unreadable since its last call.
 func (o *observed) takeUnreadable() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,7 +147,6 @@ func (o *observed) takeUnreadable() []string {
 	return taken
 }
 
-// news records the news of a Store. The zero value is ready for use.
 type news struct {
 	mu        sync.Mutex
 	changed   []string
@@ -167,8 +154,8 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// follow records a Store's news until the end of the test. The function returns
-// as soon as the Store follows the stream.
+// follow records a Store's news until the end of the test. It returns once the Store follows the
+// stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -185,14 +172,12 @@ func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	eventually(t, "the Store follows", func() bool { return n.missed.Load() > 0 })
 }
 
-// heard returns the keys whose change was reported so far.
 func (n *news) heard() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.changed)
 }
 
-// eventually waits until the function `holds` returns true.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -207,27 +192,23 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// newToken returns a token that was requested just now and that lives for an hour.
+// newToken returns a token that was requested just now and lives for an hour.
 func newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: time.Now(), Lifetime: time.Hour}
 }
 
-// newTokenAt returns a token that was requested at the given time and that lives for an hour.
 func newTokenAt(value string, now time.Time) *token.Token {
 	fresh := newToken(value)
 	fresh.RequestedAt = now
 	return fresh
 }
 
-// never is an argument for Lock. The argument accepts no record, so that Lock
-// waits for the lease.
+// never is an argument for Lock that accepts no record, so Lock waits for the lease.
 func never(cache.Record) bool { return false }
 
-// hasToken is an argument for Lock. The function `hasToken` accepts a record that contains a
-// token.
+// hasToken is an argument for Lock that accepts a record with a token.
 func hasToken(record cache.Record) bool { return record.Token != nil }
 
-// value returns the value of a token, or "" if the token is nil.
 func value(t *token.Token) string {
 	if t == nil {
 		return ""
@@ -235,7 +216,6 @@ func value(t *token.Token) string {
 	return t.Value.Reveal()
 }
 
-// lock takes the lease of the token key that most tests use.
 func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	t.Helper()
 	record, lease, err := store.Lock(t.Context(), key, never)
@@ -245,8 +225,7 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit takes a lease, stores a token, and checks the token that Commit returns.
-// Commit must return the token that was stored, or the token that the parameter `want` names.
+// commit takes a lease, stores a token, and checks that Commit returns it, or the wanted token.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -260,7 +239,6 @@ func fail(t *testing.T, store cache.Store) {
 	failUntil(t, store, time.Now().Add(time.Minute))
 }
 
-// failUntil takes a lease, and stores a failure.
 func failUntil(t *testing.T, store cache.Store, until time.Time) {
 	t.Helper()
 	_, lease := lock(t, store)
@@ -268,7 +246,6 @@ func failUntil(t *testing.T, store cache.Store, until time.Time) {
 	failUnder(t, lease, until)
 }
 
-// failUnder stores a failure under the given lease.
 func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	t.Helper()
 	failure := &cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "down"), Until: until, Count: 1}
@@ -277,8 +254,6 @@ func failUnder(t *testing.T, lease cache.Lease, until time.Time) {
 	}
 }
 
-// wantCommit commits a token, and compares the token that Commit returns with the expected
-// token.
 func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	standing, err := lease.Commit(t.Context(), fresh, rejected)
@@ -290,7 +265,6 @@ func wantCommit(t *testing.T, lease cache.Lease, fresh *token.Token, rejected bo
 	}
 }
 
-// wantToken compares the token that a Store returns for a key with the expected token.
 func wantToken(t *testing.T, store cache.Store, want string) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -302,8 +276,7 @@ func wantToken(t *testing.T, store cache.Store, want string) {
 	}
 }
 
-// keysOf returns the Redis keys of one kind: the kind is token, failure, lock, rejected or
-// forced.
+// keysOf returns the Redis keys of one kind: token, failure, lock, rejected or forced.
 func keysOf(t *testing.T, client *redis.Client, kind string) []string {
 	t.Helper()
 	found, err := client.Keys(t.Context(), "*:"+kind).Result()
@@ -313,7 +286,6 @@ func keysOf(t *testing.T, client *redis.Client, kind string) []string {
 	return found
 }
 
-// keyOf returns the only Redis key of one kind.
 func keyOf(t *testing.T, client *redis.Client, kind string) string {
 	t.Helper()
 	found := keysOf(t, client, kind)
@@ -323,7 +295,6 @@ func keyOf(t *testing.T, client *redis.Client, kind string) string {
 	return found[0]
 }
 
-// aheadClock is the real clock plus an offset.
 type aheadClock struct {
 	clockwork.Clock
 	ahead atomic.Int64
@@ -349,7 +320,6 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   end
 end`
 
-// age reduces the remaining life of all keys of a server.
 func age(t *testing.T, client *redis.Client, d time.Duration) {
 	t.Helper()
 	if err := client.Eval(context.Background(), letTimePass, nil, d.Milliseconds()).Err(); err != nil && !errors.Is(err, redis.Nil) {

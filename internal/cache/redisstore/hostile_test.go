@@ -15,7 +15,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// announcer starts a server that sends the same reply to every command.
 func announcer(t *testing.T, reply string) (address string) {
 	t.Helper()
 	var config net.ListenConfig
@@ -46,9 +45,8 @@ func announcer(t *testing.T, reply string) (address string) {
 	return listener.Addr().String()
 }
 
-// TestRepliesThatAnnounceTooMuch: a server, a Sentinel and a node of a Cluster announce more
-// data than they send. Each operation must fail, and must not allocate memory for the announced
-// data.
+// A server, a Sentinel and a node of a Cluster announce more data than they send. Each operation
+// must fail, and must not allocate memory for the announced data.
 func TestRepliesThatAnnounceTooMuch(t *testing.T) {
 	const most = 64 << 20 // limit of all memory that is allocated in the test, in bytes
 	for name, reply := range map[string]string{
@@ -87,8 +85,7 @@ func TestRepliesThatAnnounceTooMuch(t *testing.T) {
 	}
 }
 
-// TestOversizedEntries puts entries into Redis that are larger than any entry that the broker
-// writes.
+// Redis has entries that are larger than any entry that the broker writes.
 func TestOversizedEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -115,8 +112,8 @@ func TestOversizedEntries(t *testing.T) {
 	}
 }
 
-// TestOversizedEvents puts an event into the stream that is too large to read. One replica
-// follows the stream at that time. Another replica starts to follow the stream later.
+// The stream has an event that is too large to read. One replica follows the stream when the event
+// is added, and another one starts to follow it later.
 func TestOversizedEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -150,8 +147,8 @@ func TestOversizedEvents(t *testing.T) {
 	}
 }
 
-// TestOversizedEventInAnOutage puts an event into the stream that is too large to read, and then
-// a small event, while the replica cannot reach Redis.
+// While a replica cannot reach Redis, an event that is too large to read is added to the stream,
+// and then a small event.
 func TestOversizedEventInAnOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

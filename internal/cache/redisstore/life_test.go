@@ -23,7 +23,6 @@ var longestLife = map[string]time.Duration{
 	"probe":    time.Minute,
 }
 
-// TestNothingStays checks that every kind of Redis key expires.
 func TestNothingStays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -48,8 +47,8 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestClockOfAnotherReplica: the clocks of two replicas differ by hours. Each replica stores a
-// token and a failure. Both replicas must read the same remaining life of the stored entries.
+// The clocks of two replicas differ by hours. Each replica stores a token and a failure. Both must
+// read the same remaining lives of the stored entries.
 func TestClockOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -69,8 +68,7 @@ func TestClockOfAnotherReplica(t *testing.T) {
 	}
 }
 
-// wantLeft compares the remaining lives of the token and of the failure with the expected lives.
-// The remaining lives are computed with the Store's clock.
+// wantLeft checks the remaining lives of the token and of the failure by the Store's clock.
 func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure time.Duration) {
 	t.Helper()
 	record, err := store.Load(t.Context(), key)
@@ -88,12 +86,12 @@ func wantLeft(t *testing.T, store cache.Store, now time.Time, ofToken, ofFailure
 	within("failure", record.Failure.Until.Sub(now), ofFailure)
 }
 
-// TestLateCommit: a server is suspended just before the server stores a token, and is resumed
-// later. The stored entry must not live longer than the token itself.
+// A server is suspended just before it stores a token, and is resumed later. The stored entry must
+// not live longer than the token itself.
 func TestLateCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	commit(t, p.other, newToken("zeroth"), false) // after this call the server has the script
+	commit(t, p.other, newToken("zeroth"), false) // loads the script into the server
 	_, lease := lock(t, p.cut)
 	defer lease.Release()
 	fresh := newToken("first")

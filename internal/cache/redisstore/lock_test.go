@@ -23,14 +23,14 @@ const (
 	mostTakeover = 4 * time.Second
 )
 
-// A pair is two replicas on one server. A test can disconnect the first replica from the server.
+// A pair is two replicas on one server. A test can disconnect the first one.
 type pair struct {
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
 	cut    *redisstore.Store
 	other  *redisstore.Store
 	keys   *fleetkeys.Ring
-	seen   *observed // records the operations of the first replica
+	seen   *observed // of the first replica
 }
 
 func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {
@@ -53,7 +53,7 @@ func TestTakeover(t *testing.T) {
 			p := newPair(t)
 			_, dead := lock(t, p.cut)
 			die(p.proxy)
-			t.Cleanup(dead.Release) // this call releases no lock, because the replica is disconnected
+			t.Cleanup(dead.Release) // releases no lock, because the replica is disconnected
 			began := time.Now()
 			_, lease := lock(t, p.other)
 			lease.Release()
@@ -86,7 +86,7 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	eventually(t, "the lock is released", func() bool { return left() < 0 })
 }
 
-// TestSlowHolder: a replica has lost its lock to another replica, and has not noticed the loss.
+// A replica has lost its lock to another one, and has not noticed it.
 func TestSlowHolder(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -145,7 +145,7 @@ func TestSlowHolder(t *testing.T) {
 			age(t, p.server.Client(), lockLife)
 			test.meanwhile(t, p)
 			p.proxy.Pass()
-			// Before that, operations that were delayed may time out.
+			// Operations that were delayed may time out first.
 			var standing string
 			var err error
 			eventually(t, "the slow one is answered", func() bool {
@@ -164,8 +164,8 @@ func TestSlowHolder(t *testing.T) {
 	}
 }
 
-// TestRejectedTokenStaysAway: a slow replica commits a token. Before the commit, the same token
-// was rejected, and Redis has no other token. The rejected token must not be stored again.
+// A slow replica commits a token that was rejected meanwhile, and Redis has no other token. The
+// rejected token must not be stored again.
 func TestRejectedTokenStaysAway(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -227,8 +227,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 			t.Errorf("with %s, Lock took %v", name, took)
 		}
 	}
-	// Either the caller's deadline or the connection's timeout may end the call, whichever comes
-	// first.
+	// The caller's deadline or the connection's timeout ends the call, whichever comes first.
 	p.proxy.Blackhole()
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
@@ -242,11 +241,11 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 	}
 }
 
-// TestLockWithoutAnswer: Redis grants a lock, and the reply is lost.
+// Redis grants a lock, and the reply is lost.
 func TestLockWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	commit(t, p.other, newToken("first"), false) // after this call the server has the scripts
+	commit(t, p.other, newToken("first"), false) // loads the scripts into the server
 	eventually(t, "the lock is released", func() bool { return len(keysOf(t, p.server.Client(), "lock")) == 0 })
 	_, _, err := p.cut.Lock(t.Context(), key, func(cache.Record) bool {
 		p.proxy.Delay(time.Minute) // from now on, replies take a minute
@@ -259,14 +258,13 @@ func TestLockWithoutAnswer(t *testing.T) {
 	if left <= 0 || left > lockLife {
 		t.Fatalf("the unused lock expires in %v", left)
 	}
-	// The lock is not renewed.
 	age(t, p.server.Client(), left)
 	_, lease := lock(t, p.other)
 	lease.Release()
 }
 
-// TestNewsWakesWaiters: a replica waits for a lock. The clock of the replica stands still, so
-// the replica reads the lock again only when it receives news.
+// A replica waits for a lock. Its clock stands still, so it reads the lock again only when an event
+// arrives.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -294,8 +292,8 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// TestStuckLock: Redis has a lock that does not expire, and that no broker wrote. Two replicas
-// remove this lock at the same time.
+// Redis has a lock that does not expire and that no broker wrote. Two replicas remove it at the
+// same time.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -307,7 +305,7 @@ func TestStuckLock(t *testing.T) {
 	if err := client.Set(t.Context(), name, "an owner", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // after this call there is a connection
+	if _, err := p.cut.Load(t.Context(), "another"); err != nil { // opens a connection
 		t.Fatal(err)
 	}
 	p.proxy.Delay(100 * time.Millisecond)
@@ -328,7 +326,6 @@ func TestStuckLock(t *testing.T) {
 	}
 }
 
-// scriptCalls returns how many scripts a server ran.
 func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	t.Helper()
 	_, after, _ := strings.Cut(client.Info(t.Context(), "commandstats").Val(), "cmdstat_evalsha:calls=")
@@ -340,15 +337,15 @@ func scriptCalls(t *testing.T, client *redis.Client) (calls int) {
 	return calls
 }
 
-// TestLockWhoseAnswerIsLost cuts the connection before the reply that grants a lock arrives. The
-// lock would expire after 3 seconds. Other replicas must get the lock earlier.
+// The connection is cut before the reply that grants a lock arrives. Other replicas must get the
+// lock before it would expire, which takes 3 seconds.
 func TestLockWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.Proxy(t, server.Addr())
 	keys := fleetkeys.RandomRing()
 	store, other := openAt(t, at(proxy.Addr()), keys), open(t, server, keys)
-	commit(t, other, newToken("first"), false) // after this call Redis has the scripts
+	commit(t, other, newToken("first"), false) // loads the scripts into Redis
 	eventually(t, "the lock is released", func() bool { return len(keysOf(t, server.Client(), "lock")) == 0 })
 	wantToken(t, store, "first")
 	began := time.Now()

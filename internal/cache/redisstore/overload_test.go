@@ -18,8 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A countedSource is the Source of one of many keys. A countedSource counts the token requests
-// for its key.
+// A countedSource counts the token requests for its key.
 type countedSource struct {
 	key      string
 	requests atomic.Int32
@@ -32,17 +31,16 @@ func (s *countedSource) RequestToken(context.Context) (*token.Token, error) {
 	return newToken("token of " + s.key), nil
 }
 
-// patientClock is the real clock, except that waits in queues are longer. With longer waits, the
-// speed of the machine does not matter.
+// patientClock is the real clock, except that waits in queues are longer, so that the speed of the
+// machine does not matter.
 type patientClock struct{ clockwork.Clock }
 
 func (c patientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(100*d, f)
 }
 
-// TestManyColdKeys asks a replica for 5,000 tokens at the same time. The replica has none of
-// these tokens. Redis works, so each token must be requested once, and no operation may fail.
-// The test does not run in parallel with other tests. Only one of five attempts must succeed,
+// A replica is asked for 5,000 tokens at once, and has none of them. Redis works, so each token
+// must be requested once, and no operation may fail. Only one of five attempts must succeed,
 // because the machine may be busy.
 func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs the whole machine
 	server := redistest.Start(t)
@@ -56,8 +54,8 @@ func TestManyColdKeys(t *testing.T) { //nolint:paralleltest // the test needs th
 	t.Error("none of the attempts succeeded")
 }
 
-// askForMany asks a new replica for the given number of tokens at the same time. askForMany
-// returns a description of the problem, or "" if there was no problem.
+// askForMany asks a new replica for the given number of tokens at once, and describes the problem,
+// if any.
 func askForMany(t *testing.T, server *redistest.Server, keys int) (problem string) {
 	t.Helper()
 	c := newCaller(t, at(server.Addr()), withClock(patientClock{clockwork.NewRealClock()}))
@@ -94,9 +92,8 @@ func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 	return c.Clock.AfterFunc(d/100, f)
 }
 
-// TestOverload asks a replica for more tokens than a slow Redis can store in time. All calls
-// must be answered, and there must be one token request for each token. Afterwards all tokens
-// must be in Redis.
+// A replica is asked for more tokens than a slow Redis can store in time. All calls must be
+// answered, with one token request for each token. Afterwards all tokens must be in Redis.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const keys = 600

@@ -8,8 +8,7 @@ import (
 )
 
 // Redis loses its data during a token request, and another replica puts the previous token back.
-// The new entry is encrypted differently, but counts as the token that was read before the
-// request.
+// The new entry is encrypted differently, but counts as the token that was read before the request.
 func TestTokenIsPutBackDuringARequest(t *testing.T) {
 	t.Parallel()
 	for name, rejected := range map[string]bool{"renewal": false, "report": true} {

@@ -19,8 +19,7 @@ func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during repeats the function `call` until the time limit is over, or until the
-// state changes. The method returns the new state.
+// during repeats a call until the time limit is over or the state changes.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -37,8 +36,8 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore opens a Store that follows the stream until the test ends. callStore returns the
-// Store's states, and a function that takes and releases a lease.
+// callStore opens a Store that follows the stream until the test ends. It returns the Store's
+// states, and a function that takes and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()
 	states := make(states, 100)
@@ -59,8 +58,8 @@ func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	}
 }
 
-// TestReadsDoNotHideRefusedWrites: a server answers reads and refuses writes. The server must
-// count as out of reach, although the read at the beginning of each call succeeds.
+// A server that answers reads and refuses writes must count as out of reach, although the read at
+// the beginning of each call succeeds.
 func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	for name, commands := range map[string]struct{ refuse, mend []any }{
 		"out of memory": {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
@@ -80,7 +79,7 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
 				t.Fatalf("the new state is degraded %v (changed: %v), want degraded true", is, changed)
 			}
-			// Each second the Store tries one operation.
+			// Each second, the Store tries one operation.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
 				t.Fatalf("the state becomes degraded %v while the server refuses writes", is)
 			}
@@ -92,8 +91,8 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster checks that a wrong master name counts as a failure. The
-// Sentinels reply nil in this case, as Redis does for a key that does not exist.
+// A wrong master name counts as a failure. The Sentinels then reply nil, as Redis does for a key
+// that does not exist.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

@@ -55,9 +55,8 @@ func TestReplyLimit(t *testing.T) {
 	}
 }
 
-// FuzzReplyLimit checks that the result of replyLimit does not depend on how a stream of replies
-// is divided into reads. FuzzReplyLimit also checks that no accepted reply announces more than
-// the limit.
+// FuzzReplyLimit checks that the result does not depend on how a stream of replies is divided into
+// reads, and that no accepted reply announces more than the limit.
 func FuzzReplyLimit(f *testing.F) {
 	for _, stream := range []string{"*2\r\n$3\r\nabc\r\n:1\r\n+OK\r\n", "$137438953472\r\n", "*1\r\n*-1\r\n$-1\r\n", "-ERR\r\n", "%1\r\n"} {
 		f.Add([]byte(stream))

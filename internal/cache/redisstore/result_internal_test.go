@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// answer is an error that Redis sent.
 type answer string
 
 func (a answer) Error() string { return string(a) }

@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// phases returns the fleet keys that replicas have in the four phases of a key
-// rotation: before, between and after three rolling restarts.
+// phases returns the fleet keys that replicas have in the four phases of a key rotation: before,
+// between and after three rolling restarts.
 func phases(t *testing.T) []*fleetkeys.Ring {
 	t.Helper()
 	a, b := generate(t), generate(t)
@@ -33,9 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test for each two successive phases, because replicas of both
-// phases run at the same time. For each two phases, the test runs twice: the two replicas
-// exchange their phases.
+// neighbours runs a test for each two successive phases, because replicas of both phases run at the
+// same time, and again with the phases of the two replicas exchanged.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)
@@ -89,8 +88,7 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
-// TestRotationSharesTheLimit: two replicas with different fleet keys make one forced renewal
-// each. Both replicas must count two forced renewals.
+// Two replicas with different fleet keys make one forced renewal each. Both must count two.
 func TestRotationSharesTheLimit(t *testing.T) {
 	t.Parallel()
 	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
@@ -110,8 +108,8 @@ func TestRotationSharesTheLimit(t *testing.T) {
 	})
 }
 
-// TestRotation restarts a fleet of three replicas three times, one replica after another. There
-// must be one token request at first, and one more token request for each report.
+// A fleet of three replicas is restarted three times, one replica after another. There must be one
+// token request at first, and one more for each report.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for name, reports := range map[string]bool{"one token": false, "reports": true} {
@@ -167,8 +165,8 @@ func rotate(t *testing.T, reports bool) {
 			if !reports {
 				continue
 			}
-			// The report goes to a replica with the new fleet keys, or to a replica with the old
-			// fleet keys.
+			// The report goes to a replica with the new fleet keys, or to one with the old fleet
+			// keys.
 			rejected := account.value(want)
 			reporter := fleet[(i+phase)%len(fleet)]
 			_, replaced, err := reporter.Replace(t.Context(), account, rejected)

@@ -16,13 +16,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// These are the secrets that must not appear in Redis.
+// The secrets that must not appear in Redis.
 const (
 	canaryKey   = "https://provider.example/token\x00canary-client-id\x00canary-client-secret"
 	canaryToken = "canary-token-value-which-is-long"
 )
 
-// TestNoSecretInRedis looks for secrets in the keys, commands and replies of Redis.
+// Neither the keys, the commands nor the replies of Redis may contain a secret.
 func TestNoSecretInRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -82,8 +82,7 @@ func TestNoSecretInRedis(t *testing.T) {
 	}
 }
 
-// formOf returns the form in which a text contains a secret, or "" if the text does not contain
-// the secret in any form.
+// formOf returns the form in which a text contains a secret, or "" if it does not.
 func formOf(text, secret string) string {
 	forms := map[string]string{
 		"as it is":   secret,
@@ -105,7 +104,6 @@ func formOf(text, secret string) string {
 	return ""
 }
 
-// monitor records all commands of a server until the end of the test.
 func monitor(t *testing.T, address string) *logtest.Log {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

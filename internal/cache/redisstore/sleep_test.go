@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// sleepingClock is the clock of a machine that falls asleep for two hours right after a reading
-// of the clock.
+// sleepingClock is the clock of a machine that falls asleep for two hours right after a reading of
+// the clock.
 type sleepingClock struct {
 	aheadClock
 	readings atomic.Int64 // number of readings until the machine sleeps
@@ -28,9 +28,8 @@ func (c *sleepingClock) Now() time.Time {
 
 func (c *sleepingClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
-// TestSleepBetweenQuestionAndAnswer: a machine reads a token in Redis. The machine falls asleep
-// right after a reading of its clock. The remaining life in Redis' reply must count from a time
-// before the machine slept.
+// A machine falls asleep right after a reading of its clock, while it reads a token from Redis. The
+// remaining life in Redis' reply must count from a time before the machine slept.
 func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -55,7 +54,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 	}
 }
 
-// TestEndedTokenIsNotStored: a machine sleeps after a token request, before the token is stored.
+// A machine sleeps after a token request, before the token is stored.
 func TestEndedTokenIsNotStored(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -38,8 +38,7 @@ func (r *results) take() []string {
 	return all
 }
 
-// offline returns a Store without a server. Tests pass their own operations to
-// the Store.
+// offline returns a Store without a server. Tests pass their own operations to it.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
 	seen := &results{}
@@ -54,8 +53,8 @@ func hang(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// starve is an operation during which the process seems to get no CPU time,
-// because the running time of the process is not counted.
+// starve is an operation during which the process seems to get no CPU time, because its running
+// time is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.mu.Lock()
@@ -63,7 +62,7 @@ func starve(ctx context.Context) error {
 	return hang(ctx)
 }
 
-// TestSilentRedis: Redis does not reply. The missing reply counts as a failure at once.
+// A missing reply of Redis counts as a failure at once.
 func TestSilentRedis(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -78,7 +77,7 @@ func TestSilentRedis(t *testing.T) {
 	}
 }
 
-// TestStarvedOperation: the process gets no CPU time during the first attempts of an operation.
+// The process gets no CPU time during the first attempts of an operation.
 func TestStarvedOperation(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -94,8 +93,8 @@ func TestStarvedOperation(t *testing.T) {
 	}
 }
 
-// TestStarvedRefresh: the process gets no CPU time for a long time. The refresh must continue
-// without Redis while there is still time for its token request.
+// The process gets no CPU time for a long time. The refresh must continue without Redis while there
+// is still time for its token request.
 func TestStarvedRefresh(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -116,7 +115,7 @@ func TestStarvedRefresh(t *testing.T) {
 	}
 }
 
-// TestTimeoutsAtOnce: the system reports a timeout although no time has passed.
+// The system reports a timeout although no time has passed.
 func TestTimeoutsAtOnce(t *testing.T) {
 	t.Parallel()
 	s, seen := offline(t)
@@ -136,7 +135,7 @@ func TestTimeoutsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTimeBudgetIsShared: the operations of one refresh share their time budget while Redis does not reply.
+// The operations of one refresh share their time budget while Redis does not reply.
 func TestTimeBudgetIsShared(t *testing.T) {
 	t.Parallel()
 	s, _ := offline(t)
@@ -152,8 +151,7 @@ func TestTimeBudgetIsShared(t *testing.T) {
 	}
 }
 
-// TestTimeBudgetCountsWhatRan measures an interval. The process gets no CPU time during half of
-// the measured interval.
+// The process gets no CPU time during half of the measured interval.
 func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	t.Parallel()
 	var b timeBudget
@@ -172,7 +170,7 @@ func TestTimeBudgetCountsWhatRan(t *testing.T) {
 	}
 }
 
-// TestStarvedQueue: the process gets no CPU time while an operation waits in the queue.
+// The process gets no CPU time while an operation waits in the queue.
 func TestStarvedQueue(t *testing.T) {
 	t.Parallel()
 	clock := clockwork.NewFakeClock()

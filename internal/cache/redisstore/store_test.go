@@ -63,8 +63,8 @@ func TestStoreOnCluster(t *testing.T) {
 	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
 }
 
-// conform runs the test suite of package cachetest on a Redis. The clients
-// connect to the servers that have the Store's keys.
+// conform runs the test suite of package cachetest on a Redis. The clients connect to the servers
+// that have the Store's keys.
 func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	t.Helper()
 	cachetest.TestStore(t, func(t *testing.T) cachetest.Harness {
@@ -82,8 +82,6 @@ func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	})
 }
 
-// trusting returns a TLS configuration that trusts the certificate authority in a
-// file.
 func trusting(t *testing.T, file string) *tls.Config {
 	t.Helper()
 	authority, err := os.ReadFile(file)

@@ -15,8 +15,8 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is the maximum number of events in the stream. The maximum is greater than the
-	// configured size, because Redis removes events only in blocks of a hundred events.
+	// mostEvents is the maximum number of events in the stream. It is greater than the configured
+	// size, because Redis removes events only in blocks of a hundred.
 	mostEvents = 10_100
 )
 
@@ -52,7 +52,7 @@ func TestForgottenFailures(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	fail(t, other) // a failure of a key that the other replica does not know
+	fail(t, other) // of a key that the other replica does not know
 	if err := one.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestForgettingManyFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fail(t, store) // stores the failure of one more key
+	fail(t, store) // of one more key
 	if err := store.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +96,7 @@ func TestStreamIsCapped(t *testing.T) {
 	}
 }
 
-// TestLostPosition adds many events at once, so that events may be removed before a replica read
-// them.
+// Many events are added at once, so that some may be removed before a replica has read them.
 func TestLostPosition(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -109,7 +108,7 @@ func TestLostPosition(t *testing.T) {
 	eventually(t, "it receives later events", func() bool { return slices.Contains(r.heard(), key) })
 }
 
-// TestUnknownEvents adds events that this version of the broker does not write.
+// This version of the broker does not write such events.
 func TestUnknownEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -124,15 +123,15 @@ func TestUnknownEvents(t *testing.T) {
 	eventually(t, "it receives the event that it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
-// TestNewsAfterAnUnansweredCommit: Redis stores a token, and the reply is lost. Nevertheless the
-// other replicas must receive the event that reports the new token.
+// Redis stores a token, and the reply is lost. Nevertheless the other replicas must receive the
+// event that reports the new token.
 func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	var told news
 	told.follow(t, p.cut)
 	other := start(t, at(p.server.Addr()), p.keys)
-	commit(t, other, newToken("zeroth"), false) // after this call the server has the script
+	commit(t, other, newToken("zeroth"), false) // loads the script into the server
 	_, lease := lock(t, p.cut)
 	defer lease.Release()
 	p.proxy.Delay(time.Minute)
@@ -147,9 +146,8 @@ func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestNewsAfterACommitThatWasTriedAgain: the reply to a commit is lost. The second attempt finds
-// the token that the first attempt stored. The second attempt must publish the event
-// nevertheless.
+// The reply to a commit is lost. The second attempt finds the token that the first one stored, and
+// must nevertheless publish the event.
 func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	t.Parallel()
 	p := newPair(t) // the disconnected replica does not follow the stream
@@ -171,7 +169,7 @@ func TestNewsAfterACommitThatWasTriedAgain(t *testing.T) {
 	eventually(t, "the other replica receives the event", func() bool { return len(other.heard()) > 0 })
 }
 
-// TestEmptiedStream: another replica removes events that this replica may not have read.
+// Another replica removes events that this replica may not have read.
 func TestEmptiedStream(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -183,9 +181,8 @@ func TestEmptiedStream(t *testing.T) {
 	eventually(t, "news count as missed", func() bool { return r.missed.Load() > 1 })
 }
 
-// TestStreamThatStartsAgain removes the stream, and adds events with smaller IDs. Redis gives
-// events smaller IDs after its clock was set back. After a failure the replica must continue
-// after the last event.
+// The stream is removed, and then gets events with smaller IDs, as after Redis' clock was set back.
+// After a failure, the replica must continue after the last event.
 func TestStreamThatStartsAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -215,7 +212,6 @@ func TestStreamThatStartsAgain(t *testing.T) {
 	eventually(t, "it receives the event", func() bool { return len(r.heard()) > heard })
 }
 
-// addEvents adds meaningless events to the stream, all at the same time.
 func addEvents(t *testing.T, client *redis.Client, count int) {
 	t.Helper()
 	_, err := client.TxPipelined(t.Context(), func(all redis.Pipeliner) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The struct `entries` contains the Redis keys of a token and of the token's failure.
+// entries contains the Redis keys of a token and of its failure.
 type entries struct {
 	*testing.T
 	*redis.Client
@@ -40,7 +40,7 @@ func (e entries) put(name, value string, life time.Duration) {
 	}
 }
 
-// otherType stores a hash under a key. If the life is zero, the key does not expire.
+// otherType stores a hash under a key, which does not expire if life is zero.
 func (e entries) otherType(name string, life time.Duration) {
 	e.Helper()
 	e.Del(e.Context(), name)
@@ -53,8 +53,7 @@ func (e entries) otherType(name string, life time.Duration) {
 	}
 }
 
-// TestUnreadableEntries makes the entry of a token or of a failure unreadable, in each of the
-// possible ways.
+// The entry of a token or of a failure is made unreadable in each of the possible ways.
 func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -135,9 +134,8 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// TestFailureOfUnknownReason reads a failure that a later version of the broker stored. The
-// present version of the broker does not know the reason of that failure. The present version
-// must ignore the failure, so that a token may be requested.
+// A later version of the broker stored a failure whose reason this version does not know. This
+// version must ignore the failure, so that a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -163,8 +161,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// TestOtherTypes replaces each key of the broker by a key of another type. The broker must still
-// work, and must replace each key of another type by a correct key.
+// Each key of the broker is replaced by a key of another type. The broker must still work, and must
+// replace that key by a correct one.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -211,9 +209,8 @@ func TestOtherTypes(t *testing.T) {
 	}
 }
 
-// TestGarbageInLists adds wrong elements to two lists. The elements that the test adds to the
-// list of forced renewals are not times. The elements that the test adds to the list of rejected
-// tokens are not fingerprints.
+// The list of forced renewals has elements that are not times, and the list of rejected tokens has
+// elements that are not fingerprints.
 func TestGarbageInLists(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -237,7 +234,6 @@ func TestGarbageInLists(t *testing.T) {
 	commit(t, store, newToken("first"), false, "second")
 }
 
-// generate returns a new fleet key.
 func generate(t *testing.T) fleetkeys.Key {
 	t.Helper()
 	key, err := fleetkeys.Parse(secret.New(fleetkeys.Generate()))

@@ -1,7 +1,7 @@
 -- This file is put before each script that reads entries.
 
 -- Returns the string at a Redis key, or false when the key does not exist. A value that is not a
--- string, or that has more bytes than most, counts as an empty entry. The next write replaces it.
+-- string, or that exceeds the size limit, counts as an empty entry. The next write replaces it.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
