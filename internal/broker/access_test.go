@@ -24,8 +24,8 @@ func grant(source string, ids ...access.Pattern) access.Grant {
 
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict reloads the configuration with the given grants and the credentials mail, board and off.
-// It returns when all goroutines are idle.
+// restrict reloads the configuration with the given grants and the credentials `mail`, `board` and
+// `off`, and returns when all goroutines are idle.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)

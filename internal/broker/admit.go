@@ -12,13 +12,13 @@ import (
 // replaces the earlier one in its slot.
 const decisionSlots = 1 << 14
 
-// errDenied is the error of each denied call. It is the same for existing and missing credentials,
-// so that a caller cannot find out which credentials exist.
+// errDenied is the error of each denied call: the same for existing and missing credentials, so
+// that a caller cannot find out which credentials exist.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
 // ErrManyDenials is the error of a call that is denied or has an invalid ID after the caller has
-// reached the limit of Options.Denials. Such a call has no audit record. The error is the same for
-// existing and missing credentials.
+// reached the limit of Options.Denials. No audit record is written for such a call. The error is
+// the same for existing and missing credentials.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// recorder is an audit log in memory. While failing is set, its writes fail.
+// recorder is an audit log in memory, whose writes fail while `failing` is set.
 type recorder struct {
 	mu      sync.Mutex
 	records []audit.Record
@@ -98,7 +98,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// Calls are cancelled while they wait for a token. Their audit records must have the outcome
+// The audit records of calls that are cancelled while they wait for a token must have the outcome
 // CALLER_GONE, and must not name a failure of the provider.
 func TestRecordOfACallerThatHasGone(t *testing.T) {
 	for operation, ask := range operations {
@@ -119,7 +119,7 @@ func TestRecordOfACallerThatHasGone(t *testing.T) {
 	}
 }
 
-// Calls are cancelled before they are denied. Their audit records must have the denial as the
+// The audit records of calls that are cancelled before they are denied must have the denial as the
 // outcome. Otherwise a caller could hide its denied calls by letting their deadlines expire.
 func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	for operation, ask := range operations {

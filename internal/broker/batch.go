@@ -19,7 +19,7 @@ type Result struct {
 	Err          error
 }
 
-// GetBatch returns a result for each credential ID, in the order of the IDs. It computes the
+// GetBatch returns a result for each credential ID, in the order of the IDs, and computes the
 // results concurrently. A result that is not available shortly before the deadline of ctx is an
 // error. If ctx has no deadline, GetBatch waits up to 5 seconds.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {

@@ -53,29 +53,30 @@ type Options struct {
 	Clock       clockwork.Clock
 	// Logger logs problems with credentials that an operator must know about.
 	Logger *slog.Logger
-	// Audit is the log in which each access decision is recorded. If it is nil, nothing is
+	// Audit is the log in which each access decision is recorded. If Audit is nil, nothing is
 	// recorded.
 	Audit audit.Log
-	// Denials limits how many denials of each caller are recorded. If it is nil, all are recorded.
+	// Denials limits how many denials of each caller are recorded. If Denials is nil, all denials
+	// are recorded.
 	Denials Denials
-	// StaticReported is called for each report about static material, with the IDs of the provider
-	// and the auth method. It must not block. It may be nil.
+	// StaticReported, if it is not nil, is called for each report about static material, with the
+	// IDs of the provider and the auth method. StaticReported must not block.
 	StaticReported func(provider, authMethod string, report StaticReport)
 	// Encode computes Decoration.Encoded. If Encode is nil, Encoded stays nil.
 	Encode func(*Decoration) []byte
 }
 
-// Broker serves the material of credentials. It is safe for concurrent use. Close must be called
+// Broker serves the material of credentials, and is safe for concurrent use. Close must be called
 // when the Broker is no longer needed.
 type Broker struct {
 	options Options
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
-	mu      sync.Mutex    // held while current is replaced
-	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by mu
+	mu      sync.Mutex    // held while `current` is replaced
+	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
 
-	watching sync.Mutex // guards watches
+	watching sync.Mutex // guards `watches`
 	watches  map[*Watch]struct{}
 
 	ctx        context.Context //nolint:containedctx // background work must continue after the call that started it
@@ -131,9 +132,9 @@ func (b *Broker) Use(load Load) error {
 	return nil
 }
 
-// ProofsChanged must be called after a change of the keys that authenticate callers. It makes a new
-// Generation. The broker then authenticates the callers of connections and of open watches again,
-// because the key that authenticated them may no longer be accepted.
+// ProofsChanged must be called after a change of the keys that authenticate callers. ProofsChanged
+// makes a new Generation, so that the broker authenticates the callers of connections and of open
+// watches again, because the key that authenticated them may no longer be accepted.
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

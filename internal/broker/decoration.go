@@ -22,11 +22,11 @@ const (
 // Decoration is the material for one request, with the rules for using it. It is immutable.
 type Decoration struct {
 	CredentialID string
-	// Version changes whenever the material changes. It reveals nothing about the material.
+	// Version changes whenever the material changes, and reveals nothing about it.
 	Version  string
 	Material strategies.Material
-	// ExpireTime is the time from which the material must not be used. Zero means that the material
-	// does not expire. The times in the exported fields are wall-clock times.
+	// ExpireTime is the time from which the material must not be used, or zero if the material does
+	// not expire. The times in the exported fields are wall-clock times.
 	ExpireTime time.Time
 	// RefreshTime is when a caller that caches the decoration should request a new one.
 	RefreshTime time.Time
@@ -35,7 +35,7 @@ type Decoration struct {
 	// RejectedStatuses are the HTTP statuses that mean that the provider rejects the material.
 	RejectedStatuses []int
 	// LastRejectionTime is when this replica last received a report that the provider rejected this
-	// version. Zero means that there was no such report. It is set only for static material.
+	// version of static material, or zero if there was no such report.
 	LastRejectionTime time.Time
 	// Encoded is the result of Options.Encode, or nil if Options.Encode is nil.
 	Encoded []byte
@@ -73,8 +73,8 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	return d, nil
 }
 
-// refreshTime computes the RefreshTime of a decoration that is made now. Until the returned time,
-// other calls may get the same decoration; after that, its RefreshTime would be too near.
+// refreshTime computes the RefreshTime of a decoration that is made now. Other calls may get the
+// same decoration until the second returned time; later, its RefreshTime would be too near.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
@@ -99,7 +99,7 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 }
 
 // versions returns every version that a replica of the fleet may give to the decoration with this
-// token, one for each version key. This replica uses the first one. The token is nil for static
+// token, one for each version key. This replica uses the first version. The token is nil for static
 // material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)

@@ -14,8 +14,8 @@ import (
 type Load struct {
 	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config
-	// Callers authenticates callers. The Broker itself does not use it, so it may be nil if no
-	// other user of the Generation needs it.
+	// Callers authenticates callers. The Broker itself does not use Callers, which may be nil if no
+	// other code needs it.
 	Callers *authentication.Set
 }
 
@@ -45,7 +45,7 @@ type account struct {
 	rejection  atomic.Pointer[rejection] // nil if no rejection was reported
 }
 
-// newGeneration makes the Generation of a Load. It reuses the previous account of each credential
+// newGeneration makes the Generation of a Load, and reuses the previous account of each credential
 // whose material has not changed. The second result lists the new accounts that have a grace
 // decoration. The caller must hold b.mu.
 func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {

@@ -30,10 +30,10 @@ var errNotRecorded = fault.New(fault.Internal, "the audit record could not be wr
 // Caller is an authenticated caller.
 type Caller struct {
 	access.Caller
-	// By is the Generation that authenticated the caller. Nil stands for the current Generation.
+	// By is the Generation that authenticated the caller, or nil for the current Generation.
 	By *Generation
-	// Now is when the caller was authenticated, as a time of Options.Clock. Zero means that the
-	// time is unknown.
+	// Now is when the caller was authenticated, as a time of Options.Clock, or zero if the time is
+	// unknown.
 	Now time.Time
 }
 
@@ -52,9 +52,9 @@ func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 	return g, now
 }
 
-// Get returns the current decoration of a credential. If it is not available in time, Get returns
-// an error shortly before the deadline of ctx. The error is a *fault.Error or the error of ctx; any
-// other error is an internal failure.
+// Get returns the current decoration of a credential. If the decoration is not available in time,
+// Get returns an error shortly before the deadline of ctx. The error is a *fault.Error or the error
+// of ctx; any other error is an internal failure.
 func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
@@ -75,7 +75,7 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 }
 
 // admit returns the account of a credential that the caller may use, and the position of the grant
-// in the configuration. It looks up the credential only after the access decision, so a denied
+// in the configuration. The credential is looked up only after the access decision, so a denied
 // caller cannot learn which credentials exist, neither from the error nor from the time until it
 // arrives.
 func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
@@ -121,8 +121,8 @@ func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoratio
 	return b.makeDecoration(a, t, now)
 }
 
-// obtain waits for a token, and returns the decoration that contains it. It converts a panic into
-// an error, because a panic in a background goroutine would end the process.
+// obtain waits for a token, and returns the decoration that contains it. obtain converts a panic
+// into an error, because a panic in a background goroutine would end the process.
 func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -141,8 +141,9 @@ func (b *Broker) obtain(ctx context.Context, a *account) (d *Decoration, err err
 	return d, err
 }
 
-// inTime calls wait with a context that ends shortly before the deadline of ctx. If wait fails
-// because its context ended, inTime returns an error with a retry delay for the caller.
+// inTime calls a function with a context that ends shortly before the deadline of ctx. If the
+// function fails because its context ended, inTime returns an error with a retry delay for the
+// caller.
 func inTime(ctx context.Context, wait func(context.Context) error) error {
 	limited := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -159,9 +160,9 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 	return err
 }
 
-// record writes the audit record of a call's outcome, and returns the error for the caller: err,
-// except if the audit record cannot be written, or if the call is a denial beyond the limit of
-// recorded denials. Watches limit their denials themselves.
+// record writes the audit record of a call's outcome, and returns the error for the caller: the
+// error of the call, except if the audit record cannot be written, or if the call is a denial
+// beyond the limit of recorded denials. Watches limit their denials themselves.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
 	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {

@@ -32,8 +32,8 @@ type grace struct {
 }
 
 // inherit gives the account a, which replaces the account old, a grace decoration if possible, and
-// reports whether a now has one. It gives none if the accounts belong to different providers. The
-// caller must hold b.mu.
+// reports whether it did so. Accounts of different providers inherit nothing. The caller must hold
+// b.mu.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -86,7 +86,7 @@ func (b *Broker) graceOf(a *account) *grace {
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
 // graceDecoration returns the grace decoration that an account has for a caller. The result is nil
-// if the account has none, or if this caller may not get it.
+// if the account has no grace decoration, or if this caller may not get it.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	g := b.graceOf(a)
 	if g == nil || !allows(g.policy, caller, a) {
@@ -99,8 +99,9 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// fetchFirstToken requests the first token of an account that has a grace decoration. It retries
-// until a token is issued, the grace is over, or another account replaces this one.
+// fetchFirstToken requests the first token of an account that has a grace decoration.
+// fetchFirstToken retries until a token is issued, the grace is over, or another account replaces
+// this account.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -143,8 +144,8 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	return b.retry, true
 }
 
-// noteRejectedSecret prolongs the grace of an account until the previous token expires. It logs the
-// rejection only once.
+// noteRejectedSecret prolongs the grace of an account until the previous token expires, and logs
+// the rejection once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
 	g := a.grace.Load()
 	if g == nil || g.rejected {

@@ -14,7 +14,7 @@ import (
 // enum's prefix.
 type Outcome string
 
-// The outcomes of a report. The proto enum Outcome documents each of them.
+// The outcomes of a report, which the proto enum Outcome documents.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"
@@ -44,8 +44,8 @@ type rejection struct {
 }
 
 // ReportRejection handles a caller's report that a provider answered a request with this HTTP
-// status. The version is that of the decoration that the request contained. The result is the
-// current decoration. ReportRejection returns the same errors as Get.
+// status. The given version is that of the decoration in the request. The result is the current
+// decoration. ReportRejection returns the same errors as Get.
 func (b *Broker) ReportRejection(
 	ctx context.Context, caller Caller, id, version string, status int,
 ) (*Decoration, Outcome, error) {
@@ -101,15 +101,14 @@ func (b *Broker) replaceToken(ctx context.Context, a *account, version string) (
 		d, err = b.decorate(a, t, b.options.Clock.Now())
 		return err
 	})
-	// If the configuration was reloaded during the report, the new account may serve the
-	// decoration `d` as its grace decoration.
+	// If the configuration was reloaded during the report, the new account may serve this
+	// decoration as its grace decoration.
 	b.mark(a.credential.ID)
 	return d, outcome, err
 }
 
-// reportStatic counts a report about static material. It stores a rejection of the current version,
-// and logs it once for each version. A report about another version has the outcome
-// AlreadyReplaced.
+// reportStatic counts a report about static material. A rejection of the current version is stored,
+// and logged once for each version. A report about another version has the outcome AlreadyReplaced.
 func (b *Broker) reportStatic(
 	caller access.Caller, a *account, version string, status int, rejected bool,
 ) (*Decoration, Outcome, error) {

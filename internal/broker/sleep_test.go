@@ -49,7 +49,7 @@ func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest
 	}
 }
 
-// wantExpiryEverywhere checks the decorations of mail that each kind of call returns.
+// wantExpiryEverywhere checks the decoration of `mail` that each kind of call returns.
 func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	got := w.get("mail")

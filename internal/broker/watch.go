@@ -26,14 +26,14 @@ var errNoLongerAccepted = fault.New(fault.CallerUnauthenticated,
 // Verify authenticates the caller of a watch again, with the keys of a new Generation.
 type Verify func(context.Context, *Generation) (access.Caller, error)
 
-// Watch reports changes of some credentials to one reader. It stores only the latest state of each
-// credential, so a slow reader does not need more memory. Only one goroutine may call Next, and
-// must call Close in the end.
+// Watch reports changes of some credentials to one reader. A Watch stores only the latest state of
+// each credential, so a slow reader does not need more memory. Only one goroutine may call Next,
+// and must call Close in the end.
 type Watch struct {
 	broker *Broker
 	caller Caller // By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
-	by     *Generation      // the Generation that was last passed to verify
+	by     *Generation      // the Generation that was last passed to `verify`
 	slots  map[string]*slot // by credential ID
 	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
 }
@@ -56,8 +56,8 @@ type tokenWait struct {
 }
 
 // Watch starts to watch the credentials with these IDs. An ID that occurs several times counts
-// once. For each new Generation, verify authenticates the caller again. If verify is nil, the
-// caller is not authenticated again.
+// once. For each new Generation, the function `verify`, if it is not nil, authenticates the caller
+// again.
 func (b *Broker) Watch(caller Caller, verify Verify, ids []string) *Watch {
 	w := &Watch{broker: b, caller: caller, verify: verify, slots: map[string]*slot{}}
 	w.queue = make(chan *slot, len(ids))
@@ -108,8 +108,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update computes the state of a slot. If the state is known and differs from the one that was sent
-// last, update writes an audit record and returns the state.
+// update computes the state of a slot. If the state is known and differs from the state that was
+// sent last, it is recorded in the audit log and returned.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -137,9 +137,9 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	return result, true, nil
 }
 
-// authenticate checks the caller's identity again if there is a new Generation. If that fails for a
-// temporary reason, the watch continues with those credentials that the grants of both Generations
-// allow.
+// authenticate checks the caller's identity again if there is a new Generation. If authentication
+// fails for a temporary reason, the watch continues with those credentials that the grants of both
+// Generations allow.
 func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
 	if w.verify == nil || w.by == current {

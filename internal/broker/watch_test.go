@@ -40,13 +40,13 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 	})
 }
 
-// The reader is slow while a failure begins and ends. It must receive the newest state instead of
+// A reader that is slow while a failure begins and ends must receive the newest state instead of
 // the failure.
 func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
 		s := w.watch("mail", "board")
-		// While this result is read, the watch waits for a token of mail.
+		// While this result is read, the watch waits for a token of `mail`.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
 			w.Fatalf("the watch sends %s (%v), want board", result.CredentialID, err)
 		}
@@ -114,7 +114,8 @@ func TestWatchEndsAlthoughStatesAreLeft(t *testing.T) {
 	})
 }
 
-// losingTokens is a token cache. When lost is set, it has no token, and its token requests hang.
+// losingTokens is a token cache that has no token when `lost` is set, and whose token requests then
+// hang.
 type losingTokens struct {
 	broker.Tokens
 	lost  atomic.Bool

@@ -36,8 +36,8 @@ type world struct {
 	first  simulator.Client // the OAuth client in the broker's first configuration
 }
 
-// inWorld runs a test in a synctest bubble. The broker has the credential mail, which needs a
-// token, and the static credential board.
+// inWorld runs a test in a synctest bubble. The broker has the credential `mail`, which needs a
+// token, and the static credential `board`.
 func inWorld(t *testing.T, test func(w *world), change ...func(*broker.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,8 +103,8 @@ func (w *world) parse(credentials ...string) *config.Config {
 	return loaded
 }
 
-// use reloads the configuration with these credentials, which every caller may use. It returns when
-// all goroutines are idle.
+// use reloads the configuration with these credentials, which every caller may use, and returns
+// when all goroutines are idle.
 func (w *world) use(credentials ...string) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(credentials...).Credentials, access.AllowAll())); err != nil {
@@ -113,12 +113,13 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the OAuth client of mail with a second secret. The provider accepts both.
+// rotated returns the OAuth client of `mail` with a second secret. The provider accepts both
+// secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused returns the OAuth client of mail with a secret that the provider rejects.
+// refused returns the OAuth client of `mail` with a secret that the provider rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
@@ -138,7 +139,7 @@ func (w *world) get(id string) *broker.Decoration {
 	return decoration
 }
 
-// version returns the version of the decoration of mail, which must be available without waiting.
+// version returns the version of the decoration of `mail`, which must be available without waiting.
 func (w *world) version() string {
 	w.Helper()
 	began := time.Now()
@@ -198,8 +199,8 @@ func (w *world) watch(ids ...string) follower {
 	return follower{w, w.broker.Watch(nobody, nil, ids)}
 }
 
-// watchHeld opens a watch, waits until it has sent a token of mail, and returns the token's
-// version. From then on, the provider delays its answers until release is called.
+// watchHeld opens a watch, waits until it has sent a token of `mail`, and returns the token's
+// version. From then on, the provider delays its answers until the function `release` is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()

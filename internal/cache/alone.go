@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// noStore is the Store of a Cache that shares no tokens. It always fails, so each refresh has an
-// aloneLease.
+// noStore is the Store of a Cache that shares no tokens. noStore always fails, so each refresh has
+// an aloneLease.
 type noStore struct{}
 
 var errNoStore = errors.New("there is no Store")
@@ -22,9 +22,9 @@ func (noStore) Lock(context.Context, string, func(Record) bool) (Record, Lease, 
 
 func (noStore) ForgetFailures(context.Context) error { return nil }
 
-// aloneLease is the lease of a refresh while the Store fails. It only counts forced renewals: the
-// token and its failures are in the token's entry, and the process makes only one refresh of a
-// token at a time.
+// aloneLease is the lease of a refresh while the Store fails. An aloneLease only counts forced
+// renewals: the token and its failures are in the token's entry, and the process makes only one
+// refresh of a token at a time.
 type aloneLease struct{ entry *entry }
 
 func (l aloneLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {

@@ -42,7 +42,7 @@ const (
 type Source interface {
 	// TokenKey returns the key of the token. A shared Store uses an HMAC of it as its own key.
 	TokenKey() string
-	// RequestToken makes one token request. Its error wraps a *fault.Error whose RetryDelay is the
+	// RequestToken makes one token request. The error wraps a *fault.Error whose RetryDelay is the
 	// shortest wait that the provider asked for.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
@@ -62,22 +62,22 @@ type Options struct {
 	Random func() float64
 	// Logger logs internal errors. Default: slog.Default.
 	Logger *slog.Logger
-	// Versions returns the versions under which callers may have received a token of a key. It must
-	// not wait, and must not call the Cache. By default there are no versions, so a report of a
-	// rejected token never matches the current token.
+	// Versions returns the versions under which callers may have received a token of a key.
+	// Versions must not wait, and must not call the Cache. By default there are no versions, so a
+	// report of a rejected token never matches the current token.
 	Versions func(key string, t *token.Token) []string
-	// Changed is called when the current token of a key has changed. It must not wait, and must not
-	// call the Cache. Optional.
+	// Changed, if not nil, is called when the current token of a key has changed. Changed must not
+	// wait, and must not call the Cache.
 	Changed func(key string)
-	// Forgotten is called when another replica has removed the recorded failures of all keys. It
-	// must not wait. Optional.
+	// Forgotten, if not nil, is called when another replica has removed the recorded failures of
+	// all keys. Forgotten must not wait.
 	Forgotten func()
-	// Observe returns the Observer for a source's token. It is called once for each token key, when
-	// the Cache first uses the key. Optional.
+	// Observe, if not nil, returns the Observer for a source's token. Observe is called once for
+	// each token key, when the Cache first uses the key.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh. Its arguments are a context that ends when the Cache
-	// closes, and the context of the call that starts the refresh, which is empty for a renewal in
-	// the background. By default, Begin returns the first of them.
+	// Begin returns the context of a refresh. The arguments of Begin are a context that ends when
+	// the Cache closes, and the context of the call that starts the refresh, which is empty for a
+	// renewal in the background. By default, Begin returns its first argument.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -119,16 +119,16 @@ type Cache struct {
 	// epoch grows whenever a message about changes in the Store may have been missed. A token that
 	// was read in an earlier epoch is compared with the Store before callers get it again.
 	epoch atomic.Uint64
-	// lookUps limits how many of the comparisons that changes in the Store cause run at once.
+	// lookUps limits how many comparisons with the Store run at once because of changes there.
 	lookUps chan struct{}
 
-	// Every refresh ends when the Cache closes and ctx is cancelled.
+	// Close cancels ctx, which ends every refresh.
 	ctx  context.Context //nolint:containedctx // refreshes outlive the calls that start them, and end with the Cache
 	stop context.CancelFunc
 
 	closing sync.Mutex
 	closed  bool
-	running sync.WaitGroup // background work; nothing is added once closed is set
+	running sync.WaitGroup // background work; nothing is added once `closed` is set
 }
 
 // New returns an empty Cache, which follows the changes in its Store.
@@ -139,7 +139,7 @@ func New(options Options) *Cache {
 }
 
 // Prepare is like New, but the Cache calls Versions, Changed and Forgotten only after Follow was
-// called. It is for programs in which these functions need the Cache.
+// called. Prepare is for programs in which these functions need the Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}
@@ -156,8 +156,8 @@ func (c *Cache) Close() {
 	c.eachEntry(func(e *entry) { e.retire() })
 }
 
-// begin registers background work, and returns false if the Cache is closed. Close waits until done
-// is called.
+// begin registers background work, and returns false if the Cache is closed. Close waits until the
+// returned function is called.
 func (c *Cache) begin() (done func(), ok bool) {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -168,7 +168,7 @@ func (c *Cache) begin() (done func(), ok bool) {
 	return c.running.Done, true
 }
 
-// start runs f in the background. If the Cache is closed, it returns false and does not run f.
+// start runs f in the background. If the Cache is closed, start returns false and does not run f.
 func (c *Cache) start(f func()) bool {
 	done, ok := c.begin()
 	if ok {
@@ -197,7 +197,7 @@ func (c *Cache) Warm(source Source) (*token.Token, bool) {
 	return c.WarmAt(source.TokenKey(), c.options.Clock.Now())
 }
 
-// WarmAt returns the current token of a token key from memory, without reading the Store. It
+// WarmAt returns the current token of a token key from memory, without reading the Store. WarmAt
 // returns false if the token has expired at the given time of the Cache's clock, or if the Cache
 // may have missed a change of the token in the Store.
 func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
@@ -218,7 +218,7 @@ func (c *Cache) WarmAt(tokenKey string, now time.Time) (*token.Token, bool) {
 }
 
 // Current returns the source's current token as long as the provider accepts it, even in its safety
-// margin. It does not read the Store, and does not count as a use of the token.
+// margin. Current does not read the Store, and does not count as a use of the token.
 func (c *Cache) Current(source Source) (*token.Token, bool) {
 	found, ok := c.entries.Load(source.TokenKey())
 	if !ok {
@@ -240,8 +240,8 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which keep returns false, and deletes their entries.
-// Without a Store, it keeps such an entry until its token has ended, so that a secret that is
+// Retain ends the renewals of the keys for which `keep` returns false, and deletes their entries.
+// Without a Store, Retain keeps such an entry until its token has ended, so that a secret that is
 // removed from the configuration and later added again has the same token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
@@ -280,10 +280,10 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 	return e.wait(ctx)
 }
 
-// Replace returns a token that the provider has not rejected. The version is that of the rejected
-// token. If the current token has another version, Replace returns it, and replaced is false.
-// Otherwise Replace joins the refresh that is under way, or forces a renewal. If the renewal fails,
-// the current token stays in use.
+// Replace returns a token that the provider has not rejected. The given version is that of the
+// rejected token. If the current token has another version, Replace returns the current token, and
+// false. Otherwise Replace joins the refresh that is under way, or forces a renewal. If the renewal
+// fails, the current token stays in use.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Replace(
@@ -315,8 +315,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared compares the current token with the Store, and then returns it. If there is none,
-// compared fetches a token.
+// compared compares the current token with the Store, and then returns it. If there is no current
+// token, compared fetches a token.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

@@ -21,7 +21,7 @@ const (
 )
 
 // readingError is the error of a token's request time when a replica reads the token from the
-// Store. A token counts as newer only if it was requested later by more than this.
+// Store. A token counts as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
 // newer reports whether t is certainly newer than the other token. The Cache compares the ages of
@@ -40,17 +40,17 @@ type entry struct {
 	refreshes singleflight.Group // the running token refresh, at most one
 	shared    singleflight.Group // running comparisons with the Store, by the name of the task
 
-	// snapshot is never nil. It is replaced only while mu is locked.
+	// snapshot is never nil, and is replaced only while `mu` is locked.
 	snapshot atomic.Pointer[snapshot]
 
 	mu        sync.Mutex      // guards the fields below
 	timer     clockwork.Timer // timer of the next renewal; nil if none is scheduled
 	resyncing bool
 	retired   bool // set when Retain dropped the key: its token is not renewed
-	// rejected contains versions of tokens that were replaced after a report. pending contains
-	// reported versions that were not those of the current token: a token with such a version may
-	// still arrive from a replica that cannot reach the Store. A token whose version was evicted
-	// from both lists is replaced only when it is reported again.
+	// The list `rejected` contains versions of tokens that were replaced after a report. The list
+	// `pending` contains reported versions that were not those of the current token: a token with
+	// such a version may still arrive from a replica that cannot reach the Store. If the version of
+	// a token was evicted from both lists, the token is replaced only when it is reported again.
 	rejected, pending []string
 	// forced contains the times of the last forced renewals that were made without the Store.
 	forced []time.Time
@@ -66,14 +66,15 @@ type snapshot struct {
 	// epoch is the value that Cache.epoch had before the token was last compared with the Store.
 	// news counts the changes of the token in the Store.
 	epoch, news uint64
-	// served reports that a caller received the token. Other tokens are not renewed.
+	// served reports that a caller received the token. A token that no caller received is not
+	// renewed.
 	served bool
 	// late reports that a call found the token expired.
 	late bool
 }
 
-// A stamp is the state of an entry before the Store is read. Comparing the entry with it after the
-// read detects changes that were made during the read.
+// A stamp is the state of an entry before the Store is read. After the read, a comparison with the
+// stamp detects changes that were made during the read.
 type stamp struct {
 	*snapshot
 	cacheEpoch uint64
@@ -175,8 +176,7 @@ func (e *entry) addRejected(t *token.Token) {
 	}
 }
 
-// rejectPending remembers a reported version that is not that of the current token. Otherwise it
-// returns the current token.
+// rejectPending remembers a reported version, or returns the current token if it has that version.
 func (e *entry) rejectPending(version string) (reported *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,11 +198,11 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements of a list, at most limit of them.
+// lastOf returns the last elements of a list, up to a limit.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
-// wait returns a token as soon as there is one. Calls wait when there is no current token, or when
-// it is in its safety margin.
+// wait returns a token as soon as there is one. A call for a token waits when there is no current
+// token, or when the current token is in its safety margin.
 func (e *entry) wait(ctx context.Context) (*token.Token, error) {
 	e.noteLate()
 	began := e.cache.options.Clock.Now()
@@ -234,8 +234,8 @@ func (e *entry) noteLate() {
 	}
 }
 
-// await waits for the result of a token request. If the current token is in its safety margin, it
-// waits at most marginWait.
+// await waits for the result of a token request. If the current token is in its safety margin,
+// await takes at most marginWait.
 func (e *entry) await(ctx context.Context) (*token.Token, Tier, error) {
 	result := e.refresh(ctx, refresh{})
 	brief, cancel := context.WithTimeout(ctx, marginWait)

@@ -27,12 +27,13 @@ const (
 
 // A Failure is a token request that brought no token.
 type Failure struct {
-	// Fault is the error for callers. Its RetryDelay is computed from Until when a caller gets it.
+	// Fault is the error for callers. When a caller gets the error, its RetryDelay is computed from
+	// Until.
 	Fault *fault.Error
 	// Until is when a token request may again be made for a waiting caller.
 	Until time.Time
-	// RenewalUntil is when a token request may again be made to renew a token that has not expired.
-	// It is never earlier than Until.
+	// RenewalUntil is when a token request may again be made to renew a token that has not expired:
+	// never earlier than Until.
 	RenewalUntil time.Time
 	// Count is the number of consecutive failures of the same kind. If Refusal is set, the provider
 	// rejected the credential each time; otherwise the requests failed for other reasons.
@@ -66,8 +67,8 @@ func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time,
 	}
 }
 
-// overBudget returns the failure of a token request that the broker's own rate limit prevented. It
-// has the Count of the previous failure.
+// overBudget returns the failure of a token request that the broker's own rate limit prevented.
+// That failure has the Count of the previous failure.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 	until := now.Add(what.RetryDelay)
 	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}
@@ -79,8 +80,8 @@ func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 
 func isRefusal(what *fault.Error) bool { return what.Reason == fault.CredentialRejected }
 
-// doubled returns the first duration, doubled for each count after the first, but never more than
-// the last.
+// doubled returns a duration that starts at `first` for a count of 1, doubles with each further
+// count, and never exceeds `last`.
 func doubled(first, last time.Duration, count int) time.Duration {
 	wait := first
 	for range count - 1 {
@@ -91,8 +92,7 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
-// until returns when a token request may again be made: a renewal, or a request for a waiting
-// caller.
+// until returns when a token request may again be made, for a renewal or for a waiting caller.
 func (f *Failure) until(renewal bool) time.Time {
 	if renewal {
 		return f.RenewalUntil
@@ -108,7 +108,8 @@ func (f *Failure) prevents(now time.Time, renewal bool) bool {
 // err returns the error that callers receive now.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
-// setFailure stores the failure of a token request. The stamp was taken before the Store was read.
+// setFailure stores the failure of a token request. The given stamp was taken before the Store was
+// read.
 func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -129,10 +130,10 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	}
 }
 
-// newFailure returns the failure of a token request. Its wait grows with each consecutive failure.
-// The wait is computed from the previous failure in the Store, or else from this replica's own last
-// failure, so that a Store that was emptied does not shorten it. The wait does not end after the
-// latest time, if that is in the future.
+// newFailure returns the failure of a token request. The wait after it grows with each consecutive
+// failure. The wait is computed from the previous failure in the Store, or else from this replica's
+// own last failure, so that a Store that was emptied does not shorten it. The wait does not last
+// beyond the given latest time, if that is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {
@@ -148,9 +149,9 @@ func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Fail
 	return failure
 }
 
-// storeFailure stores a failure in the Store, and returns its error for callers. It returns
-// ErrLeaseLost when another replica took the lease meanwhile, because that replica may bring a
-// token.
+// storeFailure stores a failure in the Store, and returns its error for callers. storeFailure
+// returns ErrLeaseLost when another replica took the lease meanwhile, because that replica may
+// bring a token.
 func (e *entry) storeFailure(ctx context.Context, lease Lease, failure *Failure, seen stamp) error {
 	if err := lease.Fail(context.WithoutCancel(ctx), failure); errors.Is(err, ErrLeaseLost) {
 		return err

@@ -7,7 +7,7 @@ import "golang.org/x/sync/errgroup"
 const maxLookUps = 8
 
 // Follow makes the Cache receive the changes that other processes make in the Store, until the
-// Cache closes. It is called once.
+// Cache closes. Follow is called once.
 func (c *Cache) Follow() {
 	store, ok := c.options.Store.(follower)
 	if !ok {

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// slowRead makes replica 1 begin a read of the Store that takes 200 ms. Its later reads are fast
-// again.
+// slowRead makes replica 1 begin a read of the Store that takes 200 ms. Later reads of replica 1
+// are fast again.
 func (f *fleet) slowRead() {
 	f.pass(10 * time.Millisecond) // waits until all changes have been reported
 	f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })

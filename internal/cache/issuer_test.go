@@ -23,8 +23,8 @@ type issuer struct {
 	issued  map[string]*issue
 	newest  *issue // the newest token that a replica received
 	last    string // the last token that was issued, even if no replica received it
-	// failedAt is when the last token request failed. fineFrom is when the issuer began to answer
-	// token requests soon; it is zero while the issuer does not.
+	// failedAt is when the last token request failed. The time fineFrom is when the issuer began to
+	// answer token requests quickly, or zero while the issuer does not do so.
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
@@ -55,8 +55,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. After half of it, the issuer issues the
-// token.
+// RequestToken takes as long as the issuer's latency. The issuer issues the token after half of the
+// latency.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()

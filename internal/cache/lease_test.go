@@ -108,7 +108,7 @@ func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 }
 
 // A token request of replica 0 fails while replica 0 is disconnected. Then replica 0 finds a
-// failure in the Store that ends sooner. It must wait until its own failure ends.
+// failure in the Store that ends sooner. Replica 0 must wait until its own failure ends.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

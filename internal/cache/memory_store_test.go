@@ -18,8 +18,8 @@ const (
 	maxForced         = 100 // times of forced renewals
 )
 
-// A memory is a Store in memory that several Caches may share. It does not notify a Cache of the
-// changes that another one made.
+// A memory is a Store in memory that several Caches may share. A memory does not notify a Cache of
+// the changes that another Cache made.
 type memory struct {
 	clock clockwork.Clock
 

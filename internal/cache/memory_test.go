@@ -17,7 +17,7 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// A key is removed from the configuration and added again. Its token is used again, and is not
+// When a key is removed from the configuration and added again, its token is used again, and is not
 // renewed in between.
 func TestRetainedUntilItsEnd(t *testing.T) {
 	inBubble(t, 1, func(w *world) {

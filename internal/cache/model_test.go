@@ -148,7 +148,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note records an event, which fail logs.
+// note records an event for the method fail, which logs the last events.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -183,7 +183,7 @@ func (m *model) settledAt(at time.Time) bool {
 	return !m.calmFrom.IsZero() && at.Sub(m.calmFrom) >= settling
 }
 
-// calm ends all disturbances, and then makes calls. It returns the number of simulated steps.
+// calm ends all disturbances, makes calls, and returns the number of simulated steps.
 func (m *model) calm() int {
 	for _, r := range m.replicas {
 		r.link.become(connected)
@@ -195,7 +195,7 @@ func (m *model) calm() int {
 			l.misread = -time.Duration(m.random.IntN(100)) * time.Millisecond
 		}
 	})
-	// Meanwhile, replicas read the Store to find the changes that they missed.
+	// Missed makes each replica read the Store to find the changes that it missed.
 	for _, r := range m.replicas {
 		r.link.tell(func(news cache.News) { news.Missed() })
 	}
@@ -211,7 +211,7 @@ func (m *model) calm() int {
 	return steps
 }
 
-// storm makes calls and causes disturbances. It returns the number of simulated steps.
+// storm makes calls, causes disturbances, and returns the number of simulated steps.
 func (m *model) storm() int {
 	m.mu.Lock()
 	m.calmFrom = time.Time{}

@@ -11,8 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// When a provider has answered quickly for this long, its earlier failures have no effect any more:
-// the longest back-off, plus the time of a refresh that began at its end.
+// fine is how long a provider must have answered quickly until its earlier failures have no effect
+// any more: the longest back-off, plus the time of a refresh that began at the end of that
+// back-off.
 const fine = 75*time.Second + 15*time.Second
 
 // A modelCall is a call, with the state of the model at its beginning.
@@ -133,7 +134,7 @@ func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Toke
 	}
 }
 
-// isFine reports whether the provider has answered quickly for long enough.
+// isFine reports whether the provider has answered quickly for at least the duration `fine`.
 func (i *issuer) isFine() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -161,8 +162,8 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 }
 
 // checkRequest checks that a token request is necessary: the replica has no token, or its token is
-// due for renewal or was reported; and its last request did not fail just now. When there is no
-// disturbance, the request must be necessary for the whole fleet. The caller must hold i.mu.
+// due for renewal or was reported; and the replica's last request did not fail just now. When there
+// is no disturbance, the request must be necessary for the whole fleet. The caller must hold i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {

@@ -50,7 +50,8 @@ func TestCallersAreServedSoonAfterAnOutage(t *testing.T) {
 	}
 }
 
-// During an outage, a single call is made, which fails. After it, no more token requests are made.
+// During an outage, a single call is made, which fails. After the failed call, no more token
+// requests are made.
 func TestNoRequestsWithoutCalls(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(failing(unavailable))
@@ -84,7 +85,7 @@ func TestRetryAfterIsNotCutShort(t *testing.T) {
 	}
 }
 
-// Renewals fail for hours before the token expires. No caller waits for them, so the provider
+// Renewals fail for hours before the token expires. No caller waits for a renewal, so the provider
 // receives one request a minute.
 func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
@@ -99,7 +100,7 @@ func TestCalmRenewalsBackOffFurther(t *testing.T) {
 	})
 }
 
-// One caller waits for a forced renewal. Meanwhile other callers have a valid token.
+// One caller waits for a forced renewal, while other callers have a valid token.
 func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		w.want("token-1")
@@ -117,7 +118,7 @@ func TestFailedReportDoesNotDelayTheNext(t *testing.T) {
 	})
 }
 
-// The renewals of one replica fail at growing intervals. Then a token is reported to another
+// While the renewals of one replica fail at growing intervals, a token is reported to another
 // replica. The report waits no longer than any other call.
 func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {

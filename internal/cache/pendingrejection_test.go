@@ -7,7 +7,7 @@ import (
 )
 
 // reportPending reports token-3 to replica 1. Only replica 0 has token-3, and cannot share it yet.
-// token-1 was reported earlier.
+// An earlier report was about token-1.
 func (f *fleet) reportPending() {
 	f.wantEverywhere("token-1")
 	f.links[0].become(refusing)

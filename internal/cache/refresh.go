@@ -14,9 +14,9 @@ import (
 )
 
 // A refresh is one attempt to get a new token for a key. All callers that wait for that token share
-// it.
+// the refresh.
 type refresh struct {
-	// old is the token to replace. If it is nil, any token that has not expired is accepted.
+	// old is the token to replace. If old is nil, any token that has not expired is accepted.
 	old *token.Token
 	// forced reports that the old token was rejected, so a token with the same value is not
 	// accepted.
@@ -42,8 +42,9 @@ func (r *refresh) isDone(s *snapshot, now time.Time) bool {
 	return s.isFresh(now) && s.token != r.old && (!r.forced || !s.token.Value.Equal(r.old.Value))
 }
 
-// refresh starts a refresh, or joins the one that is under way, whatever its purpose. The context
-// is that of the call that starts the refresh. The refresh continues when the context is cancelled.
+// refresh starts a refresh, or joins the refresh that is under way, whatever its purpose. The given
+// context is that of the call that starts the refresh, which continues when the context is
+// cancelled.
 func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Result {
 	return e.refreshes.DoChan(e.key, func() (_ any, err error) {
 		done, ok := e.cache.begin()
@@ -89,8 +90,8 @@ func forcedOutcome(err error) Forced {
 	}
 }
 
-// join waits for the result of a refresh, and records that a caller received the token. It fails if
-// the token has already ended, because the machine slept during the refresh.
+// join waits for the result of a refresh, and records that a caller received the token. join fails
+// if the token has already ended, because the machine slept during the refresh.
 func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) (*token.Token, error) {
 	select {
 	case result := <-refreshed:
@@ -109,7 +110,7 @@ func (e *entry) join(ctx context.Context, refreshed <-chan singleflight.Result) 
 }
 
 // attempt takes the lease, and makes one token request, unless another replica stores a token or a
-// failure first. When it returns ErrLeaseLost, the caller must call it again.
+// failure first. When attempt returns ErrLeaseLost, the caller must call attempt again.
 func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	var found *token.Token
 	var backoff *Failure
@@ -147,9 +148,9 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 	return e.request(ctx, r, record, lease, seen)
 }
 
-// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. It compares
-// each record that it reads with the current token, and then calls enough with the record. The
-// returned stamp was taken before the last record was read.
+// lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. lock
+// compares each record that it reads with the current token, and then passes the record to the
+// function `enough`. The returned stamp was taken before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -173,8 +174,8 @@ func (e *entry) lock(
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// request makes the token request and stores its result. The stamp was taken before the Store was
-// read.
+// request makes the token request and stores its result. The given stamp was taken before the Store
+// was read.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -217,8 +218,8 @@ func (e *entry) request(
 }
 
 // isIssuedAgain reports whether the provider issued a token that is already known, or that was
-// reported as rejected. If the token is already known, end is when it ends: from then on the
-// provider must issue a new one.
+// reported as rejected. If the token is already known, the second result is when it ends: from then
+// on the provider must issue a new token.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -240,7 +241,7 @@ func isRefused(t, stored *token.Token, record Record) bool {
 }
 
 // settle makes either the requested or the stored token the current one, and returns it. The two
-// differ if another replica stored its own token during the request.
+// tokens differ if another replica stored its own token during the request.
 func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -44,7 +44,7 @@ func (e *entry) stopTimer() {
 	}
 }
 
-// renew fetches the successor of t in the background. After a failure, it schedules another
+// renew fetches the successor of t in the background. After a failure, renew schedules another
 // attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
@@ -84,7 +84,7 @@ func (e *entry) forgetFailure() {
 }
 
 // retire ends the renewals of the entry's token for good. A call that is under way may still
-// receive the token. The successor is an entry with the same content for later calls.
+// receive the token. The returned successor is an entry with the same content for later calls.
 func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

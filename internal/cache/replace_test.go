@@ -149,7 +149,7 @@ func TestReportInTheMarginWithTheProviderDown(t *testing.T) {
 	})
 }
 
-// A stallingStore delays the result of the first Load until stall is closed.
+// A stallingStore delays the result of the first Load until the channel `stall` is closed.
 type stallingStore struct {
 	cache.Store
 	stall chan struct{}

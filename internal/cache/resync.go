@@ -51,7 +51,7 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 }
 
 // resync compares the token with the Store in the background. If such a comparison is under way,
-// another one follows. The caller must hold e.mu.
+// another comparison follows. The caller must hold e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })
 	if e.resyncing {
@@ -90,7 +90,7 @@ func (e *entry) lookUp(ctx context.Context) {
 }
 
 // compareStored makes either the current or the stored token the current one. The stored token,
-// which may be nil, was read after the stamp was taken. compareStored reports whether the current
+// which may be nil, was read after the stamp was taken. The result reports whether the current
 // token should be put into the Store, because the Store lacks a token, or has one that is older or
 // was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
@@ -105,8 +105,8 @@ func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 }
 
 // republish puts the current token t into a Store that lost it, or that never received it because
-// the Store could not be reached. Before that, it waits for the lease, but not after t has expired
-// or is no longer the current token.
+// the Store could not be reached. republish first waits for the lease, but only as long as t is
+// unexpired and current.
 func (e *entry) republish(t *token.Token) {
 	ctx, seen := e.cache.ctx, e.stamp()
 	record, lease, err := e.cache.options.Store.Lock(ctx, e.key, func(record Record) bool {

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A sharedLease is a replica's lease of a key. It is renewed while the replica's link is connected,
-// and otherwise expires.
+// A sharedLease is a replica's lease of a key. The lease is renewed while the replica's link is
+// connected, and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string
@@ -32,7 +32,8 @@ func (l *sharedLease) take() (changed chan struct{}) {
 	return nil
 }
 
-// begin reads the record under the lease, and releases the lease if enough accepts the record.
+// begin reads the record under the lease, and releases the lease if the function `enough` accepts
+// the record.
 func (l *sharedLease) begin(ctx context.Context, enough func(cache.Record) bool) (cache.Record, cache.Lease, error) {
 	l.stop = make(chan struct{})
 	go l.renew()

@@ -178,7 +178,7 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// become changes the state of a link. If it is connected again, changes may have been missed.
+// become changes the state of a link. When a link is connected again, changes may have been missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 // suite in package cachetest. The methods are safe for concurrent use.
 type Store interface {
 	Load(ctx context.Context, key string) (Record, error)
-	// Lock waits until only the caller may make token requests for the key, or until enough returns
-	// true for the key's record; in that case it returns no Lease. Lock calls enough each time that
-	// it has read the record, and reads the record again only after that call has returned. Lock
-	// fails when ctx ends first.
+	// Lock waits until only the caller may make token requests for the key, or until the function
+	// `enough` returns true for the key's record; then Lock returns no Lease. Lock calls `enough`
+	// each time that it has read the record, and reads the record again only after that call has
+	// returned. Lock fails when ctx ends first.
 	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
 	// ForgetFailures removes the failure of every key.
 	ForgetFailures(ctx context.Context) error
@@ -36,23 +36,23 @@ var ErrLeaseLost = errors.New("the lease ended while the token request was made"
 // Lease is the right to make token requests for one key until Release is called. If the Store is on
 // a network, the Lease may end earlier.
 type Lease interface {
-	// Commit stores fresh as the current token, and returns the token that is in the Store
-	// afterwards. In two cases that is another token: if a different token was stored after the
-	// Lease began, or if fresh was rejected before; then Commit returns the token of the Lease's
-	// Record, or nil. The flag rejected reports that the token of the Record was rejected. A Store
-	// does not store a rejected token again, neither in this call nor later. It remembers at least
-	// the last 8 rejected tokens. Commit fails with ErrLeaseLost when another replica has the lease
-	// and has stored nothing yet.
+	// Commit stores the token `fresh` as the current token, and returns the token that is in the
+	// Store afterwards. In two cases, Commit does not store `fresh`: if a different token was
+	// stored after the Lease began, or if `fresh` was rejected before; then Commit returns the
+	// token of the Lease's Record, or nil. The parameter `rejected` reports that the token of the
+	// Record was rejected. A Store does not store a rejected token again, neither in this call nor
+	// later. The Store remembers at least the last 8 rejected tokens. Commit fails with
+	// ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores the failure of a token request that brought no token, or one that ends at once.
 	// The current token stays in the Store, even if Commit stored it under this Lease. Fail returns
 	// ErrLeaseLost when another replica has the lease, or has stored a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait, because the number of forced
-	// renewals within the window, which is an hour at most, has reached the limit. A Commit that
-	// stores a token counts as a forced renewal if its flag rejected was set.
+	// renewals within the window, which is an hour at most, has reached the limit. A call of Commit
+	// with `rejected` set that stores a token counts as a forced renewal.
 	ForcedWait(ctx context.Context, limit int, window time.Duration) (wait time.Duration, err error)
-	// Release ends the lease. It is called once, and does not wait for the network.
+	// Release ends the lease. Release is called once, and does not wait for the network.
 	Release()
 }
 
@@ -64,7 +64,7 @@ type follower interface {
 }
 
 // News contains the functions by which a Store notifies a Cache of changes that other processes
-// made. They do not wait.
+// made. The functions do not wait.
 type News struct {
 	// Changed is called with a key when its token has changed in the Store.
 	Changed func(key string)

@@ -48,8 +48,8 @@ func eachTrouble(t *testing.T, test func(f *fleet, begin func())) {
 	}
 }
 
-// recover repairs the Store, and checks that all replicas then serve the same token without
-// requesting another one. It returns that token.
+// recover repairs the Store, checks that all replicas then serve the same token without requesting
+// another one, and returns that token.
 func (f *fleet) recover() string {
 	f.Helper()
 	requests := f.provider.count()

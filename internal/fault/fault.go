@@ -1,5 +1,5 @@
-// Package fault defines the errors that tell callers why a call failed. It does not depend on gRPC:
-// package rpc maps each reason to a gRPC status code.
+// Package fault defines the errors that tell callers why a call failed. The package does not depend
+// on gRPC: package rpc maps each reason to a gRPC status code.
 package fault
 
 import (
@@ -39,11 +39,11 @@ const (
 type Error struct {
 	// Reason determines the gRPC status code of the call. It is required.
 	Reason Reason
-	// Message is a sentence for people. It contains no secret, and quotes nothing that a provider
-	// sent except registered OAuth error codes.
+	// Message is a sentence for people. A Message contains no secret, and quotes nothing that a
+	// provider sent except registered OAuth error codes.
 	Message string
-	// RetryDelay is how long the caller should wait before its next attempt. Zero means that the
-	// delay is unknown, or that another attempt is pointless.
+	// RetryDelay is how long the caller should wait before its next attempt, or zero if the delay
+	// is unknown or another attempt is pointless.
 	RetryDelay time.Duration
 	// Violations lists the invalid fields of a request, if the Reason is InvalidRequest.
 	Violations []Violation
@@ -71,7 +71,8 @@ func (e *Error) WithRetryDelay(delay time.Duration) *Error {
 	return &copied
 }
 
-// From returns the Error in the chain of err, or the result of Opaque if there is none.
+// From returns the Error in the chain of err, or the result of Opaque if the chain contains no
+// Error.
 func From(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -80,6 +81,5 @@ func From(err error) *Error {
 	return Opaque()
 }
 
-// Opaque returns the Error for a bug or an internal failure of the broker. Its message contains no
-// details.
+// Opaque returns the Error, without details, for a bug or an internal failure of the broker.
 func Opaque() *Error { return New(Internal, "internal error") }

@@ -1,6 +1,7 @@
-// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not trust. It
-// encrypts the entries of the store, computes their names, and makes the keys for the versions of
-// decorations, all from one or more fleet keys that every replica knows. It does no I/O.
+// Package fleetkeys lets the replicas of a fleet share tokens in a store that they do not trust.
+// The package encrypts the entries of the store, computes their names, and makes the keys for the
+// versions of decorations, all from one or more fleet keys that every replica knows. The package
+// does no I/O.
 package fleetkeys
 
 import (
@@ -17,7 +18,7 @@ import (
 const Size = 32
 
 // minDistinct is the minimum number of different byte values in a fleet key. The probability that a
-// random key has fewer is below 10^-15.
+// random key has fewer different values is below 10^-15.
 const minDistinct = 16
 
 // Key is a fleet key: a secret of 32 bytes, which prints as [REDACTED]. The zero value is not a
@@ -36,7 +37,7 @@ func generate() []byte {
 	return data
 }
 
-// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. It rejects keys
+// Parse reads a fleet key: 32 bytes in standard base64, with or without padding. Parse rejects keys
 // that are obviously not random. The error message does not quote the key.
 func Parse(text secret.Text) (Key, error) {
 	encoding := base64.RawStdEncoding

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The labels from which subkeys are derived. They must never change, because all replicas and all
+// These labels, from which subkeys are derived, must never change, because all replicas and all
 // stored entries depend on them.
 const (
 	forID          = "authmaterial v1 key id"
@@ -31,12 +31,12 @@ const (
 )
 
 // Ring is the list of the fleet keys of one replica. The replica encrypts entries with the first
-// key, and makes names and fingerprints with it. It also recognises entries, names and fingerprints
-// that were made with the other keys. A Ring is immutable, safe for concurrent use, and prints as
-// [REDACTED].
+// key, and makes names and fingerprints with it. The replica also recognises entries, names and
+// fingerprints that were made with the other keys. A Ring is immutable, safe for concurrent use,
+// and prints as [REDACTED].
 type Ring struct {
-	// keys returns the subkeys of each fleet key. It is a function because some verbs of fmt follow
-	// pointers and print unexported fields without calling their Format methods.
+	// keys returns the subkeys of each fleet key. The field is a function because some verbs of fmt
+	// follow pointers and print unexported fields without calling their Format methods.
 	keys func() []*subkeys
 }
 
@@ -113,9 +113,9 @@ func (r *Ring) Names(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns the fingerprints of a token, for the list of rejected tokens. They have the
-// form and the order of names. A replica writes the first fingerprint into the list, and recognises
-// all of them.
+// Fingerprints returns the fingerprints of a token, for the list of rejected tokens, in the form
+// and the order of names. A replica writes the first fingerprint into the list, and recognises all
+// of them.
 func (r *Ring) Fingerprints(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
 }

@@ -68,8 +68,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestFormat compares the results for one key with constants. They must never change, because
-// different versions of the broker can share a fleet.
+// TestFormat compares the results for one key with constants. The results must never change,
+// because different versions of the broker can share a fleet.
 func TestFormat(t *testing.T) {
 	one := ring(t, numbered(1))
 	names, fingerprints, versions := made(one, "token")

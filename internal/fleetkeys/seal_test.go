@@ -79,8 +79,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		refuses("a bit changed", "context", changed, want)
 	}
-	// An entry that was encrypted with the second key, but whose header contains the ID of the
-	// first key.
+	// The entry is encrypted with the second key, but its header contains the ID of the first key.
 	foreign := ring(t, numbered(2)).Seal("context", []byte("the token"))
 	refuses("under another ID", "context", append(bytes.Clone(sealed[:5]), foreign[5:]...), fleetkeys.ErrDamaged)
 }

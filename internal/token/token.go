@@ -50,8 +50,8 @@ type Token struct {
 	Lifetime time.Duration
 	// Assumed reports that the provider named no readable lifetime, so Lifetime is a default value.
 	Assumed bool
-	// Window is the length of the renewal window, at most half the lifetime. Zero means five
-	// minutes, or a sixth of the lifetime if that is shorter.
+	// Window is the length of the renewal window, at most half the lifetime. A Window of zero means
+	// five minutes, or a sixth of the lifetime if that is shorter.
 	Window time.Duration
 	// EndsPrevious reports that the provider ends the current token as soon as it issues the next
 	// one. A token with EndsPrevious set is not renewed early.
@@ -93,9 +93,9 @@ func (t *Token) RenewTime(jitter float64) time.Time {
 	return start.Add(time.Duration(jitter * float64(t.window()/jitterFraction)))
 }
 
-// RefreshTime is when a caller that keeps a copy of the token should ask the broker again. It is
-// later than every possible RenewTime, so that the caller then gets the token's successor. For a
-// token with EndsPrevious set, the RefreshTime is after the ExpireTime.
+// RefreshTime is when a caller that keeps a copy of the token should ask the broker again. The
+// RefreshTime is later than every possible RenewTime, so that the caller then gets the token's
+// successor. For a token with EndsPrevious set, the RefreshTime is after the ExpireTime.
 func (t *Token) RefreshTime() time.Time {
 	if t.EndsPrevious {
 		return t.ExpireTime().Add(t.margin() / 4)
