@@ -37,12 +37,12 @@ var ErrLeaseLost = errors.New("the lease ended while the token request was made"
 // a network, the Lease may end earlier.
 type Lease interface {
 	// Commit stores the token `fresh` as the current token, and returns the token that is in the
-	// Store afterwards. In two cases, Commit does not store `fresh`: if a different token was
-	// stored after the Lease began, or if `fresh` was rejected before; then Commit returns the
-	// token of the Lease's Record, or nil. The parameter `rejected` reports that the token of the
-	// Record was rejected. A Store does not store a rejected token again, neither in this call nor
-	// later. The Store remembers at least the last 8 rejected tokens. Commit fails with
-	// ErrLeaseLost when another replica has the lease and has stored nothing yet.
+	// Store afterwards. If a different token was stored after the Lease began, Commit stores
+	// nothing and returns that token. If `fresh` was rejected before, Commit stores nothing and
+	// returns the token of the Lease's Record, or nil. The parameter `rejected` reports that the
+	// token of the Record was rejected. A Store does not store a rejected token again, neither in
+	// this call nor later. The Store remembers at least the last 8 rejected tokens. Commit fails
+	// with ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores the failure of a token request that brought no token, or one that ends at once.
 	// The current token stays in the Store, even if Commit stored it under this Lease. Fail returns

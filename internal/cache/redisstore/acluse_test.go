@@ -19,8 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// aclPatience limits the duration of one test run with a Store. It is long because a client of a
-// Sentinel sends one of its commands only every 3 seconds.
+// aclPatience limits the duration of one test run with a Store. The limit is long because a client
+// of a Sentinel sends one of its commands only every 3 seconds.
 const aclPatience = 20 * time.Second
 
 type troubles struct{ end context.CancelCauseFunc }

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The settings of connections. These time limits are upper bounds: a timeBudget sets the timeout of
-// each operation.
+// The settings of connections. A timeBudget sets the timeout of each operation, within the time
+// limits below.
 const (
 	idleTimeout = 5 * time.Minute
 	// spareConnections is the number of connections for requests that do not wait in a queue: reads
@@ -28,25 +28,25 @@ type Server struct {
 	// Addresses contains one or more addresses of the form host:port: of the server, of its
 	// Sentinels, or of some nodes of the Cluster.
 	Addresses []string
-	// SentinelMaster is the name of the master that the Sentinels watch. If it is empty, the
-	// Addresses do not belong to Sentinels.
+	// SentinelMaster is the name of the master that the Sentinels watch, or empty if the Addresses
+	// do not belong to Sentinels.
 	SentinelMaster string
 	// Cluster reports that the Addresses belong to nodes of a Cluster.
 	Cluster bool
 	// Database is the number of the Redis database. A Cluster has only database 0.
 	Database int
 	// Username and Password authenticate the broker to Redis. If both are empty, the broker does
-	// not authenticate.
+	// not authenticate to Redis.
 	Username, Password secret.Text
 	// SentinelUsername and SentinelPassword authenticate the broker to the Sentinels. If both are
-	// empty, the broker does not authenticate to them.
+	// empty, the broker does not authenticate to the Sentinels.
 	SentinelUsername, SentinelPassword secret.Text
-	// TLS is the configuration for encrypted connections. If it is nil, connections are not
+	// TLS is the configuration for encrypted connections. If TLS is nil, connections are not
 	// encrypted.
 	TLS *tls.Config
 }
 
-// silence is a logger that writes nothing. By default, go-redis writes to the standard error.
+// silence is a logger that writes nothing. Without it, go-redis would write to the standard error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}

@@ -21,8 +21,8 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 }
 
 // commit stores a token if no other replica has the lock and if the stored entry is still the one
-// that was read before, here.sealed. It updates here, and returns the token that is in Redis
-// afterwards.
+// that was read before, which is in here.sealed. commit updates the parameter `here`, and returns
+// the token that is in Redis afterwards.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
 ) (*token.Token, error) {
@@ -54,13 +54,13 @@ func (s *Store) commit(
 	stored, sealed := s.readToken(set, answer[1], answer[2], now)
 	switch {
 	case sealed == here.sealed:
-		return before, nil // fresh was rejected before; the stored entry has not changed
+		return before, nil // the token `fresh` was rejected before; the stored entry has not changed
 	case answer[0] == "REJECTED":
 		return stored, nil
 	case stored == nil:
 		return nil, cache.ErrLeaseLost
 	case stored.Value.Equal(fresh.Value):
-		here.sealed = sealed // an earlier attempt stored fresh, and the reply was lost
+		here.sealed = sealed // an earlier attempt stored the token `fresh`, and the reply was lost
 		_ = s.publish(ctx, change)
 		return fresh, nil
 	case before != nil && stored.Value.Equal(before.Value):
@@ -71,8 +71,8 @@ func (s *Store) commit(
 	return stored, nil
 }
 
-// runCommit runs the script that stores a token, and returns its reply. sealed is the encrypted
-// token.
+// runCommit runs the script that stores a token, and returns the script's reply. The parameter
+// `sealed` is the encrypted token.
 func (s *Store) runCommit(
 	ctx context.Context, set keySet, here found, owner string, fresh *token.Token, sealed string, rejected bool,
 ) ([]any, error) {

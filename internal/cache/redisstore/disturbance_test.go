@@ -115,8 +115,8 @@ func TestFiveFailures(t *testing.T) {
 	}
 }
 
-// A server hangs while no calls are made. The Store must notice that, and later that the server
-// works again.
+// A server hangs while no calls are made. The Store must notice that the server hangs, and later
+// that it works again.
 func TestTroubleWithoutCalls(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

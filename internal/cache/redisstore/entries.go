@@ -18,8 +18,8 @@ import (
 // back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is the type of errors for entries that cannot be read. Its text is one word for the
-// cause.
+// unreadable is the type of errors for entries that cannot be read. The text of such an error is
+// one word for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }
@@ -33,12 +33,12 @@ const (
 	errNoEnd = unreadable("no_end")
 )
 
-// errAbsent is returned when there is no entry, or when it expires within a millisecond.
+// errAbsent is returned when there is no entry, or when the entry expires within a millisecond.
 var errAbsent = errors.New("there is no entry")
 
-// storedToken is the JSON form of a token. It does not contain the token's LastEnd, because that is
-// when the token's Redis key expires. Versions of the broker that do not know the field Delay take
-// the expiry of the Redis key for the token's End.
+// storedToken is the JSON form of a token. The JSON form does not contain the token's LastEnd,
+// because the token's Redis key expires at that time. Versions of the broker that do not know the
+// field Delay take the expiry of the Redis key for the token's End.
 type storedToken struct {
 	Value        string        `json:"value"`
 	Lifetime     time.Duration `json:"lifetime"`
@@ -48,8 +48,8 @@ type storedToken struct {
 	Window       time.Duration `json:"window,omitempty"`
 }
 
-// storedFailure is the JSON form of a failure. The failure's Redis key expires when Life is over,
-// or earlier. RenewalWait is the time from the failure's Until to its RenewalUntil.
+// storedFailure is the JSON form of a failure. The failure's Redis key expires when the time Life
+// is over, or earlier. RenewalWait is the time from the failure's Until to its RenewalUntil.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -59,7 +59,8 @@ type storedFailure struct {
 	RenewalWait time.Duration `json:"renewal_wait,omitempty"`
 }
 
-// storedReasons lists the reasons that a stored failure may have. In Redis, they are in lower case.
+// storedReasons lists the reasons that a stored failure may have. In Redis, reasons are in lower
+// case.
 var storedReasons = []fault.Reason{
 	fault.Internal, fault.CredentialRejected, fault.ProviderUnavailable, fault.ProviderRateLimited, fault.RateLimited,
 }
@@ -72,7 +73,7 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 }
 
 // readToken returns the token in a script's reply, or nil if it cannot be read, and its encrypted
-// entry. left is the remaining life of the entry at readAt.
+// entry. The parameter `left` is the remaining life that the entry had at the time readAt.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
@@ -104,8 +105,8 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 	}), life
 }
 
-// readFailure returns the failure in a script's reply, or nil if it cannot be read. left is the
-// remaining life of the entry at readAt.
+// readFailure returns the failure in a script's reply, or nil if it cannot be read. The parameter
+// `left` is the remaining life that the entry had at the time readAt.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)
@@ -137,8 +138,8 @@ func (s *Store) seal(key string, stored any) []byte {
 	return s.keys.Seal(key, plain)
 }
 
-// open decrypts an entry in a script's reply. left is the remaining life of the entry in
-// milliseconds.
+// open decrypts an entry in a script's reply. The parameter `left` is the remaining life of the
+// entry in milliseconds.
 func (s *Store) open(key string, entry, left any, stored any) (sealed string, life time.Duration, err error) {
 	sealed, ok := entry.(string)
 	count, _ := left.(int64)

@@ -154,7 +154,7 @@ type news struct {
 	missed    atomic.Int32
 }
 
-// follow records a Store's news until the end of the test. It returns once the Store follows the
+// follow records a Store's news until the end of the test, and returns once the Store follows the
 // stream.
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
@@ -203,7 +203,7 @@ func newTokenAt(value string, now time.Time) *token.Token {
 	return fresh
 }
 
-// never is an argument for Lock that accepts no record, so Lock waits for the lease.
+// never is an argument for Lock: the function accepts no record, so Lock waits for the lease.
 func never(cache.Record) bool { return false }
 
 // hasToken is an argument for Lock that accepts a record with a token.

@@ -113,7 +113,7 @@ func TestOversizedEntries(t *testing.T) {
 }
 
 // The stream has an event that is too large to read. One replica follows the stream when the event
-// is added, and another one starts to follow it later.
+// is added, and another replica starts to follow the stream later.
 func TestOversizedEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -8,12 +8,12 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// prefix begins every Redis key. It contains the version of the data format, because brokers that
-// write another format must use other Redis keys.
+// prefix is the beginning of every Redis key. The prefix contains the version of the data format,
+// because brokers that write another format must use other Redis keys.
 const prefix = "authmaterial:1:"
 
-// keySet contains the Redis keys of one token under one fleet key. They have the same hash tag, so
-// a Cluster keeps them on one node.
+// keySet contains the Redis keys of one token under one fleet key. The keys have the same hash tag,
+// so a Cluster keeps them on one node.
 type keySet struct {
 	name     string // an HMAC of the token's key
 	token    string // key of the encrypted token; expires with the token
@@ -34,13 +34,12 @@ func newKeySet(name string) keySet {
 // tokenKeys contains the key sets of one token, one for each fleet key.
 type tokenKeys struct {
 	key string // the key of the token
-	// This replica writes to the primary key set. all contains every key set of the token, in the
-	// order in which they are locked. Every replica uses the same order, so that two replicas never
-	// wait for each other's locks.
+	// This replica writes to the key set `primary`. The list `all` contains every key set of the
+	// token, in the order in which a replica locks them. Every replica uses the same order, so that
+	// two replicas never wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// changed is closed when the next change of the token is reported. It is guarded by
-	// tokenIndex.mu.
+	// changed, guarded by tokenIndex.mu, is closed when the next change of the token is reported.
 	changed chan struct{}
 }
 
@@ -56,7 +55,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// of returns the keys of a token, and adds them to the index.
+// of returns the keys of a token, which it adds to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -117,7 +116,7 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// retain removes the tokens for which keep returns false.
+// retain removes the tokens for which the function `keep` returns false.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

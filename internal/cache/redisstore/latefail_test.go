@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A replica is paused during its token request, which fails. Before it stores that failure, another
-// replica stores a token.
+// A replica is paused during its token request, which fails. Before the replica stores that
+// failure, another replica stores a token.
 func TestLateFailureDoesNotCount(t *testing.T) {
 	server := redistest.Start(t)
 	keys := fleetkeys.RandomRing()
@@ -50,7 +50,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that ended before it could be stored is not stored. The failure that follows is stored.
+// A token that ended before it could be stored is not stored, but the failure that follows is.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

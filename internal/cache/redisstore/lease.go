@@ -37,9 +37,9 @@ type found struct {
 }
 
 // look reads all key sets of a token, and returns the newest token and the failure that ends last.
-// If an owner is given, it also locks all key sets for that owner. If another replica has one of
-// the locks, it locks none and fails with errLocked. If the newest token is only in the key set of
-// another fleet key, it copies the token to the primary key set.
+// If an owner is given, look also locks all key sets for that owner. If another replica has one of
+// the locks, look locks no key set and fails with errLocked. If the newest token is only in the key
+// set of another fleet key, look copies the token to the primary key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -74,7 +74,7 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	return all, nil
 }
 
-// lookAt reads one key set. If an owner is given, it also locks the key set.
+// lookAt reads one key set. If an owner is given, lookAt also locks the key set.
 func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
 	operation := "look"
 	if owner != "" {
@@ -125,7 +125,7 @@ type lease struct {
 	stop   context.CancelFunc
 }
 
-// newLease locks a token's key sets. It fails with errLocked when another replica has one of the
+// newLease locks a token's key sets, or fails with errLocked when another replica has one of the
 // locks.
 func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	owner := rand.Text() // a new owner each time, because an earlier attempt may still be releasing its lock
@@ -139,8 +139,7 @@ func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	return l, nil
 }
 
-// renew renews the locks until ctx ends. It does not report a lost lock, because Commit notices
-// that.
+// renew renews the locks until ctx ends. A lost lock is not reported, because Commit notices it.
 func (l *lease) renew(ctx context.Context) {
 	ticker := l.store.clock.NewTicker(lockRenewal)
 	defer ticker.Stop()

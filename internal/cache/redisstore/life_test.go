@@ -47,8 +47,8 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// The clocks of two replicas differ by hours. Each replica stores a token and a failure. Both must
-// read the same remaining lives of the stored entries.
+// The clocks of two replicas differ by hours. Each replica stores a token and a failure. Both
+// replicas must read the same remaining lives of the stored entries.
 func TestClockOfAnotherReplica(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

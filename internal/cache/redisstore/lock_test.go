@@ -23,7 +23,7 @@ const (
 	mostTakeover = 4 * time.Second
 )
 
-// A pair is two replicas on one server. A test can disconnect the first one.
+// A pair is two replicas on one server. A test can disconnect the first replica.
 type pair struct {
 	server *redistest.Server
 	proxy  *redistest.FaultProxy
@@ -86,7 +86,7 @@ func TestHolderRenewsItsLock(t *testing.T) {
 	eventually(t, "the lock is released", func() bool { return left() < 0 })
 }
 
-// A replica has lost its lock to another one, and has not noticed it.
+// A replica has lost its lock to another replica, and has not noticed the loss.
 func TestSlowHolder(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -145,7 +145,7 @@ func TestSlowHolder(t *testing.T) {
 			age(t, p.server.Client(), lockLife)
 			test.meanwhile(t, p)
 			p.proxy.Pass()
-			// Operations that were delayed may time out first.
+			// Delayed operations may time out before the commit is answered.
 			var standing string
 			var err error
 			eventually(t, "the slow one is answered", func() bool {
@@ -263,8 +263,8 @@ func TestLockWithoutAnswer(t *testing.T) {
 	lease.Release()
 }
 
-// A replica waits for a lock. Its clock stands still, so it reads the lock again only when an event
-// arrives.
+// A replica that waits for a lock has a clock that stands still, so it reads the lock again only
+// when an event arrives.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -292,8 +292,8 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// Redis has a lock that does not expire and that no broker wrote. Two replicas remove it at the
-// same time.
+// Redis has a lock that does not expire and that no broker wrote. Two replicas remove this lock at
+// the same time.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

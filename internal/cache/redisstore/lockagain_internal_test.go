@@ -9,7 +9,8 @@ import (
 )
 
 // The first attempt to lock a token timed out because the process got no CPU time, but Redis
-// granted the lock. The same owner must get it at the second attempt, another owner must not.
+// granted the lock. The same owner must get the lock at the second attempt, and another owner must
+// not.
 func TestLockAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

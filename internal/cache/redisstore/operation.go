@@ -16,7 +16,7 @@ const (
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
-// Observer counts the operations on Redis. Its methods must not wait.
+// Observer counts the operations on Redis. The methods of an Observer must not wait.
 type Observer interface {
 	// Operated is called at the end of an operation. The result is "ok", or one word for what
 	// failed.
@@ -47,9 +47,9 @@ var (
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// proofs lists the operations that run scripts that write. Their success proves that Redis can be
-// used. The success of other operations proves less: a read-only replica answers reads, and a
-// server that is out of memory removes keys.
+// proofs lists the operations that run scripts that write. The success of such an operation proves
+// that Redis can be used. The success of other operations proves less: a read-only replica answers
+// reads, and a server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
@@ -103,7 +103,7 @@ func (s *Store) do(ctx context.Context, operation string, run func(context.Conte
 	return s.doWithin(ctx, operation, run)
 }
 
-// enter waits for a slot in a queue, which the caller keeps until it calls leave.
+// enter waits for a slot in a queue, which the caller keeps until it calls the returned function.
 func (s *Store) enter(ctx context.Context, q *queue, operation string) (leave func(), err error) {
 	began := s.clock.Now()
 	leave, err = q.enter(ctx)
@@ -169,8 +169,8 @@ func (s *Store) isInDoubt() bool {
 	return s.breaker.State() != gobreaker.StateClosed || s.breaker.Counts().ConsecutiveFailures > 0
 }
 
-// sameDeadline reports whether an operation has the same deadline as its caller. Then a connection
-// may time out a moment before the caller's context ends.
+// sameDeadline reports whether an operation has the same deadline as its caller. With the same
+// deadline, a connection may time out a moment before the caller's context ends.
 func sameDeadline(ctx, limited context.Context) bool {
 	callers, ok := ctx.Deadline()
 	deadline, _ := limited.Deadline()

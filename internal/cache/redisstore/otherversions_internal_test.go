@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Earlier versions of the broker wrote entries without a delay. No version writes some of the other
-// delays in this test.
+// Earlier versions of the broker wrote entries without a delay. No version writes negative or very
+// long delays.
 func TestTokensOfOtherVersions(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -42,7 +42,8 @@ func TestTokensOfOtherVersions(t *testing.T) {
 		t.Error("a token with a lifetime of more than 7 days is accepted")
 	}
 	// An earlier version of the broker treats the arrival of the provider's answer as the time of
-	// the token request. It must not serve the token longer than this version does.
+	// the token request. That earlier version must not serve the token longer than this version
+	// does.
 	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
 	if late == nil {
 		t.Fatal("a token with a delay is not readable")

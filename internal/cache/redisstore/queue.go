@@ -39,8 +39,8 @@ func newQueue(clock clockwork.Clock, slots int) *queue {
 	return &queue{clock: clock, slots: semaphore.NewWeighted(int64(slots)), measure: measure}
 }
 
-// enter waits for a slot, which the caller keeps until it calls leave. If no slot becomes free in
-// time, enter fails with errOverload. If ctx ends first, it fails with errGaveUp.
+// enter waits for a slot, which the caller keeps until it calls the returned function. If no slot
+// becomes free in time, enter fails with errOverload, or with errGaveUp if ctx ends first.
 func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	for range maxQueueWaits {
 		acquired, starved := q.acquire(ctx)
@@ -56,8 +56,8 @@ func (q *queue) enter(ctx context.Context) (leave func(), err error) {
 	return nil, errOverload
 }
 
-// acquire waits for a slot, at most maxQueueWait. starved reports that the process got no CPU time
-// during most of the wait, so that it could not take a free slot.
+// acquire waits for a slot, at most maxQueueWait. The result `starved` reports that the process got
+// no CPU time during most of the wait, so that it could not take a free slot.
 func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	if q.slots.TryAcquire(1) {
 		return true, false

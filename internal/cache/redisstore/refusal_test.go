@@ -36,7 +36,7 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore opens a Store that follows the stream until the test ends. It returns the Store's
+// callStore opens a Store that follows the stream until the test ends, and returns the Store's
 // states, and a function that takes and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()

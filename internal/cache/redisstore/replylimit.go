@@ -66,9 +66,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). It
-// reads the first line of each value, which announces the value's length, and skips the rest of the
-// value. The zero value is ready for the start of a reply.
+// A replyLimit checks the size of each reply in a stream of replies (RESP, versions 2 and 3). A
+// replyLimit reads the first line of each value, which announces the value's length, and skips the
+// rest of the value. The zero value is ready for the start of a reply.
 type replyLimit struct {
 	line    []byte // the part of the current line that has arrived
 	skip    int    // number of bytes still to skip: the rest of a string, with its line end

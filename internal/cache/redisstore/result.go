@@ -14,8 +14,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// describe returns one word for the result of an operation. It does not use the text of an error,
-// because that can quote the data that was sent.
+// describe returns one word for the result of an operation. The text of an error is not used,
+// because it can quote the data that was sent.
 func describe(err error) string {
 	var answered redis.Error
 	var network net.Error
@@ -50,8 +50,8 @@ func isFailure(err error) bool { return err != nil && !isWrongType(err) }
 // broker does not write.
 func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
 
-// ofScript matches the beginning of a script's error in Redis versions before 7. The error of the
-// command that failed in the script comes after it.
+// ofScript matches the beginning of a script's error in Redis versions before 7, which precedes the
+// error of the command that failed in the script.
 var ofScript = regexp.MustCompile(`^ERR Error running script .*?(?:@user_script: ?\d+: -?)+`)
 
 // answerCode returns the code of an error that Redis sent, or "" for any other error.

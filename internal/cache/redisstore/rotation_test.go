@@ -88,7 +88,8 @@ func TestRotationSharesNews(t *testing.T) {
 	})
 }
 
-// Two replicas with different fleet keys make one forced renewal each. Both must count two.
+// Two replicas with different fleet keys make one forced renewal each. Both replicas must count two
+// forced renewals.
 func TestRotationSharesTheLimit(t *testing.T) {
 	t.Parallel()
 	neighbours(t, func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring) {
@@ -109,7 +110,7 @@ func TestRotationSharesTheLimit(t *testing.T) {
 }
 
 // A fleet of three replicas is restarted three times, one replica after another. There must be one
-// token request at first, and one more for each report.
+// token request at first, and one more token request for each report.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for name, reports := range map[string]bool{"one token": false, "reports": true} {

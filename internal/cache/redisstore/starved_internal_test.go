@@ -38,7 +38,7 @@ func (r *results) take() []string {
 	return all
 }
 
-// offline returns a Store without a server. Tests pass their own operations to it.
+// offline returns a Store without a server, to which tests pass their own operations.
 func offline(t *testing.T) (*Store, *results) {
 	t.Helper()
 	seen := &results{}

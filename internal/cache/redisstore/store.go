@@ -30,7 +30,7 @@ type Options struct {
 	// Logger logs a line when Redis becomes unreachable, and when it can be reached again. Default:
 	// slog.Default.
 	Logger *slog.Logger
-	// Observer counts the operations on Redis. Optional.
+	// Observer counts the operations on Redis. Default: none.
 	Observer Observer
 }
 
@@ -46,21 +46,21 @@ type Store struct {
 
 	// The queues limit how many operations run at the same time. An operation waits in a queue
 	// before its time limit begins, so the limit does not include the wait for other operations.
-	// Operations that read and lock a token wait in locking, which has half as many slots as
-	// operations, so that at least half of the slots remain for leases that already have a lock and
-	// will soon release it.
+	// Operations that read and lock a token wait in the queue `locking`, which has half as many
+	// slots as the queue `operations`, so that at least half of the slots remain for leases that
+	// already have a lock and will soon release it.
 	operations, locking *queue
 	breaker             *gobreaker.CircuitBreaker[struct{}]
 	lastFailure         atomic.Value // one word that describes the last failure
 
-	// needsResync reports that an operation failed, so that events may have been missed. overloaded
-	// reports that an operation was not tried, because it waited too long in a queue.
+	// needsResync reports that an operation failed, so that events may have been missed. The flag
+	// `overloaded` reports that an operation was not tried, because it waited too long in a queue.
 	needsResync, overloaded atomic.Bool
 	outbox                  sync.Map // the set of the events that could not be published yet
 	unlocking               sync.WaitGroup
 }
 
-// New returns a Store. It does not wait for a connection to Redis.
+// New returns a Store without waiting for a connection to Redis.
 func New(options Options) *Store {
 	if options.Clock == nil {
 		options.Clock = clockwork.NewRealClock()
@@ -86,7 +86,7 @@ func New(options Options) *Store {
 }
 
 // Close waits until the locks of all released leases are released, and then closes the connections.
-// The context of Follow must have ended before.
+// The context of Follow must have ended before Close is called.
 func (s *Store) Close() {
 	s.unlocking.Wait()
 	_ = s.client.Close()
@@ -106,7 +106,7 @@ const (
 	lastPoll  = 160 * time.Millisecond
 )
 
-// Lock waits for the lease of the key, or until enough returns true.
+// Lock waits for the lease of the key, or until the function `enough` returns true.
 func (s *Store) Lock(
 	ctx context.Context, key string, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -127,8 +127,8 @@ func (s *Store) Lock(
 	}
 }
 
-// tryLock makes one attempt to take the lease, for Lock. If another replica has the lease, it fails
-// with errLocked.
+// tryLock makes one attempt to take the lease, for Lock. If another replica has the lease, tryLock
+// fails with errLocked.
 func (s *Store) tryLock(
 	ctx context.Context, t *tokenKeys, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -180,6 +180,6 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain removes the keys for which keep returns false from this replica's index. Their entries
-// stay in Redis until they expire.
+// Retain removes the keys for which the function `keep` returns false from this replica's index.
+// The entries of these keys stay in Redis until they expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

@@ -40,7 +40,7 @@ type event struct {
 	name string // the name of a key set; empty unless kind is eventToken
 }
 
-// publish sends an event to the other replicas. If this fails, Follow publishes the event later.
+// publish sends an event to the other replicas, or leaves it to Follow to do so later.
 func (s *Store) publish(ctx context.Context, e event) error {
 	err := s.do(ctx, "publish", func(ctx context.Context) error { return s.addEvent(ctx, e, "~", streamSize) })
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Store) publish(ctx context.Context, e event) error {
 }
 
 // addEvent adds an event to the stream, and removes the oldest ones. The number of events to keep
-// is exact if trim is "=", and approximate if trim is "~".
+// is exact if the parameter `trim` is "=", and approximate if it is "~".
 func (s *Store) addEvent(ctx context.Context, e event, trim string, keep int) error {
 	life := streamLife.Milliseconds()
 	return publishScript.Run(ctx, s.client, []string{streamKey}, trim, keep, life, e.kind, e.name, s.id).Err()
@@ -72,8 +72,8 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	}
 }
 
-// Follow reads the stream until ctx ends. After a failure, it looks for its position in the stream
-// again. It never stops trying, so it also notices when Redis can be reached again.
+// Follow reads the stream until ctx ends. After a failure, Follow looks for its position in the
+// stream again and again, so that it also notices when Redis can be reached.
 func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
 		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
@@ -107,9 +107,9 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	}
 }
 
-// findPosition returns the position from which Follow continues to read the stream. It also checks
-// that Redis runs scripts that write. A server that does not, such as a read-only replica, cannot
-// be used.
+// findPosition returns the position from which Follow continues to read the stream, and checks that
+// Redis runs scripts that write. A server that does not run them, such as a read-only replica,
+// cannot be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {
@@ -129,9 +129,9 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 	return position, err
 }
 
-// positionAfter returns the position before if the stream has an event there or later, or else the
-// position of the last event. The later events must be read, because one of them may be too large:
-// the broker removes such an event when it reads it.
+// positionAfter returns the given position if the stream has an event there or later, or else the
+// position of the last event. The events after a position must be read, because one of them may be
+// too large: the broker removes a too large event when it reads that event.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()
@@ -147,7 +147,7 @@ func (s *Store) positionAfter(ctx context.Context, before string) (string, error
 	return "0-0", nil
 }
 
-// read waits for events after a position. When none arrives in time, it returns no events and no
+// read waits for events after a position. When none arrives in time, read returns no events and no
 // error.
 func (s *Store) read(ctx context.Context, position string) (events []redis.XMessage, err error) {
 	budget := &timeBudget{limit: blockTime + backgroundTimeout}
@@ -174,8 +174,8 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 }
 
 // emptyStream removes all events from the stream, because one event, which no broker wrote, is too
-// large to read. Then it adds an event that tells the other replicas that they may have missed
-// events.
+// large to read. Then emptyStream adds an event that tells the other replicas that they may have
+// missed events.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }

@@ -15,8 +15,8 @@ import (
 
 const (
 	changesKey = "authmaterial:1:changes"
-	// mostEvents is the maximum number of events in the stream. It is greater than the configured
-	// size, because Redis removes events only in blocks of a hundred.
+	// mostEvents is the maximum number of events in the stream. The maximum is greater than the
+	// configured size, because Redis removes events only in blocks of a hundred events.
 	mostEvents = 10_100
 )
 

@@ -8,8 +8,8 @@ import (
 
 // The limits on how long the broker waits for replies of Redis.
 const (
-	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When it is
-	// used up, the refresh continues without Redis.
+	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When
+	// refreshTimeout is used up, the refresh continues without Redis.
 	refreshTimeout = 2 * time.Second
 	// minTimeout is the timeout of an operation after refreshTimeout is used up.
 	minTimeout = 100 * time.Millisecond
@@ -22,22 +22,22 @@ const (
 	beat = 20 * time.Millisecond
 )
 
-// A timeBudget limits the total time of all Redis operations of one refresh. It counts only the
-// time in which the process ran, because a process without CPU time cannot read a reply that has
-// arrived.
+// A timeBudget limits the total time of all Redis operations of one refresh. A timeBudget counts
+// only the time in which the process ran, because a process without CPU time cannot read a reply
+// that has arrived.
 type timeBudget struct {
 	limit time.Duration
 
 	mu      sync.Mutex
 	ran     time.Duration // how long the process ran during the operations
 	took    time.Duration // how long the operations took
-	counted time.Time     // time until which ran and took are counted
+	counted time.Time     // time until which `ran` and `took` are counted
 	timer   *time.Timer   // timer of the next beat; nil if nothing is measured
 }
 
 type budgetKey struct{}
 
-// of returns a copy of ctx that makes operations share the time budget.
+// of returns a copy of ctx with which operations share the time budget.
 func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
@@ -62,8 +62,8 @@ func (b *timeBudget) isUsedUp() bool {
 	return b.took >= starvedTimeout
 }
 
-// measure calls run, and adds the duration of the call to the budget. starved reports that the
-// process got no CPU time during most of the call.
+// measure calls a function, and adds the duration of the call to the budget. The result `starved`
+// reports that the process got no CPU time during most of the call.
 func (b *timeBudget) measure(run func()) (starved bool) {
 	b.mu.Lock()
 	ran, took := b.ran, b.took
@@ -98,5 +98,6 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now is Go's clock instead of the Store's clock, on which CPU time does not depend.
+// now reads Go's clock instead of the Store's clock, because CPU time does not depend on the
+// Store's clock.
 var now = time.Now //nolint:forbidigo // see above

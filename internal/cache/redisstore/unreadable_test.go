@@ -40,7 +40,7 @@ func (e entries) put(name, value string, life time.Duration) {
 	}
 }
 
-// otherType stores a hash under a key, which does not expire if life is zero.
+// otherType stores a hash under a key, which does not expire if its life is zero.
 func (e entries) otherType(name string, life time.Duration) {
 	e.Helper()
 	e.Del(e.Context(), name)

@@ -1,14 +1,13 @@
--- Stores a token if no replica other than the owner has the lock, if the stored entry is the one
--- that the owner read before (or there is none), and if the token was not rejected before.
--- KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the forced
--- renewals.
--- ARGV: the lock's owner; the entry that the owner read before, or ''; the new entry; its life in
--- milliseconds; the time from which that life counts; the fingerprint of the previous token if it
--- was rejected, or ''; the maximum number of rejected tokens; the maximum number of forced
--- renewals; the life of the list of rejected tokens in milliseconds; the life of the list of forced
--- renewals in milliseconds; the size limit of an entry in bytes; the fingerprints of the new token.
--- Returns STORED, LATE, LOST, REJECTED or CHANGED; the entry that was stored before the script ran;
--- and its remaining life in milliseconds.
+-- This script stores a token if no replica other than the owner has the lock, if the stored entry
+-- is the one that the owner read before (or there is none), and if the token was not rejected
+-- before. KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the
+-- forced renewals. ARGV: the lock's owner; the entry that the owner read before, or ''; the new
+-- entry; its life in milliseconds; the time from which that life counts; the fingerprint of the
+-- previous token if it was rejected, or ''; the maximum number of rejected tokens; the maximum
+-- number of forced renewals; the life of the list of rejected tokens in milliseconds; the life of
+-- the list of forced renewals in milliseconds; the size limit of an entry in bytes; the
+-- fingerprints of the new token. The script returns STORED, LATE, LOST, REJECTED or CHANGED; the
+-- entry that was stored before the script ran; and its remaining life in milliseconds.
 local token, failure, lock, rejected, forced = unpack(KEYS)
 local owner, found, fresh, life, from, former = unpack(ARGV, 1, 6)
 local keepRejected, keepForced, lifeRejected, lifeForced = unpack(ARGV, 7, 10)
@@ -23,7 +22,7 @@ local function is_listed(key, value)
   return false
 end
 
--- Adds a value to the front of a list, and limits the list's length and life.
+-- push adds a value to the front of a list, and limits the list's length and life.
 local function push(key, value, keep, milliseconds)
   redis.call('LPUSH', key, value)
   redis.call('LTRIM', key, 0, keep - 1)

@@ -1,7 +1,8 @@
 -- This file is put before each script that reads entries.
 
--- Returns the string at a Redis key, or false when the key does not exist. A value that is not a
--- string, or that exceeds the size limit, counts as an empty entry. The next write replaces it.
+-- entry_at returns the string at a Redis key, or false when the key does not exist. A value that is
+-- not a string, or that exceeds the size limit, counts as an empty entry. The next write replaces
+-- such a value.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
@@ -11,7 +12,7 @@ local function entry_at(key, most)
   return #value <= tonumber(most) and value or ''
 end
 
--- Returns the time of Redis' clock in milliseconds.
+-- now_milliseconds returns the time of Redis' clock in milliseconds.
 local function now_milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
