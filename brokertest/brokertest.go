@@ -34,11 +34,9 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// bufferSize is the buffer size of the in-memory connection, in bytes.
 const bufferSize = 1 << 20
 
-// Broker is a running broker with its simulated providers. The broker and the providers stop at
-// the end of the test.
+// Broker is a running broker with its simulated providers. Both stop at the end of the test.
 type Broker struct {
 	// Simulator contains the providers: their accounts, counters and failures.
 	Simulator *simulator.Simulator
@@ -84,7 +82,6 @@ func New(t testing.TB, options ...Option) *Broker {
 	return &Broker{Simulator: sim, connection: connect(t, broker, chosen.secured), secured: chosen.secured}
 }
 
-// connect runs the server until the test ends, over an in-memory connection or with TLS.
 func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.ClientConn {
 	t.Helper()
 	memory := bufconn.Listen(bufferSize)
@@ -124,6 +121,6 @@ func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
 }
 
 // HTTPClient returns an HTTP client that sends all requests to the simulated providers, whatever
-// host a request names. The client follows no redirects, because a client that sends auth
-// material must check the target of a redirect first.
+// host a request names. It follows no redirects, because a client that sends auth material must
+// check the target of a redirect first.
 func (b *Broker) HTTPClient() *http.Client { return b.Simulator.HTTPClient() }

@@ -15,7 +15,6 @@ import (
 
 const many = 1000
 
-// together makes n calls to the broker concurrently and waits until all have ended.
 func together(n int, call func(i int)) {
 	var all sync.WaitGroup
 	for i := range n {

@@ -10,7 +10,6 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// load returns the broker's loaded configuration.
 func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	text, err := s.compose()
 	if err != nil {
@@ -27,8 +26,7 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose returns the text of the configuration file, to which it has added the credentials,
-// providers and TLS settings that the test chose by options.
+// compose returns the configuration file with the settings that the test chose by options.
 func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil
@@ -56,7 +54,7 @@ func (s *settings) compose() ([]byte, error) {
 	return yaml.Dump(file)
 }
 
-// yaml returns the credential in the form that the configuration file has.
+// yaml returns the credential in the form that it has in the configuration file.
 func (c Credential) yaml() map[string]any {
 	values := map[string]any{}
 	for field, value := range c.Values {

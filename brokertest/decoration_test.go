@@ -24,8 +24,8 @@ func param(name, value string) *authmaterialv1.QueryParam {
 	return &authmaterialv1.QueryParam{Name: name, Value: value}
 }
 
-// methods lists the five auth methods of the built-in providers. For each method it has the
-// broker's answer, and an API call that the provider accepts if the call carries that answer.
+// methods lists the auth methods of the built-in providers, each with the broker's answer and an
+// API call that the provider accepts with that answer.
 var methods = []struct {
 	id         string
 	url        string
@@ -36,7 +36,7 @@ var methods = []struct {
 		id:  "sendpulse-oauth",
 		url: "https://api.sendpulse.com/user/info",
 		want: func(sim *simulator.Simulator) *decoration {
-			// The token in the decoration is the token that the simulator issued last.
+			// The decoration has the token that the simulator issued last.
 			secrets := sim.Secrets()
 			return &decoration{
 				Headers:          []*authmaterialv1.Header{header("Authorization", "Bearer "+secrets[len(secrets)-1])},
@@ -191,7 +191,7 @@ func TestTokenIsRenewedByTheInjectedClock(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	h := newHarness(t, brokertest.WithClock(clock))
 	first := h.get("sendpulse-oauth")
-	clock.Advance(55 * time.Minute) // the broker starts the renewal when the token is 54 to 55 minutes old
+	clock.Advance(55 * time.Minute) // the renewal starts when the token is 54 to 55 minutes old
 	if err := h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}

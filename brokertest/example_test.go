@@ -47,7 +47,6 @@ func ExampleNew() {
 	// with its successor: 200
 }
 
-// callSendPulse makes an API call as a service would, and returns the status.
 func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, decoration *authmaterialv1.AuthDecoration) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err != nil {
@@ -64,7 +63,7 @@ func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, deco
 	return response.StatusCode
 }
 
-// exampleT is a substitute for *testing.T, because Go gives examples no *testing.T.
+// exampleT replaces *testing.T, which Go does not give to examples.
 type exampleT struct {
 	testing.TB
 	cleanups []func()
@@ -78,7 +77,6 @@ func (t *exampleT) Cleanup(f func())          { t.cleanups = append(t.cleanups, 
 func (t *exampleT) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
 func (t *exampleT) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
-// end runs the cleanup functions, as Go does at the end of a test.
 func (t *exampleT) end() {
 	for i := len(t.cleanups) - 1; i >= 0; i-- {
 		t.cleanups[i]()

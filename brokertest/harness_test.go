@@ -32,7 +32,6 @@ func newHarness(t *testing.T, options ...brokertest.Option) harness {
 	return harness{T: t, Broker: brokertest.New(t, options...)}
 }
 
-// get returns a credential's decoration.
 func (h harness) get(id string) *authmaterialv1.AuthDecoration {
 	h.Helper()
 	response, err := h.Client().GetAuthDecoration(h.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
@@ -42,7 +41,7 @@ func (h harness) get(id string) *authmaterialv1.AuthDecoration {
 	return response.GetAuthDecoration()
 }
 
-// getError asks for a credential's decoration, and returns the error and the gRPC trailer.
+// getError asks for a decoration, and returns the error and the gRPC trailer.
 func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	h.Helper()
 	var trailer metadata.MD
@@ -53,15 +52,14 @@ func (h harness) getError(id string) (*status.Status, metadata.MD) {
 	return status.Convert(err), trailer
 }
 
-// report reports to the broker that the provider rejected a version with an HTTP status.
 func (h harness) report(id, version string, httpStatus int32) (*authmaterialv1.ReportRejectionResponse, error) {
 	return h.Client().ReportRejection(h.Context(), &authmaterialv1.ReportRejectionRequest{
 		CredentialId: id, Version: version, HttpStatus: httpStatus,
 	})
 }
 
-// wantDecoration compares two decorations. If the decorations differ, it prints only the names
-// of the fields that differ, because the values of these fields are secrets.
+// wantDecoration compares two decorations. It prints only the names of the fields that differ,
+// because their values are secrets.
 func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 	h.Helper()
 	if proto.Equal(got, want) {
@@ -98,8 +96,8 @@ func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int
 	return response.StatusCode
 }
 
-// wantError checks an error's code and reason. For temporary errors it also checks RetryInfo and
-// the retry push-back trailer.
+// wantError checks an error's code and reason, and for temporary errors RetryInfo and the retry
+// push-back trailer.
 func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	h.Helper()
 	if got.Code() != code {
@@ -111,7 +109,7 @@ func (h harness) wantError(got *status.Status, code codes.Code, reason string) {
 	}
 }
 
-// detail returns the status detail of type T that the error contains, or nil if there is none.
+// detail returns the error's status detail of type T, or nil if there is none.
 func detail[T any](s *status.Status) (found T) {
 	for _, d := range s.Details() {
 		if typed, ok := d.(T); ok {
@@ -121,7 +119,6 @@ func detail[T any](s *status.Status) (found T) {
 	return found
 }
 
-// wantNoSecret fails the test if a text contains a secret of the simulator.
 func (h harness) wantNoSecret(where, text string) {
 	h.Helper()
 	if i := slices.IndexFunc(h.Simulator.Secrets(), func(secret string) bool { return strings.Contains(text, secret) }); i >= 0 {
@@ -129,7 +126,6 @@ func (h harness) wantNoSecret(where, text string) {
 	}
 }
 
-// getWithin asks for a credential's decoration with a deadline.
 func (h harness) getWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -137,8 +133,7 @@ func (h harness) getWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// reportWithin makes a call with a deadline: it reports that the provider rejected a version,
-// but the broker never issued that version.
+// reportWithin reports, with a deadline, a version that the broker never issued.
 func (h harness) reportWithin(patience time.Duration, id string) error {
 	ctx, cancel := context.WithTimeout(h.Context(), patience)
 	defer cancel()
@@ -146,7 +141,6 @@ func (h harness) reportWithin(patience time.Duration, id string) error {
 	return err
 }
 
-// wantStatus makes the same checks as wantError, on an error that a client received.
 func (h harness) wantStatus(err error, code codes.Code, reason string) {
 	h.Helper()
 	h.wantError(status.Convert(err), code, reason)

@@ -27,31 +27,30 @@ type optionFunc func(*settings)
 func (f optionFunc) apply(s *settings) { f(s) }
 
 // WithConfig replaces the text of the default configuration file, which has one credential for
-// each auth method of the built-in providers. The section `listen` of the text has no effect;
-// use WithTLS instead.
+// each auth method of the built-in providers. The section `listen` has no effect; use WithTLS
+// instead.
 //
 // The broker takes environment variables from WithEnv first, then from the simulator's accounts:
 // SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET, SENDPULSE_API_KEY, PULSEDIVE_API_KEY,
-// PENDO_API_KEY, SPOTDRAFT_CLIENT_ID, SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. The
-// broker does not use the environment of the test process.
+// PENDO_API_KEY, SPOTDRAFT_CLIENT_ID, SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. It does
+// not use the environment of the test process.
 func WithConfig(yaml string) Option {
 	return optionFunc(func(s *settings) { s.config = []byte(yaml) })
 }
 
 // Credential describes a credential that a test adds to the configuration.
 type Credential struct {
-	// ID is the credential's ID, which callers use to ask for it. Required.
+	// ID is the credential's ID, for calls. Required.
 	ID string
-	// Provider is the ID of a built-in provider, or of a provider from WithProvider. AuthMethod
-	// is the ID of one of its auth methods. Required.
+	// Provider is the ID of a built-in provider, or of one from WithProvider, and AuthMethod the
+	// ID of one of its auth methods. Required.
 	Provider   string
 	AuthMethod string
 	// Values are the values of the auth method's fields, by field ID.
 	Values map[string]string
 	// AllowedHosts are hosts that may receive the credential, in addition to the provider's own.
 	AllowedHosts []string
-	// Disabled switches the credential off: callers get the same error as for a credential that
-	// does not exist.
+	// Disabled makes calls fail as if the credential did not exist.
 	Disabled bool
 }
 
@@ -60,8 +59,8 @@ func WithCredentials(credentials ...Credential) Option {
 	return optionFunc(func(s *settings) { s.credentials = append(s.credentials, credentials...) })
 }
 
-// WithProvider adds a provider definition. The definition is YAML, in the form that the
-// configuration file has, but without the leading hyphen. The option may be used repeatedly.
+// WithProvider adds a provider definition in YAML, in the form that the configuration file has,
+// but without the leading hyphen. The option may be used repeatedly.
 func WithProvider(definition string) Option {
 	return optionFunc(func(s *settings) { s.providers = append(s.providers, definition) })
 }
@@ -78,13 +77,13 @@ func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }
 
-// WithLogger sets the broker's logger. Without this option, log lines of level warn and above go
-// to the test's output.
+// WithLogger sets the broker's logger. By default, log lines of level warn and above go to the
+// test's output.
 func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(s *settings) { s.logger = logger })
 }
 
-// WithHosts adds host names, for providers that a test defines. For these names, too, the broker
+// WithHosts adds host names of providers that a test defines. For these names, too, the broker
 // and the client from HTTPClient connect to the simulator. The host api.example.test needs no
 // option.
 func WithHosts(hosts ...string) Option {

@@ -9,12 +9,12 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// TestProvidersFromYAMLAlone defines providers in YAML, without Go code, and checks that each
-// provider accepts a call with the broker's decoration.
+// TestProvidersFromYAMLAlone checks that providers defined without Go code accept the broker's
+// decorations.
 func TestProvidersFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		method  string // the YAML of the auth method, without the keys id, display_name and fields
-		fields  string // IDs of the method's fields; a question mark marks an optional field
+		method  string // YAML of the auth method, without the keys id, display_name and fields
+		fields  string // IDs of the method's fields, with a question mark after optional ones
 		values  map[string]string
 		accepts func(r *http.Request) bool
 	}{
@@ -113,8 +113,7 @@ func definition(method, fields string) string {
 		{id: main, display_name: Main, fields: [` + strings.Join(list, ", ") + `], ` + method + `}]}`
 }
 
-// TestClientCredentialsFromYAMLAlone defines auth methods that request tokens, in YAML, without
-// Go code.
+// TestClientCredentialsFromYAMLAlone defines auth methods that request tokens, without Go code.
 func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		request string // YAML: the remaining keys of the section token_request

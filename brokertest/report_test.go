@@ -20,8 +20,8 @@ const (
 	notReplaceable  = authmaterialv1.ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE
 )
 
-// wantReport reports a rejected version to the broker and checks the outcome. wantReport returns
-// the version in the broker's answer.
+// wantReport reports a rejected version, checks the outcome, and returns the version in the
+// answer.
 func (h harness) wantReport(id, version string, httpStatus int32, want authmaterialv1.ReportRejectionResponse_Outcome) string {
 	h.Helper()
 	response, err := h.report(id, version, httpStatus)
@@ -64,7 +64,7 @@ func TestFailedReportWithdrawsNothing(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	version := h.get("sendpulse-oauth").GetVersion()
 	h.Simulator.SendPulse.FailTokenRequests(simulator.HTMLPage(502))
-	for range 2 { // the broker answers the second report with the stored error
+	for range 2 { // the second report is answered with the stored error
 		_, err := h.report("sendpulse-oauth", version, 401)
 		h.wantStatus(err, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	}

@@ -86,7 +86,6 @@ func TestMalformedReports(t *testing.T) {
 	}
 }
 
-// batch asks for several credentials in one call.
 func (h harness) batch(ctx context.Context, ids ...string) ([]*authmaterialv1.AuthDecorationResult, error) {
 	response, err := h.Client().BatchGetAuthDecorations(ctx, &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: ids})
 	return response.GetResults(), err

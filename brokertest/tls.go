@@ -14,21 +14,19 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// connCaller is the SPIFFE ID of the caller that uses the connection from Conn, if the broker
-// uses TLS.
+// connCaller is the SPIFFE ID of the caller that uses the connection from Conn with TLS.
 const connCaller = "spiffe://brokertest/conn"
 
-// WithTLS makes the broker listen with TLS, at the address that Address returns, and
-// authenticate its callers. Callers authenticate by certificates from ClientCertificate, or in a
-// way that the section `authentication` of the configuration from WithConfig allows. Callers may
-// then use only the credentials that the section `grants` of that configuration allows. The
-// connection from Conn authenticates with a certificate for the name spiffe://brokertest/conn.
+// WithTLS makes the broker listen with TLS, at the address that Address returns, and authenticate
+// its callers by certificates from ClientCertificate, or in a way that the section
+// `authentication` of the configuration from WithConfig allows. Callers may then use only the
+// credentials that the section `grants` of that configuration allows. The connection from Conn
+// authenticates with a certificate for the name spiffe://brokertest/conn.
 //
 // Certificates are valid for an hour, both by the real clock and by the clock that WithClock
 // sets.
 func WithTLS() Option { return optionFunc(func(s *settings) { s.tls = true }) }
 
-// secured holds the state that only a Broker with TLS has.
 type secured struct {
 	folder    string
 	authority *authtest.Authority
@@ -56,7 +54,6 @@ func (s *secured) listen() map[string]any {
 	}}
 }
 
-// issue writes a certificate and its key to files, and returns their paths.
 func (s *secured) issue(t testing.TB, spiffeID string) (certificateFile, keyFile string) {
 	t.Helper()
 	folder, err := os.MkdirTemp(s.folder, "client")
@@ -94,8 +91,8 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// Address returns the address of a broker with TLS: a loopback address with a port. The address
-// is empty without WithTLS.
+// Address returns the address of a broker with TLS, a loopback address with a port. It is empty
+// without WithTLS.
 func (b *Broker) Address() string {
 	if b.secured == nil {
 		return ""
@@ -103,8 +100,8 @@ func (b *Broker) Address() string {
 	return b.secured.address
 }
 
-// CAFile returns the path of the PEM file with the certificate of the authority that signs the
-// broker's certificate. The path is empty if the broker was started without WithTLS.
+// CAFile returns the path of the PEM file with the authority that signs the broker's certificate.
+// It is empty without WithTLS.
 func (b *Broker) CAFile() string {
 	if b.secured == nil {
 		return ""

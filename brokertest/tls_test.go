@@ -27,8 +27,8 @@ grants:
   - {callers: ["spiffe://brokertest/conn"], credentials: [pulsedive]}
 `
 
-// TestServiceWithTLS calls the broker as a service does: once with a client certificate, once
-// with a token, and once without either.
+// TestServiceWithTLS calls the broker with a client certificate, with a token, and without
+// either.
 func TestServiceWithTLS(t *testing.T) {
 	const token = "amb_a-token-of-this-test-alone-that-is-as-long-as-256-bits"
 	tokenFile := filepath.Join(t.TempDir(), "token")

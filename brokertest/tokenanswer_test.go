@@ -18,14 +18,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/logtest"
 )
 
-// logged returns an option and a log. The option makes the broker write to this log.
 func logged() (brokertest.Option, *logtest.Log) {
 	log := new(logtest.Log)
 	return brokertest.WithLogger(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))), log
 }
 
-// TestTokenAnswersThatAreTokens lists unusual provider answers that contain a usable token. For
-// each answer it checks the lifetime that the broker assumes for the token.
+// TestTokenAnswersThatAreTokens checks the lifetime that the broker assumes for tokens in unusual
+// provider answers.
 func TestTokenAnswersThatAreTokens(t *testing.T) {
 	const hour = time.Hour
 	for name, test := range map[string]struct {
@@ -78,15 +77,15 @@ func TestTokenAnswersThatAreTokens(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutAToken lists provider answers without a usable token. For each answer it
-// checks the error that a caller of the broker gets.
+// TestAnswersWithoutAToken checks the errors that callers get if the provider's answer contains
+// no usable token.
 func TestAnswersWithoutAToken(t *testing.T) {
 	const rejected, unavailable, limited = "CREDENTIAL_REJECTED", "PROVIDER_UNAVAILABLE", "PROVIDER_RATE_LIMITED"
 	for name, test := range map[string]struct {
 		answer  simulator.Failure
 		reason  string
 		message string
-		retryIn time.Duration // the shortest retry delay; the broker adds a random time of up to a quarter of this delay
+		retryIn time.Duration // shortest retry delay, to which the broker adds a random time of up to a quarter
 	}{
 		"401 invalid_client":             {simulator.OAuthError(401, "invalid_client"), rejected, "SendPulse refused the credential (HTTP 401, invalid_client)", 0},
 		"400 invalid_scope":              {simulator.OAuthError(400, "invalid_scope"), rejected, "SendPulse refused the credential (HTTP 400, invalid_scope)", 0},
@@ -191,7 +190,7 @@ func TestRetryAfterAsADate(t *testing.T) {
 	h.Simulator.SendPulse.FailNextTokenRequests(1, simulator.ServiceUnavailable(time.Now().Add(2*time.Minute).UTC().Format(http.TimeFormat)))
 	got, _ := h.getError("sendpulse-oauth")
 	h.wantError(got, codes.Unavailable, "PROVIDER_UNAVAILABLE")
-	// The test allows a second of difference, because HTTP dates have a resolution of a second.
+	// HTTP dates have a resolution of a second, so the delay may differ by a second.
 	if wait := detail[*errdetails.RetryInfo](got).GetRetryDelay().AsDuration(); wait < 118*time.Second || wait > 150*time.Second {
 		t.Errorf("the retry delay is %v, want about 2m0s", wait)
 	}
@@ -225,8 +224,7 @@ func TestHangingProviderAnswersBeforeTheDeadline(t *testing.T) {
 }
 
 func TestClientSecretMayHoldAnyVisibleCharacter(t *testing.T) {
-	// The provider accepts client IDs and secrets with all characters that RFC 6749 allows:
-	// visible ASCII and spaces.
+	// RFC 6749 allows client IDs and secrets with all visible ASCII characters and spaces.
 	h := newHarness(t, brokertest.WithCredentials(brokertest.Credential{
 		ID: "odd", Provider: "sendpulse", AuthMethod: "oauth2_client_credentials",
 		Values: map[string]string{"client_id": "an id", "client_secret": `p&=+%"\ {}`},

@@ -15,7 +15,6 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// watch opens a watch of credentials.
 func (h harness) watch(ids ...string) stream {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
@@ -32,7 +31,6 @@ type stream struct {
 	grpc.ServerStreamingClient[authmaterialv1.WatchAuthDecorationsResponse]
 }
 
-// next waits until the watch sends a state, and returns this state.
 func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	s.h.Helper()
 	state, err := s.Recv()
@@ -42,8 +40,8 @@ func (s stream) next() *authmaterialv1.WatchAuthDecorationsResponse {
 	return state
 }
 
-// wantVersion checks that the next state is a decoration of the credential with this ID, and
-// returns its version.
+// wantVersion checks that the next state is a decoration of the credential, and returns its
+// version.
 func (s stream) wantVersion(id string) string {
 	s.h.Helper()
 	state := s.next()
@@ -53,7 +51,6 @@ func (s stream) wantVersion(id string) string {
 	return state.GetAuthDecoration().GetVersion()
 }
 
-// wantReason checks that the next state is an error of this credential with this reason.
 func (s stream) wantReason(id string, reason authmaterialv1.ErrorReason) {
 	s.h.Helper()
 	if state := s.next(); state.GetCredentialId() != id || state.GetError().GetReason() != reason {
@@ -99,7 +96,7 @@ func TestWatchedTokenIsRenewed(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	s := h.watch("sendpulse-oauth")
 	versions := []string{s.wantVersion("sendpulse-oauth")}
-	for range 3 { // no caller but the watch uses the token
+	for range 3 { // only the watch uses the token
 		clock.Advance(55 * time.Minute)
 		version := s.wantVersion("sendpulse-oauth")
 		if slices.Contains(versions, version) {

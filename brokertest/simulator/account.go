@@ -11,11 +11,10 @@ type Client struct {
 	Secret string
 }
 
-// newClient returns a client with a random ID and a random secret.
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// only is given all values of a header or query parameter. It returns the value if there is
-// exactly one, and otherwise "".
+// only returns the single value of a header or query parameter, or "" if there is not exactly
+// one.
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""
@@ -23,7 +22,7 @@ func only(values []string) string {
 	return values[0]
 }
 
-// bearer returns the bearer token in the request r, or "" if r has none.
+// bearer returns the bearer token in a request, or "" if the request has none.
 func bearer(r *http.Request) string {
 	token, ok := strings.CutPrefix(only(r.Header.Values("Authorization")), "Bearer ")
 	if !ok {

@@ -14,14 +14,13 @@ type answer struct {
 	body   string
 }
 
-// fields is a JSON object: a map from the names of its fields to their values.
+// fields is a JSON object.
 type fields map[string]any
 
-// jsonAnswer returns an answer whose body is a JSON object.
 func jsonAnswer(status int, body fields) answer {
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // marshalling cannot fail, because all values are the simulator's own
+		panic(err) // cannot fail, because all values are the simulator's own
 	}
 	return textAnswer(status, "application/json", string(text))
 }
@@ -30,7 +29,7 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with copies the answer, adds one header to the copy, and returns the copy.
+// with returns a copy of the answer with one more header.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)
@@ -39,7 +38,7 @@ func (a answer) with(name, value string) answer {
 	return a
 }
 
-// ServeHTTP sends this answer, whatever the request is.
+// ServeHTTP sends the answer to every request.
 func (a answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.writeHeader(w)
 	_, _ = w.Write([]byte(a.body))
@@ -50,14 +49,13 @@ func (a answer) writeHeader(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// recorder is an http.ResponseWriter that records the response.
 type recorder struct {
 	header http.Header
 	status int
 	body   strings.Builder
 }
 
-// record returns the answer that the handler gives to the request r.
+// record returns the answer that the handler gives to the request.
 func record(handler http.Handler, r *http.Request) answer {
 	recorded := &recorder{header: make(http.Header)}
 	handler.ServeHTTP(recorded, r)

@@ -5,36 +5,35 @@ import (
 	"sync/atomic"
 )
 
-// API is a provider's API, apart from its token endpoint. An API counts its requests, and tests
-// can make requests fail.
+// API is a provider's API, apart from its token endpoint. It counts its requests, and tests can
+// make requests fail.
 type API struct {
 	arrived    atomic.Int64
 	recognised atomic.Int64
 	failures   failures
 }
 
-// APIRequests returns the number of requests that the API received, including requests that a
-// test made fail.
+// APIRequests returns the number of requests that arrived, including those that a test made fail.
 func (a *API) APIRequests() int { return int(a.arrived.Load()) }
 
 // RecognisedRequests returns the number of requests that the API authenticated as one of its
 // accounts. Refused and anonymous requests do not count.
 func (a *API) RecognisedRequests() int { return int(a.recognised.Load()) }
 
-// FailAPIRequests makes every API request from now on fail, until RestoreAPIRequests is called
-// or another failure is set.
+// FailAPIRequests makes every API request from now on fail, until RestoreAPIRequests is called or
+// another failure is set.
 func (a *API) FailAPIRequests(failure Failure) { a.failures.always(failure) }
 
-// FailNextAPIRequests makes the next n API requests fail. If FailNextAPIRequests is called
-// again, the new failure applies to the requests after these n. The failure set by
-// FailAPIRequests applies after the failures of all calls of FailNextAPIRequests.
+// FailNextAPIRequests makes the next n API requests fail. If it is called again, the new failure
+// applies to the requests after these n. The failure set by FailAPIRequests applies after those
+// of all calls of FailNextAPIRequests.
 func (a *API) FailNextAPIRequests(n int, failure Failure) { a.failures.next(n, failure) }
 
 // RestoreAPIRequests ends all failures of the API.
 func (a *API) RestoreAPIRequests() { a.failures.clear() }
 
-// handler returns an HTTP handler that sends the answer that the function `decide` returns. The
-// function also reports whether the request was authenticated.
+// handler sends the answer of the given function, which also reports whether the request was
+// authenticated.
 func (a *API) handler(decide func(*http.Request) (answer, bool)) http.Handler {
 	genuine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		decision, recognised := decide(r)

@@ -7,26 +7,23 @@ import (
 	"sync"
 )
 
-// TokenRequests returns the number of token requests that the endpoint received from a client.
-// Requests that failed or were refused are included. Requests without a client ID are counted
-// for the client "".
+// TokenRequests returns the number of token requests from a client, including requests that
+// failed or were refused. Requests without a client ID count for the client "".
 func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
 
-// TotalTokenRequests returns the number of token requests that the endpoint received from all
-// clients.
+// TotalTokenRequests returns the number of token requests from all clients.
 func (e *TokenEndpoint) TotalTokenRequests() int {
 	total, _ := e.arrivals.state()
 	return total
 }
 
 // AwaitTokenRequests waits until n token requests in total have arrived since the simulator was
-// created. If ctx ends before these requests have arrived, it returns an error that wraps the
-// error of ctx.
+// created. If ctx ends before that, it returns an error that wraps the error of ctx.
 //
 // The outcome of a token request is decided when the request arrives: unless a failure is set,
-// the endpoint issues the token at that time, even if the answer is held back. Failures and
-// holds that are set later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes
-// its token.
+// the endpoint issues the token at that time, even if the answer is held back. Failures and holds
+// that are set later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes its
+// token.
 func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
@@ -41,35 +38,35 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	}
 }
 
-// HoldTokenAnswers holds back the answers to all token requests that arrive from now on, until
-// the returned function `release` is called. It also holds back answers that report a failure. A
-// client that closes its connection before the release gets no answer. If there are several
-// holds, a request is held by the hold that was set last before the request arrived.
+// HoldTokenAnswers holds back the answers to all token requests that arrive from now on,
+// including failures, until the returned function is called. A client that closes its connection
+// before that gets no answer. If there are several holds, a request is held by the hold that was
+// set last before the request arrived.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
 // FailTokenRequests makes every token request from now on fail, until RestoreTokenRequests is
 // called or another failure is set.
 func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
-// FailNextTokenRequests makes the next n token requests fail. If FailNextTokenRequests is called
-// again, the new failure applies to the requests after these n. The failure set by
-// FailTokenRequests applies after the failures of all calls of FailNextTokenRequests.
+// FailNextTokenRequests makes the next n token requests fail. If it is called again, the new
+// failure applies to the requests after these n. The failure set by FailTokenRequests applies
+// after those of all calls of FailNextTokenRequests.
 func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
 func (e *TokenEndpoint) RestoreTokenRequests() { e.failures.clear() }
 
-// arrivals counts requests, and holds back their answers. The zero value can be used as it is.
+// arrivals counts requests and holds back their answers. The zero value is ready to use.
 type arrivals struct {
 	mu      sync.Mutex
 	clients map[string]int
 	total   int
-	changed chan struct{} // this channel is closed when the next request arrives
-	held    chan struct{} // this channel is closed when held answers may be sent; nil: no answers are held
+	changed chan struct{} // closed when the next request arrives
+	held    chan struct{} // closed when held answers may be sent; nil if none are held
 }
 
-// add counts a request. If `add` returns a channel, the answer may be sent when the channel is
-// closed; if it returns nil, the answer may be sent at once.
+// add counts a request. Its answer may be sent when the returned channel is closed, or at once if
+// the channel is nil.
 func (a *arrivals) add(clientID string) (released <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,13 +118,12 @@ func (a *arrivals) hold() (release func()) {
 type heldWriter struct {
 	http.ResponseWriter
 
-	released <-chan struct{} // nil: not held
-	gone     <-chan struct{} // this channel is closed when the client has closed its connection
+	released <-chan struct{} // nil if not held
+	gone     <-chan struct{} // closed when the client has closed its connection
 }
 
 // wait blocks until the answer may be sent. If the client has closed its connection by then, it
-// aborts the handler, because a client that is closing its connection could still read an
-// answer.
+// aborts the handler, because a closing client could still read an answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {
 		return
@@ -149,6 +145,5 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap returns the wrapped writer. Package http calls this method through
-// http.ResponseController, to flush the wrapped writer.
+// Unwrap lets http.ResponseController flush the wrapped writer.
 func (w *heldWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

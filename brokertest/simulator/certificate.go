@@ -20,15 +20,14 @@ const (
 	certificateLifetime = 365 * 24 * time.Hour
 )
 
-// certificate is the server's certificate and the authority that signed it. The authority's
-// private key is not kept.
+// certificate is the server's certificate and the authority that signed it, whose private key is
+// not kept.
 type certificate struct {
 	authority *x509.Certificate
 	leaf      tls.Certificate
 }
 
-// newCertificate creates a certificate authority, and a server certificate for the parameter
-// `hosts`. The authority signs the server certificate.
+// newCertificate creates a certificate authority, and a server certificate for the given hosts.
 func newCertificate(hosts []string) (*certificate, error) {
 	now := time.Now()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -62,8 +61,6 @@ func newCertificate(hosts []string) (*certificate, error) {
 	}, nil
 }
 
-// certificateTemplate returns the fields that the authority's and the server's certificate
-// share.
 func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(randomBytes(16)),
@@ -73,7 +70,6 @@ func certificateTemplate(name string, now time.Time) *x509.Certificate {
 	}
 }
 
-// nameHosts adds the DNS names and IP addresses in `hosts` to the template.
 func nameHosts(template *x509.Certificate, hosts []string) {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
@@ -103,8 +99,8 @@ func (s *Simulator) CAPool() *x509.CertPool {
 	return pool
 }
 
-// CertificatePEM returns the certificate of the simulator's authority in PEM, for
-// other programs: `curl --cacert`, or the file that SSL_CERT_FILE names.
+// CertificatePEM returns the certificate of the simulator's authority in PEM, for other programs:
+// `curl --cacert`, or the file that SSL_CERT_FILE names.
 func (s *Simulator) CertificatePEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.certificate.authority.Raw})
 }

@@ -25,8 +25,7 @@ import (
 //     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
 type Failure func(next http.Handler) http.Handler
 
-// wrap returns a handler that applies the failure to the handler `next`. If the failure is nil,
-// `wrap` returns `next` itself.
+// wrap applies the failure to a handler; a nil failure changes nothing.
 func (f Failure) wrap(next http.Handler) http.Handler {
 	if f == nil {
 		return next
@@ -34,8 +33,7 @@ func (f Failure) wrap(next http.Handler) http.Handler {
 	return f(next)
 }
 
-// ForClient limits a failure of a token endpoint to the requests of one client. The endpoint
-// answers the requests of other clients as usual.
+// ForClient limits a failure of a token endpoint to the requests of one client.
 func ForClient(clientID string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		failing := failure.wrap(next)
@@ -49,8 +47,7 @@ func ForClient(clientID string, failure Failure) Failure {
 	}
 }
 
-// CloseConnection closes the connection without an answer. Over HTTP/2, CloseConnection resets
-// the stream instead.
+// CloseConnection closes the connection without an answer, or resets the stream over HTTP/2.
 func CloseConnection() Failure {
 	return instead(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
@@ -59,8 +56,8 @@ func CloseConnection() Failure {
 // is closed.
 func Hang() Failure { return instead(func(_ http.ResponseWriter, r *http.Request) { hang(r) }) }
 
-// CutAnswer sends the header and half the body of the provider's answer, and closes
-// the connection.
+// CutAnswer sends the header and half the body of the provider's answer, and closes the
+// connection.
 func CutAnswer() Failure {
 	return changed(func(w http.ResponseWriter, _ *http.Request, genuine answer) {
 		genuine.writeHalf(w)
@@ -68,8 +65,8 @@ func CutAnswer() Failure {
 	})
 }
 
-// StallAnswer sends the header and half the body of the provider's answer. Then it sends nothing
-// more, and waits until the client closes the connection or the simulator is closed.
+// StallAnswer sends the header and half the body of the provider's answer, and keeps the
+// connection open until the client closes it or the simulator is closed.
 func StallAnswer() Failure {
 	return changed(func(w http.ResponseWriter, r *http.Request, genuine answer) {
 		genuine.writeHalf(w)
@@ -77,8 +74,8 @@ func StallAnswer() Failure {
 	})
 }
 
-// hang waits until the client has closed the connection. The server notices a closed connection
-// only after it has read the request's body.
+// hang waits until the client has closed the connection, which the server notices only after it
+// has read the request's body.
 func hang(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
@@ -107,11 +104,10 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 	}
 }
 
-// failures contains the failures that a test has set for one endpoint.
 type failures struct {
 	mu       sync.Mutex
-	queue    []Failure // the failures for the next requests, one for each request
-	standing Failure   // the failure for all requests after the next ones; nil: no failure
+	queue    []Failure // one failure for each of the next requests
+	standing Failure   // for all later requests; nil if they do not fail
 }
 
 func (f *failures) always(failure Failure) {
@@ -132,8 +128,8 @@ func (f *failures) clear() {
 	f.queue, f.standing = nil, nil
 }
 
-// take returns the failure for the request that has just arrived, or nil if that request does
-// not fail.
+// take returns the failure for the request that has just arrived, or nil if the request does not
+// fail.
 func (f *failures) take() Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

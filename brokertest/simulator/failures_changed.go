@@ -7,16 +7,13 @@ import (
 	"strings"
 )
 
-// cookieName is the name of the cookie that SetCookie sends.
 const cookieName = "simulator-session"
 
-// hugeBytes is the number of bytes that HugeBody adds to an answer.
 const hugeBytes = 2 << 20
 
-// ChangeField sets a field of the provider's JSON object. The Go value nil becomes the JSON
-// value null. A [json.RawMessage] is sent unchanged; use it for numbers that Go cannot
-// represent. Answers with a status other than 200 are not changed. ChangeField panics if value
-// has no JSON form.
+// ChangeField sets a field of the provider's JSON object, in answers with status 200. The Go
+// value nil becomes the JSON value null. A [json.RawMessage] is sent unchanged; use it for
+// numbers that Go cannot represent. ChangeField panics if the value has no JSON form.
 func ChangeField(name string, value any) Failure {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -30,9 +27,9 @@ func RemoveField(name string) Failure {
 	return changedObject(func(object map[string]json.RawMessage) { delete(object, name) })
 }
 
-// ExpiresIn sets the field expires_in, the lifetime, of a token answer. The value can have any
-// form: a string, a float, null, or a negative or absurd number. The token's real lifetime does
-// not change. To send an answer without a lifetime, use RemoveField("expires_in").
+// ExpiresIn sets expires_in, the lifetime in a token answer. The value can have any form: a
+// string, a float, null, or a negative or absurd number. The token's real lifetime does not
+// change. To send an answer without a lifetime, use RemoveField("expires_in").
 func ExpiresIn(value any) Failure { return ChangeField("expires_in", value) }
 
 // AccessToken replaces the token in a token answer, for example by null, "", a number, or a
@@ -60,9 +57,9 @@ func TruncateBody() Failure {
 // clients that read all of it.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
-// RetryAfter adds a Retry-After header to the answer of another failure, or to the provider's
-// own answer if the parameter `failure` is nil. The header's value is a number of seconds ("30")
-// or a date in [http.TimeFormat].
+// RetryAfter adds a Retry-After header to the answer of another failure, or to the provider's own
+// answer if the failure is nil. The value is a number of seconds ("30") or a date in
+// [http.TimeFormat].
 func RetryAfter(value string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {
 		answering := failure.wrap(next)
@@ -94,7 +91,7 @@ func changedObject(edit func(object map[string]json.RawMessage)) Failure {
 		object := make(map[string]json.RawMessage)
 		if genuine.status == http.StatusOK && json.Unmarshal([]byte(genuine.body), &object) == nil {
 			edit(object)
-			text, _ := json.Marshal(object) // marshalling cannot fail, because all parts of the object are valid JSON
+			text, _ := json.Marshal(object) // cannot fail, because all parts of the object are valid JSON
 			genuine.body = string(text)
 		}
 		genuine.ServeHTTP(w, r)

@@ -41,15 +41,13 @@ func ErrorInSuccess(code string) Failure {
 	return always(jsonAnswer(http.StatusOK, fields{"ok": false, "error": code}))
 }
 
-// ServiceUnavailable answers with status 503. The parameter `retryAfter` is the value of the
-// Retry-After header: a number of seconds ("30") or a date in [http.TimeFormat]. If the
-// parameter is empty, the answer has no such header.
+// ServiceUnavailable answers with status 503 and, unless retryAfter is empty, a Retry-After
+// header: a number of seconds ("30") or a date in [http.TimeFormat].
 func ServiceUnavailable(retryAfter string) Failure {
 	return always(retryLater(http.StatusServiceUnavailable, retryAfter))
 }
 
-// TooManyRequests answers with status 429. The parameter `retryAfter` means the same as in
-// [ServiceUnavailable].
+// TooManyRequests answers with status 429 and a Retry-After header as in [ServiceUnavailable].
 func TooManyRequests(retryAfter string) Failure {
 	return always(retryLater(http.StatusTooManyRequests, retryAfter))
 }
@@ -62,16 +60,14 @@ func retryLater(status int, retryAfter string) answer {
 	return later
 }
 
-// Redirect answers with a 3xx status and redirects to [RedirectHost]. That host answers every
-// request with a token that no API accepts. [Leaks] counts the requests that follow the
-// redirect. After status 307 or 308, a client that follows the redirect sends the request's body
-// again.
+// Redirect answers with a 3xx status that redirects to [RedirectHost], which answers every
+// request with a token that no API accepts. [Leaks] counts the requests that follow the redirect.
+// After status 307 or 308, such requests contain the original body again.
 func Redirect(status int) Failure {
 	location := "https://" + RedirectHost + "/oauth/token?" + redirectMark + "=1"
 	return always(answer{status: status}.with("Location", location))
 }
 
-// redirectTarget is the HTTP handler of RedirectHost.
 func redirectTarget() http.Handler {
 	return jsonAnswer(http.StatusOK, fields{
 		"access_token": "token-from-where-a-redirect-led", "token_type": "Bearer", "expires_in": 3600,
@@ -79,9 +75,8 @@ func redirectTarget() http.Handler {
 }
 
 // EchoRequest answers with status 400 and an OAuth error body that repeats parts of the request:
-// the Authorization header, the user and password in that header, and the request's body,
-// including the client secret. With EchoRequest a test can find out whether a client logs the
-// bodies of error answers.
+// the Authorization header, the user and password in it, and the request's body, including the
+// client secret. It shows whether a client logs the bodies of error answers.
 func EchoRequest() Failure {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -93,7 +88,6 @@ func EchoRequest() Failure {
 
 func always(fixed answer) Failure { return instead(fixed.ServeHTTP) }
 
-// oauthError returns an error answer as RFC 6749 §5.2 defines it.
 func oauthError(status int, code, description string) answer {
 	return jsonAnswer(status, fields{"error": code, "error_description": description})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// The test checks what a client receives for each failure, over TLS and in process.
+// TestFailuresThatAnswer checks what a client receives for each failure, over TLS and in process.
 func TestFailuresThatAnswer(t *testing.T) {
 	const date = "Sat, 01 Jan 2000 00:02:00 GMT"
 	tests := map[string]struct {

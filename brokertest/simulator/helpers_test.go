@@ -15,8 +15,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// start returns a running simulator and an HTTP client that connects to it and follows no
-// redirects.
+// start returns a running simulator and a client that connects to it and follows no redirects.
 func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, err := simulator.New(options...)
@@ -29,8 +28,7 @@ func start(t *testing.T, options ...simulator.Option) (*simulator.Simulator, *ht
 	return sim, &http.Client{Transport: transport, CheckRedirect: keepRedirect}
 }
 
-// startInProcess does the same as the function `start`, but the client calls the simulator in
-// process, without a network.
+// startInProcess returns a client that calls the simulator in process, without a network.
 func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 	t.Helper()
 	sim, _ := start(t, simulator.InProcess())
@@ -39,8 +37,8 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clients lists the two kinds of clients of a simulator: one connects over TLS, the other calls
-// in process. Both must get the same answers.
+// clients returns the two kinds of clients, over TLS and in process, which must get the same
+// answers.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
@@ -52,7 +50,7 @@ const (
 	userInfo     = "https://api.sendpulse.com/user/info"
 	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
 
-	// These are the pattern and the URL of a token endpoint that tests define.
+	// A test defines a token endpoint with this pattern and URL.
 	examplePattern = "POST api.example.test/oauth/token"
 	exampleTokens  = "https://api.example.test/oauth/token"
 )
@@ -65,7 +63,6 @@ type response struct {
 	body   string
 }
 
-// send sends a request and reads the whole response.
 func send(client *http.Client, r *http.Request) (response, error) {
 	got, err := client.Do(r.Clone(r.Context()))
 	if err != nil {
@@ -134,7 +131,6 @@ func tokenRequest(client simulator.Client) *http.Request {
 	})
 }
 
-// obtain requests a token from the simulated SendPulse and returns it.
 func obtain(t *testing.T, client *http.Client, account simulator.Client) string {
 	t.Helper()
 	got := do(t, client, tokenRequest(account))
@@ -154,7 +150,6 @@ func object(t *testing.T, r response) map[string]any {
 	return decoded
 }
 
-// expect fails the test unless the response has this status and this JSON object.
 func expect(t *testing.T, got response, status int, body map[string]any) {
 	t.Helper()
 	if got.status != status {
@@ -174,7 +169,7 @@ func await(t *testing.T, endpoint *simulator.TokenEndpoint, n int) {
 	}
 }
 
-// begin sends a request in the background and returns a channel that receives the answer.
+// begin sends a request in the background, whose answer the returned channel receives.
 func begin(t *testing.T, client *http.Client, r *http.Request) <-chan response {
 	answers := make(chan response, 1)
 	go func() {

@@ -13,9 +13,9 @@ import (
 )
 
 // RoundTripper returns a transport that calls the simulator in process, without network and TLS.
-// Each request runs in a goroutine. The goroutine ends when the client has read the response to
-// its end, or has closed the response; every client must do one of the two. The transport
-// refuses http URLs, as [Simulator.Transport] does.
+// Each request runs in a goroutine, which ends when the client has read the response to its end,
+// or has closed it; every client must do one of the two. The transport refuses http URLs, as
+// [Simulator.Transport] does.
 func (s *Simulator) RoundTripper() http.RoundTripper { return inProcess{s} }
 
 type inProcess struct{ simulator *Simulator }
@@ -43,8 +43,8 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return sent.response(r, cancelOnClose{reader, cancel}), nil
 }
 
-// receive converts a client's request into the form that a server receives. The body of the
-// converted request is never nil.
+// receive converts a client's request into the form that a server receives, with a body that is
+// never nil.
 func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
@@ -68,15 +68,15 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// exchange is the http.ResponseWriter of one in-process request. The handler writes the body to
-// a pipe that the client reads.
+// exchange is the http.ResponseWriter of one in-process request, whose client reads the body from
+// a pipe.
 type exchange struct {
 	header http.Header // the handler's
 	body   *io.PipeWriter
 
 	once    sync.Once
-	started chan struct{} // this channel is closed when the fields below it are set
-	err     error         // the handler sent no response
+	started chan struct{} // closed when the fields below are set
+	err     error         // set if the handler sent no response
 	status  int
 	sent    http.Header
 }
@@ -95,18 +95,17 @@ func (e *exchange) Write(p []byte) (int, error) {
 	return e.body.Write(p)
 }
 
-// Flush sends the response's header. The body needs no flushing, because the body is never
-// buffered.
+// Flush sends the response's header. The body is never buffered.
 func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
 
-// end finishes the response with the error `err`. If the response has not begun, the client
-// receives only this error.
+// end finishes the response with an error, which is all that the client receives if the response
+// has not begun.
 func (e *exchange) end(err error) {
 	e.once.Do(func() {
 		e.err = err
 		close(e.started)
 	})
-	_ = e.body.CloseWithError(err) // only the first error is kept; later errors are ignored
+	_ = e.body.CloseWithError(err) // only the first error is kept
 }
 
 // run calls the handler as a server would: if the handler aborts, the connection is closed.

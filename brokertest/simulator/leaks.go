@@ -15,21 +15,19 @@ import (
 type Leaks struct {
 	// RedirectsFollowed is the number of requests to the target of a redirect.
 	RedirectsFollowed int
-	// SecretsRedirected is the number of requests that followed a redirect and contained a
-	// secret of the simulator, in the URL, a header or the body.
+	// SecretsRedirected is the number of requests that followed a redirect and contained a secret
+	// of the simulator, in the URL, a header or the body.
 	SecretsRedirected int
 	// CookiesReturned is the number of requests with the cookie that [SetCookie] sends.
 	CookiesReturned int
 }
 
-// redirectMark is a query parameter in the target URL of every redirect. It shows that a request
-// follows a redirect.
+// redirectMark is a query parameter in the target URL of every redirect, to recognize requests
+// that follow a redirect.
 const redirectMark = "simulator-redirected"
 
-// maxBody is the number of bytes, at most, that the simulator reads from a request's body.
 const maxBody = 1 << 20
 
-// leakCounter counts the leaks in all requests.
 type leakCounter struct {
 	mu    sync.Mutex
 	leaks Leaks
@@ -59,13 +57,12 @@ func (c *leakCounter) inspect(r *http.Request, secrets *secrets) {
 	c.leaks.CookiesReturned += found.CookiesReturned
 }
 
-// secrets lists all secrets that a simulator created, or that a test added to the simulator.
+// secrets lists the secrets that a simulator created, or that a test added to it.
 type secrets struct {
 	mu     sync.Mutex
 	values []string
 }
 
-// keep adds a secret to the list and returns it.
 func (s *secrets) keep(value string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,8 +76,8 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in reports whether the request r contains a secret, in plain text or encoded
-// for a URL or for HTTP Basic authentication.
+// in reports whether a request contains a secret, in plain text or encoded for a URL or for HTTP
+// Basic authentication.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder
 	text.WriteString(r.RequestURI)
@@ -94,8 +91,8 @@ func (s *secrets) in(r *http.Request) bool {
 	})
 }
 
-// peekBody returns the first `maxBody` bytes of the body of the request r, and makes the body
-// readable again. If reading fails, peekBody returns the bytes that were read before the error.
+// peekBody returns at most maxBody bytes of the request's body, and makes the body readable
+// again.
 func peekBody(r *http.Request) []byte {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	r.Body = io.NopCloser(bytes.NewReader(body))

@@ -15,9 +15,8 @@ type optionFunc func(*settings)
 
 func (f optionFunc) apply(s *settings) { f(s) }
 
-// WithClock sets the clock by which tokens expire. Without this option tokens expire by the real
-// clock, which is also correct in a testing/synctest bubble. Certificates do not depend on this
-// clock.
+// WithClock sets the clock by which tokens expire, but not certificates. Without this option
+// tokens expire by the real clock, which is also correct in a testing/synctest bubble.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }

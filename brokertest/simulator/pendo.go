@@ -57,7 +57,6 @@ func (p *Pendo) AddKey(host string) string {
 	return key
 }
 
-// addHost starts serving the API on the host of a region.
 func (p *Pendo) addHost(host string) {
 	p.hosts[host] = make(map[string]bool)
 	p.mux.Handle("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {

@@ -15,10 +15,8 @@ func randomBytes(n int) []byte {
 	return random
 }
 
-// randomHex returns n random bytes in hexadecimal.
 func randomHex(n int) string { return hex.EncodeToString(randomBytes(n)) }
 
-// randomUUID returns a UUID of version 4.
 func randomUUID() string {
 	random := randomBytes(16)
 	random[6] = random[6]&0x0f | 0x40
@@ -29,8 +27,8 @@ func randomUUID() string {
 // signatureBytes is the size of an RS256 signature made with a key of 4096 bits.
 const signatureBytes = 512
 
-// randomToken returns a random token of about 1 KB that has the form of a JWT signed with RS256.
-// The token's signature is random, so no key verifies it.
+// randomToken returns a random token of about 1 KB in the form of a JWT that is signed with
+// RS256. Its signature is random, so no key verifies it.
 func randomToken(clientID string, issued time.Time, lifetime time.Duration) string {
 	header, _ := json.Marshal(fields{"typ": "JWT", "alg": "RS256"})
 	claims, _ := json.Marshal(fields{

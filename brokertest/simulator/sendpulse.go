@@ -52,8 +52,8 @@ func (p *SendPulse) Client() Client {
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
 // RotateClientSecret gives the account a new client ID and secret, and returns them. The old
-// client is rejected at once, as the vendor documents. The old client's tokens stay valid until
-// RevokeTokens is called: the vendor does not document what happens to them.
+// client is rejected at once, as the vendor documents. Its tokens stay valid until RevokeTokens
+// is called; the vendor does not document what happens to them.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

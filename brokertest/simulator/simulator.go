@@ -18,14 +18,14 @@ const (
 	// ExampleHost is a host on which nothing is served until a test adds a handler.
 	ExampleHost = "api.example.test"
 
-	// RedirectHost is the target of [Redirect]. The simulator answers every request to
-	// RedirectHost with a token that no API accepts.
+	// RedirectHost is the target of [Redirect]. It answers every request with a token that no API
+	// accepts.
 	RedirectHost = "elsewhere.example.test"
 )
 
-// Simulator is a running server that simulates the providers. Create a simulator with [New].
+// Simulator is a running server that simulates the providers. Create one with [New].
 type Simulator struct {
-	// These are the four simulated providers. Each has an account of its own.
+	// The four simulated providers have an account each.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -39,14 +39,13 @@ type Simulator struct {
 
 	listener     net.Listener // nil with InProcess
 	server       *http.Server // nil with InProcess
-	disconnected atomic.Int32 // the number of Disconnect calls that no call of reconnect has ended
+	disconnected atomic.Int32 // number of Disconnect calls that are not ended by reconnect
 	stopped      context.Context
 	close        func() error
 }
 
-// New starts a simulator on a free port of the loopback interface. New fails if the simulator
-// cannot listen on such a port or cannot create its certificates. The caller must close the
-// simulator.
+// New starts a simulator on a free port of the loopback interface. It fails if the simulator
+// cannot listen or create its certificates. The caller must close the simulator.
 func New(options ...Option) (*Simulator, error) {
 	chosen := settings{clock: clockwork.NewRealClock()}
 	for _, option := range options {
@@ -76,7 +75,6 @@ func New(options ...Option) (*Simulator, error) {
 	return s, nil
 }
 
-// simulatedHosts are the hosts in every simulator's certificate.
 func simulatedHosts() []string {
 	return slices.Concat(
 		[]string{"127.0.0.1", "::1", "localhost", sendPulseHost, pulsediveHost, ExampleHost, RedirectHost},
@@ -84,8 +82,8 @@ func simulatedHosts() []string {
 	)
 }
 
-// listen starts the server. It also makes the method Close call the function `stop` before it
-// does anything else.
+// listen starts the server, and makes Close call the function `stop` before it does anything
+// else.
 func (s *Simulator) listen(stop func()) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(s.stopped, "tcp", "127.0.0.1:0")
@@ -97,8 +95,8 @@ func (s *Simulator) listen(stop func()) error {
 		Handler:           s.Handler(),
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		// Logging is off, because the server would log every client that closes its connection
-		// early, and tests do that on purpose.
+		// The server would log every client that closes its connection early, as tests do on
+		// purpose.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -114,22 +112,21 @@ func (s *Simulator) listen(stop func()) error {
 	return nil
 }
 
-// Close stops the simulator. It closes every connection, ends every request that hangs, and ends
-// every request whose answer is held back. Further calls of Close do nothing.
+// Close stops the simulator. It closes every connection, and ends every request that hangs or
+// whose answer is held back. Further calls do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
-// Handle adds an HTTP handler to the simulator, for an API that the test defines. The pattern
-// has the form that [http.ServeMux] accepts, and must contain a host: "GET
-// api.example.test/v1/things". For a host other than [ExampleHost], the simulator must be
-// created with [WithHosts]. Handle panics if the pattern is malformed or conflicts with an
-// existing pattern. The simulator logs nothing; if a handler panics, the client sees a closed
-// connection.
+// Handle adds an HTTP handler to the simulator, for an API that the test defines. The pattern has
+// the form that [http.ServeMux] accepts, and must contain a host: "GET
+// api.example.test/v1/things". For a host other than [ExampleHost], create the simulator with
+// [WithHosts]. Handle panics if the pattern is malformed or conflicts with an existing pattern.
+// If a handler panics, the client sees a closed connection, and nothing is logged.
 func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(pattern, handler) }
 
-// Expect adds an API that the test defines. Its pattern has the same form as that of
-// [Simulator.Handle]. If the function `recognises` returns true for a request, the API answers
-// with status 200 and the body `{}`; otherwise it answers with status 401. For an API that
-// accepts the tokens of an endpoint from [Simulator.HandleTokens], pass [TokenEndpoint.Accepts].
+// Expect adds an API that the test defines, with a pattern as for [Simulator.Handle]. The API
+// answers requests that it recognises with status 200 and the body `{}`, and others with status
+// 401. For an API that accepts the tokens of an endpoint from [Simulator.HandleTokens], pass
+// [TokenEndpoint.Accepts].
 func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
 	api := new(API)
 	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {
@@ -141,8 +138,8 @@ func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) 
 	return api
 }
 
-// Handler returns the HTTP handler that serves all simulated hosts. The handler selects the
-// provider by the request's Host.
+// Handler returns the HTTP handler that serves all simulated hosts. It selects the provider by
+// the request's Host.
 func (s *Simulator) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.reachable() {
@@ -156,9 +153,9 @@ func (s *Simulator) Handler() http.Handler {
 	})
 }
 
-// Secrets returns every secret that the simulator has created so far: the secrets of its
-// accounts, including replaced ones, and the tokens that it issued. None of these secrets may
-// appear in a log, an error or a metric.
+// Secrets returns every secret that the simulator has created so far, none of which may appear in
+// a log, an error or a metric: the secrets of its accounts, including replaced ones, and the
+// tokens that it issued.
 func (s *Simulator) Secrets() []string { return s.secrets.all() }
 
 // Leaks returns the counts of requests that should not have been sent.

@@ -170,7 +170,6 @@ func TestInProcessKeepsToTheClockOfABubble(t *testing.T) {
 	})
 }
 
-// pass waits for a duration inside a testing/synctest bubble.
 func pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // inside a synctest bubble this sleep takes no real time
 }

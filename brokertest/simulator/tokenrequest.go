@@ -13,23 +13,21 @@ import (
 // BodyFormat is the encoding of a token request's parameters.
 type BodyFormat int
 
-// The formats. The request's Content-Type header must name the encoding that the request uses.
+// The request's Content-Type header must name the encoding that the request uses.
 const (
 	AnyBody  BodyFormat = iota // the body may be JSON or a form
 	JSONBody                   // application/json: the body is a JSON object whose values are strings
 	FormBody                   // application/x-www-form-urlencoded
 )
 
-// ClientAuthentication says in which part of a token request the client must send its ID and
-// secret.
+// ClientAuthentication is the part of a token request that must contain the client ID and secret.
 type ClientAuthentication int
 
 const (
-	// InRequestBody means that the endpoint expects the parameters client_id and client_secret
-	// in the body.
+	// InRequestBody expects the parameters client_id and client_secret in the body.
 	InRequestBody ClientAuthentication = iota
-	// Basic means that the endpoint expects HTTP Basic authentication. The client ID and the
-	// secret must each be form-urlencoded, as RFC 6749 §2.3.1 requires.
+	// Basic expects HTTP Basic authentication with the client ID and secret each form-urlencoded,
+	// as RFC 6749 §2.3.1 requires.
 	Basic
 )
 
@@ -50,12 +48,12 @@ type clientIDKey struct{}
 type tokenRequest struct {
 	client     Client
 	parameters map[string]string
-	err        error // the reason why the body cannot be parsed; nil: it was parsed
+	err        error // why the body cannot be parsed; nil if it was parsed
 }
 
-// serve answers a token request. It decides the outcome before it counts the request as arrived,
-// so a test that waits for the arrival cannot change the outcome afterwards. But if a failure is
-// set for the request, the failure decides the outcome later.
+// serve decides the outcome of a token request before it counts the request as arrived, so that a
+// test that waits for the arrival cannot change the outcome afterwards. But if a failure is set
+// for the request, the failure decides the outcome later.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
 	failure := e.failures.take()
@@ -100,8 +98,7 @@ func (e *TokenEndpoint) refusal(status int, code, description string) answer {
 	return refusal
 }
 
-// read is the parser of token requests. It leaves the request's body readable for the next
-// reader.
+// read parses a token request, and leaves its body readable for the next reader.
 func (e *TokenEndpoint) read(r *http.Request) tokenRequest {
 	var request tokenRequest
 	request.parameters, request.err = e.readBody(r)

@@ -14,14 +14,14 @@ import (
 // lifetime that SendPulse documents.
 const DefaultTokenLifetime = time.Hour
 
-// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). The endpoint
-// counts its requests. Tests can hold back its answers and make requests fail.
+// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). It counts its
+// requests, and tests can hold back its answers and make requests fail.
 //
-// The answer to a valid request has status 200 and the fields access_token, token_type
-// ("Bearer") and expires_in (in seconds). The answer to an invalid request is what RFC 6749 §5.2
-// requires: status 401 with the error invalid_client, or status 400 with the error
-// unsupported_grant_type or invalid_request. The error invalid_request means an unreadable body,
-// a repeated parameter, or a required parameter that is missing or has another value.
+// The answer to a valid request has status 200 and the fields access_token, token_type ("Bearer")
+// and expires_in (in seconds). The answer to an invalid request is what RFC 6749 §5.2 requires:
+// status 401 with the error invalid_client, or status 400 with the error unsupported_grant_type
+// or invalid_request. The error invalid_request means an unreadable body, a repeated parameter,
+// or a required parameter that is missing or has another value.
 type TokenEndpoint struct {
 	rules    TokenRules
 	passport bool // error answers repeat their description in the field "message"
@@ -33,13 +33,12 @@ type TokenEndpoint struct {
 	mu           sync.Mutex
 	lifetime     time.Duration
 	endsPrevious bool
-	clients      map[string][]string // the valid secrets of each client, by client ID
-	tokens       map[string]issued   // all tokens that were ever issued, including expired and revoked tokens
+	clients      map[string][]string // valid secrets by client ID
+	tokens       map[string]issued   // all tokens ever issued, including expired and revoked ones
 }
 
 // Token describes a token that a [TokenEndpoint] issued.
 type Token struct {
-	// ClientID is the ID of the client to which the token was issued.
 	ClientID string
 	// ExpireTime is the end of the token's lifetime.
 	ExpireTime time.Time
@@ -48,17 +47,15 @@ type Token struct {
 	EndTime time.Time
 }
 
-// issued describes a token together with the client secret for which the endpoint issued the
-// token.
+// issued is a token with the client secret for which the endpoint issued it.
 type issued struct {
 	Token
 
 	secret string
 }
 
-// HandleTokens adds a token endpoint that the test defines. Its pattern has the same form as
-// that of [Simulator.Handle]: "POST api.example.test/oauth/token". The new endpoint has no
-// clients.
+// HandleTokens adds a token endpoint without clients that the test defines, with a pattern as for
+// [Simulator.Handle]: "POST api.example.test/oauth/token".
 func (s *Simulator) HandleTokens(pattern string, rules TokenRules) *TokenEndpoint {
 	endpoint := newTokenEndpoint(s, rules)
 	s.Handle(pattern, http.HandlerFunc(endpoint.serve))
@@ -76,9 +73,9 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 	}
 }
 
-// AddClient adds a client and returns it. If the ID or the secret is empty, AddClient sets a
-// random value. If a client with this ID exists, its secret is replaced: the old secret is
-// rejected at once, and the client's tokens stay valid.
+// AddClient adds a client and returns it, with a random value for an empty ID or secret. If a
+// client with this ID exists, its secret is replaced: the old secret is rejected at once, and the
+// client's tokens stay valid.
 func (e *TokenEndpoint) AddClient(client Client) Client {
 	random := newClient()
 	client.ID = cmp.Or(client.ID, random.ID)
@@ -89,9 +86,8 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 	return client
 }
 
-// RotateSecret gives a client a new secret and returns it. The older secrets stay valid until
-// the returned function `end` is called. That function revokes the older secrets, and the tokens
-// that were issued for these secrets.
+// RotateSecret gives a client a new secret and returns it. The older secrets stay valid until the
+// returned function is called, which revokes them and the tokens that were issued for them.
 func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
 	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
 	e.mu.Lock()
@@ -107,40 +103,37 @@ func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func(
 	}
 }
 
-// RemoveClient removes a client: its token requests are rejected from now on. The client's
-// tokens stay valid.
+// RemoveClient rejects a client's token requests from now on. Its tokens stay valid.
 func (e *TokenEndpoint) RemoveClient(clientID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.clients, clientID)
 }
 
-// SetTokenLifetime sets the lifetime of the tokens that the endpoint issues from now on. Token
-// answers contain the lifetime in whole seconds, rounded down. Default: [DefaultTokenLifetime].
+// SetTokenLifetime sets the lifetime of the tokens that the endpoint issues from now on (default:
+// [DefaultTokenLifetime]). Token answers contain the lifetime in whole seconds, rounded down.
 func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lifetime = lifetime
 }
 
-// SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client.
-// Unless a test calls this method, earlier tokens stay valid.
+// SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client. By
+// default, they stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endsPrevious = ends
 }
 
-// RevokeTokens revokes every token issued so far. The simulator does not notify clients, and
-// clients can obtain new tokens.
+// RevokeTokens revokes every token issued so far. Clients can obtain new tokens.
 func (e *TokenEndpoint) RevokeTokens() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens revokes the valid tokens for which the function `chosen` returns true. The caller of
-// endTokens must hold the mutex e.mu.
+// endTokens revokes the chosen tokens that are valid. Its caller must hold e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {
@@ -151,13 +144,12 @@ func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	}
 }
 
-// Accepts reports whether the request r has exactly one bearer token, whether
-// this endpoint issued that token, and whether the token is neither expired nor revoked. It
-// returns true only if all of this holds.
+// Accepts reports whether a request has exactly one bearer token, which this endpoint issued and
+// which is neither expired nor revoked.
 func (e *TokenEndpoint) Accepts(r *http.Request) bool { return e.ClientOf(r) != "" }
 
-// ClientOf returns the ID of the client to which the endpoint issued the token in the request r.
-// It returns "" if the method Accepts returns false for r.
+// ClientOf returns the ID of the client to which the endpoint issued the token in a request, or
+// "" if Accepts returns false for the request.
 func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	token, ok := e.TokenOf(r)
 	if !ok || !e.clock.Now().Before(token.EndTime) {
@@ -166,8 +158,8 @@ func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	return token.ClientID
 }
 
-// TokenOf returns the only bearer token in the request r, even if the token is expired or
-// revoked. The result `ok` is false if r has no bearer token of this endpoint.
+// TokenOf returns the only bearer token in a request, even if it is expired or revoked, or false
+// if the request has no bearer token of this endpoint.
 func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,14 +167,12 @@ func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	return found.Token, ok
 }
 
-// knows reports whether a client with this ID and secret exists.
 func (e *TokenEndpoint) knows(client Client) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Contains(e.clients[client.ID], client.Secret)
 }
 
-// issue creates a token for a client, and returns an HTTP answer that contains the token.
 func (e *TokenEndpoint) issue(client Client) answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,8 +11,7 @@ import (
 	"syscall"
 )
 
-// Addr returns the simulator's address: 127.0.0.1 and a port. The address is empty for a
-// simulator created with [InProcess].
+// Addr returns the simulator's address: 127.0.0.1 and a port. It is empty with [InProcess].
 func (s *Simulator) Addr() string {
 	if s.listener == nil {
 		return ""
@@ -20,10 +19,9 @@ func (s *Simulator) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Transport returns a new HTTP transport. The transport connects to the simulator, whatever host
-// a request names, and trusts only the simulator's certificate. The transport uses no proxy. It
-// uses HTTP/1.1 unless the caller sets ForceAttemptHTTP2. If the simulator was created with
-// [InProcess], all requests fail.
+// Transport returns a new HTTP transport that connects to the simulator without a proxy, whatever
+// host a request names, and trusts only the simulator's certificate. It uses HTTP/1.1 unless the
+// caller sets ForceAttemptHTTP2. With [InProcess], all requests fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
@@ -40,10 +38,10 @@ func (s *Simulator) Transport() *http.Transport {
 	}
 }
 
-// Disconnect makes the simulator unreachable until reconnect is called. [Simulator.Transport]
-// and [Simulator.RoundTripper] then report a refused connection. Idle connections are closed.
-// The simulator does not answer a request that still arrives on an existing connection. Requests
-// that arrived before Disconnect are not affected.
+// Disconnect makes the simulator unreachable until reconnect is called. [Simulator.Transport] and
+// [Simulator.RoundTripper] then report a refused connection. Idle connections are closed, and
+// requests that still arrive on an existing connection are not answered. Requests that arrived
+// before Disconnect are not affected.
 func (s *Simulator) Disconnect() (reconnect func()) {
 	s.disconnected.Add(1)
 	s.keepAlives(false)
@@ -54,27 +52,25 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives determines whether a connection stays open after a request. If keep-alives are
-// turned off, the server closes idle connections.
+// keepAlives determines whether connections stay open after a request. If not, the server closes
+// idle connections.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
 	}
 }
 
-// reachable reports whether the simulator is running and connected.
 func (s *Simulator) reachable() bool {
 	return s.disconnected.Load() == 0 && s.stopped.Err() == nil
 }
 
-// errRefused is the error that a dialer returns if nothing listens on the target port.
+// errRefused is the error of a dialer if nothing listens on the port.
 func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// HTTPClient returns a new HTTP client that uses a transport from the method Transport. The
-// client follows no redirects, because a client that sends secrets must check the target of a
-// redirect first.
+// HTTPClient returns a new HTTP client that uses Transport. It follows no redirects, because a
+// client that sends secrets must check the target of a redirect first.
 func (s *Simulator) HTTPClient() *http.Client {
 	return &http.Client{
 		Transport:     s.Transport(),
