@@ -51,7 +51,7 @@ func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	must(command.MarkFlagRequired("config"))
 }
 
-// must panics if cobra rejects a flag, because it does not exist or already has completions.
+// cobra rejects a flag that does not exist or already has completions.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -42,7 +42,7 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker in the test process, with a clock that does not advance.
+// The broker runs in the test process, with a clock that does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator

@@ -22,7 +22,7 @@ var programs = map[string]func(){
 	"unprivileged-broker": func() { dropPrivileges(); main() },
 }
 
-// nobody is the ID of a user that owns no files.
+// The user with this ID owns no files.
 const nobody = 65534
 
 // dropPrivileges changes the user of the process from root, who could read every file, to the

@@ -102,7 +102,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// listen listens on both configured addresses, or on neither if one fails.
+// If one of the two configured addresses fails, no listener stays open.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {
