@@ -54,7 +54,6 @@ func (s *settings) compose() ([]byte, error) {
 	return yaml.Dump(file)
 }
 
-// yaml returns the credential in the form that it has in the configuration file.
 func (c Credential) yaml() map[string]any {
 	values := map[string]any{}
 	for field, value := range c.Values {

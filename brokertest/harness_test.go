@@ -76,7 +76,7 @@ func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 
 func sameField(a, b protoreflect.Value) bool { return a.Equal(b) }
 
-// call calls a provider's API with a decoration, and returns the HTTP status.
+// call sends a request with a decoration to a provider's API, and returns the HTTP status.
 func (h harness) call(url string, decoration *authmaterialv1.AuthDecoration) int {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), 10*time.Second)

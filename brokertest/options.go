@@ -9,7 +9,6 @@ import (
 // Option changes the broker that New creates.
 type Option interface{ apply(*settings) }
 
-// settings is what all options together have set.
 type settings struct {
 	config      []byte
 	credentials []Credential

@@ -13,8 +13,7 @@ type Client struct {
 
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// only returns the single value of a header or query parameter, or "" if there is not exactly
-// one.
+// If there is not exactly one value, the result is "".
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

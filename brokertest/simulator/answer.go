@@ -14,7 +14,6 @@ type answer struct {
 	body   string
 }
 
-// fields is a JSON object.
 type fields map[string]any
 
 func jsonAnswer(status int, body fields) answer {
@@ -29,7 +28,6 @@ func textAnswer(status int, contentType, body string) answer {
 	return answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body}
 }
 
-// with returns a copy of the answer with one more header.
 func (a answer) with(name, value string) answer {
 	header := make(http.Header, len(a.header)+1)
 	maps.Copy(header, a.header)
@@ -55,7 +53,6 @@ type recorder struct {
 	body   strings.Builder
 }
 
-// record returns the answer that the handler gives to the request.
 func record(handler http.Handler, r *http.Request) answer {
 	recorded := &recorder{header: make(http.Header)}
 	handler.ServeHTTP(recorded, r)

@@ -90,12 +90,12 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead returns a failure that answers without calling the provider's handler.
+// The failure answers without calling the provider's handler.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// changed returns a failure that changes how the provider's answer is sent.
+// The failure changes how the provider's answer is sent.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -128,8 +128,7 @@ func (f *failures) clear() {
 	f.queue, f.standing = nil, nil
 }
 
-// take returns the failure for the request that has just arrived, or nil if the request does not
-// fail.
+// If the request that has just arrived does not fail, the failure is nil.
 func (f *failures) take() Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

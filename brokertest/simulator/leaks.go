@@ -76,8 +76,7 @@ func (s *secrets) all() []string {
 	return slices.Clone(s.values)
 }
 
-// in reports whether a request contains a secret, in plain text or encoded for a URL or for HTTP
-// Basic authentication.
+// A secret may be in plain text, or encoded for a URL or for HTTP Basic authentication.
 func (s *secrets) in(r *http.Request) bool {
 	var text strings.Builder
 	text.WriteString(r.RequestURI)
