@@ -52,7 +52,7 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	return &Environment{cel: env, variables: slices.Clone(variables)}, err
 }
 
-// identifier matches identifiers, including the reserved words of CEL.
+// This pattern also matches the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 // ValidName reports whether a variable can have this name: it must be an identifier, and not a

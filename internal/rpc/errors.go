@@ -105,9 +105,9 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// known returns the fault.Error in the chain of an error and its gRPC code. The fault has a retry
-// delay only if it is temporary. If the chain has no fault, only the error's type is logged,
-// because its text could contain secrets.
+// The returned fault.Error is in the chain of the error, and has a retry delay only if it is
+// temporary. If the chain has none, only the error's type is logged, because its text could
+// contain secrets.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
