@@ -34,11 +34,10 @@ type AuthDecoration struct {
 	// request. 1 to 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required. An opaque string that changes whenever the material changes: 1 to 64
-	// visible ASCII characters. The version may be logged, because the material cannot
-	// be derived from it. Replicas with the same fleet key return the same version for
-	// the same material. Replicas with different fleet keys, and a broker without a
-	// fleet key after each restart, return different versions. Pass the version to
-	// ReportRejection.
+	// visible ASCII characters. Pass it to ReportRejection. It may be logged, because
+	// the material cannot be derived from it. Only replicas with the same fleet key
+	// return the same version for the same material; a broker without a fleet key
+	// returns another version after each restart.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Optional. The headers to set. Each header replaces all values that the request
 	// has for this header name. Names are unique, compared without regard to case.
@@ -54,12 +53,12 @@ type AuthDecoration struct {
 	// fail the broker returns a token until the end of its safety margin.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Required. The time at which a caller that keeps a copy of the material should
-	// call again. refresh_time is later than the time at which the broker renews the
-	// material by itself, so a call at refresh_time returns the new material. For
-	// material that does not expire, refresh_time is about five minutes after the
-	// answer, so that callers notice a changed configuration within that time.
+	// call again. By then the broker has renewed the material by itself, so the call
+	// returns the new material. For material that does not expire, refresh_time is
+	// about five minutes after the answer, so that callers notice a changed
+	// configuration within that time.
 	//
-	// refresh_time is at least one second after the answer. refresh_time is later than
+	// refresh_time is at least one second after the answer. It is later than
 	// expire_time if the provider invalidates a token when it issues the next one, and
 	// while a token is used within its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
@@ -69,9 +68,9 @@ type AuthDecoration struct {
 	// plain http is allowed for a literal loopback address only.
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
-	// material. A caller that receives one of these statuses reports the rejection once
-	// with ReportRejection. The caller retries only if the outcome of the report
-	// allows a retry. Empty: no status means that the material is rejected.
+	// material. A caller that receives one of them calls ReportRejection once, and
+	// retries only if the outcome allows a retry. Empty: no status means that the
+	// material is rejected.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
 	// Optional. The last time that a caller reported one of rejected_statuses for this
 	// version of static material. The broker cannot replace static material: a person

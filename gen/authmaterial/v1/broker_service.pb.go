@@ -371,10 +371,9 @@ type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The gRPC code, a value of google.rpc.Code, but never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Required. The reason for the error. In JSON, which grpcurl prints, the reason has
-	// the enum's full name, such as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. The
-	// google.rpc.ErrorInfo of a failed call has the same reason without the prefix:
-	// `CREDENTIAL_NOT_FOUND`.
+	// Required. The reason for the error. JSON has the enum's full name, such as
+	// `ERROR_REASON_CREDENTIAL_NOT_FOUND`, and the google.rpc.ErrorInfo of a failed call
+	// the same name without the prefix: `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
 	// Required. A sentence for people, without secrets. Programs use the field reason
 	// instead.
@@ -490,8 +489,7 @@ func (x *WatchAuthDecorationsRequest) GetCredentialIds() []string {
 	return nil
 }
 
-// WatchAuthDecorationsResponse is the state of one watched credential. The stream contains
-// first the current state of each credential, and then each change.
+// WatchAuthDecorationsResponse is the state of one watched credential.
 type WatchAuthDecorationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID that this state belongs to, cut after 128 characters.

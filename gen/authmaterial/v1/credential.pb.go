@@ -211,7 +211,7 @@ func (VersionState) EnumDescriptor() ([]byte, []int) {
 	return file_authmaterial_v1_credential_proto_rawDescGZIP(), []int{2}
 }
 
-// VerificationOutcome tells whether a provider accepts the values of a credential.
+// VerificationOutcome reports whether a provider accepts the values of a credential.
 type VerificationOutcome int32
 
 const (
@@ -221,7 +221,7 @@ const (
 	VerificationOutcome_VERIFICATION_OUTCOME_ACCEPTED VerificationOutcome = 1
 	// The provider refused the values.
 	VerificationOutcome_VERIFICATION_OUTCOME_REFUSED VerificationOutcome = 2
-	// The answer of the provider does not tell, or there was no answer.
+	// The provider did not answer, or its answer shows neither.
 	VerificationOutcome_VERIFICATION_OUTCOME_INCONCLUSIVE VerificationOutcome = 3
 )
 

@@ -58,9 +58,9 @@ const (
 	// wrong, revoked or not allowed. A person has to change the credential.
 	ErrorReason_ERROR_REASON_CREDENTIAL_REJECTED ErrorReason = 6
 	// UNAVAILABLE. No valid token is left, and the provider could not be reached,
-	// failed, or sent an unusable answer. The reason is also used if the provider did
-	// not answer within the caller's deadline. A google.rpc.RetryInfo detail and the
-	// trailer `grpc-retry-pushback-ms` state when to retry.
+	// failed, sent an unusable answer, or did not answer within the caller's deadline.
+	// A google.rpc.RetryInfo detail and the trailer `grpc-retry-pushback-ms` state when
+	// to retry.
 	ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE ErrorReason = 7
 	// UNAVAILABLE. No valid token is left, and the provider answered that it receives
 	// too many token requests. A google.rpc.RetryInfo detail and the trailer

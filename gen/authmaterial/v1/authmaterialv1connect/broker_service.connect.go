@@ -52,9 +52,9 @@ type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
 	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for a token request, which takes up to 10 seconds. All callers of the
-	// credential share one token request. Shortly before the caller's deadline the call
-	// fails with PROVIDER_UNAVAILABLE.
+	// waits for a token request, which takes up to 10 seconds and is shared by all
+	// callers of the credential. Shortly before the caller's deadline the call fails
+	// with PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -76,8 +76,7 @@ type BrokerServiceClient interface {
 	// changes. If an ID is unknown, removed or no longer granted, its state is an
 	// error, and the stream continues. The stream ends when the caller's identity
 	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
-	// get their share of watches. The status at the end of the stream then tells the
-	// caller to watch again.
+	// get their share of watches. Its status then tells the caller to watch again.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
@@ -91,9 +90,8 @@ type BrokerServiceClient interface {
 	// answer is the result.
 	//
 	// The broker replaces a version once, however many callers report it. A report that
-	// arrives during a renewal waits for that renewal. If the renewal fails, the report
-	// fails, and the broker continues to return the reported version while that version
-	// is valid.
+	// arrives during a renewal waits for the renewal. If the renewal fails, the report
+	// fails, and the broker returns the reported version while it is valid.
 	//
 	// A report waits as long as GetAuthDecoration does. If a token request for another
 	// purpose is in progress, the report waits for up to three token requests.
@@ -187,9 +185,9 @@ type BrokerServiceHandler interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
 	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for a token request, which takes up to 10 seconds. All callers of the
-	// credential share one token request. Shortly before the caller's deadline the call
-	// fails with PROVIDER_UNAVAILABLE.
+	// waits for a token request, which takes up to 10 seconds and is shared by all
+	// callers of the credential. Shortly before the caller's deadline the call fails
+	// with PROVIDER_UNAVAILABLE.
 	//
 	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
 	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
@@ -211,8 +209,7 @@ type BrokerServiceHandler interface {
 	// changes. If an ID is unknown, removed or no longer granted, its state is an
 	// error, and the stream continues. The stream ends when the caller's identity
 	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
-	// get their share of watches. The status at the end of the stream then tells the
-	// caller to watch again.
+	// get their share of watches. Its status then tells the caller to watch again.
 	//
 	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
 	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
@@ -226,9 +223,8 @@ type BrokerServiceHandler interface {
 	// answer is the result.
 	//
 	// The broker replaces a version once, however many callers report it. A report that
-	// arrives during a renewal waits for that renewal. If the renewal fails, the report
-	// fails, and the broker continues to return the reported version while that version
-	// is valid.
+	// arrives during a renewal waits for the renewal. If the renewal fails, the report
+	// fails, and the broker returns the reported version while it is valid.
 	//
 	// A report waits as long as GetAuthDecoration does. If a token request for another
 	// purpose is in progress, the report waits for up to three token requests.
