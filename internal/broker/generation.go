@@ -30,8 +30,8 @@ type Generation struct {
 	// Generation should store its number: a pointer would keep the Generation in memory.
 	Number uint64
 
-	accounts  map[string]*account // by credential ID; includes the accounts of disabled credentials
-	byToken   map[string][]string // by token key: the IDs of the credentials that use the token
+	accounts  map[string]*account // indexed by credential ID; includes the accounts of disabled credentials
+	byToken   map[string][]string // for each token key, the IDs of the credentials that use the token
 	seed      maphash.Seed
 	decisions [decisionSlots]atomic.Pointer[decision]
 }

@@ -14,7 +14,7 @@ import (
 // enum's prefix.
 type Outcome string
 
-// The outcomes of a report, which the proto enum Outcome documents.
+// These are the outcomes of a report, which the proto enum Outcome documents.
 const (
 	AlreadyReplaced Outcome = "ALREADY_REPLACED"
 	Replaced        Outcome = "REPLACED"
@@ -24,7 +24,7 @@ const (
 // StaticReport is the kind of a report about static material.
 type StaticReport int
 
-// The kinds of reports about static material.
+// These are the kinds of reports about static material.
 const (
 	// StaticRejected means that the provider rejects the current version of the material. Only a
 	// person can repair the values of the credential.

@@ -34,7 +34,7 @@ type Watch struct {
 	caller Caller // By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
 	by     *Generation      // the Generation that was last passed to `verify`
-	slots  map[string]*slot // by credential ID
+	slots  map[string]*slot // indexed by credential ID
 	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
 }
 

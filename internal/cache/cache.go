@@ -32,7 +32,6 @@ const (
 	maxJoins = 3
 )
 
-// The default values of Options.
 const (
 	defaultForcedLimit  = 3
 	defaultForcedWindow = 10 * time.Minute
@@ -115,11 +114,12 @@ func (o Options) withDefaults() Options {
 // Cache returns tokens to callers, and renews them until Close is called.
 type Cache struct {
 	options Options
-	entries sync.Map // by token key: *entry
+	entries sync.Map // maps token keys to *entry
 	// epoch grows whenever a message about changes in the Store may have been missed. A token that
 	// was read in an earlier epoch is compared with the Store before callers get it again.
 	epoch atomic.Uint64
-	// lookUps limits how many comparisons with the Store run at once because of changes there.
+	// lookUps limits how many of the comparisons with the Store that are caused by changes in it
+	// run at once.
 	lookUps chan struct{}
 
 	// Close cancels ctx, which ends every refresh.

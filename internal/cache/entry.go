@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The limits on how many rejected versions an entry remembers.
+// These constants limit how many rejected versions an entry remembers.
 const (
 	maxRejected = 8  // versions of tokens that were replaced
 	maxPending  = 64 // reported versions of tokens that this replica has not seen

@@ -18,7 +18,7 @@ type fleet struct {
 	*world
 	shared  *sharedStore
 	links   []*link
-	changed []*atomic.Int64 // by replica: how often its Options.Changed was called
+	changed []*atomic.Int64 // for each replica, how often its Options.Changed was called
 	// beforeMatching, if it is set, runs once before a reported version is compared with a token.
 	beforeMatching atomic.Pointer[func()]
 }

@@ -38,7 +38,7 @@ type model struct {
 	calmFrom time.Time // when the last disturbance ended; zero while one continues
 	served   []modelServed
 	answered []modelReport        // reports that were answered, and whose tokens may become banned
-	banned   map[string]time.Time // by token: when replicas must stop serving it
+	banned   map[string]time.Time // for each token, when replicas must stop serving it
 	events   int                  // number of calls that began plus number of reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string
@@ -50,8 +50,8 @@ type model struct {
 type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
-	reported map[string]int          // by token: the value of model.events when its report was answered
-	seen     map[string]modelCurrent // by key: the current token that the test saw last
+	reported map[string]int          // for each token, the value of model.events when its report was answered
+	seen     map[string]modelCurrent // for each key, the current token that the test saw last
 }
 
 // modelCurrent is a replica's current token, and when the test first saw it.

@@ -28,7 +28,7 @@ type Counter interface{ Inc() }
 // Tier is the source of the answer to a call.
 type Tier int
 
-// The sources of answers.
+// These are the sources of answers.
 const (
 	FromMemory    Tier = iota // the answer is the current token
 	FromRefresh               // the answer is the token that a refresh brought
@@ -41,7 +41,7 @@ const (
 // Renewal is a kind of renewal: before the token expired, or after a call found it expired.
 type Renewal int
 
-// The kinds of renewals.
+// These are the kinds of renewals.
 const (
 	Early Renewal = iota // the token was renewed in the background, before it expired
 	Late                 // the token was renewed after a call found that it had expired
@@ -50,7 +50,7 @@ const (
 // Forced is the result of a forced renewal.
 type Forced int
 
-// The results of forced renewals.
+// These are the results of forced renewals.
 const (
 	ForcedReplaced  Forced = iota // the rejected token was replaced
 	ForcedLimited                 // too many forced renewals or token requests were made recently

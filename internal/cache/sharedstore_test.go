@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The time limits of a sharedStore, which are similar to those of a Store on a network.
+// The time limits of a sharedStore are similar to those of a Store on a network.
 const (
 	operationLimit = 250 * time.Millisecond
 	leaseLife      = 3 * time.Second
@@ -29,7 +29,7 @@ const (
 )
 
 // A sharedStore is the Store of a fleet on a simulated network. Each replica has its own link to
-// it. Tests cause faults in the Store and in the links.
+// the Store. Tests cause faults in the Store and in the links.
 type sharedStore struct {
 	clock clockwork.Clock
 
@@ -37,7 +37,7 @@ type sharedStore struct {
 	cells map[string]*sharedCell
 	links []*link
 	// newsDelay is how long a change takes to reach the other replicas. If newsLost is set, no
-	// change reaches them.
+	// change reaches the other replicas.
 	newsDelay time.Duration
 	newsLost  bool
 	commits   []string // the values of the stored tokens, oldest first
@@ -137,7 +137,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// The kinds of requests that a replica sends to the Store.
+// A replica sends these kinds of requests to the Store.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"

@@ -11,8 +11,8 @@ import (
 // enum's prefix.
 type Reason string
 
-// The reasons for failed calls. The proto enum ErrorReason documents each reason and what the
-// caller can do.
+// These are the reasons for failed calls. The proto enum ErrorReason documents each reason and what
+// the caller can do.
 const (
 	Internal                  Reason = "INTERNAL"
 	InvalidRequest            Reason = "INVALID_REQUEST"

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// The errors that Open returns.
+// Open returns these errors.
 var (
 	// ErrUnknownFormat means that another version of the broker encrypted the entry, or that the
 	// data is not an encrypted entry.

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The settings of connections. A timeBudget sets the timeout of each operation, within the time
-// limits below.
+// These constants configure connections. A timeBudget sets the timeout of each operation, within
+// the time limits below.
 const (
 	idleTimeout = 5 * time.Minute
 	// spareConnections is the number of connections for requests that do not wait in a queue: reads

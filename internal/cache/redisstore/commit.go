@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The limits of what Redis keeps for a key in addition to the token.
+// These constants limit what Redis keeps for a key in addition to the token.
 const (
 	maxRejected = 8   // fingerprints of rejected tokens
 	maxForced   = 100 // times of forced renewals

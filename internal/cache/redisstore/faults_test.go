@@ -241,7 +241,7 @@ func (c *caller) operate() {
 	_ = c.ForgetFailures(c.Context())
 }
 
-// The log lines for Redis becoming unreachable and reachable again.
+// These lines are logged when Redis becomes unreachable, and when it can be reached again.
 const (
 	outOfReach = `level=WARN msg="Redis is out of reach: each replica obtains tokens for itself" failure=`
 	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`

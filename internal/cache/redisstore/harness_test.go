@@ -88,7 +88,7 @@ func (r *replica) Follow(ctx context.Context, news cache.News) {
 
 type observed struct {
 	mu         sync.Mutex
-	operations map[string]int // by text of the form "operation result"
+	operations map[string]int // number of operations for each text of the form "operation result"
 	unreadable []string
 	changes    []bool
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// The durations of the lock that belongs to a lease. When the owner of a lock dies, another replica
-// can take the lock after lockLife.
+// These durations belong to the lock of a lease. When the owner of a lock dies, another replica can
+// take the lock after lockLife.
 const (
 	lockLife    = 3 * time.Second
 	lockRenewal = time.Second
@@ -121,7 +121,7 @@ type lease struct {
 	keys   *tokenKeys
 	owner  string
 	found  found
-	budget *timeBudget // of the refresh
+	budget *timeBudget // the time budget of the refresh
 	stop   context.CancelFunc
 }
 
@@ -171,7 +171,7 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 }
 
 // ForcedWait counts the forced renewals in all key sets, because replicas write to different key
-// sets while a fleet key is being replaced. It uses Redis' clock.
+// sets while a fleet key is being replaced. ForcedWait uses Redis' clock.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var ages []int64 // in milliseconds
 	for _, set := range l.keys.all {

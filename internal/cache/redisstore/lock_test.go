@@ -30,7 +30,7 @@ type pair struct {
 	cut    *redisstore.Store
 	other  *redisstore.Store
 	keys   *fleetkeys.Ring
-	seen   *observed // of the first replica
+	seen   *observed // records the operations of the first replica
 }
 
 func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {

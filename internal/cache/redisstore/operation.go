@@ -10,7 +10,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// The conditions under which Redis counts as out of reach, and how often the broker tries again.
+// These constants determine when Redis counts as out of reach, and how often the broker tries
+// again.
 const (
 	maxFailures   = 5           // number of consecutive failures after which Redis counts as out of reach
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
@@ -36,7 +37,7 @@ func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// The errors of operations that the circuit breaker does not count.
+// The circuit breaker does not count operations with these errors.
 var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")

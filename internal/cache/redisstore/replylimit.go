@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// The limits on the size of one reply of Redis. A reply announces the length of each value before
-// the value arrives, and go-redis then allocates memory for that length. So the limits apply to
-// announced lengths, not to received bytes. The largest replies that the broker requests are 1,000
-// events of the stream (about 350 KiB), and a script's reply with a token and a failure.
+// These constants limit the size of one reply of Redis. A reply announces the length of each value
+// before the value arrives, and go-redis then allocates memory for that length. So the limits apply
+// to announced lengths, not to received bytes. The largest replies that the broker requests are
+// 1,000 events of the stream (about 350 KiB), and a script's reply with a token and a failure.
 const (
 	// maxEntry is the size limit of an entry, in bytes. The entry of a 64 KiB token is up to six
 	// times as large as the token, because JSON escapes some characters. Scripts treat a larger

@@ -9,7 +9,7 @@ import (
 //go:embed lua
 var sources embed.FS
 
-// The Lua scripts. Each script's file documents its keys, arguments and reply.
+// These are the Lua scripts. The file of each script documents its keys, arguments and reply.
 var (
 	lookScript       = newScript("entry", "look")
 	commitScript     = newScript("entry", "commit")

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The secrets that must not appear in Redis.
+// These secrets must not appear in Redis.
 const (
 	canaryKey   = "https://provider.example/token\x00canary-client-id\x00canary-client-secret"
 	canaryToken = "canary-token-value-which-is-long"

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 )
 
-// The settings of the stream of events, in which replicas publish their changes.
+// These constants configure the stream of events, in which replicas publish their changes.
 const (
 	streamKey  = prefix + "changes"
 	probeKey   = prefix + "probe"
@@ -27,7 +27,7 @@ const (
 	streamLife = 24 * time.Hour // the stream expires this long after the last event
 )
 
-// The kinds of events.
+// These are the kinds of events.
 const (
 	eventToken     = "token"     // a key set has another token
 	eventForgotten = "forgotten" // failures were removed

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The limits on how long the broker waits for replies of Redis.
+// These constants limit how long the broker waits for replies of Redis.
 const (
 	// refreshTimeout is the maximum total time of all Redis operations of one refresh. When
 	// refreshTimeout is used up, the refresh continues without Redis.
