@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// TestNoCoreDumps raises the limit for core files, which the broker must lower again. Root starts
-// the broker as the user nobody, because wantNoCoreDump proves nothing about processes of root.
+// TestNoCoreDumps raises the limit for core files, which the broker must lower again. If root
+// runs the test, the broker runs as the user nobody, because wantNoCoreDump proves nothing about
+// processes of root.
 func TestNoCoreDumps(t *testing.T) {
 	allowCoreDumps(t)
 	folder := publicFolder(t)

@@ -21,7 +21,7 @@ var (
 )
 
 // TestDemoStays runs the demo twice on its fixed ports: the second demo must report that they are
-// taken. So must the first one if another process already uses a port.
+// taken. The first demo must report the same if another process already uses a port.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
 	printed, err := first.await(&first.stdout, demoServes)

@@ -82,7 +82,7 @@ type scriptState struct {
 
 type scriptStateKey struct{}
 
-// newScriptState also sets the script's first variables. $TOKEN_URL is SendPulse's token
+// newScriptState sets the script's first variables. $TOKEN_URL is SendPulse's token
 // endpoint, which accepts $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET. $SOCKETS is a folder
 // with a path that is short enough for Unix sockets.
 func newScriptState(env *testscript.Env) error {
