@@ -39,7 +39,7 @@ func WithConfig(yaml string) Option {
 
 // Credential describes a credential that a test adds to the configuration.
 type Credential struct {
-	// ID is the credential's ID, for calls. Required.
+	// ID is the ID by which callers ask for the credential. Required.
 	ID string
 	// Provider is the ID of a built-in provider, or of one from WithProvider, and AuthMethod the
 	// ID of one of its auth methods. Required.

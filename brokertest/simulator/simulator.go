@@ -113,7 +113,7 @@ func (s *Simulator) listen(stop func()) error {
 }
 
 // Close stops the simulator. It closes every connection, and ends every request that hangs or
-// whose answer is held back. Further calls do nothing.
+// whose answer is held back. Further calls of Close do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
 // Handle adds an HTTP handler to the simulator, for an API that the test defines. The pattern has

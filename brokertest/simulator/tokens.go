@@ -119,7 +119,7 @@ func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 }
 
 // SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client. By
-// default, they stay valid.
+// default, earlier tokens stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -133,7 +133,7 @@ func (e *TokenEndpoint) RevokeTokens() {
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens revokes the chosen tokens that are valid. Its caller must hold e.mu.
+// endTokens revokes the chosen tokens that are valid. The caller must hold e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {

@@ -52,8 +52,8 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives determines whether connections stay open after a request. If not, the server closes
-// idle connections.
+// keepAlives determines whether connections stay open after a request. If keep-alives are off,
+// the server closes idle connections.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
