@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleepCheck is how often boot reads CLOCK_BOOTTIME. It is shorter than the time that a machine
-// needs to fall asleep and wake up, and Go's clock counts that time.
+// sleepCheck is how often boot reads CLOCK_BOOTTIME. A machine needs more time than sleepCheck to
+// fall asleep and wake up, and Go's clock counts that time.
 const sleepCheck = time.Millisecond
 
 var (
 	started = time.Now()
-	// `ahead` is CLOCK_BOOTTIME minus the time since the process started, in nanoseconds. `checked`
-	// is the time from the start of the process until the latest comparison of both clocks, in
-	// nanoseconds.
+	// The variable `ahead` is CLOCK_BOOTTIME minus the time since the process started, in
+	// nanoseconds. The variable `checked` is the age of the process at the latest comparison of
+	// both clocks, in nanoseconds.
 	ahead, checked atomic.Int64
 )
 

@@ -14,11 +14,11 @@ import (
 // wall clock that is not treated as a correction of the wall clock.
 const tolerance = 100 * time.Millisecond
 
-// Clock is a clockwork.Clock for measuring lifetimes. It advances with the machine's boot clock,
-// which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set forward,
-// the Clock advances by the same time, because the boot clock may have missed a sleep. When the
-// wall clock is set back, the Clock does not go back. Use the method Wall for times that are sent
-// or logged.
+// Clock is a clockwork.Clock for measuring lifetimes. A Clock advances with the machine's boot
+// clock, which also counts sleep on systems that have CLOCK_BOOTTIME. When the wall clock is set
+// forward, the Clock advances by the same time, because the boot clock may have missed a sleep.
+// When the wall clock is set back, the Clock does not go back. Use the method Wall for times that
+// are sent or logged.
 //
 // The Clock's timers also count sleep: overdue timers fire within checkInterval after the machine
 // wakes up. The Clock's tickers are Go's own tickers, which do not count sleep.
@@ -36,8 +36,8 @@ type offsets struct {
 	wall  int64 // the reading of the wall clock minus the reading of the boot clock
 }
 
-// bootReading and wallReading read the machine's clocks. The tool fleettest builds brokers in which
-// both return shifted readings.
+// bootReading and wallReading read the machine's clocks. In brokers that the tool fleettest builds,
+// both functions return shifted readings.
 var bootReading, wallReading = boot, wall
 
 func wall() int64 { return time.Now().UnixNano() }
@@ -45,7 +45,7 @@ func wall() int64 { return time.Now().UnixNano() }
 // New returns a Clock that reads the clocks of the machine.
 func New() *Clock { return NewFrom(bootReading, wallReading) }
 
-// NewFrom returns a Clock that reads the boot clock and the wall clock by these functions, in
+// NewFrom returns a Clock that reads the boot clock and the wall clock by the given functions, in
 // nanoseconds. Only tests need NewFrom.
 func NewFrom(boot, wall func() int64) *Clock {
 	c := &Clock{Clock: clockwork.NewRealClock(), boot: boot, wall: wall}
@@ -92,8 +92,8 @@ func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
 // Wall converts a time of the Clock into wall-clock time, by the present setting of the wall clock.
-// The zero time stays zero. The result for the same time stays the same until the next correction
-// of the wall clock.
+// The zero time stays zero. Until the next correction of the wall clock, the same time is always
+// converted into the same wall-clock time.
 func (c *Clock) Wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -114,7 +114,7 @@ func WallOf(clock clockwork.Clock) func(time.Time) time.Time {
 // Wall converts a time of the given clock into wall-clock time.
 func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t) }
 
-// WallNow returns the current wall-clock time. Use it for comparisons with times from other
+// WallNow returns the current wall-clock time. Use WallNow for comparisons with times from other
 // systems, such as the expiry of a certificate.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
 

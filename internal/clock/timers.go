@@ -11,7 +11,7 @@ import (
 // while the machine sleeps, so a timer fires up to checkInterval late after a sleep.
 const checkInterval = 5 * time.Second
 
-// timer is a clockwork.Timer that follows a Clock. Its inner Go timer fires when the outer timer
+// timer is a clockwork.Timer that follows a Clock. A Go timer inside fires when the outer timer
 // ends, or after checkInterval if that is sooner.
 type timer struct {
 	clock *Clock

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// Machine simulates the boot clock and the wall clock of a machine. Both advance with Go's clock,
-// or with the bubble's clock in a test with testing/synctest.
+// Machine simulates the boot clock and the wall clock of a machine. Both clocks advance with Go's
+// clock, or with the bubble's clock in a test with testing/synctest.
 type Machine struct {
 	started           time.Time
 	slept, correction atomic.Int64
