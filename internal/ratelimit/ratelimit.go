@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limiter has a token bucket for each key. It stores a limited number of buckets, and evicts the
-// least recently used one. A key whose bucket was evicted may have a full burst again. A Limiter is
-// safe for concurrent use.
+// Limiter has a token bucket for each key. A Limiter stores a limited number of buckets, and evicts
+// the least recently used one. A key whose bucket was evicted may have a full burst again. A
+// Limiter is safe for concurrent use.
 type Limiter[K comparable] struct {
 	limit rate.Limit
 	burst int
@@ -20,8 +20,8 @@ type Limiter[K comparable] struct {
 	buckets *simplelru.LRU[K, *rate.Limiter]
 }
 
-// New returns a Limiter that allows perSecond events a second on average, and burst events at once,
-// for each key. It stores the buckets of at most keys keys. All arguments must be positive.
+// New returns a Limiter. For each key, the Limiter allows `perSecond` events a second on average,
+// and `burst` events at once. At most `keys` buckets are stored. All arguments must be positive.
 func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	buckets, err := simplelru.NewLRU[K, *rate.Limiter](keys, nil)
 	if err != nil {
