@@ -1,5 +1,5 @@
-// Package access decides which callers may perform which actions on which credentials. It does no
-// I/O: each decision depends only on the arguments and the policy.
+// Package access decides which callers may perform which actions on which credentials. The package
+// does no I/O: each decision depends only on the arguments and the policy.
 package access
 
 import (
@@ -10,21 +10,22 @@ import (
 // Action is an operation on a credential that a grant allows.
 type Action string
 
-// The actions that a grant can allow.
+// These are the actions that a grant can allow.
 const (
 	// Use allows callers to get a credential's material, and to report that a provider rejected the
 	// material.
 	Use Action = "use"
-	// Manage allows callers to change a credential. No operation of the broker requires it yet.
+	// Manage allows callers to change a credential. No operation of the broker requires Manage yet.
 	Manage Action = "manage"
 )
 
 // Caller is the authenticated identity of a caller.
 type Caller struct {
-	// Name is the caller's identity, with a prefix for its kind: `spiffe://DOMAIN/PATH`, `dns:NAME`
-	// or `subject:NAME` for a client certificate, `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is
-	// the issuer's name in the configuration, `uid:NUMBER` for a process on the same machine,
-	// `token:NAME` for a static token, and `local` if callers are not authenticated.
+	// Name is the caller's identity, with a prefix for its kind. The name is
+	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME` for a client certificate,
+	// `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is the issuer's name in the configuration,
+	// `uid:NUMBER` for a process on the same machine, `token:NAME` for a static token, and `local`
+	// if callers are not authenticated.
 	Name string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
@@ -44,19 +45,19 @@ type Object struct {
 
 // Grant allows some callers to perform some actions on some credentials.
 type Grant struct {
-	// Callers are patterns for the names of callers; at least one is required.
+	// Callers are patterns for the names of callers. At least one pattern is required.
 	Callers []Pattern
 	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
 	// applies to a credential if a pattern matches its ID, or if its provider is listed.
 	Credentials []Pattern
 	Providers   []string
-	// Actions are the actions that the grant allows; at least one is required.
+	// Actions are the actions that the grant allows. At least one action is required.
 	Actions []Action
 	// Source is the position of the grant in the configuration, for messages to people.
 	Source string
 }
 
-// Policy is a list of grants. It denies everything that no grant allows, so the zero value denies
+// Policy is a list of grants. Everything that no grant allows is denied, so the zero value denies
 // everything.
 type Policy struct {
 	grants []Grant
@@ -83,11 +84,11 @@ func (p *Policy) NamesProviders() bool {
 // Decision is the result of Policy.Decide.
 type Decision struct {
 	Allowed bool
-	// Grant is the first grant that allows the action. It is nil if access is denied, or if
-	// AllowAll made the policy.
+	// Grant is the first grant that allows the action, or nil if access is denied, or if AllowAll
+	// made the policy.
 	Grant *Grant
 	// Compared is the number of patterns and provider IDs that were compared with the caller and
-	// the object. If access is denied, it does not depend on the object.
+	// the object. If access is denied, Compared does not depend on the object.
 	Compared int
 }
 
@@ -112,8 +113,8 @@ func (p *Policy) Decide(caller string, action Action, object Object) Decision {
 // Explanation explains a decision to people.
 type Explanation struct {
 	Decision
-	// ByCaller lists the grants that match the caller, and ByCredential those that match the
-	// credential or its provider. If access is denied, a grant in both lists does not allow the
+	// ByCaller lists the grants that match the caller, and ByCredential lists the grants that match
+	// the credential or its provider. If access is denied, a grant in both lists does not allow the
 	// action.
 	ByCaller, ByCredential []Grant
 }
@@ -136,9 +137,9 @@ func (g *Grant) namesCaller(caller string, compared *int) bool {
 	return caller != "" && matchesAny(g.Callers, caller, compared)
 }
 
-// namesCredential reports whether a grant applies to a credential. It compares all provider IDs
-// even if the credential does not exist, so that a denial takes the same time for existing and
-// missing credentials.
+// namesCredential reports whether a grant applies to a credential. All provider IDs of the grant
+// are compared even if the credential does not exist, so that a denial takes the same time for
+// existing and missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
 	if matchesAny(g.Credentials, object.CredentialID, compared) {
 		return true
@@ -152,7 +153,7 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 }
 
 // matchesAny reports whether a pattern matches the text, and adds the number of compared patterns
-// to the counter `compared`.
+// to the counter.
 func matchesAny(patterns []Pattern, text string, compared *int) bool {
 	for _, pattern := range patterns {
 		*compared++

@@ -24,8 +24,8 @@ var callerKinds = []struct{ name, pattern, near string }{
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// `exists` tells that the grant applies to the existing credential. `missing` tells that the
-	// grant applies to the ID even if no such credential exists.
+	// The field `exists` means that the grant applies to the existing credential. The field
+	// `missing` means that the grant applies to the ID even if no such credential exists.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
