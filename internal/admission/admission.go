@@ -3,11 +3,11 @@
 // A connection is unauthenticated ("unproved" in identifiers) until the broker knows its caller:
 // from the client certificate, from the user at the other end of a Unix socket, or from the first
 // authenticated call. An unauthenticated connection may send a limited number of bytes within a
-// limited time. A listener keeps few unauthenticated connections open, and closes the oldest one
-// when there are too many. An authenticated connection counts for the limits of its caller, which
-// other callers cannot use up. Connections that only call the health service have their own limits.
-// A trusted listener gives secrets to every client that can connect, so its connections need no
-// authentication.
+// limited time. A listener keeps few unauthenticated connections open: when there are too many, the
+// listener closes the oldest one. An authenticated connection counts for the limits of its caller,
+// which other callers cannot use up. Connections that only call the health service have their own
+// limits. A trusted listener gives secrets to every client that can connect, so connections to a
+// trusted listener need no authentication.
 package admission
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Limit is the name of a limit, as in the configuration or in the metrics' documentation.
+// Limit is the name of a limit, as in the configuration or in the documentation of the metrics.
 type Limit string
 
-// The names of the limits.
+// These constants are the names of the limits.
 const (
 	Connections          Limit = "connections"
 	Unproved             Limit = "unproved_connections"
@@ -33,7 +33,7 @@ const (
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
-	// Other packages enforce the following limits.
+	// The following limits are enforced by other packages.
 	MessageBytes     Limit = "message_bytes"
 	HeaderBytes      Limit = "header_bytes"
 	DenialsPerSecond Limit = "denials_per_second"
@@ -49,7 +49,7 @@ var AllLimits = []Limit{
 // unknown. An Observer must not block.
 type Observer func(limit Limit, caller string)
 
-// Admission counts the connections and calls of each caller. It is safe for concurrent use.
+// Admission counts the connections and calls of each caller. Admission is safe for concurrent use.
 type Admission struct {
 	limits      config.Limits
 	reached     Observer
@@ -79,15 +79,16 @@ func New(limits config.Limits, reached Observer) *Admission {
 	}
 }
 
-// Listener returns a listener that limits its connections, which are of type *Conn. It calls
-// trusted for each new connection; if the result is true, the connection may stay unauthenticated.
+// Listener returns a listener that limits its connections, which are of type *Conn. The listener
+// calls the function `trusted` for each new connection. If `trusted` returns true, the connection
+// may stay unauthenticated.
 func (a *Admission) Listener(inner net.Listener, trusted func() bool) net.Listener {
 	return newListener(inner, a.limits.Connections, trusted, a.reached)
 }
 
 // HTTPListener returns a listener for HTTP that accepts a tenth of the configured connections, but
-// at least 16: few clients fetch metrics and health. It limits only the number of connections,
-// which stay unauthenticated: net/http limits the time and the bytes of each connection.
+// at least 16: few clients fetch metrics and health. HTTP connections stay unauthenticated, and
+// only their number is limited, because net/http limits the time and the bytes of each connection.
 func (a *Admission) HTTPListener(inner net.Listener) net.Listener {
 	limit := min(a.limits.Connections, max(16, a.limits.Connections/10))
 	l := newListener(inner, limit, func() bool { return false }, a.reached)

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// These limits are too large to be reached.
+// No test reaches these limits, because they are too large.
 var limits = config.Limits{
 	Connections: 1000, ConnectionsPerCaller: 32, ConcurrentCalls: 1000, WatchesPerCaller: 100, CallsPerSecond: 1000, CallBurst: 2000,
 }
@@ -121,7 +121,7 @@ func TestUnprovedConnectionExpires(t *testing.T) {
 		}
 		<-time.After(20 * time.Millisecond)
 		if isOpen(silent) || !isOpen(proved) {
-			s.Error("after 10s the silent connection is open, or the authenticated connection is closed")
+			s.Error("after 10s, the unauthenticated connection is open, or the authenticated one is closed")
 		}
 		s.wantReached(admission.Unproved)
 	})
@@ -135,7 +135,7 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			clients = append(clients, client)
 		}
 		if isOpen(clients[0]) || !isOpen(clients[1]) {
-			s.Error("after 65 connections from one address, the first is not closed, or another is")
+			s.Error("after 65 connections from one address, the first one is open, or a later one is closed")
 		}
 		s.wantReached(admission.Unproved)
 		for i := range 136 { // with the 64 connections of the first address, there are 200
@@ -146,7 +146,7 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 		}
 		s.connect("198.51.100.200:1")
 		if isOpen(clients[1]) || !isOpen(clients[2]) {
-			s.Error("after 201 connections, the oldest is not closed, or another is")
+			s.Error("after 201 connections, the oldest one is open, or a later one is closed")
 		}
 		s.wantReached(admission.Unproved)
 	})
@@ -161,14 +161,14 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 		}
 		<-time.After(time.Hour)
 		if !isOpen(client) {
-			s.Error("it is closed")
+			s.Error("a trusted connection is closed after an hour without authentication")
 		}
 	})
 }
 
-// TestListenerStopsTrusting tests a trusted listener that begins to require authentication. New
-// connections then evict unauthenticated ones, and an authenticated connection counts for its
-// caller.
+// TestListenerStopsTrusting tests a trusted listener that begins to require authentication. From
+// then on, new connections evict unauthenticated ones, and an authenticated connection counts for
+// its caller.
 func TestListenerStopsTrusting(t *testing.T) {
 	small := limits
 	small.Connections, small.ConnectionsPerCaller = 3, 1
@@ -220,7 +220,7 @@ func TestConnectionsOfACaller(t *testing.T) {
 		}
 		for i, want := range []bool{true, true, false} {
 			if servers[i].Prove(caller) != want {
-				s.Errorf("connection %d of the caller: want %v", i, want)
+				s.Errorf("want connection %d of the caller to be accepted: %v", i, want)
 			}
 		}
 		s.wantReached(admission.ConnectionsPerCaller)
@@ -271,7 +271,7 @@ func TestHealthConnections(t *testing.T) {
 			clients = append(clients, client)
 		}
 		if isOpen(clients[0]) || !isOpen(clients[1]) {
-			s.Error("after 17 connections from one address, the first is not closed, or another is")
+			s.Error("after 17 connections from one address, the first one is open, or a later one is closed")
 		}
 		s.wantReached(admission.Health)
 		<-time.After(time.Hour)
@@ -339,7 +339,7 @@ func TestCallsOfACaller(t *testing.T) {
 	want := func(got *admission.Refusal, limit admission.Limit) {
 		t.Helper()
 		if limit == "" && got != nil || limit != "" && (got == nil || got.Limit != limit) {
-			t.Errorf("refused by %+v, want %q", got, limit)
+			t.Errorf("the call is refused by %+v, want %q", got, limit)
 		}
 	}
 	want(one.Begin(admission.Call, 1, now), "")

@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	// callerPart divides the limit of concurrent calls: one caller may use a quarter of it.
+	// callerPart divides the limit of concurrent calls: one caller may use a quarter of the limit.
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
-	// maxCallers is the number of callers at which idle ones are forgotten: callers without
-	// connections, calls, watches and batches. A forgotten caller may use its whole burst of calls
-	// again.
+	// maxCallers is the number of callers at which the broker forgets callers without connections,
+	// calls, watches and batches. A forgotten caller may use its whole burst of calls again.
 	maxCallers = 10_000
 )
 
 // Use is a kind of resource, such as concurrent calls, that is limited for each caller.
 type Use int
 
-// The kinds of resources.
+// These are the kinds of resources that are limited for each caller.
 const (
 	Call Use = iota
 	Watch
@@ -41,7 +40,7 @@ type useLimit struct {
 type Caller struct {
 	name      string
 	admission *Admission
-	rate      *rate.Limiter // of calls per second; nil: the caller has no limits of its own
+	rate      *rate.Limiter // limits the caller's calls per second; nil: the caller has no limits of its own
 	uses      [uses]atomic.Int64
 }
 
@@ -61,11 +60,11 @@ func (a *Admission) Caller(name string) *Caller {
 	return c
 }
 
-// Everybody returns a Caller for all callers of a broker that does not authenticate callers. Only
-// the limit of all concurrent calls applies to it.
+// Everybody returns a Caller that stands for all callers of a broker that does not authenticate
+// callers. Of all limits, only the limit of concurrent calls applies to such a Caller.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
-// forgetIdle needs the lock mu.
+// forgetIdle must be called with the lock mu held.
 func (a *Admission) forgetIdle() {
 	for name, c := range a.callers {
 		idle := true
@@ -116,14 +115,14 @@ func (c *Caller) End(use Use) {
 	c.admission.calls.Add(-1)
 }
 
-// BeginBatch counts one more batch, and reports whether the caller's limit allows it. If the result
-// is true, EndBatch must be called when the batch's answer has been sent.
+// BeginBatch counts one more batch, and reports whether the caller's limit allows it. If BeginBatch
+// returns true, EndBatch must be called when the batch's answer has been sent.
 func (c *Caller) BeginBatch() bool { return c.take(batch) }
 
 // EndBatch records that a batch has ended.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
-// take counts one more resource of a kind, and reports whether the caller's limit allows it.
+// take counts one more use of a resource, and reports whether the caller's limit allows it.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
 	if c.uses[use].Add(1) <= limit.most || c.rate == nil {

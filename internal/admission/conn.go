@@ -13,9 +13,9 @@ const (
 	// unprovedTime is the time after which an unauthenticated connection is closed.
 	unprovedTime = 10 * time.Second
 	// unprovedBytes is the number of bytes, including those of TLS, that an unauthenticated
-	// connection may send. Then the broker reads no more from it for proofDelay, because a call
-	// that was already received may authenticate the connection. If none does, the broker closes
-	// the connection.
+	// connection may send. When a connection has sent unprovedBytes, the broker reads no more from
+	// it for proofDelay, because a call that was already received may authenticate the connection.
+	// If no call does, the broker closes the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
 	// callBytes is added to the sent bytes of an unauthenticated connection for each call, because
@@ -32,8 +32,8 @@ const (
 
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection that a listener with limits has accepted. It counts for these limits until
-// it is closed.
+// Conn is a connection that a listener with limits has accepted. A Conn counts for these limits
+// until the Conn is closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
@@ -42,8 +42,8 @@ type Conn struct {
 	proved      atomic.Bool
 	budget      atomic.Int64           // bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent health calls
-	caller      atomic.Pointer[Caller] // nil: not known yet; changed only while listener.mu is locked
-	expiry      *time.Timer            // closes an unauthenticated connection; nil: never
+	caller      atomic.Pointer[Caller] // nil: the caller is not known yet; changed only while listener.mu is locked
+	expiry      *time.Timer            // closes an unauthenticated connection; nil: the connection does not expire
 
 	// The following fields are guarded by listener.mu.
 	class    *class        // nil: the connection belongs to a caller, or is closed
@@ -82,8 +82,8 @@ func (c *Conn) setProved(class *class) {
 	}
 }
 
-// Prove assigns the connection to a caller, unless it already belongs to one. The result is false
-// if the caller has reached its limit of connections.
+// Prove assigns the connection to a caller, unless the connection already belongs to one. Prove
+// returns false if the caller has reached its limit of connections.
 func (c *Conn) Prove(caller *Caller) bool {
 	if c.caller.Load() != nil || caller.rate == nil && c.proved.Load() {
 		return true
@@ -101,9 +101,9 @@ func (c *Conn) Prove(caller *Caller) bool {
 	return true
 }
 
-// BeginHealth reports whether the connection may make one more health call. If the result is true,
-// EndHealth must be called when the call ends. An unauthenticated connection that makes a health
-// call no longer expires, but belongs to a class that may have few connections.
+// BeginHealth reports whether the connection may make one more health call. If BeginHealth returns
+// true, EndHealth must be called when the call ends. An unauthenticated connection that makes a
+// health call no longer expires, but belongs to a class that may have few connections.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {
@@ -134,7 +134,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // Called subtracted them, but health calls have a limit of their own
+		c.budget.Add(callBytes) // undoes the subtraction in Called, because health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {
@@ -151,8 +151,8 @@ func (c *Conn) Called() {
 	}
 }
 
-// Read implements net.Conn. On an unauthenticated connection, it reads at most as many bytes as the
-// client may still send.
+// Read implements net.Conn. On an unauthenticated connection, Read returns at most as many bytes as
+// the client may still send.
 func (c *Conn) Read(data []byte) (int, error) {
 	if c.proved.Load() {
 		return c.Conn.Read(data)

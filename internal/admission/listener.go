@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The maximum numbers of connections in a class, in total and from one source.
+// These constants are the maximum numbers of connections in a class, in total and from one source.
 const (
 	unprovedConnections = 200
 	unprovedPerSource   = 64
@@ -21,7 +21,7 @@ type listener struct {
 	limit      int // maximum number of all connections
 	trusted    func() bool
 	reached    Observer
-	onlyNumber bool // limit neither the time nor the bytes of connections
+	onlyNumber bool // whether to limit only the number of connections, and not their time and bytes
 
 	mu       sync.Mutex // guards the following fields, and some fields of each Conn
 	open     int
@@ -54,8 +54,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection. If there are too many, admit closes an older connection that
-// belongs to no caller. If there is no such connection, admit returns nil.
+// admit counts a new connection. If the listener has too many connections, admit closes an older
+// one that belongs to no caller. If all older connections belong to callers, admit returns nil.
 func (l *listener) admit(inner net.Conn) *Conn {
 	c := newConn(inner, l)
 	trusted := l.trusted()
@@ -150,8 +150,8 @@ type class struct {
 }
 
 // over returns the connection to close because the class has too many: the oldest one from the
-// given source if too many come from that source, or else the oldest one of the class. The result
-// is nil if there are not too many.
+// given source if too many come from that source, or else the oldest one of the class. If the class
+// does not have too many connections, over returns nil.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0
@@ -174,8 +174,8 @@ func (k *class) over(source netip.Prefix) *Conn {
 // subnetBits is the number of leading bits that all IPv6 addresses of one customer share.
 const subnetBits = 64
 
-// SourceOf returns the IPv4 address or the /64 network of an IPv6 address. The result is the zero
-// Prefix for nil and for other addresses, such as those of Unix sockets.
+// SourceOf returns the IPv4 address or the /64 network of an IPv6 address. SourceOf returns the
+// zero Prefix for nil and for other addresses, such as those of Unix sockets.
 func SourceOf(address net.Addr) netip.Prefix {
 	tcp, ok := address.(*net.TCPAddr)
 	if !ok {
