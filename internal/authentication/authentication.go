@@ -18,7 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The names of the authentication methods, as in the field Method of access.Caller.
+// These constants are the names of the authentication methods, as in the field Method of
+// access.Caller.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -30,15 +31,16 @@ const (
 // Evidence is the data of a call and of its connection that can identify the caller. The zero value
 // identifies nobody.
 type Evidence struct {
-	// Certificates are the client's certificates, with the leaf first. They are not verified: the
-	// TLS handshake has only shown that the client has the private key of the leaf.
+	// Certificates are the client's certificates, with the leaf first. The certificates are not
+	// verified: the TLS handshake has only shown that the client has the private key of the leaf.
 	Certificates []*x509.Certificate
 	// Bearer is the bearer token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved tells that this evidence identified a caller before. If the key of such a token is
-	// unknown, the issuer has withdrawn the key: it cannot be a new one.
+	// Proved is true if this evidence identified a caller before. If the key of such a token is
+	// unknown, the issuer has withdrawn the key: it cannot be a new key.
 	Proved bool
-	// UserID is the user whose process is at the other end of a Unix socket; nil if unknown.
+	// UserID is the ID of the user whose process is at the other end of a Unix socket; nil if
+	// unknown.
 	UserID *uint32
 	// Address is the network address of the caller; empty if unknown.
 	Address string
@@ -67,9 +69,9 @@ func (e Evidence) Methods() []string {
 type Authenticator interface {
 	// Authenticate returns the caller with only the fields Name and ExpireTime; a Set fills in the
 	// others. The error is ErrNoEvidence if the call has no evidence of this kind, the error of the
-	// context, or a *fault.Error. Its reason is CallerUnauthenticated if the evidence is not
-	// accepted, and AuthenticationUnavailable if the evidence cannot be checked at the moment. No
-	// error quotes evidence.
+	// context, or a *fault.Error. The reason of the *fault.Error is CallerUnauthenticated if the
+	// evidence is not accepted, and AuthenticationUnavailable if the evidence cannot be checked at
+	// the moment. No error quotes evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
@@ -115,7 +117,7 @@ type Set struct {
 	Issuers *Issuers
 }
 
-// NewSet returns a Set that tries the methods in this order. The counter nobody counts calls
+// NewSet returns a Set that tries the methods in the given order. The counter `nobody` counts calls
 // without evidence.
 func NewSet(issuers *Issuers, nobody Counter, methods ...Method) *Set {
 	return &Set{methods: methods, nobody: nobody, Issuers: issuers}
@@ -135,8 +137,8 @@ func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, er
 }
 
 // identify returns the caller that the first successful method identifies; wrong evidence for one
-// method does not affect the others. If every method fails, "could not be checked" takes precedence
-// over "not accepted".
+// method does not affect the others. If every method fails, the error of a method that could not
+// check the evidence takes precedence over the error of a method that refused it.
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -161,8 +163,8 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 	return access.Caller{}, errNobody
 }
 
-// OK returns the counter of successes of an authentication method. It must be incremented for each
-// call on a connection whose caller was identified before.
+// OK returns the counter of successes of an authentication method. On a connection whose caller was
+// identified before, this counter must be incremented for each call.
 func (s *Set) OK(method string) Counter {
 	for _, known := range s.methods {
 		if known.Name == method {
@@ -172,7 +174,8 @@ func (s *Set) OK(method string) Counter {
 	return s.nobody // no method has this name
 }
 
-// rank orders authentication errors: a higher rank tells the caller more.
+// rank orders authentication errors by how much they tell the caller: an error that tells more has
+// a higher rank.
 func rank(err error) int {
 	var known *fault.Error
 	switch {
@@ -187,7 +190,7 @@ func rank(err error) int {
 
 func refused(message string) error { return fault.New(fault.CallerUnauthenticated, message) }
 
-// maxName is the maximum length of a caller's name in bytes, without the kind, such as `jwt:`.
+// maxName is the maximum length of a caller's name in bytes, without a prefix such as `jwt:`.
 // SPIFFE IDs have the same limit.
 const maxName = 2048
 

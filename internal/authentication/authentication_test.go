@@ -42,15 +42,15 @@ func TestSet(t *testing.T) {
 		err    string
 		counts [5]int // OK, Refused, Deferred, Unavailable, unauthenticated
 	}{
-		"no method":                    {nil, "", nobody, [5]int{4: 1}},
-		"no evidence":                  {all(none, none), "", nobody, [5]int{4: 1}},
-		"the first answers":            {all(none, good, other), "good", "", [5]int{0: 1}},
-		"wrong does not spoil good":    {all(wrong, good), "good", "", [5]int{0: 1, 1: 1}},
-		"unavailable does not either":  {all(unavailable, good), "good", "", [5]int{0: 1, 3: 1}},
-		"wrong beats none":             {all(none, wrong, none), "", "wrong", [5]int{1: 1}},
-		"unavailable beats wrong":      {all(wrong, unavailable), "", "unavailable", [5]int{1: 1, 3: 1}},
-		"unavailable beats wrong, too": {all(unavailable, wrong, none), "", "unavailable", [5]int{1: 1, 3: 1}},
-		"the call is cancelled":        {all(wrong, gone), "", context.Canceled.Error(), [5]int{1: 1, 3: 1}},
+		"no method":                       {nil, "", nobody, [5]int{4: 1}},
+		"no evidence":                     {all(none, none), "", nobody, [5]int{4: 1}},
+		"the first answers":               {all(none, good, other), "good", "", [5]int{0: 1}},
+		"wrong does not spoil good":       {all(wrong, good), "good", "", [5]int{0: 1, 1: 1}},
+		"unavailable does not spoil good": {all(unavailable, good), "good", "", [5]int{0: 1, 3: 1}},
+		"wrong beats none":                {all(none, wrong, none), "", "wrong", [5]int{1: 1}},
+		"unavailable beats wrong":         {all(wrong, unavailable), "", "unavailable", [5]int{1: 1, 3: 1}},
+		"unavailable beats later wrong":   {all(unavailable, wrong, none), "", "unavailable", [5]int{1: 1, 3: 1}},
+		"the call is cancelled":           {all(wrong, gone), "", context.Canceled.Error(), [5]int{1: 1, 3: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var counters [5]counter

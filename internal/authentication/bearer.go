@@ -14,13 +14,14 @@ const (
 	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
 
-// `malformed` replaces any text that is not a bearer token. No authenticator accepts it.
+// The value `malformed` replaces any text that is not a bearer token. No authenticator accepts
+// `malformed` as a token.
 var malformed = secret.New(" ")
 
-// ParseBearer returns the bearer token of a call from the values of its headers `authorization`. A
-// value has the form `Bearer TOKEN`, and the case of `Bearer` does not matter. Without a value of
-// this scheme, the token is empty. If the token is malformed, or if there are several values, the
-// result is a text that no authenticator accepts.
+// ParseBearer returns the bearer token of a call from the values of the call's headers
+// `authorization`. The form of a value is `Bearer TOKEN`, and the case of `Bearer` does not matter.
+// If no header has the scheme Bearer, the token is empty. If the token is malformed, or if there
+// are several headers, ParseBearer returns a text that no authenticator accepts.
 func ParseBearer(values []string) secret.Text {
 	if len(values) == 0 {
 		return secret.Text{}

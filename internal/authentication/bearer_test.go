@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// ParseBearer returns this text in place of anything that is not a token.
+// ParseBearer returns `malformed` in place of anything that is not a token.
 const malformed = " "
 
 func TestParseBearer(t *testing.T) {

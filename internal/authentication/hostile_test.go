@@ -10,8 +10,8 @@ import (
 )
 
 // TestAnswersOfAHostileKeyServer fetches keys from a server that announces a longer answer than it
-// sends, or sends data without end. No such answer is accepted as a key set, and none allocates
-// more than a few times the size of the largest key set.
+// sends, or sends data without end. No answer of this server is accepted as a key set, and none
+// allocates more than a few times the size of the largest key set.
 func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {

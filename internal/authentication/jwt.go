@@ -25,17 +25,19 @@ type Issuer struct {
 	// Name is the middle part of the callers' names `jwt:NAME:SUBJECT`, and contains no colon.
 	Name string
 	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of a
-	// fleet, may have the same claim; their keys then distinguish them.
+	// fleet, may have the same claim; their keys then distinguish the issuers.
 	Issuer string
 	// Audiences are the accepted audiences, of which a token's claim "aud" must contain at least
-	// one. The list is not empty.
+	// one. At least one audience is required.
 	Audiences []string
-	// Algorithms are the accepted signature algorithms; empty: all that Algorithms returns.
+	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms that
+	// the function Algorithms returns are accepted.
 	Algorithms []string
 	// Keys are the issuer's keys from a file. If Keys is nil, the keys are fetched from URL.
 	Keys *Keys
 	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
-	// that may sign the server's certificate; nil: those that the system trusts.
+	// that may sign the server's certificate. If RootCAs is nil, the authorities that the system
+	// trusts may sign it.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
@@ -44,7 +46,7 @@ type Issuer struct {
 	remote *remoteKeys // keys from URL; set by KeyFetcher.Prepare
 }
 
-// The largest allowed difference between the clocks of an issuer and of the broker.
+// The clocks of an issuer and of the broker may differ by at most this leeway.
 const leeway = 30 * time.Second
 
 // Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers. A token is
@@ -119,7 +121,7 @@ func parseToken(text string) (bearerToken, error) {
 	return token, nil
 }
 
-// verify returns the caller of a token. It first tries the issuers that have the token's key, so
+// verify returns the caller of a token. The issuers that have the token's key are tried first, so
 // that the keys of other issuers are not fetched unnecessarily.
 func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	var ready, lacking []*Issuer
@@ -143,7 +145,8 @@ func (s *Issuers) verify(ctx context.Context, token bearerToken, now time.Time) 
 	return verifiedToken{}, found
 }
 
-// keys returns the issuer's current keys, or nil if there are none yet, or if they are too old.
+// keys returns the issuer's current keys, or nil if the issuer has no keys yet, or if they are too
+// old.
 func (i *Issuer) keys() *Keys {
 	if i.remote != nil {
 		return i.remote.keys()
@@ -164,8 +167,8 @@ func (i *Issuer) lacksKey(token bearerToken) bool {
 	return i.remote != nil && i.accepts(token.algorithm) && !i.keys().has(token)
 }
 
-// verify returns the caller of a token. The result has an issuer if one of the issuer's keys signed
-// the token, even if the token's claims are not accepted.
+// verify returns the caller of a token. If one of the issuer's keys signed the token, the result
+// has an issuer, even if the token's claims are not accepted.
 func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (verifiedToken, error) {
 	if !i.accepts(token.algorithm) {
 		return verifiedToken{}, refused("the bearer token is signed with an algorithm that is not accepted")

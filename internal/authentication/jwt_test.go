@@ -125,7 +125,7 @@ func TestJWTWithoutIssuers(t *testing.T) {
 	}
 }
 
-// The token is like those that the Kubernetes API server issues to pods.
+// The token in TestJWTOfKubernetes is like those that the Kubernetes API server issues to pods.
 func TestJWTOfKubernetes(t *testing.T) {
 	issuer := fileIssuer("cluster", keyRS.With(map[string]any{"use": "sig", "alg": "RS256"}))
 	issuer.Issuer, issuer.Audiences = "https://kubernetes.default.svc.cluster.local", []string{"authmaterial-broker"}

@@ -15,13 +15,14 @@ import (
 )
 
 const (
-	// fetchTimeout limits one request for keys.
+	// fetchTimeout is the maximum duration of one request for keys.
 	fetchTimeout = 5 * time.Second
 	// maxKeySet is the size of the largest accepted key set in bytes.
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL follows a noun, as in "url must be an https URL", and does not quote the URL.
+// The text of errKeyURL follows a noun, as in "url must be an https URL", and does not quote the
+// URL.
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
 // CheckKeyURL returns an error if no keys may be fetched from the URL. The scheme http is refused
@@ -37,8 +38,8 @@ func CheckKeyURL(text string) error {
 
 var errStatus = errors.New("has a status other than 200")
 
-// get requests keys, and returns a body of at most maxKeySet bytes. It follows no redirects: an
-// answer from another URL is not the issuer's.
+// get requests keys, and returns a body of at most maxKeySet bytes. Redirects are not followed,
+// because an answer from another URL is not the issuer's answer.
 func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	if err := CheckKeyURL(r.issuer.URL); err != nil {
 		return nil, nil, err
@@ -67,8 +68,8 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 	return body, answer.Header, err
 }
 
-// maxAge returns how long the headers of an answer allow its keys to be used, or 0 if they set no
-// age.
+// maxAge returns how long the keys in an answer may be used, according to the headers of the
+// answer. maxAge returns 0 if the headers set no age.
 func maxAge(header http.Header) (age time.Duration) {
 	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds

@@ -22,8 +22,8 @@ const (
 	maxKeyID = 128
 )
 
-// The supported signature algorithms with their types of keys. Neither a symmetric algorithm nor
-// the algorithm "none" is supported.
+// These are the supported signature algorithms with their types of keys. Neither symmetric
+// algorithms nor the algorithm "none" are supported.
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
 	{"PS256", "RSA"}, {"PS384", "RSA"}, {"PS512", "RSA"},
@@ -54,11 +54,11 @@ type key struct {
 }
 
 // Ignored returns the number of keys that are not used because they are malformed, private, or of
-// an unsupported type, and the positions of the first 10 of them, with their key IDs. Keys for
-// encryption do not count.
+// an unsupported type. Keys for encryption do not count. Ignored also returns the positions of the
+// first 10 ignored keys in the set, with their key IDs.
 func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.ignoredCount }
 
-// Empty reports whether the set has no keys. Every token is then refused.
+// Empty reports whether the set has no keys. With an empty set, every token is refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
 // find returns the keys that may have signed a token. For a token without a key ID, the set must
@@ -79,16 +79,17 @@ func (k *Keys) find(token bearerToken) []key {
 // has reports whether a key of the set may have signed a token. A nil set has no keys.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
-// ParseKeys returns these errors.
+// These are the errors that ParseKeys returns.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
 	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file, without the keys that cannot verify a signature.
-// At least one key must remain, unless the set is empty: then every token is refused. The text of
-// an error follows the name of the file, and quotes none of its contents.
+// ParseKeys parses the JSON Web Key Set of a file, and leaves out keys that cannot verify a
+// signature. At least one key must remain, unless the set in the file is empty: with an empty set,
+// every token is refused. The text of an error follows the name of the file, and quotes none of the
+// file's contents.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	if published {
@@ -97,12 +98,12 @@ func ParseKeys(data []byte) (*Keys, error) {
 	return keys, err
 }
 
-// parseKeys parses a key set without its private and symmetric keys, with which anybody who reads
-// them could sign tokens. The result `published` reports whether the set has such keys. The error
-// is errNoKey if the set is not empty and has no usable key.
+// parseKeys parses a key set, and leaves out private and symmetric keys, with which anybody who
+// reads them could sign tokens. The result `published` reports whether the set has private or
+// symmetric keys. The error is errNoKey if the set is not empty and has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// The JSON library also accepts a single key, and joins several arrays of keys. The type of
-	// `list` accepts neither.
+	// The JSON library would also accept a single key, or several arrays of keys, which this type
+	// excludes.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -154,7 +155,7 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// The result is false if the key cannot verify signatures by any supported algorithm.
+// newKey returns false if the key cannot verify signatures by any supported algorithm.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// These entries of a key set verify no signature. The place is the text about the entry in the list
-// of ignored keys; empty: the entry is not in that list.
+// Each entry of a key set in `besides` verifies no signature. The place is the text about the entry
+// in the list of ignored keys, or empty if the entry is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},

@@ -7,8 +7,9 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// PeerUser identifies a process on this machine by its user ID, which the operating system reports,
-// as `uid:NUMBER`. A user without an ID in the broker's user namespace gets the name uid:65534.
+// PeerUser identifies a process on this machine by its user ID, which the operating system reports.
+// The name of the caller is `uid:NUMBER`. A user without an ID in the broker's user namespace gets
+// the name `uid:65534`.
 type PeerUser struct{}
 
 // Authenticate implements Authenticator.
@@ -19,8 +20,8 @@ func (PeerUser) Authenticate(_ context.Context, evidence Evidence) (access.Calle
 	return access.Caller{Name: "uid:" + strconv.FormatUint(uint64(*evidence.UserID), 10)}, nil
 }
 
-// Local gives every caller the name `local`. It is the last authentication method of a
-// configuration that requires no authentication.
+// Local gives every caller the name `local`. If a configuration requires no authentication, Local
+// is the last of its authentication methods.
 type Local struct{}
 
 // Authenticate implements Authenticator.

@@ -18,21 +18,22 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 )
 
-// MutualTLS identifies callers by their client certificates. The name of a caller is the SPIFFE ID
-// of the certificate, `spiffe://DOMAIN/PATH`, if it has one. Otherwise it is `dns:NAME` with the
-// first DNS name, or else `subject:NAME`. The certificate chain of a connection is verified once
-// for all calls of the connection.
+// MutualTLS identifies callers by their client certificates. If the certificate has a SPIFFE ID,
+// the name of the caller is `spiffe://DOMAIN/PATH`. If the certificate has a DNS name but no SPIFFE
+// ID, the caller's name is `dns:NAME` with the first DNS name. The caller's name is `subject:NAME`
+// if the certificate has neither. The certificate chain of a connection is verified once for all
+// calls of the connection.
 type MutualTLS struct {
 	roots *x509.CertPool
 	clock clockwork.Clock
-	// `known` has the outcome of each connection's verification by a pointer to the connection's
-	// first certificate. The pointers are weak, so that certificates do not stay in memory after
-	// the connection has ended: anybody can send certificates.
+	// The map `known` has the outcome of each connection's verification. The keys of the map point
+	// to the connections' first certificates. The pointers are weak, so that certificates do not
+	// stay in memory after the connection has ended: anybody can send certificates.
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// InvalidCertificate is the message about a client certificate that cannot be verified, also in the
-// log line about a TLS handshake that ended because of one.
+// InvalidCertificate is the message about a client certificate that cannot be verified, in an error
+// or in the log line about a failed TLS handshake.
 const InvalidCertificate = "the client certificate is not valid, or not signed by a trusted authority"
 
 type verifiedChain struct {
@@ -135,9 +136,9 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 	return id.String(), nil
 }
 
-// subjectName returns the text of a certificate's subject. It refuses a subject whose text could be
-// confused with another's: pkix.Name keeps only the last value of a repeated attribute, and a
-// pattern such as subject:*,O=Acme does not recognize escaped characters.
+// subjectName returns the text of a certificate's subject. A subject is refused if its text could
+// be confused with another subject's: pkix.Name keeps only the last value of a repeated attribute,
+// and a pattern such as subject:*,O=Acme does not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {

@@ -23,8 +23,8 @@ import (
 
 const (
 	// fetchPause is the shortest time between two requests for keys that tokens with unknown keys
-	// cause, and the time after which a failed request is repeated. That time doubles after each
-	// further failure, up to maxFetchPause.
+	// cause. A failed request is repeated after fetchPause. After each further failure, the time
+	// until the next request doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
@@ -50,7 +50,7 @@ type KeyOptions struct {
 	// used.
 	Logger *slog.Logger
 	// Changed is called when the keys of an issuer have changed, so that a token that was accepted
-	// before may be refused. It must not block.
+	// before may be refused. The function must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5 minutes.
 	// The headers of an answer can shorten it to 1 minute.
@@ -72,7 +72,7 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 
 // Prepare returns an authenticator for several issuers, and starts to fetch their keys. Issuers
 // with the same URL, RootCAs and AllowPrivate share their keys, and keys already in use stay in
-// use. Afterwards, call Use with the returned Issuers or with the previous ones.
+// use. After Prepare, call Use with the returned Issuers or with the previous ones.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -116,9 +116,9 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 // Close stops fetching all keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
-// remoteKeys are the keys at a URL. They are fetched again when they reach the age that the headers
-// of the last answer allow, and when a token is signed with a missing key. At most one request runs
-// at a time, and all tokens with missing keys wait for it.
+// remoteKeys are the keys at a URL. The keys are fetched again when they reach the age that the
+// headers of the last answer allow, and when a token is signed with a missing key. At most one
+// request runs at a time, and all tokens with missing keys wait for it.
 type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first one with this URL
@@ -135,8 +135,8 @@ type remoteKeys struct {
 	underWay bool
 	asked    time.Time       // when a token last caused a request for keys
 	next     clockwork.Timer // starts the next scheduled request
-	// `waiting` assigns a request number to each token with a missing key: the number of the last
-	// request that had been started when the token was first seen.
+	// The map `waiting` assigns a request number to each token with a missing key: the number of
+	// the last request that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
@@ -211,8 +211,8 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 }
 
 // request starts a request for keys, unless one is running, or a token causes the request less than
-// fetchPause after another token did. It returns the last request, and the time until a token can
-// cause the next one.
+// fetchPause after another token did. The results are the last request, and the time until a token
+// can cause the next request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -204,7 +204,7 @@ func TestRotationDuringARequest(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.jwt.Authenticate(cancelled, bearer(r.tokens[keyES2.ID])); !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v, want a call that waits for the request", err)
+		t.Errorf("the error is %v, want context.Canceled: the call must wait for the request", err)
 	}
 	callers.Go(func() { r.wantThrottled(keyES2, 10*time.Second) })
 	close(release)
@@ -436,9 +436,9 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// In TestServersWithOneIssuer, the claim "iss" of a token belongs to two key servers. One lacks the
-// token's key, and the other cannot be reached. Whichever is listed first, the token cannot be
-// checked.
+// In TestServersWithOneIssuer, the claim "iss" of a token belongs to two key servers, of which one
+// lacks the token's key, and the other cannot be reached. Whichever server is listed first, the
+// token cannot be checked.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -485,13 +485,13 @@ func TestUseKeepsKeys(t *testing.T) {
 	}
 	fresh.Close()
 	r.wantRequests(2)          // one request for both issuers
-	issuer.AllowPrivate = true // fetches the keys again, by other rules
+	issuer.AllowPrivate = true // a changed rule: the keys are fetched again
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
-	issuer.RootCAs = nil // fetches the keys again, with other trusted authorities
+	issuer.RootCAs = nil // other trusted authorities: the keys are fetched again
 	r.jwt.use(issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")

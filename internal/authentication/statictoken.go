@@ -31,8 +31,8 @@ func GenerateToken() secret.Text {
 	return secret.New(TokenPrefix + base64.RawURLEncoding.EncodeToString(random))
 }
 
-// TokenHash is the SHA-256 of a static token. It reveals nothing about the 256 random bits of the
-// token.
+// TokenHash is the SHA-256 of a static token. The hash reveals nothing about the token, which has
+// 256 random bits.
 type TokenHash [sha256.Size]byte
 
 // HashToken returns the hash of a static token.
