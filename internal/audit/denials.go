@@ -19,8 +19,9 @@ const (
 	// summaryInterval is how long the denials of a caller are counted before their summary is
 	// written.
 	summaryInterval = time.Minute
-	// summariesAtOnce is the maximum number of summaries that are written at once. The next ones
-	// follow after summaryPause, so that summaries do not delay the records of calls.
+	// summariesAtOnce is the maximum number of summaries that are written at once. The next
+	// summaries are written after summaryPause, so that summaries do not delay the records of
+	// calls.
 	summariesAtOnce = 500
 	summaryPause    = time.Second
 )
@@ -30,7 +31,7 @@ type DenialOptions struct {
 	// PerSecond is how many denials of one caller are recorded per second in the long run, and
 	// Burst is how many are recorded at once.
 	PerSecond, Burst int
-	// Log receives the summaries of denials; nil: none are written.
+	// Log receives the summaries of denials. If Log is nil, no summaries are written.
 	Log DenialLog
 	// Clock is the source of the time. Default: the system clock.
 	Clock clockwork.Clock
@@ -43,19 +44,20 @@ type DenialOptions struct {
 type DenialLog interface {
 	Log
 	// Offer accepts a record only if enough room is left for the records of calls, and reports
-	// whether it did. It does not wait.
+	// whether it did. Offer does not wait.
 	Offer(record Record) bool
 }
 
-// Denials limits how many denials of each caller have records of their own. Further denials are
-// only counted, and each minute a summary records their number. While the log has too little room,
-// summaries wait and grow. Denials is safe for concurrent use. Close must be called at the end.
+// Denials limits how many denials of each caller have audit records of their own. Denials over the
+// limit are only counted, and each minute a summary records their number. While the log has too
+// little room, summaries wait, and further denials are added to them. The method Close stops the
+// counting. Denials is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
-	rates   *ratelimit.Limiter[string] // of recorded denials, by the caller's name
+	rates   *ratelimit.Limiter[string] // limits the recorded denials, by the caller's name
 
 	mu        sync.Mutex
-	summaries map[string]*Record // waiting to be written, by the caller's name; at most maxDenied
+	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
 	scheduled bool               // whether a timer for offerSome is running
 	closed    bool
 }
@@ -100,7 +102,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
 		d.summaries[caller.Name] = summary
 	}
-	summary.Caller = caller // with the details at the last denial
+	summary.Caller = caller // the caller's details at the last denial
 	summary.LeftOut++
 	if !d.scheduled {
 		d.scheduled = true
@@ -119,7 +121,7 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes waiting summaries to the function `take`, until it refuses one, or the limit is
+// flush passes waiting summaries to the function `take`, until `take` refuses one, or the limit is
 // reached. The lock mu must be held.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
@@ -131,14 +133,15 @@ func (d *Denials) flush(limit int, take func(Record) bool) {
 	}
 }
 
-// write writes a summary that can wait no longer. If the log has no room, it counts the summary as
-// lost.
+// write writes a summary that can wait no longer. If the log has no room, the log counts the
+// summary as lost.
 func (d *Denials) write(summary Record) bool {
 	_ = d.options.Log.Write(noWait, summary)
 	return true
 }
 
-// Close writes the summaries that still wait. Later denials are in no summary.
+// Close stops the counting, and writes the summaries that still wait. Denials after Close are in no
+// summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

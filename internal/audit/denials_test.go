@@ -137,7 +137,7 @@ func TestSummariesWaitForAFullLog(t *testing.T) {
 }
 
 // TestOfferLeavesRoom checks that offered records fill at most half of the queue while the output
-// hangs. The other half is for the records of calls.
+// hangs. The rest of the queue is for the records of calls.
 func TestOfferLeavesRoom(t *testing.T) {
 	var once sync.Once
 	hangs, release := make(chan struct{}), make(chan struct{})
@@ -171,7 +171,8 @@ func TestOfferLeavesRoom(t *testing.T) {
 	}
 }
 
-// Three denials without records of their own must be in one line, a minute later.
+// The last three denials have no records of their own: a minute later, one line reports their
+// number.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

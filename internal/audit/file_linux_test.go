@@ -45,7 +45,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestRotationUnderLoad renames the audit file again and again while records are written.
 func TestRotationUnderLoad(t *testing.T) {
-	const writers, each, rotations = 8, 12, 40 // 12 records of each writer in each rotation
+	const writers, each, rotations = 8, 12, 40 // each writer writes 12 records in each rotation
 	for _, bestEffort := range []bool{false, true} {
 		t.Run(fmt.Sprint("best effort ", bestEffort), func(t *testing.T) {
 			path := auditFile(t)
@@ -91,8 +91,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReopenThatFails puts a folder at the path of the audit file. The previous file must stay in
-// use.
+// TestReopenThatFails puts a folder at the path of the audit file. The previous audit file must
+// stay in use.
 func TestReopenThatFails(t *testing.T) {
 	path := auditFile(t)
 	s := open(t, audit.Options{Path: path})
@@ -205,7 +205,7 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 }
 
 // Calls stop waiting for their audit lines before their deadlines, or at the time limit of the
-// Writer, and leave no goroutines behind. Their lines are written whole when a process reads the
+// Writer, and leave no goroutines behind. The lines are written whole when a process reads the
 // pipe.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50

@@ -55,7 +55,7 @@ type subject struct {
 	results *results
 }
 
-// All audit lines of these tests have this time.
+// All audit lines of the tests in this package have the time `noon`.
 var noon = time.Date(2026, 3, 1, 13, 0, 0, 5000, time.FixedZone("", 3600))
 
 func open(t *testing.T, options audit.Options) subject {
@@ -104,7 +104,7 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// ids returns the credential IDs in audit lines. Each line must be one JSON object.
+// ids returns the credential IDs in audit lines, of which each must be one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string

@@ -23,13 +23,13 @@ func (noCounter) Inc() {}
 
 // Options configure a Writer. Either Path or Output is required.
 type Options struct {
-	// Path is the audit file, to which lines are appended. If it does not exist, it is created with
-	// mode 0600.
+	// Path is the audit file, to which lines are appended. A missing file is created with mode
+	// 0600.
 	Path string
 	// Output receives the audit lines if Path is empty.
 	Output io.Writer
 	// BestEffort makes Write return at once, and drop lines for which the queue has no room.
-	// Without it, Write returns only after its line is written.
+	// Without BestEffort, Write returns only after its line is written.
 	BestEffort bool
 	// Clock is the source of the time in lines. Default: the system clock.
 	Clock clockwork.Clock
@@ -39,9 +39,9 @@ type Options struct {
 	// TraceID returns the ID of a call's trace, or an empty text if there is none. If TraceID is
 	// nil, lines have no trace IDs.
 	TraceID func(context.Context) string
-	// Written, Dropped and Failed count records. Dropped counts those for which the queue had no
-	// room, and Failed those whose line was not written completely in time. By default, nothing is
-	// counted.
+	// Written, Dropped and Failed count records. Dropped counts records for which the queue had no
+	// room, and Failed counts records whose line was not written completely in time. By default,
+	// nothing is counted.
 	Written, Dropped, Failed Counter
 }
 
@@ -71,14 +71,14 @@ func Open(options Options) (*Writer, error) {
 // closePatience is how long Close waits at most until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that still wait, for 2 seconds at most, and closes the file. It returns an
-// error if some lines could not be written. A second call does nothing. On a nil Writer, Close and
-// Reopen do nothing.
+// Close writes the lines that still wait, for 2 seconds at most, closes the file, and returns an
+// error if some lines could not be written. A second call of Close does nothing. On a nil Writer,
+// Close and Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
-	close(w.ended) // ends the waiting for room in the queue
+	close(w.ended) // makes calls stop waiting for room in the queue
 	w.adding.Lock()
 	close(w.queue)
 	w.adding.Unlock()
@@ -96,7 +96,7 @@ func (w *Writer) Close() error {
 
 func (w *Writer) waiting() int { return len(w.queue) + int(w.writing.Load()) }
 
-// Reopen makes the Writer open the file at Path again before it writes the next record. Call it
+// Reopen makes the Writer open the file at Path again before it writes the next record. Call Reopen
 // after the audit file was renamed, for example to archive it.
 func (w *Writer) Reopen() {
 	if w != nil {
@@ -104,8 +104,8 @@ func (w *Writer) Reopen() {
 	}
 }
 
-// reopen opens the audit file again. If that fails, the previous file stays in use, and the Writer
-// tries again at the next record.
+// reopen opens the audit file again. If the file cannot be opened, the previous file stays in use,
+// and the Writer tries again at the next record.
 func (w *Writer) reopen() {
 	if w.options.Path == "" {
 		return
@@ -121,8 +121,8 @@ func (w *Writer) reopen() {
 	w.stale = err != nil
 }
 
-// open opens the audit file for appending, and closes the previous one. It fails at once if the
-// file is a named pipe that no process reads.
+// open opens the audit file for appending, and closes the previous one. If the file is a named pipe
+// that no process reads, open fails at once.
 func (w *Writer) open() error {
 	file, err := os.OpenFile(w.options.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	if err != nil {

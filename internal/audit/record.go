@@ -18,37 +18,38 @@ import (
 // Operation is the kind of call that a record is about.
 type Operation string
 
-// The kinds of calls.
+// These are the kinds of calls that records are about.
 const (
 	Get    Operation = "get"
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
-	// LeftOut is not a kind of call, but the operation of a record that states how many denials
-	// have no record of their own.
+	// LeftOut is not a kind of call: a record with this operation states how many denials have no
+	// record of their own.
 	LeftOut Operation = "left_out"
 )
 
 // Record describes one decision of the broker about a call.
 type Record struct {
-	// Time is when the broker made the decision, by the wall clock; zero: now.
+	// Time is when the broker made the decision, by the wall clock. If Time is zero, the current
+	// time is recorded.
 	Time         time.Time
 	Caller       access.Caller
 	Operation    Operation
 	Action       access.Action
 	CredentialID string
-	// Grant is the position, in the configuration, of the grant that allowed the call. It is empty
-	// if no grant allowed the call, or if the call needs none.
+	// Grant is the position, in the configuration, of the grant that allowed the call. Grant is
+	// empty if no grant allowed the call, or if the call needs none.
 	Grant string
 	// Outcome is "OK", or the reason in the error that the caller gets.
 	Outcome string
 	// Report is ALREADY_REPLACED, REPLACED or NOT_REPLACEABLE for a successful report that material
 	// was rejected, and empty for other calls.
 	Report string
-	// Version is the version of the material in the answer; empty: the answer has no material.
+	// Version is the version of the material in the answer, or empty if the answer has no material.
 	Version string
-	// LeftOut is the number of the caller's denials without records of their own, for records with
-	// the operation LeftOut.
+	// LeftOut is the number of the caller's denials without records of their own. Only records with
+	// the operation LeftOut have this number.
 	LeftOut int
 }
 
@@ -66,7 +67,7 @@ const maxIDSize = 128
 // noLimit is the size limit for texts that are never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON, without reflection, which is faster: every call
+// appendLine appends a record as one line of JSON. Reflection would be too slow, because every call
 // has a record. Text from callers can neither end the line nor control a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)

@@ -23,9 +23,9 @@ const (
 	// it has reached chunkSize, in bytes.
 	chunkSize = 16 << 10
 	// flushInterval is how long the Writer waits for more lines if Options.BestEffort is set, so
-	// that many are written at once.
+	// that many lines are written at once.
 	flushInterval = 5 * time.Millisecond
-	// maxPatience is how long a call waits at most until its line is written.
+	// maxPatience is the maximum time that a call waits until its line is written.
 	maxPatience = 5 * time.Second
 	// A part of the time before a call's deadline is reserved for sending an error that explains
 	// why there is no answer: maxReserve, or a quarter of the remaining time if that is shorter.
@@ -46,18 +46,18 @@ type Writer struct {
 	closed   atomic.Bool
 	ended    chan struct{} // closed when the Writer is closed
 	drained  chan struct{} // closed when the writing goroutine has ended
-	failing  atomic.Bool   // the last chunk could not be written, or a call stopped waiting after that
-	dropping atomic.Bool   // lines were dropped after the queue was last empty
+	failing  atomic.Bool   // whether the last chunk could not be written, or a call stopped waiting after that
+	dropping atomic.Bool   // whether lines were dropped after the queue was last empty
 	writing  atomic.Int64  // number of lines in the chunk that are not written yet
 
 	file      atomic.Pointer[os.File] // nil: lines are written to options.Output
-	reopening atomic.Bool             // open the file again before the next chunk is written
+	reopening atomic.Bool             // whether to open the file again before the next chunk is written
 
 	// Only the writing goroutine uses the following fields.
 	chunk []*line // lines that are written at once
 	text  []byte  // text of the chunk
-	torn  bool    // the last line in the output is incomplete
-	stale bool    // the file could not be opened again
+	torn  bool    // whether the last line in the output is incomplete
+	stale bool    // whether the file could not be opened again
 }
 
 // A line is one audit record on its way to the output.
@@ -65,17 +65,17 @@ type line struct {
 	text   []byte
 	late   *time.Timer // fires when the call must stop waiting for this line
 	result chan error  // buffered, so that the writing goroutine never waits for the call
-	// `counted` is true once the line is counted in the metrics: by the writing goroutine if the
-	// line was written in time, or else by the call that stops waiting.
+	// The field `counted` is true once the line is counted in the metrics: by the writing goroutine
+	// if the line was written in time, or else by the call that stops waiting.
 	counted atomic.Bool
 }
 
-// Write writes an audit record. With BestEffort, it queues or drops the record, and does not fail.
-// Otherwise it waits until the record's line is written, for 5 seconds at most, and at most until
-// shortly before the deadline of ctx. A line that is not written by then counts as failed. It is
-// still written whole when the output accepts lines again, as the record of a call that got no
-// material. When ctx has ended, Write does not wait. After Close, Write fails, or drops the record
-// with BestEffort.
+// Write writes an audit record. With BestEffort, Write queues or drops the record, and does not
+// fail. Without BestEffort, Write waits until the record's line is written, for 5 seconds at most,
+// and at most until shortly before the deadline of ctx. A line that is not written by then counts
+// as failed, but is still written whole when the output accepts lines again, as the record of a
+// call that got no material. When ctx has ended, Write does not wait. After Close, Write fails, or
+// drops the record with BestEffort.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -101,7 +101,7 @@ func (w *Writer) Write(ctx context.Context, record Record) error {
 }
 
 // Offer writes a record if at least half of the queue is free, and reports whether the record will
-// be written. The free half is for the records of calls. Offer does not wait.
+// be written. Half of the queue is kept free for the records of calls. Offer does not wait.
 func (w *Writer) Offer(record Record) bool {
 	if w.closed.Load() || len(w.queue) > queueSize/2 {
 		return false
@@ -159,9 +159,9 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 	return false
 }
 
-// run writes the lines in the queue until the Writer is closed. It pauses before it takes lines, so
-// that more lines can be written at once: those of callers that have just received an answer and
-// call again.
+// run writes the lines in the queue until the Writer is closed. Before run takes lines from the
+// queue, it pauses, so that more lines can be written at once: those of callers that have just
+// received an answer and call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
@@ -206,8 +206,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. It returns the number of lines that were written whole, and an error
-// unless all were.
+// write writes the chunk, and returns the number of lines that were written whole, and an error
+// unless all lines were.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()

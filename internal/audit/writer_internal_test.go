@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// halfway is an output that hangs. It accepts the first chunk of lines after the channel `begin` is
-// closed, and blocks at the third chunk until the channel `release` is closed.
+// halfway is an output that accepts the first chunk of lines after the channel `begin` is closed,
+// and blocks at the third chunk until the channel `release` is closed.
 type halfway struct {
 	begin, release chan struct{}
 	writes         atomic.Int32
