@@ -20,7 +20,7 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callMetrics are the metrics about calls, by method. Their names and labels are those of
+// callMetrics are the metrics about calls, by method. The metrics have the names and labels of
 // go-grpc-middleware, so that existing dashboards work; docs/adr/0020-one-function-per-call.md
 // explains why the broker has its own implementation.
 type callMetrics struct {
@@ -59,9 +59,9 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a call that has ended: a successful one at level debug, and a failed one unless
-// there are too many log lines about failed calls. It never logs a request or a response, because
-// these contain secrets.
+// CallEnded logs a call that has ended. A successful call is logged at level debug, and a failed
+// one unless there are too many log lines about failed calls. Requests and responses are never
+// logged, because they contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
@@ -118,7 +118,7 @@ func addressOf(ctx context.Context) net.Addr {
 	return nil
 }
 
-// reasonOf returns the reason of an error that the broker made. The result is empty for other
+// reasonOf returns the reason of an error that the broker made, and an empty string for other
 // errors, whose messages could contain secrets.
 func reasonOf(answer *status.Status) string {
 	for _, detail := range answer.Details() {

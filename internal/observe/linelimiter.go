@@ -13,16 +13,16 @@ import (
 	"github.com/authmaterial/broker/internal/ratelimit"
 )
 
-// The limits on log lines about failed calls, separately for each log level: a long-term rate per
-// second and a burst, for each source and for all sources together.
+// These constants limit the log lines about failed calls, separately for each log level. Each limit
+// is a long-term rate per second and a burst, for each source or for all sources together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000
 )
 
 const (
-	// `levels` is the number of log levels whose lines are limited, and maxSources the maximum
-	// number of sources that are remembered.
+	// The constant `levels` is the number of log levels whose lines are limited, and maxSources is
+	// the maximum number of sources that are remembered.
 	levels     = 3
 	maxSources = 1000
 	// suppressedInterval is the time between a suppressed line and the line that reports how many
@@ -59,7 +59,8 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	}
 }
 
-// allow counts a log line about a client, and reports whether to log it. The client may be nil.
+// allow counts a log line about a client, and reports whether to log it. The client's address may
+// be nil.
 func (l *lineLimiter) allow(level slog.Level, client net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

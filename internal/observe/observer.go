@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// maxScrapes is the maximum number of concurrent requests for metrics. Further ones get the
-	// HTTP status 503.
+	// maxScrapes is the maximum number of concurrent requests for metrics. Requests over the limit
+	// get the HTTP status 503.
 	maxScrapes = 10
 	// limitInterval is the shortest time between two log lines about the same limit.
 	limitInterval = time.Minute
@@ -103,8 +103,8 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded records that a configuration has been put into use. It creates the time series for every
-// kind of credential with the value 0, so that an increase is visible from the first event on.
+// Loaded records that a configuration has been put into use. The time series for every kind of
+// credential are created with the value 0, so that an increase is visible from the first event on.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)

@@ -29,7 +29,7 @@ const flushTimeout = 5 * time.Second
 type Traces struct{ provider *sdktrace.TracerProvider }
 
 // Start reads the standard environment variables of OpenTelemetry, and returns nil unless they ask
-// for traces. It logs the name of each invalid variable, without the value. An invalid variable
+// for traces. For each invalid variable, Start logs the name without the value. An invalid variable
 // never prevents the broker from starting, because platforms set these variables for every process.
 // Problems with the collector are logged when they occur.
 func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
@@ -103,7 +103,7 @@ func wanted(logger *slog.Logger) bool {
 }
 
 // newExporter returns an exporter for the protocol that the environment names. The exporter itself
-// reads the other variables.
+// reads the other variables of the environment.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -120,8 +120,8 @@ func firstSet(names ...string) string {
 	return ""
 }
 
-// describe returns the reason why spans were not sent. It does not quote the error, which may
-// contain secrets: the endpoint's URL and the collector's answer.
+// describe returns the reason why spans were not sent. The error itself is not quoted, because
+// errors contain the endpoint's URL and the collector's answer, which may contain secrets.
 func describe(err error) string {
 	var (
 		lookup      *net.DNSError

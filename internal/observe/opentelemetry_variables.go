@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// The prefixes of the exporter's variables. A variable with the second prefix overrides the one
-// with the first prefix and the same ending.
+// These are the prefixes of the exporter's variables. A variable with the second prefix overrides
+// the variable with the first prefix and the same ending.
 const (
 	otlpPrefix       = "OTEL_EXPORTER_OTLP_"
 	otlpTracesPrefix = "OTEL_EXPORTER_OTLP_TRACES_"
@@ -25,15 +25,15 @@ type variable struct {
 	name  string
 	must  string // completes the sentence "the variable must …", without the value
 	valid func(value string) bool
-	// `needed` marks variables that decide where traces go and how they are protected. If such a
-	// variable is invalid, no traces are sent. In place of other invalid variables, OpenTelemetry
-	// uses defaults.
+	// The field `needed` marks variables that decide where traces go and how they are protected. If
+	// a needed variable is invalid, no traces are sent. If another variable is invalid,
+	// OpenTelemetry uses a default.
 	needed bool
 }
 
-// checkVariables logs the invalid variables, and reports whether traces can be sent. It unsets
-// invalid variables that have a default, because some values make OpenTelemetry panic, and others
-// are printed. It also unsets overridden variables, because OpenTelemetry would read the files that
+// checkVariables logs the invalid variables, and reports whether traces can be sent. Invalid
+// variables that have a default are unset, because some values make OpenTelemetry panic, and others
+// are printed. Overridden variables are unset too, because OpenTelemetry would read the files that
 // they name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
@@ -72,7 +72,7 @@ const (
 	maxMilliseconds = 3_600_000
 	// maxSpans limits the memory for spans that have not been sent yet.
 	maxSpans = 100_000
-	// The maximum sizes of files, in bytes.
+	// These are the maximum sizes of files, in bytes.
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
 )

@@ -20,7 +20,7 @@ const maxLoggedIDs = 10
 // overBudget is the result of token requests that were not sent because of the broker's own limit.
 const overBudget = "over_budget"
 
-// The values of metric labels.
+// These are the values of metric labels.
 var (
 	requestResults = []string{"ok", "refused", "rate_limited", "unavailable", overBudget}
 	tiers          = []string{
@@ -129,8 +129,8 @@ func requestResult(event strategies.TokenRequestEvent) string {
 	}
 }
 
-// tokenLogger returns a logger for lines about a token. They name the credentials that use the
-// token, but never its key.
+// tokenLogger returns a logger for lines about a token. The lines name the credentials that use the
+// token, but never the token's key.
 func (o *Observer) tokenLogger(key string) *slog.Logger {
 	ids := o.CredentialsOf(key)
 	logger := o.Logger.With("credential_ids", ids[:min(len(ids), maxLoggedIDs)])
