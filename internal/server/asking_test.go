@@ -27,7 +27,7 @@ type outcome struct {
 	bytes   string // bytes of the call on the wire, with headers and trailers
 }
 
-// The expected outcomes of requests by authenticated callers.
+// These are the expected outcomes of requests by authenticated callers.
 var (
 	allowed  = outcome{code: codes.OK}
 	notFound = outcome{code: codes.NotFound, reason: "CREDENTIAL_NOT_FOUND", message: `there is no credential "` + missing + `", or it is disabled`}
@@ -43,8 +43,8 @@ func (o outcome) of(action string) outcome {
 	return o
 }
 
-// is reports whether two outcomes are equal, apart from their bytes. The messages of Unavailable
-// are not compared either, because the gRPC client writes them.
+// is reports whether two outcomes are equal, apart from their bytes. The messages of outcomes with
+// the code Unavailable are not compared either, because the gRPC client writes these messages.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""
@@ -111,7 +111,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// The kinds of calls that callers can make.
+// These are the kinds of calls that callers can make.
 var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 	"get": func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD

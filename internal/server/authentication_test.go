@@ -30,7 +30,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The messages about callers that cannot be identified.
+// These are the messages about callers that cannot be identified.
 const (
 	nobody      = "no accepted token or client certificate was sent"
 	noLonger    = "the caller's token or certificate is no longer accepted: authenticate and watch again"
@@ -268,9 +268,9 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 	}
 }
 
-// TestRemovedToken removes a static token from the configuration and adds it again. Both changes
-// affect calls at once. The watch of the token's caller ends, and the watch of another caller
-// continues.
+// TestRemovedToken removes a static token from the configuration and adds it again, and both
+// changes affect calls at once. The watch of the token's caller ends, and the watch of another
+// caller continues.
 func TestRemovedToken(t *testing.T) {
 	w := newWorld(t)
 	second := authentication.GenerateToken()
@@ -362,7 +362,7 @@ func TestReplacedClientAuthority(t *testing.T) {
 	}
 }
 
-// The server in TestClientCertificatesOnly has no other authentication method.
+// The server in TestClientCertificatesOnly accepts only client certificates.
 func TestClientCertificatesOnly(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.listenTLS()+everybody, listenTCP(t))

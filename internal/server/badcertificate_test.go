@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// badCertificates returns client certificates that are rejected for different reasons. All except
-// the one with two SPIFFE IDs contain the name of a caller with a grant.
+// badCertificates returns client certificates that are rejected for different reasons. Except for
+// the one with two SPIFFE IDs, each bad certificate contains the name of a caller with a grant.
 func (w world) badCertificates() map[string]tls.Certificate {
 	others := authtest.NewAuthority("others", time.Now())
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {
@@ -96,7 +96,7 @@ func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config 
 }
 
 // Large certificates make the handshake fail if no trusted authority has signed them. Equally large
-// ones of a trusted authority are accepted.
+// certificates of a trusted authority are accepted.
 func TestLargeUnsignedCertificates(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

@@ -27,8 +27,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// This part of a configuration grants every credential to every authenticated caller, and enables
-// the audit file, from which tests read the caller's name.
+// The configuration part `everybody` grants every credential to every authenticated caller, and
+// enables the audit file, from which tests read the caller's name.
 const everybody = "\naudit: {file: audit.log}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"
 
 // A world has the certificates, keys and tokens of callers, and a folder for the configuration of a

@@ -62,7 +62,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 }
 
-// awaitLine waits for the log line that follows a number of others with this message, because a
+// awaitLine waits for another log line with this message, after a number of such lines, because a
 // client may receive its answer before the server logs the call.
 func (h harness) awaitLine(message string, others int) map[string]any {
 	h.Helper()
@@ -79,7 +79,7 @@ func (h harness) awaitLine(message string, others int) map[string]any {
 }
 
 // Each of a client's first hundred failed calls has a log line. Once a minute, a line has the
-// number of suppressed ones.
+// number of suppressed lines.
 func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 	inScene(t, func(b *scene) {
 		fail := func(n int) {

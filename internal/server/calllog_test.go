@@ -173,7 +173,8 @@ func TestSuccessfulCallsAreLoggedAtDebugLevel(t *testing.T) {
 	}
 }
 
-// One watch ends at its maximum age, and another because the server stops.
+// Watches that end at their maximum age, or because the server stops, are logged at level debug
+// only.
 func TestEndedWatchesAreLoggedAtDebugLevel(t *testing.T) {
 	inScene(t, func(b *scene) {
 		watchToItsEnd := func() {
@@ -226,8 +227,8 @@ func TestTokenRequestsAreLogged(t *testing.T) {
 	h.wantNoSecret("the log", h.log.String())
 }
 
-// One warning is logged for several token answers with an unreadable expires_in, and does not quote
-// them.
+// For several token answers with an unreadable expires_in, the log has one warning that does not
+// quote the answers.
 func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	h := serve(t)
 	h.sim.SendPulse.FailTokenRequests(simulator.ExpiresIn("canary of an hour"))

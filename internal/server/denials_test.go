@@ -22,8 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// A deniedWorld is a server with a low limit for denials. Its two callers, mailer and other, may
-// use only the credential key-of-board.
+// A deniedWorld is a server with a low limit for denials. The two callers of a deniedWorld may use
+// only the credential key-of-board.
 type deniedWorld struct {
 	world
 	harness
@@ -181,7 +181,7 @@ func TestDenialsOfABatchAndAWatch(t *testing.T) {
 		t.Errorf("the outcomes of the batch are %v, want %s", got, want)
 	}
 	d.wantLimited("denials_per_second", 3)
-	// A watch sends denials even over the limit. Only the audit log omits them.
+	// A watch sends denials even over the limit, and only the audit log omits them.
 	got = d.watch("none", "key-of-board", "NO ID")
 	if want := "ACCESS_DENIED UNSPECIFIED INVALID_REQUEST"; strings.Join(got, " ") != want {
 		t.Errorf("the outcomes of the watch are %v, want %s", got, want)

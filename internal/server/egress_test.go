@@ -24,8 +24,8 @@ import (
 )
 
 // goingOut is a configuration with three providers that use the same token server on this machine.
-// Two use its host name, one with allow_private_addresses and one without. The third uses its IP
-// address.
+// Two providers use the server's host name, one with allow_private_addresses and one without. The
+// third provider uses the server's IP address.
 const goingOut = `
 token_requests: {ca_file: %q}
 credentials:
@@ -104,7 +104,7 @@ func TestDefaultTokenTransport(t *testing.T) {
 	}
 }
 
-// The reload changes which certificate authorities are trusted for token servers.
+// TestTokenRequestsAreReloaded changes which certificate authorities are trusted for token servers.
 func TestTokenRequestsAreReloaded(t *testing.T) {
 	p := newTokenProvider(t)
 	good, bad := p.parse("roots.pem", p.authority), p.parse("others.pem", authtest.NewAuthority("others", time.Now()))

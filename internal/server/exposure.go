@@ -16,8 +16,9 @@ func LogWarnings(logger *slog.Logger, c *config.Config) {
 	logExposure(logger, c.Listen, c)
 }
 
-// logWarnings logs the warnings about a configuration that has replaced another, or nil at the
-// start. At most `most` of c.Warnings are logged, and one more line states how many were not.
+// logWarnings logs the warnings about the configuration `c`, which has replaced the configuration
+// `before`, or nil at the start. At most `most` of c.Warnings are logged, and one more line states
+// how many warnings were not.
 func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
 		logger.Warn("the configuration has no grants: every caller is denied everything")
@@ -40,8 +41,9 @@ func demandsLess(c, before *config.Config) bool {
 	return demandsProof(before) && !demandsProof(c) || !before.Policy.AllowsAll() && c.Policy.AllowsAll()
 }
 
-// WarnOfExposure logs warnings about callers that get secrets without authentication. A reload logs
-// them again if the new configuration requires less of callers than the previous one.
+// WarnOfExposure logs warnings about callers that get secrets without authentication. After a
+// reload, the same warnings are logged again if the new configuration requires less of callers than
+// the previous one.
 func (s *Server) WarnOfExposure() { logExposure(s.logger, s.fixed.Listen, s.broker.Current().Config) }
 
 func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
@@ -68,8 +70,8 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	}
 }
 
-// The errors for reloads of configurations that are safe only with other 'listen' settings, whose
-// change needs a restart.
+// These errors reject reloads of configurations that are safe only with other 'listen' settings,
+// whose change needs a restart.
 var (
 	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
 		"no caller: restart the broker to apply it")

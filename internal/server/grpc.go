@@ -17,11 +17,11 @@ import (
 
 const (
 	// The flow-control window limits how many bytes of a stream, or of a connection, may be in
-	// transit. It does not grow, and HTTP/2 cannot start with a smaller one.
+	// transit. HTTP/2 cannot start with a smaller window, and this window does not grow.
 	window = 64 << 10
 	// headerExcess is how many bytes of headers gRPC still reads beyond the limit `header_bytes`,
-	// so that the broker can refuse a single call. Beyond its own limit, gRPC closes the whole
-	// connection.
+	// so that the broker can refuse a single call. If headers exceed gRPC's own limit, gRPC closes
+	// the whole connection.
 	headerExcess = 64 << 10
 )
 
@@ -35,7 +35,8 @@ func TransportOptions() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// When a connection reaches this age, which varies by a tenth, its client opens a new
 			// connection, so that new replicas get their share. Calls on the old connection finish.
-			// After the grace period it is closed, which ends watches whose clients do not read.
+			// After the grace period, the old connection is closed, which ends watches whose
+			// clients do not read.
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
 			// Connections on which no data has arrived for this long are pinged.
@@ -70,7 +71,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
 		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // at most two mebibytes
-		// GracefulStop then also waits for calls whose clients have disconnected.
+		// With this option, GracefulStop also waits for calls whose clients have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(service.Stream, recovery.StreamServerInterceptor(recovered)),

@@ -32,7 +32,7 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 }
 
 // ServerHandshake implements credentials.TransportCredentials. On an operating system that reports
-// the users of Unix socket connections, it fails if the user is unknown.
+// the users of Unix socket connections, ServerHandshake fails if the user is unknown.
 func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	admitted, ok := raw.(*admission.Conn)
 	if !ok {

@@ -32,7 +32,8 @@ import (
 
 const brokerService = "authmaterial.v1.BrokerService"
 
-// These credential IDs occur nowhere else, so that tests can search texts for them.
+// The credential IDs in this configuration occur nowhere else, so that tests can search texts for
+// them.
 const configuration = `
 credentials:
   - id: token-of-mail
@@ -55,9 +56,9 @@ type harness struct {
 	log    *journal
 	grpc   net.Listener
 	http   net.Listener
-	// `stopped` is closed when the server no longer serves either listener.
+	// The channel `stopped` is closed when the server no longer serves either listener.
 	stopped chan struct{}
-	conn    *grpc.ClientConn // to the gRPC listener
+	conn    *grpc.ClientConn // connected to the gRPC listener
 }
 
 // newServer returns a server that does not listen yet.

@@ -11,9 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// healthService is gRPC's health service. When the server stops, it ends the watches of the
-// server's health, which clients keep open. The service in package grpc/health does not end them,
-// and Stop would wait for them.
+// healthService is gRPC's health service. When the server stops, healthService ends the watches of
+// the server's health. The service in package grpc/health does not end watches, and Stop would wait
+// for them, because clients keep them open.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
 	stopping context.Context

@@ -27,7 +27,7 @@ func (s *Server) newHTTP() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
-		// Clients cause these errors, such as failed handshakes.
+		// ErrorLog receives errors that clients cause, such as failed handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -49,7 +49,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.redis != nil && s.redis.OutOfReach.Load() {
 		detail = append(detail, "token cache: degraded: Redis is out of reach; this replica obtains tokens for itself")
 	}
-	// A health probe without a token and a client certificate is no failed authentication.
+	// A health probe with neither a token nor a client certificate does not count as a failed
+	// authentication.
 	if len(detail) > 1 && s.httpRemote.Load() && (!bringsEvidence(r) || s.identify(r) != nil) {
 		detail = detail[:1]
 	}

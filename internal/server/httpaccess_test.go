@@ -97,7 +97,8 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 	stranger := authentication.GenerateToken()
 	foreign := authtest.NewAuthority("other", time.Now()).IssueSPIFFE("spiffe://example.test/x")
 
-	// The configuration in use now has a problem, which only authenticated callers may see.
+	// From here on, the configuration in use has a problem, which only authenticated callers may
+	// see.
 	if err := h.server.Reload(func() (*config.Config, error) { return nil, errors.New("broken") }); err == nil {
 		t.Fatal("a reload that must fail returns no error")
 	}
@@ -106,15 +107,15 @@ func TestMetricsBeyondThisMachine(t *testing.T) {
 		certificates  []tls.Certificate
 		known         bool
 	}{
-		"nobody":            {"", nil, false},
-		"a certificate":     {"", []tls.Certificate{prometheus}, true},
-		"a static token":    {"Bearer " + w.mailer.Reveal(), nil, true},
-		"a JWT":             {"Bearer " + w.mint(w.key, nil), nil, true},
-		"an unknown token":  {"Bearer " + stranger.Reveal(), nil, false},
-		"an expired JWT":    {"Bearer " + w.mint(w.key, authtest.Claims{"exp": time.Now().Add(-time.Hour).Unix()}), nil, false},
-		"a password":        {"Basic YWRtaW46YWRtaW4=", nil, false},
-		"another authority": {"", []tls.Certificate{foreign}, false},
-		"it, and a token":   {"Bearer " + w.mailer.Reveal(), []tls.Certificate{foreign}, true},
+		"nobody":                   {"", nil, false},
+		"a certificate":            {"", []tls.Certificate{prometheus}, true},
+		"a static token":           {"Bearer " + w.mailer.Reveal(), nil, true},
+		"a JWT":                    {"Bearer " + w.mint(w.key, nil), nil, true},
+		"an unknown token":         {"Bearer " + stranger.Reveal(), nil, false},
+		"an expired JWT":           {"Bearer " + w.mint(w.key, authtest.Claims{"exp": time.Now().Add(-time.Hour).Unix()}), nil, false},
+		"a password":               {"Basic YWRtaW46YWRtaW4=", nil, false},
+		"another authority":        {"", []tls.Certificate{foreign}, false},
+		"another CA, with a token": {"Bearer " + w.mailer.Reveal(), []tls.Certificate{foreign}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w

@@ -16,9 +16,9 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped returns two configurations. The second one exchanges the names of two callers, both in
-// their tokens and in the grants, so that the first token always allows key-of-board, and the
-// second one key-of-other.
+// swapped returns two configurations. Compared with the first, the second configuration exchanges
+// the names of two callers, both in their tokens and in the grants. So the first token always
+// allows key-of-board, and the second token always allows key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string
@@ -68,8 +68,8 @@ func TestCallersExchangeNames(t *testing.T) {
 	asking.Wait()
 }
 
-// watchWhileNamesChange watches a credential repeatedly. A watch without access to it must receive
-// nothing but the denial.
+// watchWhileNamesChange watches a credential repeatedly. A watch without access to the credential
+// must receive nothing but the denial.
 func (h harness) watchWhileNamesChange(ctx context.Context, id string, want codes.Code) {
 	for ctx.Err() == nil {
 		stream, err := h.client().WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})

@@ -179,7 +179,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 		t.Errorf("the watch has ended, or reports a wrong state: %v", err)
 	}
 	if got := opened.Load(); got != 1 {
-		t.Errorf("%d connections, want 1", got)
+		t.Errorf("the client opened %d connections, want 1", got)
 	}
 }
 

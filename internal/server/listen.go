@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Listen opens a listener at an address from the configuration. A Unix socket gets the file mode,
-// and replaces the file that a previous broker left behind.
+// Listen opens a listener at an address from the configuration. The file of a Unix socket gets the
+// given mode, and replaces a socket file that a previous broker left behind.
 func Listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.Listener, error) {
 	listener, err := listen(ctx, address, mode)
 	if err != nil {
@@ -28,8 +28,8 @@ func listen(ctx context.Context, address config.Address, mode fs.FileMode) (net.
 		if err := removeStale(ctx, address.Address); err != nil {
 			return nil, err
 		}
-		// The mask is set before the socket is created: if the mode were changed afterwards, other
-		// users could connect for a moment.
+		// The mask for file modes is set before the socket is created. If the mode were changed
+		// afterwards, other users could connect for a moment.
 		before := syscall.Umask(int(0o777 &^ mode.Perm()))
 		defer syscall.Umask(before)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The credentials in the test matrix. Callers with the grant may use key-of-board, and every
-// credential whose ID begins with token-of.
+// The test matrix requests these credentials. Callers with the grant may use key-of-board, and
+// every credential whose ID begins with token-of.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
@@ -54,7 +54,7 @@ func grantedOverSocket() []string {
 type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
-	tokens                                             [2]string // of callers with and without the grant
+	tokens                                             [2]string // static tokens of callers with and without the grant
 }
 
 func newProvers(t *testing.T) provers {
@@ -97,10 +97,11 @@ type cell struct {
 	want outcome
 }
 
-// rows returns the rows of the test matrix. Client certificates have no audience and no key ID: a
-// certificate for servers has the wrong purpose instead, and an authority with the right name
-// another key. Static tokens do not expire, so they can only be unknown. The operating system
-// reports the user of a Unix socket, who cannot be wrong.
+// rows returns the rows of the test matrix. Client certificates have no audience and no key ID. In
+// place of a wrong audience, the matrix has a certificate for servers, and in place of a wrong key
+// ID, an authority with the right name and another key. Static tokens do not expire, so the only
+// wrong static token is an unknown one. The operating system reports the user of a Unix socket, so
+// that this user cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {

@@ -19,7 +19,7 @@ func TestMetrics(t *testing.T) {
 		if code := status.Code(h.get("token-of-mail")); code != want {
 			t.Fatalf("the code is %v, want %v", code, want)
 		}
-		// The server would otherwise return the same stored error for a second.
+		// Without ForgetFailures, the server would return the same stored error for a second.
 		if err := h.server.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}

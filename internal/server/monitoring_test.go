@@ -33,7 +33,7 @@ type query struct {
 }
 
 // exported has the metrics that a broker in use exports. Each series has all labels that Prometheus
-// stores, including those that Prometheus adds.
+// stores, including the labels that Prometheus adds.
 type exported struct {
 	families map[string]*dto.MetricFamily
 	series   []labels.Labels
@@ -58,7 +58,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // with a series for each authentication method
+	e.families[authentications] = secured[authentications] // has a series for each authentication method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -76,8 +76,8 @@ func export(t *testing.T) exported {
 
 const authentications = "authmaterial_authentications_total"
 
-// The tests of the documents, the dashboard and the alerts could miss a metric that export does not
-// return.
+// TestEveryMetricIsExported searches the code for metrics that export does not return, which the
+// tests of the documents, the dashboard and the alerts would miss.
 func TestEveryMetricIsExported(t *testing.T) {
 	files, err := filepath.Glob("../observe/*.go")
 	if err != nil {
@@ -157,7 +157,7 @@ func (e *exported) problems(q query) (found []string) {
 }
 
 // keptLabels returns the labels that the result of an expression has, or nil for all labels of its
-// series. For a binary expression, the left side counts.
+// series. Of a binary expression, keptLabels returns the labels of the left side.
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
@@ -174,8 +174,7 @@ func keptLabels(expression parser.Expr) []string {
 	return nil
 }
 
-// matches reports whether a series satisfies the label matchers. It must have all their labels,
-// even for a regular expression or !=.
+// matches reports whether a series satisfies the label matchers, and has all their labels.
 func matches(series labels.Labels, matchers []*labels.Matcher) bool {
 	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
 		return !series.Has(m.Name) || !m.Matches(series.Get(m.Name))

@@ -14,7 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// This panic value must appear neither in the log nor in errors.
+// The panic value of these tests must appear neither in the log nor in errors.
 const inside = "canary of a panic"
 
 type brokenClock struct {
@@ -65,7 +65,7 @@ func TestPanicInACall(t *testing.T) {
 	}
 }
 
-// Token requests run in a goroutine that belongs to no call.
+// TestPanicInATokenRequest makes a goroutine panic that belongs to no call.
 func TestPanicInATokenRequest(t *testing.T) {
 	transport := new(brokenTransport)
 	h := serve(t, func(o *server.Options) {

@@ -38,7 +38,7 @@ func TestConcurrentCalls(t *testing.T) {
 }
 
 // For each further connection from the same address, the server closes the oldest unauthenticated
-// one.
+// connection.
 func TestIdleConnectionsAreEvicted(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.tokens(), listenTCP(t))

@@ -28,9 +28,8 @@ type rawClient struct {
 	events chan event
 }
 
-// An event is an action of the server: "answer" when an answer begins, "status" with the status
-// code when a call ends, "reset" and "goaway" with the error code, and "closed" when the connection
-// ends.
+// An event is an action of the server: an "answer" begins, a call ends with a "status" and its
+// code, the server sends a "reset" or a "goaway" with an error code, or the connection is "closed".
 type event struct {
 	what   string
 	stream uint32

@@ -8,12 +8,12 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// maxLoggedProblems limits the logged problems, and separately the logged warnings, of a
-// configuration.
+// maxLoggedProblems is the maximum number of logged problems of a configuration, and also of logged
+// warnings.
 const maxLoggedProblems = 20
 
-// Reload puts the configuration that load returns into use. After an error, the previous
-// configuration stays in use.
+// Reload puts the configuration that the function `load` returns into use. After an error, the
+// previous configuration stays in use.
 func (s *Server) Reload(load func() (*config.Config, error)) error {
 	before := s.broker.Current().Config
 	next, err := load()
@@ -52,16 +52,16 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 }
 
 // use puts a configuration and its authenticators into use. Each call uses either the new
-// configuration or the previous one, never a mixture of both. After an error, the previous one
-// stays in use.
+// configuration or the previous one, never a mixture of both. After an error, the previous
+// configuration stays in use.
 func (s *Server) use(next *config.Config) error {
 	err := s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next)})
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	return err
 }
 
-// loaded logs and counts that a new configuration is in use. The previous configuration is nil at
-// the start of the server.
+// loaded logs and counts that a new configuration is in use. The parameter `before` is the previous
+// configuration, or nil at the start of the server.
 func (s *Server) loaded(before *config.Config) {
 	now := s.broker.Current().Config
 	logWarnings(s.logger, now, before, maxLoggedProblems)

@@ -43,18 +43,19 @@ func soak(usual, long int) int {
 	return usual
 }
 
-// A subject is a credential that changes during the test, and knows the right answers about it.
+// A subject is a credential that changes during the test, with the answers that callers may
+// receive.
 type subject struct {
 	id      string
-	file    string           // contains the key; "": the configuration file contains it
+	file    string           // file with the key; "": the configuration file contains the key
 	oauth   bool             // whether the credential needs a token
 	client  simulator.Client // the token is issued for this OAuth client
 	current int              // number of the state in the files, or after the next write
 
 	mu      sync.Mutex
 	applied int            // number of the latest state that is certainly in use
-	absent  []bool         // from the configuration, by number of the state
-	tokens  map[string]int // position in the order of issue, by the token's version
+	absent  []bool         // whether the credential is not in the configuration, by number of the state
+	tokens  map[string]int // position of each token in the order of issue, by version
 	newest  int            // position of the newest token that callers certainly receive
 }
 
@@ -100,7 +101,8 @@ func (s *subject) bounds() bounds {
 	return bounds{s.applied, s.newest}
 }
 
-// complaint describes what is wrong with an answer, without secrets. It is empty if nothing is.
+// complaint describes what is wrong with an answer, without secrets, or returns an empty text if
+// nothing is wrong.
 func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration, code codes.Code, message string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,8 +128,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential was absent, or present, in one of its states
-// during a call.
+// seeks returns a complaint unless the credential was absent in one of its states during a call, or
+// present if `absent` is false.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -142,7 +144,7 @@ type reloading struct {
 	harness
 	folder   string
 	subjects []*subject
-	loads    atomic.Int64      // including failed ones
+	loads    atomic.Int64      // number of loads, including failed ones
 	loaded   chan loadedConfig // result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
@@ -206,7 +208,7 @@ func (r *reloading) follow() {
 	r.Cleanup(func() { end(); <-ended })
 }
 
-// The reload loop calls load.
+// The reload loop calls load to load the configuration once.
 func (r *reloading) load(reading func(string)) error {
 	came := loadedConfig{values: map[string]string{}}
 	came.err = r.server.Reload(func() (*config.Config, error) {
@@ -245,7 +247,7 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use. Callers must then receive them.
+// awaitApplied waits until the contents of the files are in use, so that callers must receive them.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}
@@ -419,7 +421,8 @@ func (r *reloading) watchTokens() {
 	}
 }
 
-// awaitToken waits until a watch receives a new token. Callers must then receive it or a newer one.
+// awaitToken waits until a watch receives a new token, so that callers must receive this token or a
+// newer one.
 func (r *reloading) awaitToken(s *subject) {
 	r.Helper()
 	late := time.After(patience)
@@ -548,7 +551,7 @@ func (r *reloading) refuse(random *rand.Rand) {
 
 // TestReloadsUnderLoad changes the files of a server during calls. No call may fail unless its
 // credential is absent from the configuration. A call that begins after a change is in use must
-// receive no older material. The API is less strict: it allows a delay of one second.
+// receive no older material, although the API allows a delay of one second.
 func TestReloadsUnderLoad(t *testing.T) {
 	r := newReloading(t)
 	r.grpc, r.http = listenTCP(t), listenTCP(t)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// When static tokens, issuers and certificate authorities are removed from the configuration, the
-// grants to their callers may remain. The reload succeeds, with warnings.
+// When static tokens, issuers or certificate authorities are removed from the configuration, grants
+// to their callers may remain: the reload succeeds, with warnings.
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	const grants = "\ngrants: [{callers: [\"token:mailer\", \"jwt:idp:alice\", \"spiffe://example.test/*\"], credentials: [key-of-board]}]\n"
@@ -51,7 +51,7 @@ func TestRevocation(t *testing.T) {
 				if err := c.call(); c.taken {
 					h.wantUnauthenticated(err, test.refusal)
 				} else if err != nil {
-					t.Errorf("proof %d: %v", i, err)
+					t.Errorf("a call with evidence %d, which is still accepted: %v", i, err)
 				}
 			}
 			if log := h.log.String(); !strings.Contains(log, test.warning) {

@@ -30,10 +30,11 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The gRPC service config of clients that distribute calls among several brokers.
+// The clients of TestRollingRestart have a gRPC service config that distributes calls among
+// brokers.
 const balanced = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "` + brokerService + `"}}`
 
-// replicas are servers with fixed names. A server may get another port when it restarts, because
+// replicas are servers with fixed names. When a server restarts, it may get another port, because
 // another process may have taken the previous one.
 type replicas struct {
 	*testing.T
@@ -182,7 +183,7 @@ func reasonOf(s *status.Status) string {
 	return ""
 }
 
-// TestRollingRestart restarts two servers in turn while clients call both. No call may fail.
+// TestRollingRestart restarts two servers in turn while clients call both, and no call may fail.
 func TestRollingRestart(t *testing.T) {
 	sim, err := simulator.New()
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listene
 	return group.Wait()
 }
 
-// ServeGRPC serves and closes the listener. It returns nil after Stop.
+// ServeGRPC serves the listener until Stop, and closes the listener.
 func (s *Server) ServeGRPC(listener net.Listener) error {
 	s.serving.Store(true)
 	served := make(chan error, 1)
@@ -60,7 +60,7 @@ func (s *Server) ServeGRPC(listener net.Listener) error {
 	return nil
 }
 
-// ServeHTTP serves and closes the listener. It returns nil after Stop.
+// ServeHTTP serves the listener until Stop, and closes the listener.
 func (s *Server) ServeHTTP(listener net.Listener) error {
 	if isRemote(listener.Addr()) {
 		s.httpRemote.Store(true)
@@ -79,11 +79,11 @@ func (s *Server) isTrusted(listener net.Listener) bool {
 	return rpc.IsTrusted(current, local) || local && address.Network() != "unix" && !demandsProof(current.Config)
 }
 
-// Stop ends the server in two phases. First, health checks report NOT_SERVING, watches end, and
-// other calls finish. Calls that still wait for a token after 10 seconds, or when ctx ends, fail
-// with SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls that hang for another
-// reason, such as a log that no process reads. In the second phase, Stop closes what the calls
-// used.
+// Stop ends the server in two phases. In the first phase, health checks report NOT_SERVING, watches
+// end, and other calls finish. Calls that still wait for a token after 10 seconds, or when ctx
+// ends, fail with SERVER_STOPPING. Stop then waits for at most 2 more seconds for calls that hang
+// for another reason, such as a log that no process reads. In the second phase, Stop closes the
+// parts of the server that calls use.
 func (s *Server) Stop(ctx context.Context) {
 	s.beginStop()
 	s.broker.Close()

@@ -1,5 +1,5 @@
-// Package server connects the parts of the broker, and serves gRPC and HTTP. It contains the
-// listeners, TLS, health checks, and the reloading and stopping of the server.
+// Package server connects the parts of the broker, and serves gRPC and HTTP. The package contains
+// the listeners, TLS, health checks, and the reloading and stopping of the server.
 package server
 
 import (
@@ -35,7 +35,7 @@ type Options struct {
 	// the machine sleeps.
 	Clock clockwork.Clock
 	// TokenTransport sends token requests. Default: a transport with the token_requests settings of
-	// the configuration. Tests and the demo replace it, so that requests reach a simulator.
+	// the configuration. Tests and the demo set TokenTransport, so that requests reach a simulator.
 	TokenTransport http.RoundTripper
 	// Traces records spans of calls and token requests. Default: no traces.
 	Traces *observe.Traces

@@ -150,7 +150,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			release := h.sim.SendPulse.HoldTokenAnswers()
 			answer := h.getInBackground("token-of-mail")
 			h.awaitStop(end)
-			// Calls in progress still finish.
+			// When the context of Run ends, calls in progress still finish.
 			release()
 			if err := <-answer; err != nil {
 				t.Errorf("the call failed: %v", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// stopIn stops the server while a call waits for its token. It returns how long Stop took, and the
+// stopIn stops the server while a call waits for its token, and returns how long Stop took, and the
 // error of the call.
 func (b *scene) stopIn(ctx context.Context) (took time.Duration, err error) {
 	b.Helper()
@@ -56,8 +56,8 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 // hangingLog is a log handler that hangs at records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // an element for each record about a call
-	hangs chan struct{} // Handle hangs until this is closed
+	told  chan struct{} // receives an element for each record about a call
+	hangs chan struct{} // Handle hangs until this channel is closed
 }
 
 func (l hangingLog) Handle(ctx context.Context, record slog.Record) error {
@@ -74,7 +74,7 @@ func TestStopLeavesCallsThatHang(t *testing.T) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // before the server is cleaned up, which waits for the hanging call
+	t.Cleanup(func() { close(log.hangs) }) // runs before the server is cleaned up, which waits for the hanging call
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())

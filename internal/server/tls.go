@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// The protocols that TLS connections can negotiate. Only gRPC connections use HTTP/2.
+// These are the protocols that TLS connections can negotiate. Only gRPC connections use HTTP/2.
 const (
 	protocolGRPC = "h2"
 	protocolHTTP = "http/1.1"
@@ -31,8 +31,8 @@ var suites = []uint16{
 // hasTLS reports whether the TCP listeners use TLS. A reload cannot switch TLS on or off.
 func (s *Server) hasTLS() bool { return s.fixed.Listen.TLS != nil }
 
-// noteCertificate logs a TLS certificate that differs from the previous configuration's. That
-// configuration is nil at the start of the server.
+// noteCertificate logs the TLS certificate of a configuration, unless the previous configuration
+// had the same certificate. The previous configuration is nil at the start of the server.
 func (s *Server) noteCertificate(now, before *config.Config) {
 	if !s.hasTLS() {
 		return
@@ -70,7 +70,7 @@ func (s *Server) tlsConfig(protocol string) *tls.Config {
 	}
 }
 
-// overTLS returns an HTTP listener that uses TLS, if TLS is configured. A Unix socket never uses
+// overTLS returns an HTTP listener that uses TLS if TLS is configured. A Unix socket never uses
 // TLS.
 func (s *Server) overTLS(inner net.Listener) net.Listener {
 	if !s.hasTLS() || inner.Addr().Network() == "unix" {
@@ -90,27 +90,27 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 		SessionTicketsDisabled: true,
 	}
 	if from.ClientCAs != nil {
-		// The handshake shows only that the client has the private key of its certificate. Each
-		// call that needs the certificate for authentication verifies it. A client whose
-		// certificate is missing or invalid may send a token with each call instead.
+		// The handshake shows only that the client has the private key of its certificate. The
+		// certificate itself is verified in each call that needs it for authentication. A client
+		// whose certificate is missing or invalid may send a token with each call instead.
 		made.ClientAuth, made.ClientCAs = tls.RequestClientCert, from.ClientCAs
 		made.VerifyConnection = limitCertificates(from.ClientCAs)
 	}
 	return made
 }
 
-// The limits on client certificates that no trusted authority has signed: the bytes of the whole
-// chain, the number of certificates, and the number of parts. A part, such as a name, needs much
-// more memory than its bytes in the certificate.
+// These constants limit client certificates that no trusted authority has signed: the bytes of the
+// whole chain, the number of certificates, and the number of parts. A part, such as a name, needs
+// much more memory than its bytes in the certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4
 	maxUnsignedParts        = 100
 )
 
-// limitCertificates returns a check of the client certificates of a handshake. It rejects those
-// over the limits that none of the authorities has signed: otherwise, anybody could send large
-// certificates, which the broker keeps in memory while the connection is open.
+// limitCertificates returns a check of the client certificates of a handshake. The check rejects
+// certificates over these limits that none of the authorities has signed: otherwise, anybody could
+// send large certificates, which the broker keeps in memory while the connection is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		chain, bytes, parts := state.PeerCertificates, 0, 0

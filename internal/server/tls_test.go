@@ -146,7 +146,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Errorf("the metrics lack %s", want)
 	}
 
-	// Clients then need a certificate that the new authority has signed.
+	// After the reload, clients need a certificate that the new authority has signed.
 	w.write("clients.pem", string(next.PEM()))
 	if err := w.reload(h, w.listenTLS()+everybody); err != nil {
 		t.Fatal(err)

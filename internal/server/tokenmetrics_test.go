@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// The metric labels of the credential token-of-mail.
+// These are the metric labels of the credential token-of-mail.
 const mail = `auth_method="oauth2_client_credentials",provider="sendpulse"`
 
 // wantMetrics checks the values of metric series, written as in the text of /metrics.

@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// newCache returns the token cache, which stores tokens in memory and, if configured, in Redis. It
-// uses s.broker, which may still be unset, only after cache.Follow is called.
+// newCache returns the token cache, which stores tokens in memory and, if configured, in Redis. The
+// cache uses s.broker, which may still be unset, only after cache.Follow is called.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
 		Clock:        s.clock,

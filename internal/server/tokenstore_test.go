@@ -24,8 +24,8 @@ func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	return func(o *server.Options) { o.Config.TokenCache = parsed.TokenCache }
 }
 
-// awaitAnswers waits until /readyz and /metrics answer as wanted. /readyz must never answer with an
-// error.
+// awaitAnswers waits until /readyz and /metrics answer as wanted. The path /readyz must never
+// answer with an error.
 func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	h.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -48,7 +48,7 @@ func (h harness) awaitAnswers(readiness, metric string) (metrics string) {
 	}
 }
 
-// The expected answers of /readyz.
+// These are the expected answers of /readyz.
 const (
 	ready         = "ok\n"
 	readyDegraded = "ok\ntoken cache: degraded: Redis is out of reach; this replica obtains tokens for itself\n"

@@ -32,13 +32,15 @@ const (
 	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
 	// largeKey is the size of the large key in bytes. A few messages with this key fill the buffers
-	// of a stream. It is below 32 KiB, because gRPC allocates a megabyte for longer messages.
+	// of a stream. The key is shorter than 32 KiB, because gRPC allocates a megabyte for longer
+	// messages.
 	largeKey = 28 << 10
 	// fullAfter is the number of changes of the large key that would fill the buffers of a stream
 	// if each change were sent. gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// The memory of a watcher that does not read may then grow by maxGrowth bytes: the buffers of
-	// gRPC, and two states of the large key. If all changes were stored, they would need 840 KiB.
+	// After these changes, the memory of a watcher that does not read may have grown by maxGrowth
+	// bytes: the buffers of gRPC, and two states of the large key. If all changes were stored, they
+	// would need 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
 	// A watch ends at the age maxWatchAge. When a connection has the age maxConnectionAge, the
 	// server asks the client to close it, and then waits for maxWatchAge.
@@ -262,7 +264,7 @@ func TestConnectionReachesItsMaximumAge(t *testing.T) {
 }
 
 // A watch whose client does not read cannot end at its own maximum age, because its handler is
-// blocked. It must end with its connection.
+// blocked: the watch must end with its connection.
 func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 	inScene(t, func(b *scene) {
 		change := func(i int) {
