@@ -49,7 +49,6 @@ func isDenial(err error) bool {
 	return reason == fault.AccessDenied || reason == fault.InvalidRequest
 }
 
-// allowsDenial counts a denial, and reports whether to write an audit record of it.
 func (b *Broker) allowsDenial(caller access.Caller) bool {
 	return b.options.Denials == nil || b.options.Denials.Allow(caller)
 }

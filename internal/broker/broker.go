@@ -42,8 +42,7 @@ const VersionKeySize = 32
 // Options configure a Broker. All fields except Audit, Denials, StaticReported and Encode are
 // required.
 type Options struct {
-	Tokens Tokens
-	// TokenClient makes token requests.
+	Tokens      Tokens
 	TokenClient *strategies.TokenClient
 	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more keys
 	// of VersionKeySize random bytes. The broker makes new versions with the first key, so replicas

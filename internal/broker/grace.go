@@ -62,7 +62,6 @@ func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	return true
 }
 
-// commonHosts returns the hosts to which the material of both accounts may be sent.
 func commonHosts(a, b *account) []string {
 	var hosts []string
 	for _, host := range b.credential.AllowedHosts {
@@ -82,7 +81,6 @@ func (b *Broker) graceOf(a *account) *grace {
 	return g
 }
 
-// tokenEnd returns when the provider stops accepting the previous token.
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
 // graceDecoration returns the grace decoration that an account has for a caller. The result is nil

@@ -34,7 +34,6 @@ func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	})
 }
 
-// wantExpiry checks a decoration's expire time and refresh time by a machine's wall clock.
 func (w *world) wantExpiry(from string, d *broker.Decoration, machine *clocktest.Machine, want time.Duration) {
 	w.Helper()
 	if d == nil {

@@ -27,7 +27,6 @@ func TestWatchOfATokenInItsMargin(t *testing.T) {
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(simulator.DefaultTokenLifetime - 30*time.Second)
 
-		// A watch that begins now also receives the old token.
 		late := w.watch("mail")
 		defer late.Close()
 		if result := late.next(2 * time.Second); result.Err != nil || result.Decoration.Version != token {

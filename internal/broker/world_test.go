@@ -189,7 +189,6 @@ func (w *world) wantLive(decoration *broker.Decoration, want bool) {
 	}
 }
 
-// follower is a watch with helper methods for checking what it sends.
 type follower struct {
 	w *world
 	*broker.Watch

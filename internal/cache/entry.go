@@ -56,7 +56,7 @@ type entry struct {
 	forced []time.Time
 }
 
-// A snapshot is the state of an entry at one moment. It is immutable.
+// A snapshot is the immutable state of an entry at one moment.
 type snapshot struct {
 	token      *token.Token // the current token; nil if there is none
 	expireTime time.Time    // when token expires
@@ -161,7 +161,6 @@ func (e *entry) reject(version string) {
 	e.rejected = appendNew(e.rejected, version, maxRejected)
 }
 
-// rejectToken remembers that t was replaced after a report.
 func (e *entry) rejectToken(t *token.Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,7 +197,6 @@ func appendNew(list []string, version string, limit int) []string {
 	return lastOf(append(list, version), limit)
 }
 
-// lastOf returns the last elements of a list, up to a limit.
 func lastOf[T any](list []T, limit int) []T { return list[max(0, len(list)-limit):] }
 
 // wait returns a token as soon as there is one. A call for a token waits when there is no current

@@ -105,7 +105,6 @@ func (f *Failure) prevents(now time.Time, renewal bool) bool {
 	return f != nil && now.Before(f.until(renewal))
 }
 
-// err returns the error that callers receive now.
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
 // setFailure stores the failure of a token request. The given stamp was taken before the Store was

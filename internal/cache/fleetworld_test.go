@@ -59,7 +59,6 @@ func (f *fleet) all(state linkState) {
 	}
 }
 
-// at asks one replica for a token, as a caller without a deadline does.
 func (f *fleet) at(i int) (string, error) { return f.getFrom(f.Context(), f.fleet[i]) }
 
 func (f *fleet) wantAt(value string, replicas ...int) {

@@ -54,7 +54,6 @@ type modelReplica struct {
 	seen     map[string]modelCurrent // for each key, the current token that the test saw last
 }
 
-// modelCurrent is a replica's current token, and when the test first saw it.
 type modelCurrent struct {
 	value string
 	since time.Time
@@ -255,7 +254,6 @@ func (m *model) step(stormy bool) {
 	}
 }
 
-// disturb changes how the Store works, or restarts a replica.
 func (m *model) disturb(replica int) {
 	link := m.replicas[replica].link
 	switch n := m.random.IntN(10); {

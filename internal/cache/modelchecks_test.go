@@ -16,7 +16,6 @@ import (
 // back-off.
 const fine = 75*time.Second + 15*time.Second
 
-// A modelCall is a call, with the state of the model at its beginning.
 type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
@@ -25,7 +24,6 @@ type modelCall struct {
 	stored  map[string]string // for each key, the token in the Store
 }
 
-// modelReport is a report of a rejected token that a replica has answered.
 type modelReport struct {
 	value string
 	at    time.Time

@@ -16,7 +16,7 @@ type Observer interface {
 	// finds that such a token has expired.
 	Renewed(when Renewal)
 	// RenewalFailed is called when a renewal in the background failed, with its error, the time of
-	// the next attempt, and the end of the token. After the end of the token, it is not renewed.
+	// the next attempt, and the end of the token. After its end, a token is not renewed.
 	RenewalFailed(err error, next, end time.Time)
 	// Forced is called with the result of each forced renewal, which replaces a rejected token.
 	Forced(outcome Forced)
@@ -58,7 +58,7 @@ const (
 	ForcedFailed                  // the token request failed, or may not be made yet
 )
 
-// unobserved is the Observer of a Cache for which none is configured. It does nothing.
+// unobserved, which does nothing, is the Observer of a Cache for which none is configured.
 type unobserved struct{}
 
 func (unobserved) Warm() Counter                             { return unobserved{} }

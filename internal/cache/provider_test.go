@@ -86,7 +86,6 @@ func working(p *provider) { p.answer = nil }
 
 var unavailable = fault.New(fault.ProviderUnavailable, "the provider is down")
 
-// A world is a provider and a fleet of Caches with the same simulated time.
 type world struct {
 	*testing.T
 	provider *provider
@@ -127,7 +126,6 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	})
 }
 
-// get asks the first replica for a token, as a caller without a deadline does.
 func (w *world) get() (string, error) { return w.getFrom(w.Context(), w.fleet[0]) }
 
 func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
@@ -138,7 +136,6 @@ func (w *world) getFrom(ctx context.Context, c *cache.Cache) (string, error) {
 	return t.Value.Reveal(), nil
 }
 
-// report reports to the first replica that the provider rejected a token.
 func (w *world) report(value string) (current string, replaced bool, err error) {
 	return w.reportTo(w.fleet[0], value)
 }

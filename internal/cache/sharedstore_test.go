@@ -77,7 +77,6 @@ func (s *sharedStore) cell(key string) *sharedCell {
 
 func (c *sharedCell) record() cache.Record { return cache.Record{Token: c.token, Failure: c.failure} }
 
-// wake makes waiting replicas read the cell again.
 func (c *sharedCell) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -87,7 +86,6 @@ func (c *sharedCell) isRejected(value secret.Text) bool {
 	return slices.ContainsFunc(c.rejected, value.Equal)
 }
 
-// stored returns the value of the token in the Store, or "" if there is none.
 func (s *sharedStore) stored(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +235,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do sends a request to the Store. The work is done while the mutex of the Store is locked.
+// do sends a request to the Store, whose mutex is locked while the given function runs.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

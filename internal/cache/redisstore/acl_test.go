@@ -166,7 +166,6 @@ func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server,
 	}
 }
 
-// adminAt returns a client that has all permissions.
 func adminAt(t *testing.T, address string, as *redistest.Server) *redis.Client {
 	t.Helper()
 	options := *as.Client().Options()

@@ -183,7 +183,6 @@ func newCaller(t *testing.T, server redisstore.Server, change ...func(*redisstor
 	return c
 }
 
-// A source is the cache.Source of one account's tokens.
 type source struct {
 	key      string
 	requests *atomic.Int32
@@ -195,7 +194,6 @@ func (s source) RequestToken(context.Context) (*token.Token, error) {
 	return newToken(s.value(s.requests.Add(1))), nil
 }
 
-// value returns the token that the n-th token request brings.
 func (s source) value(n int32) string { return fmt.Sprintf("token %d of %s", n, s.key) }
 
 // call asks the Cache for the token of an account, which must arrive in time.
@@ -247,7 +245,6 @@ const (
 	isBack     = `level=INFO msg="Redis is back: the replicas share tokens again"$`
 )
 
-// wantLines checks that the logged lines match regular expressions.
 func (c *caller) wantLines(patterns ...string) {
 	c.Helper()
 	lines := strings.Split(strings.TrimSpace(c.log.String()), "\n")

@@ -28,7 +28,6 @@ import (
 // longest is the maximum wait for events that always happen if the Store works.
 const longest = 20 * time.Second
 
-// key is the token key that most tests use.
 const key = "3f"
 
 func at(address string) redisstore.Server { return redisstore.Server{Addresses: []string{address}} }

@@ -106,7 +106,6 @@ func (t *tokenKeys) wake() {
 	t.changed = make(chan struct{})
 }
 
-// failures returns the Redis keys of the failures of all tokens.
 func (x *tokenIndex) failures() (keys []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -116,7 +115,6 @@ func (x *tokenIndex) failures() (keys []string) {
 	return keys
 }
 
-// retain removes the tokens for which the function `keep` returns false.
 func (x *tokenIndex) retain(keep func(key string) bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

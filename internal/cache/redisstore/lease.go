@@ -19,9 +19,7 @@ const (
 )
 
 var (
-	// errReply is returned when a script's reply has an unknown form.
-	errReply = errors.New("a script's reply has an unknown form")
-	// errLocked is returned when another replica has the lock.
+	errReply  = errors.New("a script's reply has an unknown form")
 	errLocked = errors.New("another replica has the lock")
 )
 

@@ -79,7 +79,6 @@ func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// run runs a script in Redis as an operation, and returns its reply.
 func (s *Store) run(
 	ctx context.Context, operation string, script *redis.Script, keys []string, arguments ...any,
 ) (reply *redis.Cmd, err error) {

@@ -18,7 +18,6 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A countedSource counts the token requests for its key.
 type countedSource struct {
 	key      string
 	requests atomic.Int32
@@ -85,7 +84,6 @@ func askForMany(t *testing.T, server *redistest.Server, keys int) (problem strin
 	return ""
 }
 
-// impatientClock is the real clock, except that waits in queues are shorter.
 type impatientClock struct{ clockwork.Clock }
 
 func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {

@@ -69,7 +69,6 @@ func (q *queue) acquire(ctx context.Context) (acquired, starved bool) {
 	return acquired, starved
 }
 
-// hasSlots reports whether the queue has free slots.
 func (q *queue) hasSlots() bool {
 	if !q.slots.TryAcquire(1) {
 		return false

@@ -26,7 +26,6 @@ const (
 	maxLine = 1 << 10
 )
 
-// errReplyLimit is returned when a reply is larger than maxReply, or is malformed.
 var errReplyLimit = errors.New("the reply of Redis exceeds the limit, or is malformed")
 
 // dialer returns a function that opens a connection on which the size of replies is limited.

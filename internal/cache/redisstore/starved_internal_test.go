@@ -17,7 +17,6 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// results is an Observer that records the results of operations.
 type results struct {
 	unobserved
 	mu  sync.Mutex

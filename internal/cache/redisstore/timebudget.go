@@ -48,7 +48,6 @@ func budgetOf(ctx context.Context) *timeBudget {
 	return b
 }
 
-// timeout returns how long the next operation may take.
 func (b *timeBudget) timeout() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
