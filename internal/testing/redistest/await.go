@@ -7,12 +7,10 @@ import (
 	"time"
 )
 
-// awaitLimit is the longest time that tests wait until a group of servers has reached some
-// state.
 const awaitLimit = 30 * time.Second
 
-// await waits until the condition returns nil. If the condition still returns an error after the
-// time awaitLimit, the test fails with the last error.
+// await waits until the condition returns nil. After awaitLimit the test fails with the condition's
+// last error.
 func await(t testing.TB, condition func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -31,7 +29,6 @@ func await(t testing.TB, condition func() error) {
 	}
 }
 
-// addresses returns a list with the address of each given server.
 func addresses(servers []*Server) []string {
 	var all []string
 	for _, s := range servers {
@@ -40,8 +37,7 @@ func addresses(servers []*Server) []string {
 	return all
 }
 
-// running is a filter: it returns those of the given servers that are neither killed nor
-// suspended.
+// running returns the given servers without those that are killed or suspended.
 func running(servers []*Server) []*Server {
 	var all []*Server
 	for _, s := range servers {
@@ -52,7 +48,6 @@ func running(servers []*Server) []*Server {
 	return all
 }
 
-// find returns the running server that has the given address.
 func find(servers []*Server, address string) (*Server, error) {
 	for _, s := range running(servers) {
 		if s.Addr() == address {
@@ -68,8 +63,8 @@ func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }
 
-// hasReplicas returns nil if this server has the given number of running replicas, and each
-// replica has received all changes of the server. Otherwise it returns an error.
+// hasReplicas returns nil if this server has the wanted number of running replicas that have
+// received all its changes.
 func (s *Server) hasReplicas(servers []*Server, want int) error {
 	_, offset, err := s.replication()
 	if err != nil {
@@ -92,7 +87,7 @@ func (s *Server) hasReplicas(servers []*Server, want int) error {
 }
 
 // replication returns the port of the server's master, and the server's replication offset. The
-// port is 0 if the server has no master or no connection to its master.
+// port is 0 if there is no master, or no connection to it.
 func (s *Server) replication() (master int, offset int64, err error) {
 	info, err := s.client.InfoMap(s.t.Context(), "replication").Result()
 	if err != nil {

@@ -12,22 +12,21 @@ import (
 
 const masters = 3
 
-// firstSlot contains the first hash slot of each master. The last element is the total number of
-// slots.
+// firstSlot contains the first hash slot of each master, and then the total number of slots.
 var firstSlot = [masters + 1]int{0, 5461, 10922, 16384}
 
-// tags contains one hash tag for each master. The slot of this tag belongs to the master.
+// tags contains, for each master, a hash tag whose slot belongs to that master.
 var tags = [masters]string{"b", "c", "a"}
 
-// Cluster is a Redis Cluster of three masters. Each master has one replica. A Cluster is not
-// safe for concurrent use.
+// Cluster is a Redis Cluster of three masters with one replica each. A Cluster is not safe for
+// concurrent use.
 type Cluster struct {
 	t     testing.TB
 	nodes []*Server
 }
 
-// StartCluster starts all six nodes. It returns when all nodes agree on the slots and each
-// master has its replica. When a master fails, its replica replaces it within seconds.
+// StartCluster starts six nodes. It returns when all nodes agree on the slots and each master has
+// its replica. When a master fails, its replica replaces it within seconds.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -52,7 +51,6 @@ func StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// must fails the test if the given Redis command failed.
 func (c *Cluster) must(command redis.Cmder) {
 	c.t.Helper()
 	if err := command.Err(); err != nil {
@@ -63,8 +61,8 @@ func (c *Cluster) must(command redis.Cmder) {
 // Addrs returns the addresses of all nodes.
 func (c *Cluster) Addrs() []string { return addresses(c.nodes) }
 
-// AwaitMasters waits until all running nodes name the same masters and these masters accept
-// writes. The result contains the masters in the order of their slots.
+// AwaitMasters waits until all running nodes name the same masters, and these masters accept
+// writes. It returns the masters in the order of their slots.
 func (c *Cluster) AwaitMasters() []*Server {
 	c.t.Helper()
 	var all []*Server
@@ -75,8 +73,8 @@ func (c *Cluster) AwaitMasters() []*Server {
 	return all
 }
 
-// AwaitReplicas waits until each master has a replica that has all data of the master. If a
-// killed node is restarted, it becomes a replica within seconds.
+// AwaitReplicas waits until each master has a replica with all of the master's data. A killed node
+// becomes a replica within seconds of its restart.
 func (c *Cluster) AwaitReplicas() {
 	c.t.Helper()
 	await(c.t, func() error {
@@ -93,8 +91,7 @@ func (c *Cluster) AwaitReplicas() {
 	})
 }
 
-// MasterOf waits until the masters are ready, as AwaitMasters does. Then it returns the master
-// that stores the given key.
+// MasterOf waits as AwaitMasters does, and returns the master that stores the given key.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
 	all := c.AwaitMasters()
@@ -109,8 +106,6 @@ func (c *Cluster) MasterOf(key string) *Server {
 	return nil
 }
 
-// masters returns the current masters in the order of their slots, or an error if the masters
-// are not ready.
 func (c *Cluster) masters() ([]*Server, error) {
 	var owners []string // addresses of the masters, in the order of their slots
 	for _, node := range running(c.nodes) {
@@ -137,8 +132,8 @@ func (c *Cluster) masters() ([]*Server, error) {
 	return all, nil
 }
 
-// owners asks one node for the masters. It returns the addresses of the masters in the order of
-// their slots.
+// owners asks one node for the addresses of the masters, and returns them in the order of their
+// slots.
 func (s *Server) owners() ([]string, error) {
 	shards, err := s.client.ClusterShards(s.t.Context()).Result()
 	if err != nil {

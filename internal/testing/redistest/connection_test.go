@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// connection is a connection to a server or a proxy. Commands are sent on it as lines of text.
+// connection sends commands to a server or a proxy as lines of text.
 type connection struct {
 	net.Conn
 	t *testing.T
@@ -32,15 +32,13 @@ func (c connection) send(command string) {
 	}
 }
 
-// ping sends a PING command and checks that the server answers.
 func (c connection) ping() {
 	c.t.Helper()
 	c.send("PING")
 	c.want("+PONG\r\n")
 }
 
-// want is a check: the next bytes from the server must be the given reply. More bytes may follow
-// this reply.
+// want checks that the next bytes from the server are the given reply. More bytes may follow.
 func (c connection) want(reply string) {
 	c.t.Helper()
 	c.within(20 * time.Second)
@@ -58,7 +56,6 @@ func (c connection) wantNothing() {
 	}
 }
 
-// wantClosed checks that the other side closes the connection.
 func (c connection) wantClosed() {
 	c.t.Helper()
 	c.within(20 * time.Second)
@@ -74,7 +71,6 @@ func (c connection) within(limit time.Duration) {
 	}
 }
 
-// accepts reports whether a server accepts connections at the address.
 func accepts(t *testing.T, address string) bool {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

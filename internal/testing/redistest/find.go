@@ -7,9 +7,9 @@ import (
 	"os/exec"
 )
 
-// Find returns the path of redis-server or valkey-server. If the environment variable
-// REDIS_SERVER is set, its value is the path; otherwise Find searches PATH for the program. If
-// no program is found, the error contains the command that installs redis-server.
+// Find returns the path of redis-server or valkey-server: the value of the environment variable
+// REDIS_SERVER if it is set, or else a program on PATH. If no program is found, the error contains
+// the command that installs redis-server.
 func Find() (string, error) {
 	if named := os.Getenv("REDIS_SERVER"); named != "" {
 		path, err := exec.LookPath(named)

@@ -8,15 +8,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// process is a running redis-server process.
 type process struct {
 	*processtest.Process
 
 	output *output
 }
 
-// startProcess starts the command. The process counts as ready when a line of its log contains
-// the text in the parameter `ready`.
+// startProcess starts the command. The process is ready when a line of its log contains the text in
+// `ready`.
 func startProcess(command *exec.Cmd, ready string) (process, error) {
 	output := &output{awaited: ready, ready: make(chan struct{})}
 	command.Stdout, command.Stderr = output, output
@@ -24,21 +23,19 @@ func startProcess(command *exec.Cmd, ready string) (process, error) {
 	return process{started, output}, err
 }
 
-// tailSize is how many bytes at the end of a log are kept.
 const tailSize = 8 << 10
 
-// output is a writer that keeps the end of a process's log. An output is safe for concurrent
+// output keeps the end of a process's log, up to tailSize bytes. An output is safe for concurrent
 // use.
 type output struct {
-	awaited string        // a text in the log line that shows that the process is ready
-	ready   chan struct{} // a channel that is closed when the log contains the text
+	awaited string        // text in the log line that shows that the process is ready
+	ready   chan struct{} // closed when the log contains the awaited text
 
 	mu   sync.Mutex
 	tail string
 	seen bool
 }
 
-// Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -51,7 +48,6 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the end of the log.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

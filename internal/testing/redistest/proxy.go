@@ -7,34 +7,32 @@ import (
 	"time"
 )
 
-// FaultProxy forwards TCP connections to a server, and simulates connection faults when a test
-// asks for them. The fault that was set last applies to all connections, including existing
-// connections. A FaultProxy is safe for concurrent use.
+// FaultProxy forwards TCP connections to a server, and simulates the connection fault that was set
+// last. A new fault also applies to existing connections. A FaultProxy is safe for concurrent use.
 type FaultProxy struct {
 	listener net.Listener
 	target   string
-	ended    chan struct{} // a channel that is closed at the end of the test
+	ended    chan struct{} // closed at the end of the test
 	handlers sync.WaitGroup
 
 	mu      sync.Mutex
 	fault   fault
-	changed chan struct{} // a channel that is closed when the fault changes
+	changed chan struct{} // closed when the fault changes
 	open    map[net.Conn]bool
 }
 
-// fault describes a disturbance of connections. The zero value describes a proxy that forwards
-// everything.
+// fault describes a disturbance of connections. With the zero value the proxy forwards everything.
 type fault struct {
-	delay     time.Duration // how long each reply is delayed
+	delay     time.Duration // delay of each reply
 	cut       bool          // close the connection once, in the middle of the next reply
 	cutAfter  int           // close the connection after this number of bytes
-	replace   *replacement  // replies to send instead of some replies of the server; nil: none
+	replace   *replacement  // replies that replace some replies of the server
 	refuse    bool
 	blackhole bool
 }
 
-// Proxy starts a proxy on 127.0.0.1. The proxy forwards connections to the target, which is a
-// host:port. It stops at the end of the test.
+// Proxy starts a proxy on 127.0.0.1 that forwards connections to the target, a host:port. It stops
+// at the end of the test.
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -61,26 +59,22 @@ func Proxy(t testing.TB, target string) *FaultProxy {
 // Addr returns the proxy's address, host:port.
 func (p *FaultProxy) Addr() string { return p.listener.Addr().String() }
 
-// Pass ends all faults. The proxy then forwards everything, including the bytes that it has held
-// back.
+// Pass ends all faults. The proxy then forwards everything, including the bytes that it held back.
 func (p *FaultProxy) Pass() { p.set(fault{}) }
 
-// Delay makes the proxy delay each reply by the duration d. The proxy forwards requests at once.
+// Delay makes the proxy delay each reply by d. Requests are forwarded at once.
 func (p *FaultProxy) Delay(d time.Duration) { p.set(fault{delay: d}) }
 
-// CutMidReply affects one connection: the connection that receives the next reply. The proxy
-// forwards the given number of bytes of this reply and then closes the connection. It forwards
-// everything else.
+// CutMidReply makes the proxy close the connection that receives the next reply, after it has
+// forwarded the given number of bytes of that reply. Other connections are not affected.
 func (p *FaultProxy) CutMidReply(bytes int) { p.set(fault{cut: true, cutAfter: bytes}) }
 
-// Replace makes the proxy replace every n-th reply of the server. It uses the given replies in
-// turn. It forwards everything else.
+// Replace makes the proxy replace every n-th reply of the server by the given replies in turn.
 func (p *FaultProxy) Replace(n int, replies ...[]byte) {
 	p.set(fault{replace: &replacement{every: n, replies: replies}})
 }
 
-// Refuse makes the proxy close all connections. From then on the proxy closes each new
-// connection as soon as it is accepted.
+// Refuse makes the proxy close all connections, and each new connection as soon as it is accepted.
 func (p *FaultProxy) Refuse() { p.set(fault{refuse: true}) }
 
 // Blackhole makes the proxy accept connections, but hold back all bytes in both directions.

@@ -125,7 +125,6 @@ func TestProxyEndsWithTest(t *testing.T) {
 	held.wantClosed()
 }
 
-// proxied starts a server and a proxy that forwards connections to this server.
 func proxied(t *testing.T) (*redistest.Server, *redistest.FaultProxy) {
 	t.Helper()
 	s := redistest.Start(t)

@@ -7,7 +7,6 @@ import (
 	"time"
 )
 
-// serve accepts connections until the test ends.
 func (p *FaultProxy) serve() {
 	for {
 		client, err := p.listener.Accept()
@@ -18,7 +17,6 @@ func (p *FaultProxy) serve() {
 	}
 }
 
-// connect forwards the bytes of a connection until the client or the server closes it.
 func (p *FaultProxy) connect(client net.Conn) {
 	defer p.track(client)()
 	if !p.hold(false) {
@@ -39,8 +37,7 @@ func (p *FaultProxy) connect(client net.Conn) {
 	_ = client.Close()
 }
 
-// track adds a connection to the set of open connections. The returned function closes the
-// connection.
+// track records an open connection. The returned function closes it.
 func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,7 +53,6 @@ func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	}
 }
 
-// bufferSize is the largest number of bytes that the proxy forwards in one step.
 const bufferSize = 16 << 10
 
 func (p *FaultProxy) passRequests(client, server net.Conn) {
@@ -94,9 +90,8 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 	}
 }
 
-// takeCut reports whether the proxy must close the connection that now receives a reply, and
-// after how many bytes of the reply. After each call of CutMidReply, takeCut reports true only
-// once.
+// takeCut reports whether the proxy must close the connection that now receives a reply, and after
+// how many bytes. It reports true once for each call of CutMidReply.
 func (p *FaultProxy) takeCut() (cut bool, after int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,16 +99,15 @@ func (p *FaultProxy) takeCut() (cut bool, after int) {
 	return cut, p.fault.cutAfter
 }
 
-// replacement contains replies that the proxy sends instead of some replies of the server.
 type replacement struct {
 	every   int
 	replies [][]byte
 
-	seen int // number of the server's replies so far, including replies that were replaced
+	seen int // number of the server's replies so far, including replaced ones
 }
 
-// replaced is called for each reply of the server. It returns the bytes that the proxy sends to
-// the client: usually the reply itself, sometimes a replacement.
+// replaced returns the bytes to send to the client for a reply of the server: usually the reply
+// itself.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,14 +122,13 @@ func (p *FaultProxy) replaced(reply []byte) []byte {
 	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
-// hold waits until the proxy may forward bytes and then returns true. When the test ends, it
-// returns false instead.
+// hold waits until the proxy may forward bytes. It returns false when the test ends.
 func (p *FaultProxy) hold(reply bool) bool {
 	for {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // this channel stays nil, and so is never ready, if the fault is Blackhole
+		var delayed <-chan time.Time // nil, so never ready, if the fault is Blackhole
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

@@ -17,15 +17,15 @@ import (
 const MasterName = "redistest"
 
 // Sentinel is a group of Redis processes: a master, two replicas, and three Sentinels that watch
-// the master and the replicas. A value of this type is not safe for concurrent use.
+// them. A value of this type is not safe for concurrent use.
 type Sentinel struct {
 	t         testing.TB
 	servers   []*Server
 	sentinels []*Server
 }
 
-// StartSentinel starts all six processes. It returns when each Sentinel knows the other
-// Sentinels and both replicas. When the master fails, a replica replaces it within seconds.
+// StartSentinel starts six processes. It returns when each Sentinel knows the other Sentinels and
+// both replicas. When the master fails, a replica replaces it within seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	master := Start(t)
@@ -44,7 +44,6 @@ func StartSentinel(t testing.TB) *Sentinel {
 	return s
 }
 
-// startSentinel starts one Sentinel. It writes the configuration of the Sentinel to a file.
 func startSentinel(t testing.TB, master int) *Server {
 	t.Helper()
 	path, file := executable(t), filepath.Join(t.TempDir(), "sentinel.conf")
@@ -81,8 +80,8 @@ sentinel failover-timeout %[1]s 2000
 // Addrs returns the addresses of the Sentinels.
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
-// AwaitMaster waits until all running Sentinels name the same master and this master accepts
-// writes. It returns this master.
+// AwaitMaster waits until all running Sentinels name the same master, and this master accepts
+// writes. It returns the master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
@@ -93,8 +92,8 @@ func (s *Sentinel) AwaitMaster() *Server {
 	return master
 }
 
-// AwaitReplicas waits until the master has two replicas that have all data of the master. If a
-// killed server is restarted, it becomes a replica within seconds.
+// AwaitReplicas waits until the master has two replicas with all of its data. A killed server
+// becomes a replica within seconds of its restart.
 func (s *Sentinel) AwaitReplicas() {
 	s.t.Helper()
 	await(s.t, func() error {
@@ -106,8 +105,7 @@ func (s *Sentinel) AwaitReplicas() {
 	})
 }
 
-// KillMaster waits until there is a master, as AwaitMaster does. Then it kills the master and
-// returns it.
+// KillMaster waits as AwaitMaster does, kills the master and returns it.
 func (s *Sentinel) KillMaster() *Server {
 	s.t.Helper()
 	master := s.AwaitMaster()
@@ -115,7 +113,6 @@ func (s *Sentinel) KillMaster() *Server {
 	return master
 }
 
-// master returns the current master, or an error if the master is not ready.
 func (s *Sentinel) master() (*Server, error) {
 	var named string
 	for _, sentinel := range running(s.sentinels) {
@@ -136,8 +133,6 @@ func (s *Sentinel) master() (*Server, error) {
 	return master, master.takesWrite("probe")
 }
 
-// knowsAll returns an error until this Sentinel knows the two other Sentinels and the two
-// replicas.
 func (s *Server) knowsAll() error {
 	master := redis.NewMapStringStringCmd(s.t.Context(), "SENTINEL", "MASTER", MasterName)
 	if err := s.client.Process(s.t.Context(), master); err != nil {

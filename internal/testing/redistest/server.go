@@ -1,8 +1,7 @@
-// Package redistest runs redis-server processes for tests. The processes form a single server, a
-// master that Sentinels watch, or a Cluster. The package also contains a proxy that disturbs the
-// connections to a server.
+// Package redistest runs redis-server processes for tests: a single server, a master that Sentinels
+// watch, or a Cluster. It also contains a proxy that disturbs the connections to a server.
 //
-// Functions and methods of this package end the test when they fail. So they must be called only
+// Functions and methods of this package end the test when they fail, so they must be called only
 // from the goroutine of the test.
 package redistest
 
@@ -26,11 +25,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// startLimit is the longest time that a process may take to start.
 const startLimit = 20 * time.Second
 
-// admin is the name of a Redis user, which the clients from the method Client use. This user has
-// no password.
+// admin is the Redis user of the clients that Client returns. It has no password.
 const admin = "redistest"
 
 // Server is a Redis server on 127.0.0.1. A Server is not safe for concurrent use.
@@ -38,7 +35,7 @@ type Server struct {
 	t       testing.TB
 	port    int
 	command func(port int) *exec.Cmd
-	ready   string // a text in the log line that shows that the server is ready
+	ready   string // text in the log line that shows that the server is ready
 	process process
 	stopped bool
 
@@ -47,9 +44,9 @@ type Server struct {
 	caFile string
 }
 
-// Start starts a Redis server that does not store its data on disk. The parameter `args`
-// contains further command-line arguments of the server, such as "--requirepass", "swordfish".
-// When Start returns, the server answers commands. The server is killed at the end of the test.
+// Start starts a Redis server that does not store its data on disk, with further command-line
+// arguments such as "--requirepass", "swordfish". When Start returns, the server answers commands.
+// It is killed at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := newServer(t, nil, args)
@@ -57,8 +54,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// newServer returns a server that is not running yet. If there are TLS settings, the server
-// accepts only TLS connections.
+// newServer returns a server that is not running yet. With TLS settings, it accepts only TLS
+// connections.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
 	path, dir := executable(t), t.TempDir()
@@ -80,7 +77,6 @@ func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	}
 }
 
-// executable returns the path of redis-server. The test fails if redis-server is not installed.
 func executable(t testing.TB) string {
 	t.Helper()
 	path, err := Find()
@@ -90,7 +86,6 @@ func executable(t testing.TB) string {
 	return path
 }
 
-// start starts the server on the port that is reserved for it.
 func (s *Server) start() {
 	s.t.Helper()
 	for {
@@ -119,8 +114,8 @@ func (s *Server) start() {
 	})
 }
 
-// run starts a process on the server's port, and waits until this process answers commands. The
-// error is syscall.EADDRINUSE if another process uses the port.
+// run starts a process on the server's port, and waits until it answers commands. The error is
+// syscall.EADDRINUSE if another process uses the port.
 func (s *Server) run() error {
 	command := s.command(s.port)
 	p, err := startProcess(command, s.ready)
@@ -142,12 +137,10 @@ func (s *Server) run() error {
 	}
 }
 
-// Addr returns the server's address in the form host:port. The address stays the same after
-// Restart.
+// Addr returns the server's address, host:port. It stays the same after Restart.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// URL returns the server's address in the form redis://host:port, or rediss://host:port if the
-// server uses TLS.
+// URL returns the server's address as redis://host:port, or rediss://host:port with TLS.
 func (s *Server) URL() string {
 	if s.tls != nil {
 		return "rediss://" + s.Addr()
@@ -155,8 +148,8 @@ func (s *Server) URL() string {
 	return "redis://" + s.Addr()
 }
 
-// Client returns a client that has all permissions, whatever users and passwords the arguments
-// of the server set. The client is closed at the end of the test.
+// Client returns a client that has all permissions, whatever users and passwords the server's
+// arguments set. It is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Runs reports whether the server's process exists and is not suspended.
@@ -184,8 +177,8 @@ func (s *Server) Continue() {
 	s.stopped = false
 }
 
-// Restart kills the process if it is running, and starts a new process on the same port. The new
-// process has no data. When Restart returns, the new process answers commands.
+// Restart kills the process if it is running, and starts a new one without data on the same port.
+// When Restart returns, the new process answers commands.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
@@ -201,10 +194,10 @@ const (
 	ports     = 10_000
 )
 
-// reservePort returns a port and a reservation for this port. Until the reservation is closed,
-// reservePort does not return the same port again, not even in another test binary. So the port
-// stays free after the server is killed and before the server is restarted. The reservation is a
-// socket on the UDP port with the same number. Other programs can still use the TCP port.
+// reservePort returns a free port, and a reservation that keeps other callers of reservePort, also
+// those in other test binaries, from using it. So the port stays free between a kill and a restart
+// of the server. The reservation is a socket on the UDP port with the same number. Other programs
+// can still use the TCP port.
 func reservePort() (port int, reservation io.Closer, err error) {
 	err = error(syscall.EADDRINUSE)
 	for errors.Is(err, syscall.EADDRINUSE) {

@@ -123,7 +123,6 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// connect returns a Redis client that does not retry commands.
 func connect(t *testing.T, options *redis.Options) *redis.Client {
 	t.Helper()
 	options.MaxRetries = -1
@@ -132,7 +131,6 @@ func connect(t *testing.T, options *redis.Options) *redis.Client {
 	return client
 }
 
-// set sets the given key to the text "value".
 func set(t *testing.T, client redis.UniversalClient, key string) {
 	t.Helper()
 	if err := client.Set(t.Context(), key, "value", 0).Err(); err != nil {
@@ -140,7 +138,6 @@ func set(t *testing.T, client redis.UniversalClient, key string) {
 	}
 }
 
-// get returns the value of a key, or "" if the key does not exist.
 func get(t *testing.T, client redis.UniversalClient, key string) string {
 	t.Helper()
 	value, err := client.Get(t.Context(), key).Result()

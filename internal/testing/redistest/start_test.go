@@ -51,7 +51,7 @@ func TestStartSaysWhy(t *testing.T) {
 	}
 }
 
-// failing is a testing.TB for tests of functions that must fail their test.
+// failing is a testing.TB for functions that must fail their test.
 type failing struct {
 	testing.TB
 	failure chan string
@@ -62,8 +62,8 @@ func (f failing) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// serving is the name of an environment variable. This variable is set only in the test binary
-// that TestEndsWithParent starts.
+// serving is an environment variable that is set only in the test binary that TestEndsWithParent
+// starts.
 const serving = "REDISTEST_SERVING"
 
 func TestEndsWithParent(t *testing.T) {
