@@ -19,19 +19,18 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// caller makes calls to a broker. All calls use the same token or the same client certificate.
+// caller makes calls to a broker, all with the same token or client certificate.
 type caller struct {
 	w      *world
 	broker string
 	client authmaterialv1.BrokerServiceClient
-	proof  []string // values of the header `authorization` in each call
+	proof  []string // values of the header `authorization`
 }
 
 func (w *world) clientTLS(certificates ...tls.Certificate) *tls.Config {
 	return &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", MinVersion: tls.VersionTLS13, Certificates: certificates}
 }
 
-// dial opens a connection to a broker and returns a caller that uses it.
 func (w *world) dial(broker, target string, transport credentials.TransportCredentials) caller {
 	w.Helper()
 	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(transport))
@@ -42,14 +41,14 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as returns a copy of the caller. The copy authenticates with another token.
+// as returns a copy of the caller that authenticates with another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c
 }
 
-// context returns a context for a call. Its metadata contains the caller's token, and secrets
-// that the broker does not use.
+// context returns a context whose metadata contains the caller's token, and secrets that the broker
+// does not use.
 func (c caller) context() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(c.w.Context(), 5*time.Second)
 	for _, value := range c.proof {
@@ -58,7 +57,6 @@ func (c caller) context() (context.Context, context.CancelFunc) {
 	return metadata.AppendToOutgoingContext(ctx, "cookie", c.w.metadata, "x-api-key", c.w.metadata, "traceparent", c.w.metadata, "baggage", "k="+c.w.metadata), cancel
 }
 
-// collect records an error with all its details, and the metadata of the broker's answer.
 func (c caller) collect(err error, answered ...metadata.MD) {
 	failed := status.Convert(err)
 	wire, _ := proto.Marshal(failed.Proto())
@@ -68,7 +66,6 @@ func (c caller) collect(err error, answered ...metadata.MD) {
 	}
 }
 
-// get requests one credential from the broker.
 func (c caller) get(id string) error {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -79,8 +76,7 @@ func (c caller) get(id string) error {
 	return err
 }
 
-// getAll requests many credentials concurrently. It returns the IDs of the credentials for which
-// the call succeeded.
+// getAll requests many credentials concurrently, and returns the IDs of the successful calls.
 func (c caller) getAll(ids []string) (good []string) {
 	var mu sync.Mutex
 	var calls sync.WaitGroup
@@ -97,7 +93,6 @@ func (c caller) getAll(ids []string) (good []string) {
 	return good
 }
 
-// batch makes one call that requests many credentials.
 func (c caller) batch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -113,7 +108,7 @@ func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
 	c.w.collect(c.broker+": errors of items", wire)
 }
 
-// watch watches credentials until it has received a state of each credential.
+// watch receives states until it has one of each credential.
 func (c caller) watch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -127,7 +122,6 @@ func (c caller) watch(ids []string) {
 	c.collect(err)
 }
 
-// report tells the broker that the provider rejected a version.
 func (c caller) report(id, version string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -135,7 +129,6 @@ func (c caller) report(id, version string) {
 	c.collect(err)
 }
 
-// fetch sends requests for several paths to the broker's HTTP server, and collects the answers.
 func (w *world) fetch(broker string, transport *http.Transport, address string) {
 	w.Helper()
 	defer transport.CloseIdleConnections()

@@ -7,7 +7,6 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// definition returns the YAML definition of a provider with an auth method that requests tokens.
 func definition(id, url, body, authentication string) string {
 	return `
   - id: ` + id + `
@@ -26,8 +25,6 @@ func definition(id, url, body, authentication string) string {
 `
 }
 
-// staticDefinition is the YAML definition of a provider whose auth material consists of a key
-// and an email address.
 const staticDefinition = `
   - id: static
     display_name: Static
@@ -40,8 +37,8 @@ const staticDefinition = `
         query_params: [{name: key, value: "${key}"}]
 `
 
-// credentials returns the section `credentials` of the configuration file. It also returns the
-// IDs of the credentials for which calls must fail.
+// credentials returns the section `credentials` of the configuration file, and the IDs of the
+// credentials for which calls must fail.
 func (w *world) credentials() (text string, failing []string) {
 	var all strings.Builder
 	add := func(id, provider, values string) {
@@ -70,7 +67,7 @@ func (w *world) credentials() (text string, failing []string) {
 	return "credentials:\n" + all.String(), failing
 }
 
-// common returns the sections that are equal in the configurations of both brokers.
+// common returns the sections that both brokers have.
 func (w *world) common(other string) string {
 	return "providers:" +
 		definition("json", w.provider.URL+"/token", "JSON", "REQUEST_BODY") +

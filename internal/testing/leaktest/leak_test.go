@@ -40,7 +40,7 @@ func TestNothingLeaks(t *testing.T) {
 	w.wantSearched()
 }
 
-// admit configures Redis so that the broker can connect only with the given password.
+// admit lets the broker connect to Redis only with the given password.
 func admit(w *world, client *redis.Client, password string) {
 	w.Helper()
 	if err := client.ACLSetUser(w.Context(), "broker", "reset", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {
@@ -49,7 +49,6 @@ func admit(w *world, client *redis.Client, password string) {
 	_ = client.Do(w.Context(), "CLIENT", "KILL", "USER", "broker").Err() // there may be no connection
 }
 
-// overTCP causes failures of a broker that uses TLS, Redis and an audit file.
 func overTCP(w *world, redis *redistest.Server, failing []string) {
 	w.Helper()
 	seen := w.monitor(redis.Addr())
@@ -86,8 +85,7 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo calls the methods of the API for all credentials. For some of these credentials
-// the calls must fail.
+// misbehaveTo calls all methods for all credentials. Calls for the failing ones must fail.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
@@ -106,7 +104,6 @@ func misbehaveTo(w *world, c caller, failing []string) {
 	}
 }
 
-// proveBadly makes calls with caller tokens that are malformed, expired, or from another issuer.
 func proveBadly(w *world, c caller) {
 	w.Helper()
 	mailer, jwt := w.tokens["mailer"], w.mint("of alice", w.key, nil)
@@ -139,11 +136,10 @@ func proveBadly(w *world, c caller) {
 	}
 }
 
-// reloadBadly makes the broker read invalid configurations.
 func reloadBadly(w *world, p *process) {
 	w.Helper()
 	good := w.configs["tcp.yaml"]
-	for _, slip := range w.slips()[:8] { // the test of `broker check` covers all mistakes; here a few mistakes are enough
+	for _, slip := range w.slips()[:8] { // a few are enough here; checkSlips tests all of them
 		refused := p.count(`the configuration has problems`)
 		w.write("tcp.yaml", good+slip)
 		p.signal(syscall.SIGHUP)
@@ -155,8 +151,7 @@ func reloadBadly(w *world, p *process) {
 	p.await(loaded+1, `"msg":"configuration loaded"`)
 }
 
-// auditBadly makes a call while the broker cannot write to its audit file, as if the disk were
-// full.
+// auditBadly makes a call while the disk of the audit file seems to be full.
 func auditBadly(w *world, p *process, c caller) {
 	w.Helper()
 	w.collectFile("audit file", w.path("audit.log"))
@@ -174,8 +169,7 @@ func auditBadly(w *world, p *process, c caller) {
 	}
 }
 
-// overSocket runs a broker that writes the audit log to standard output. It also runs commands
-// that call this broker.
+// overSocket runs a broker that writes the audit log to standard output, and commands that call it.
 func overSocket(w *world, failing []string) {
 	w.Helper()
 	p := w.serve("over a socket", "socket.yaml", "text")
@@ -194,7 +188,7 @@ func overSocket(w *world, failing []string) {
 		w.run("broker get", append([]string{"get"}, args...)...)
 	}
 	misbehaveTo(w, w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials()), failing)
-	p.end(syscall.SIGQUIT) // when a Go program receives this signal, it prints the stack of every goroutine
+	p.end(syscall.SIGQUIT) // a Go program prints the stack of every goroutine when it receives SIGQUIT
 	if !w.contains(p.name+": log", "goroutine ") {
 		w.Error("the output after SIGQUIT contains no goroutines")
 	}

@@ -18,8 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// panicking implements an HTTP transport and a clock. The methods of both panic with values that
-// contain secrets.
+// panicking is an HTTP transport and a clock that panic with values that contain secrets.
 type panicking struct {
 	clockwork.Clock
 	w      *world
@@ -27,7 +26,6 @@ type panicking struct {
 	broken atomic.Bool
 }
 
-// RoundTrip panics. The panic value is a text or an error that contains the request.
 func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
 	all, _ := httputil.DumpRequestOut(r, true)
 	p.w.collect(sent, all)
@@ -37,7 +35,6 @@ func (p *panicking) RoundTrip(r *http.Request) (*http.Response, error) {
 	panic(errors.New(string(all)))
 }
 
-// Now panics while the clock is set to be broken.
 func (p *panicking) Now() time.Time {
 	if p.broken.Load() {
 		panic(p.secret)
@@ -45,8 +42,7 @@ func (p *panicking) Now() time.Time {
 	return p.Clock.Now()
 }
 
-// panics is a part of the test: it makes several parts of a broker panic. This broker runs in
-// the process of the test.
+// panics makes several parts of a broker panic. The broker runs in the process of the test.
 func panics(w *world) {
 	w.Helper()
 	loaded, err := config.Parse(w.path("socket.yaml"), []byte(w.configs["socket.yaml"]), config.Options{LookupEnv: w.lookup})

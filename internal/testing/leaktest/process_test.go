@@ -12,11 +12,9 @@ import (
 	"time"
 )
 
-// patience is the longest time that tests wait for a condition. If the program works, each wait
-// is much shorter.
+// patience is the longest time that tests wait for a condition.
 const patience = time.Minute
 
-// process is a `broker serve` process that runs in the background.
 type process struct {
 	w              *world
 	name           string
@@ -25,27 +23,23 @@ type process struct {
 	ended          chan struct{}
 }
 
-// output collects what a process or a connection writes.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.Write(p)
 }
 
-// Bytes returns a copy of the output that was collected so far.
 func (o *output) Bytes() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return bytes.Clone(o.text.Bytes())
 }
 
-// serve starts a `broker serve` process. The process is killed at the end of the test.
 func (w *world) serve(name, config, format string) *process {
 	w.Helper()
 	w.write(config, w.configs[config])
@@ -61,8 +55,8 @@ func (w *world) serve(name, config, format string) *process {
 	return p
 }
 
-// await waits until the log contains n matches of a regular expression. It returns the text of
-// the groups in the last match.
+// await waits until the log contains n matches of a regular expression, and returns the groups of
+// the last match.
 func (p *process) await(n int, pattern string) []string {
 	p.w.Helper()
 	compiled, deadline := regexp.MustCompile(pattern), time.After(patience)
@@ -97,7 +91,6 @@ func (p *process) matches(pattern *regexp.Regexp) (found [][]string) {
 	return found
 }
 
-// count returns how many matches of a regular expression the log contains so far.
 func (p *process) count(pattern string) int { return len(p.matches(regexp.MustCompile(pattern))) }
 
 func (p *process) signal(signal syscall.Signal) {
@@ -107,7 +100,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// end ends the process with a signal, and collects all output of the process.
+// end ends the process with a signal, and collects all its output.
 func (p *process) end(signal syscall.Signal) {
 	p.w.Helper()
 	p.w.collectFile(p.name+": process arguments", fmt.Sprintf("/proc/%d/cmdline", p.command.Process.Pid))
@@ -121,8 +114,7 @@ func (p *process) end(signal syscall.Signal) {
 	p.w.collect(p.name+": log", p.stderr.Bytes())
 }
 
-// run runs the broker's program with the given arguments until the program ends, and collects
-// its output.
+// run runs the broker's program until it ends, and collects its output.
 func (w *world) run(where string, args ...string) (text string, code int) {
 	w.Helper()
 	command := exec.CommandContext(w.Context(), w.binary, args...)

@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// provider is an https server. It answers token requests with all kinds of wrong answers.
+// provider is an https server that gives all kinds of wrong answers to token requests.
 type provider struct {
 	*httptest.Server
 	w *world
@@ -22,14 +22,13 @@ type provider struct {
 	requests int
 }
 
-// request is a token request that the provider received.
 type request struct {
 	http.ResponseWriter
-	gone   <-chan struct{} // a channel that is closed when the client has disconnected
-	id     string          // client ID in the request
-	secret string          // client secret in the request
+	gone   <-chan struct{} // closed when the client has disconnected
+	id     string          // client ID
+	secret string          // client secret
 	echo   string          // the whole text that the client sent
-	token  string          // a new token, which is created for this request
+	token  string          // new token for this request
 }
 
 func newProvider(w *world) *provider {
@@ -78,7 +77,6 @@ func (r request) send(status int, body string) {
 	_, _ = io.WriteString(r, body)
 }
 
-// raw sends the given bytes as the answer, and closes the connection.
 func (r request) raw(format string, args ...any) {
 	connection, _, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err != nil {
@@ -88,17 +86,15 @@ func (r request) raw(format string, args ...any) {
 	_ = connection.Close()
 }
 
-// tokenOf answers with a JSON object that contains the given token and lifetime.
 func (r request) tokenOf(token, lifetime string) {
 	r.send(http.StatusOK, `{"access_token": `+token+`, "expires_in": `+lifetime+`, "echo": `+inYAML(r.echo)+`}`)
 }
 
-// oneLine returns everything that the client sent. The result is one line that may be the value
-// of a header.
+// oneLine returns the text that the client sent as one line, which may be the value of a header.
 func (r request) oneLine() string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(r.echo) }
 
-// misbehaviours contains the provider's wrong answers. The key of an answer is the ID of the
-// client that receives it. Each answer repeats the request or contains an unusable token.
+// misbehaviours contains the provider's wrong answers by the ID of the client that receives them.
+// Each answer repeats the request, or contains an unusable token.
 var misbehaviours = map[string]func(request){
 	"refused": func(r request) { r.send(http.StatusUnauthorized, r.echo) },
 	"refused-in-json": func(r request) {
@@ -173,5 +169,4 @@ var misbehaviours = map[string]func(request){
 	"hanging": func(r request) { <-r.gone },
 }
 
-// misbehaving returns the names of all misbehaviours, sorted.
 func misbehaving() []string { return slices.Sorted(maps.Keys(misbehaviours)) }

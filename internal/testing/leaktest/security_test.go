@@ -9,12 +9,11 @@ import (
 	"testing"
 )
 
-// root is the folder of the repository.
 const root = "../../.."
 
-// TestSecurityNamesTests checks that all tests that SECURITY.md names exist. It also checks the
-// table of attackers in SECURITY.md. Each row must name tests for the content, the size and the
-// time of what the attacker sends, or give a reason why there are no tests.
+// TestSecurityNamesTests checks that all tests in SECURITY.md exist. Each row of its table of
+// attackers must name tests for the content, the size and the time of what the attacker sends, or
+// give a reason why there are none.
 func TestSecurityNamesTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {

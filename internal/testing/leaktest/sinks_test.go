@@ -12,14 +12,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans is an OpenTelemetry collector. It records each received trace both as Protobuf and as
-// JSON.
+// spans is an OpenTelemetry collector that records each received trace as Protobuf and as JSON.
 type spans struct {
 	collector.UnimplementedTraceServiceServer
 	w *world
 }
 
-// Export implements the gRPC service of the collector.
 func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	for _, encode := range []func(proto.Message) ([]byte, error){protojson.Marshal, proto.Marshal} {
 		text, err := encode(request)
@@ -31,8 +29,7 @@ func (s spans) Export(_ context.Context, request *collector.ExportTraceServiceRe
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// collectSpans starts a collector. Programs that start from now on send their traces to this
-// collector.
+// collectSpans starts a collector, to which programs that start from now on send their traces.
 func (w *world) collectSpans() {
 	w.Helper()
 	listener, err := new(net.ListenConfig).Listen(w.Context(), "tcp", "127.0.0.1:0")
@@ -47,7 +44,6 @@ func (w *world) collectSpans() {
 	w.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 }
 
-// collectRedis records every key and value in Redis, and returns the number of keys.
 func (w *world) collectRedis(client *redis.Client) int {
 	w.Helper()
 	keys, err := client.Keys(w.Context(), "*").Result()

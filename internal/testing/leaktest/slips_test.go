@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// slips returns mistakes in a configuration file. Each mistake is next to a secret. The text of
-// a mistake is appended to a configuration file that ends with the section `credentials`.
+// slips returns mistakes in a configuration file, each next to a secret. A mistake is appended to a
+// configuration file that ends with the section `credentials`.
 func (w *world) slips() (all []string) {
 	odd := w.canary("a secret with a slip")
 	plain := w.know("a secret without signs", strings.NewReplacer("+", "", "/", "", "=", "", `"`, "", `\`, "", "%", "", "&", "", "<", "").Replace(odd))
@@ -43,8 +43,7 @@ func (w *world) slips() (all []string) {
 	)
 }
 
-// suspicious returns grants that contain a secret by mistake. The broker warns about these
-// grants.
+// suspicious returns grants that contain a secret by mistake. The broker warns about such grants.
 func (w *world) suspicious() (all []string) {
 	secret := w.know("a secret in a grant", strings.ToLower(authentication.GenerateToken().Reveal()))
 	for _, grant := range []string{
@@ -56,7 +55,6 @@ func (w *world) suspicious() (all []string) {
 	return all
 }
 
-// checkSlips runs `broker check` on configuration files with mistakes or suspicious grants.
 func checkSlips(w *world) {
 	w.Helper()
 	for i, text := range w.suspicious() {

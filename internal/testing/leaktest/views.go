@@ -7,14 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text that is searched for secrets. The text is either unchanged or decoded.
 type view struct {
 	name string
 	text []byte
 }
 
-// decoders are functions that decode the encoded parts of a text. A decoder leaves malformed
-// parts unchanged, because a text may contain parts that are not encoded.
+// decoders decode the encoded parts of a text. They leave malformed parts unchanged, because a text
+// may contain parts that are not encoded.
 var decoders = []struct {
 	name   string
 	decode func([]byte) []byte
@@ -25,12 +24,11 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is how many layers of encoding are decoded. For example, a URL in a quoted error in a
-// JSON log has three layers of encoding.
+// depth is how many layers of encoding are decoded. A URL in a quoted error in a JSON log has
+// three.
 const depth = 3
 
-// views returns the text itself, and the result of each sequence of decoders. The same result is
-// returned only once.
+// views returns the text itself, and each different result of a sequence of decoders.
 func views(text []byte) []view {
 	all := []view{{"", text}}
 	seen := map[string]bool{string(text): true}
@@ -58,7 +56,6 @@ func name(before, next string) string {
 	return before + ", then " + next
 }
 
-// percentDecode replaces each %XX by the byte that it encodes.
 func percentDecode(text []byte) []byte {
 	decoded := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
@@ -90,8 +87,8 @@ func unescape(text []byte) []byte {
 	return decoded
 }
 
-// escaped decodes the escape that begins with the given backslash. It returns the decoded text
-// and the length of the escape. If the characters are not an escape, it returns the backslash.
+// escaped decodes the escape that begins with the given backslash, and returns its length. If the
+// characters are not an escape, it returns the backslash.
 func escaped(text []byte) (value []byte, size int) {
 	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
 	if digits > 0 && len(text) > digits {

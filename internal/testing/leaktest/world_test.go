@@ -21,8 +21,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/leaktest"
 )
 
-// world contains the state of the test: a folder with configuration files, all secrets in these
-// files, and the collected output of the broker.
+// world is the state of the test: a folder with configuration files, all secrets in them, and the
+// collected output of the broker.
 type world struct {
 	*testing.T
 	folder, binary string
@@ -32,22 +32,20 @@ type world struct {
 	provider       *provider
 	redisURL       string
 	redisPassword  string
-	metadata       string            // a secret in the metadata of every call; the broker does not use this metadata
-	configs        map[string]string // contents of the configuration files, by file name
+	metadata       string            // secret in the metadata of every call, which the broker does not use
+	configs        map[string]string // configuration files by name
 	environment    []string
 
-	tokens map[string]string // tokens of callers, by name
+	tokens map[string]string // callers' tokens by name
 
 	mu     sync.Mutex
 	finder leaktest.Finder
 	texts  map[string]*bytes.Buffer
 }
 
-// sent is a name for the collected token requests. Of all collected texts, only this text must
-// contain secrets.
+// sent names the collected token requests. Only they may contain secrets.
 const sent = "what the provider was sent"
 
-// newWorld creates secrets, and files that contain these secrets.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
@@ -93,7 +91,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// know adds a secret to the secrets that are searched for, and returns the secret.
+// know adds a secret to those that are searched for, and returns it.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,11 +99,10 @@ func (w *world) know(name, secret string) string {
 	return secret
 }
 
-// canary creates a secret, adds it to the secrets that are searched for, and returns it.
+// canary creates a secret that is searched for.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns a caller token of an issuer. It also adds the token to the secrets that are
-// searched for.
+// mint returns an issuer's caller token, which is searched for.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -113,7 +110,6 @@ func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string
 	return w.know("the JWT "+name, token)
 }
 
-// collect records a piece of the broker's output.
 func (w *world) collect(where string, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +119,6 @@ func (w *world) collect(where string, text []byte) {
 	_, _ = w.texts[where].Write(append(text, '\n'))
 }
 
-// collectFile records the contents of a file.
 func (w *world) collectFile(where, path string) {
 	w.Helper()
 	text, err := os.ReadFile(path)
@@ -133,14 +128,13 @@ func (w *world) collectFile(where, path string) {
 	w.collect(where, text)
 }
 
-// contains reports whether the collected output contains the given text.
 func (w *world) contains(where, text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.texts[where] != nil && strings.Contains(w.texts[where].String(), text)
 }
 
-// search returns the secrets that the Finder finds in the collected output, except in token requests.
+// search returns the secrets in the collected output, except in token requests.
 func (w *world) search() (found []leaktest.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -156,7 +150,6 @@ func (w *world) search() (found []leaktest.Finding) {
 	return found
 }
 
-// write writes a file in the folder of the test.
 func (w *world) write(name, text string) {
 	w.Helper()
 	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
@@ -166,10 +159,9 @@ func (w *world) write(name, text string) {
 
 func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
 
-// setenv sets an environment variable. Programs that start from now on receive this variable.
+// setenv sets an environment variable for programs that start from now on.
 func (w *world) setenv(name, value string) { w.environment = append(w.environment, name+"="+value) }
 
-// lookup returns the value of a variable that was set with setenv.
 func (w *world) lookup(name string) (string, bool) {
 	for _, variable := range slices.Backward(w.environment) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -179,8 +171,6 @@ func (w *world) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// wantSearched checks that the search covered every kind of output, and that the test used its
-// secrets.
 func (w *world) wantSearched() {
 	w.Helper()
 	for where, text := range map[string]string{
@@ -196,8 +186,7 @@ func (w *world) wantSearched() {
 	}
 }
 
-// inYAML returns a text as a YAML scalar. The result is a JSON string, because JSON strings are
-// valid YAML.
+// inYAML returns a text as a JSON string, which is valid YAML.
 func inYAML(text string) string {
 	encoded, err := json.Marshal(text)
 	if err != nil {
