@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// Answers collects the answers that the callers of some brokers received. It is safe for
-// concurrent use.
+// Answers collects the answers that callers received. It is safe for concurrent use.
 type Answers struct {
 	fleet *Fleet
 	check func(Answer) error
 
 	mu       sync.Mutex
 	waits    []time.Duration
-	failures map[string]int                // how often each failure occurred, by the text of the failure
-	brokers  []*Broker                     // every broker that the callers have called
-	versions map[string][]string           // versions of each credential, in the order of their first receipt
+	failures map[string]int                // number of occurrences of each failure text
+	brokers  []*Broker                     // all brokers that were called
+	versions map[string][]string           // versions of each credential, in the order of first receipt
 	latest   map[*Broker]map[string]latest // latest answer of each broker for each credential
-	changed  chan struct{}                 // a channel that is closed when the field `latest` changes
+	changed  chan struct{}                 // closed when `latest` changes
 }
 
-// latest contains the version from the answer to the most recent call.
+// latest describes the most recent call to a broker for a credential.
 type latest struct {
 	version string
 	began   time.Time
@@ -42,7 +41,6 @@ func newAnswers(f *Fleet, brokers []*Broker, check func(Answer) error) *Answers 
 	return a
 }
 
-// add checks an answer and records the result of the check.
 func (a *Answers) add(answer Answer) {
 	wrong := a.check(answer)
 	id, version := answer.Credential.ID, answer.Decoration.GetVersion()
@@ -67,7 +65,7 @@ func (a *Answers) add(answer Answer) {
 	a.changed = make(chan struct{})
 }
 
-// Err returns every kind of failure and how often it occurred, or nil if every answer was
+// Err returns each kind of failure with the number of its occurrences, or nil if all answers were
 // correct.
 func (a *Answers) Err() error {
 	a.mu.Lock()
@@ -79,15 +77,15 @@ func (a *Answers) Err() error {
 	return errors.Join(all...)
 }
 
-// Calls returns the number of calls that have ended. Failed calls are included.
+// Calls returns the number of ended calls, including failed ones.
 func (a *Answers) Calls() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.waits)
 }
 
-// Wait is a statistic: it returns a quantile of the times that callers waited for their answers.
-// For q = 1 the result is the longest wait, for q = 0.5 the median.
+// Wait returns a quantile of the times that callers waited for their answers: the longest for q =
+// 1, the median for q = 0.5.
 func (a *Answers) Wait(q float64) time.Duration {
 	a.mu.Lock()
 	waits := slices.Clone(a.waits)
@@ -105,15 +103,14 @@ func (a *Answers) String() string {
 		a.Wait(0.5).Round(time.Microsecond), a.Wait(0.99).Round(time.Microsecond), a.Wait(1).Round(time.Microsecond))
 }
 
-// Versions returns the number of different versions of a credential that callers received.
+// Versions returns how many versions of a credential callers received.
 func (a *Answers) Versions(credential string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.versions[credential])
 }
 
-// Version returns the newest version of a credential: the version that callers first received
-// after all other versions.
+// Version returns the version of a credential that callers first received after all others.
 func (a *Answers) Version(credential string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,8 +120,8 @@ func (a *Answers) Version(credential string) string {
 	return ""
 }
 
-// AwaitAgreement waits until callers have received at least n versions of each credential, and
-// the latest answers of all brokers contain the same versions. The result is how long this took.
+// AwaitAgreement waits until callers have received at least n versions of each credential, and the
+// latest answers of all brokers contain the same versions. It returns how long this took.
 func (a *Answers) AwaitAgreement(n int) time.Duration {
 	a.fleet.t.Helper()
 	began := time.Now()
@@ -142,9 +139,8 @@ func (a *Answers) AwaitAgreement(n int) time.Duration {
 	}
 }
 
-// agreement returns nil if all brokers serve the same versions. Otherwise it returns an error
-// with the reason. The channel `changed` is closed when a new answer may have changed the
-// result.
+// agreement returns an error if brokers serve different versions. The channel is closed when a new
+// answer may have changed the result.
 func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

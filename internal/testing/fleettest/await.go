@@ -34,8 +34,8 @@ func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 	}
 }
 
-// AwaitDegraded waits until all brokers report that they are degraded. If `want` is false, it
-// waits until no broker reports that it is degraded. The result is how long this took.
+// AwaitDegraded waits until all brokers report that they are degraded, or none if `want` is false.
+// It returns how long this took.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	f.t.Helper()
 	return f.Await(fmt.Sprintf("all brokers report degraded=%v", want), func() error {
@@ -51,8 +51,8 @@ func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	})
 }
 
-// Await waits until the condition returns nil, and returns how long this took. If the condition
-// still returns an error after the time Patience, the test fails with the last error.
+// Await waits until the condition returns nil, and returns how long this took. After Patience the
+// test fails with the condition's last error.
 func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	f.t.Helper()
 	began := time.Now()

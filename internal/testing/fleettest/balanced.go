@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 )
 
-// balancedConfig is the gRPC service configuration of a client that uses several brokers.
 const balancedConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -18,9 +17,8 @@ const balancedConfig = `{
 	}}]
 }`
 
-// Balanced returns a Broker value that represents all brokers of the fleet. Its gRPC clients
-// know the address of every broker that exists now. If a broker does not answer, these clients
-// retry at another broker.
+// Balanced returns a Broker that stands for all brokers of the fleet. Its gRPC clients know the
+// addresses of all brokers that exist now, and retry at another broker if one does not answer.
 func (f *Fleet) Balanced() *Broker {
 	f.t.Helper()
 	addresses := manual.NewBuilderWithScheme("fleet")

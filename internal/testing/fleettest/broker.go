@@ -24,8 +24,7 @@ import (
 // connections is the number of connections that a broker's callers share.
 const connections = 4
 
-// Broker is one replica of the fleet. It has a process, files and sockets. The files and sockets
-// are kept when the process restarts.
+// Broker is one replica of the fleet. Its files and sockets are kept when its process restarts.
 type Broker struct {
 	// Name identifies the broker in test output, for example "broker-0".
 	Name string
@@ -35,14 +34,13 @@ type Broker struct {
 	number  int
 	folder  string
 	process *processtest.Process
-	log     logtest.Log // output of all processes that this broker has had
+	log     logtest.Log // output of all of the broker's processes
 	clock   *clockShift
 
 	connections []*grpc.ClientConn
 	http        *http.Client
 }
 
-// newBroker returns a broker that is not running yet.
 func (f *Fleet) newBroker(number int) *Broker {
 	f.t.Helper()
 	b := &Broker{Name: fmt.Sprintf("broker-%d", number), t: f.t, fleet: f, number: number}
@@ -76,21 +74,19 @@ func (b *Broker) connect() *grpc.ClientConn {
 	return connection
 }
 
-// soonAgain shortens the time between two connection attempts of a client, because these tests
-// do not test that time.
+// soonAgain shortens the time between a client's connection attempts, which is not under test.
 func soonAgain() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1, MaxDelay: time.Second}})
 }
 
-// Start starts the broker, with additional environment variables (NAME=value). It returns when
-// the broker answers calls.
+// Start starts the broker, with additional environment variables (NAME=value), and returns when it
+// answers calls.
 func (b *Broker) Start(environment ...string) {
 	b.t.Helper()
 	b.launch(environment...)
 	b.awaitServing()
 }
 
-// launch starts the process.
 func (b *Broker) launch(environment ...string) {
 	b.t.Helper()
 	path, err := program()
@@ -108,7 +104,7 @@ func (b *Broker) launch(environment ...string) {
 	}
 }
 
-// awaitServing waits until the broker answers on every connection that its callers use.
+// awaitServing waits until the broker answers on all connections of its callers.
 func (b *Broker) awaitServing() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -128,8 +124,7 @@ func (b *Broker) awaitServing() {
 	}
 }
 
-// health returns an error unless the health service of the broker reports that the broker serves
-// calls.
+// health returns an error unless the broker's health service reports that it serves calls.
 func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
 	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{
 		Service: authmaterialv1.BrokerService_ServiceDesc.ServiceName,
@@ -150,8 +145,8 @@ func (b *Broker) Kill() {
 	}
 }
 
-// Terminate ends the process with SIGTERM and waits until the process has ended. The test fails
-// unless the exit status is 0.
+// Terminate ends the process with SIGTERM and waits until it has ended. The test fails unless the
+// exit status is 0.
 func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
@@ -190,11 +185,10 @@ func (b *Broker) Signal(signal syscall.Signal) {
 func (b *Broker) running() bool { return b.process != nil && b.process.Runs() }
 
 // Client returns a gRPC client of the broker for the caller with the given number. All callers
-// together share a few connections.
+// share a few connections.
 func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connections[caller%len(b.connections)])
 }
 
-// LogLines returns how many log lines contain a message. It counts in the logs of all processes
-// that the broker has had.
+// LogLines returns how many log lines of all of the broker's processes contain a message.
 func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

@@ -9,12 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// spin is a shell program that uses one CPU core for at most 30 seconds, or until the program is
-// killed.
+// spin is a shell program that uses one CPU core for 30 seconds at most.
 const spin = "ulimit -t 30; while :; do :; done"
 
-// Busy starts processes that use all CPU time of the machine. They run until the returned
-// function `end` is called or the test ends.
+// Busy starts processes that use all CPU time of the machine, until `end` is called or the test
+// ends.
 func Busy(t testing.TB, processes int) (end func()) {
 	t.Helper()
 	var all []*processtest.Process

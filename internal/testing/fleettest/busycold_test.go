@@ -9,9 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// A fleet makes only one token request for each credential that has no token, even if other
-// processes use all CPU time of the machine. A broker that waits for the CPU must not treat
-// Redis as unreachable. This test does not run in parallel with other tests.
+// A fleet makes one token request for each credential without a token, even if other processes use
+// all CPU time. A broker that waits for the CPU must not treat Redis as unreachable. The test is
+// not parallel, because it uses all cores.
 func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	for range 3 {
 		t.Run("cold", func(t *testing.T) {
@@ -28,14 +28,14 @@ func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 	}
 }
 
-// A broker is suspended while many of its callers, whose tokens are not in memory, wait until
-// they may ask Redis. Meanwhile another broker obtains the tokens. When the first broker is
-// resumed, it still asks Redis, although the time limit for waiting is over. The first broker
-// does not request tokens itself.
+// A broker is suspended while many of its callers, whose tokens are not in memory, wait for their
+// turn to ask Redis. Meanwhile another broker obtains the tokens. After it is resumed, the first
+// broker still asks Redis, although the time limit for waiting is over, and requests no tokens
+// itself.
 func TestBrokerStandsStill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callers := 20 * runtime.NumCPU() // there are more callers than may use Redis at the same time
+	callers := 20 * runtime.NumCPU() // more callers than may use Redis at the same time
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(server), Brokers: 2, Credentials: callers, Lifetime: time.Hour})
 	still, other := fleet.Brokers[0], fleet.Brokers[1]
 	server.Stop()
@@ -46,7 +46,7 @@ func TestBrokerStandsStill(t *testing.T) {
 	if err := fleet.Burst(callers, other).Err(); err != nil {
 		t.Error(err)
 	}
-	<-time.After(4 * time.Second) // this is longer than any Redis operation may wait until it begins
+	<-time.After(4 * time.Second) // longer than any Redis operation may wait until it begins
 	still.Continue()
 	if err := waiting().Err(); err != nil {
 		t.Error(err)

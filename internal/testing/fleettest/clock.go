@@ -10,18 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable is the environment variable that contains the path of the clock file. The code
-// in testdata/clockshift.go reads the variable and the file.
+// clockVariable contains the path of the clock file. The code in testdata/clockshift.go reads both.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
-// clockFile is the name of a file in a broker's folder. The content of this file shifts the
-// broker's clocks.
+// clockFile is a file in a broker's folder whose content shifts the broker's clocks.
 const clockFile = "clock"
 
-// clockShift is the content of a broker's clock file: two durations in nanoseconds.
+// clockShift is the content of a clock file: two durations in nanoseconds.
 type clockShift struct{ sleep, wall atomic.Int64 }
 
-// newClockShift creates the clock file of a broker.
 func (b *Broker) newClockShift() *clockShift {
 	b.t.Helper()
 	const size = int(unsafe.Sizeof(clockShift{}))
@@ -41,14 +38,13 @@ func (b *Broker) newClockShift() *clockShift {
 	return (*clockShift)(unsafe.Pointer(unsafe.SliceData(data)))
 }
 
-// Sleep simulates that the broker's machine slept for the duration d. The broker's boot clock
-// and wall clock jump forward by d, but its timers do not. For Redis and the provider no time
-// passes. The shift takes effect at once, and stays in effect after a restart of the broker.
+// Sleep simulates that the broker's machine slept for d: the broker's boot clock and wall clock
+// jump forward, but its timers do not. No time passes for Redis and the provider. The shift also
+// applies after a restart of the broker.
 func (b *Broker) Sleep(d time.Duration) { b.clock.sleep.Add(int64(d)) }
 
-// CorrectClock moves the broker's wall clock, and no other clock, by the duration d, which may
-// be negative. The shift takes effect at once, and stays in effect after a restart of the
-// broker.
+// CorrectClock moves the broker's wall clock, and no other clock, by d, which may be negative. The
+// shift also applies after a restart of the broker.
 func (b *Broker) CorrectClock(d time.Duration) { b.clock.wall.Add(int64(d)) }
 
 // WallTime returns the time of the broker's wall clock.

@@ -8,8 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// wantRequests fails the test unless the provider has received n token requests from each
-// client.
+// wantRequests checks that the provider has received n token requests from each client.
 func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	t.Helper()
 	for _, c := range fleet.Credentials {
@@ -19,8 +18,8 @@ func wantRequests(t *testing.T, fleet *fleettest.Fleet, n int) {
 	}
 }
 
-// TestOneTokenRequestForEachToken checks that a fleet makes one token request for each
-// credential that has no token, and one token request at each renewal.
+// TestOneTokenRequestForEachToken checks that a fleet makes one token request for each missing
+// token and for each renewal.
 func TestOneTokenRequestForEachToken(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

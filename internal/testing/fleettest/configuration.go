@@ -12,7 +12,6 @@ import (
 // FleetKeyVariable is the environment variable that contains the fleet key.
 const FleetKeyVariable = "BROKER_FLEET_KEY"
 
-// Names of files in a broker's folder.
 const (
 	configurationFile = "broker.yaml"
 	grpcSocket        = "grpc"
@@ -24,9 +23,8 @@ type (
 	list   = []any
 )
 
-// configuration returns the configuration of a broker whose files are in a folder. In this
-// configuration each credential has its own provider, because the broker's metrics have a label
-// for the provider and no label for the credential.
+// configuration returns a broker's configuration. Each credential has its own provider, because the
+// broker's metrics have a label for the provider but none for the credential.
 func (f *Fleet) configuration(folder string) object {
 	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
 	var providers, credentials list
@@ -71,9 +69,8 @@ func clientIDFile(credential string) string { return credential + ".id" }
 
 func clientSecretFile(credential string) string { return credential + ".secret" }
 
-// Configure writes the configuration file of a broker and the files that this configuration
-// names. The content comes from the current Options of the fleet. The function Start of this
-// package has already called Configure once.
+// Configure writes the broker's configuration file, and the files that it names, by the current
+// Options of the fleet. The function Start has already done so once.
 func (b *Broker) Configure() {
 	b.t.Helper()
 	configuration := b.fleet.configuration(b.folder)
@@ -88,8 +85,8 @@ func (b *Broker) Configure() {
 	}
 }
 
-// SetClient writes the two files that contain the client ID and the client secret of a
-// credential, for this broker only. A running broker reads the files again.
+// SetClient writes the client ID and the client secret of a credential for this broker only. A
+// running broker reads them again.
 func (b *Broker) SetClient(credential string, client simulator.Client) {
 	b.t.Helper()
 	b.WriteFile(clientIDFile(credential), []byte(client.ID))

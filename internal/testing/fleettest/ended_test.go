@@ -11,17 +11,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// callers are simulated callers, which call the API of the provider with the decorations that
-// they receive. They follow the rules for callers: if the API rejects a request, a caller
-// reports the rejection, and retries once with the new decoration.
+// callers call the provider's API with the decorations that they receive. If the API rejects a
+// request, they report this, and retry once with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
-	calls    atomic.Int64 // number of API requests, without retries
-	rejected atomic.Int64 // number of API requests that the API rejected
+	calls    atomic.Int64 // API requests, without retries
+	rejected atomic.Int64 // rejected API requests
 }
 
-// call sends a request to the API. It returns an error if the API rejects both the request and
-// the retry.
+// call returns an error if the API rejects both the request and the retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
 		return errors.New("fails with " + fleettest.Describe(a.Err))
@@ -42,8 +40,7 @@ func (c *callers) call(a fleettest.Answer) error {
 	return err
 }
 
-// The provider revokes a token when it issues the next token, while callers still use the old
-// one.
+// The provider revokes a token when it issues the next one, while callers still use the old token.
 func TestPreviousTokenEnds(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), EndsPrevious: true})
@@ -57,8 +54,8 @@ func TestPreviousTokenEnds(t *testing.T) {
 	wantRequests(t, fleet, 2)
 	t.Logf("after a renewal the API has rejected %d of %d requests", c.rejected.Load(), c.calls.Load())
 
-	// From here on the provider answers late. So the provider revokes the old token before the
-	// broker receives the new token.
+	// The provider answers late from here on, so it revokes the old token before the broker
+	// receives the new one.
 	release := fleet.Provider.HoldTokenAnswers()
 	fleet.AwaitReportsUnderWay(5, fleet.Brokers...)
 	release()

@@ -11,17 +11,15 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// failover is a fleet under load. Its Redis is a Cluster, or a server with Sentinels, and loses
-// a master.
+// failover is a fleet under load whose Redis, a Cluster or a server with Sentinels, loses a master.
 type failover struct {
 	*testing.T
 	fleet  *fleettest.Fleet
 	load   *fleettest.Load
 	watch  func() (asked int, err error)
-	before map[string]int // number of token requests of each credential before the loss
+	before map[string]int // token requests of each credential before the loss
 }
 
-// newFailover starts a fleet and waits until all brokers serve the same tokens.
 func newFailover(t *testing.T, redis map[string]any) *failover {
 	t.Helper()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: redis})
@@ -33,9 +31,8 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered is a check at the end of the test: how many token requests were made, and how much
-// time passed, because of the loss of the master? The parameter `master` is the time from the
-// loss until a new master accepted writes.
+// recovered checks how many token requests the loss of the master caused, and how long the fleet
+// took to recover. `master` is the time from the loss until a new master accepted writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()
 	back := f.fleet.AwaitDegraded(false)
@@ -58,8 +55,8 @@ func (f *failover) recovered(master time.Duration) {
 	}
 }
 
-// sinceBefore returns two numbers of token requests since the loss of the master: the total
-// number, and the highest number for one credential.
+// sinceBefore returns the total number of token requests since the loss of the master, and the
+// highest number for one credential.
 func (f *failover) sinceBefore() (total, most int) {
 	for _, c := range f.fleet.Credentials {
 		extra := f.fleet.Provider.TokenRequests(c.Client.ID) - f.before[c.ID]
@@ -68,7 +65,6 @@ func (f *failover) sinceBefore() (total, most int) {
 	return total, most
 }
 
-// awaitLoss waits until every broker has noticed that Redis is unreachable.
 func (f *failover) awaitLoss() {
 	f.Helper()
 	f.fleet.Await("every broker has lost Redis", func() error {
@@ -95,8 +91,7 @@ func TestSentinelFailover(t *testing.T) {
 	f.recovered(time.Since(began))
 }
 
-// TestClusterFailover kills a master of a Redis Cluster: the master that stores the stream of
-// changes.
+// TestClusterFailover kills the master that stores the stream of changes.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartCluster(t)

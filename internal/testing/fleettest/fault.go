@@ -13,14 +13,14 @@ import (
 // Fault is the error that a call to the broker returned.
 type Fault struct {
 	Code    codes.Code
-	Reason  string // the reason that the broker gave; empty if the error is not from the broker
+	Reason  string // empty if the error is not from the broker
 	Message string
-	// RetryDelay is how long the caller should wait before a retry. It is zero if the error
-	// contains no delay.
+	// RetryDelay is how long the caller should wait before a retry, or zero if the error contains
+	// no delay.
 	RetryDelay time.Duration
 }
 
-// FaultOf returns the contents of a gRPC error as a Fault.
+// FaultOf returns a gRPC error as a Fault.
 func FaultOf(err error) Fault {
 	got := status.Convert(err)
 	fault := Fault{Code: got.Code(), Message: got.Message()}
@@ -35,7 +35,7 @@ func FaultOf(err error) Fault {
 	return fault
 }
 
-// Describe returns the code, the reason and the message of a call's error as one text.
+// Describe returns the code, the reason and the message of a call's error.
 func Describe(err error) string {
 	fault := FaultOf(err)
 	return fmt.Sprintf("%v (%s): %s", fault.Code, cmp.Or(fault.Reason, "no reason"), fault.Message)

@@ -1,9 +1,9 @@
-// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and
-// get their tokens from a simulated provider, and callers that check every answer.
+// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and get
+// their tokens from a simulated provider, and callers that check every answer.
 //
-// A package that uses fleettest must call Main in its TestMain. Functions and methods that have
-// access to a testing.TB end the test when they fail. Such a function must only be called from
-// the goroutine of the test.
+// A package that uses fleettest must call Main in its TestMain. Functions with access to a
+// testing.TB end the test when they fail, so they must be called only from the goroutine of the
+// test.
 package fleettest
 
 import (
@@ -19,35 +19,32 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// Default values of the fields of Options.
 const (
 	defaultBrokers     = 8
 	defaultCredentials = 20
 	defaultLifetime    = 20 * time.Second
 )
 
-// Patience is the longest time that tests wait for a condition. If the broker works, each wait
-// is much shorter.
+// Patience is the longest time that tests wait for a condition.
 const Patience = 30 * time.Second
 
-// Options describe a fleet. The field Redis must be set; the other fields are optional.
+// Options describe a fleet. Only Redis is required.
 type Options struct {
-	// Redis is the value of `token_cache.redis` in the configuration; encoding/json writes it to
-	// the file.
+	// Redis is the value of `token_cache.redis` in the configuration file.
 	Redis map[string]any
 	// Brokers is the number of brokers. Default: 8.
 	Brokers int
-	// Credentials is the number of credentials. Each credential has its own client at the
-	// provider. Default: 20.
+	// Credentials is the number of credentials, each with its own client at the provider. Default:
+	// 20.
 	Credentials int
-	// Lifetime is how long tokens are valid. Default: 20 s. With the default, the safety margin
-	// is the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
+	// Lifetime is how long tokens are valid. Default: 20 s. Then the safety margin is the last 2 s,
+	// and renewal begins 3.3 s before it.
 	Lifetime time.Duration
-	// EndsPrevious makes the provider revoke a token when it issues the next token. The
-	// provider's definition for the brokers says the same.
+	// EndsPrevious makes the provider revoke a token when it issues the next one. The brokers'
+	// definition of the provider says the same.
 	EndsPrevious bool
-	// Change is a function that may modify the configuration of each broker. It is called before
-	// encoding/json writes the configuration to the file. Default: no modification.
+	// Change may modify the configuration of each broker before it is written. Default: no
+	// modification.
 	Change func(broker int, configuration map[string]any)
 }
 
@@ -67,33 +64,29 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Credential is a credential in the configuration of every broker, together with its client at
-// the provider.
+// Credential is a credential of every broker, and its client at the provider.
 type Credential struct {
 	ID     string
 	Client simulator.Client
 }
 
-// Fleet is a set of brokers that share a Redis. The fleet stops at the end of the test.
+// Fleet is a set of brokers that share a Redis. It stops at the end of the test.
 type Fleet struct {
-	// Provider issues the tokens of all brokers.
-	Provider *Provider
-	// Credentials are the credentials of all brokers. All brokers have the same credentials.
+	Provider    *Provider
 	Credentials []Credential
-	// Brokers are the brokers of the fleet. They are running when Start returns. AddBroker
-	// appends further brokers.
+	// Brokers are running when Start returns. AddBroker appends to them.
 	Brokers []*Broker
-	// Withdrawn contains the versions that callers reported with the method Report.
+	// Withdrawn contains the versions that were reported with the method Report.
 	Withdrawn Withdrawals
 
 	t       testing.TB
 	options Options
 	folder  string
-	key     string // the fleet key
+	key     string
 }
 
-// Start starts a fleet and returns when every broker answers calls. At its end the test fails if
-// a broker's log contains a secret of the provider.
+// Start starts a fleet and returns when every broker answers calls. The test fails at its end if a
+// broker's log contains a secret of the provider.
 func Start(t testing.TB, options Options) *Fleet {
 	t.Helper()
 	options = options.withDefaults()
@@ -117,7 +110,7 @@ func Start(t testing.TB, options Options) *Fleet {
 	return f
 }
 
-// AddBroker starts one more broker and returns when that broker answers calls.
+// AddBroker starts one more broker and returns when it answers calls.
 func (f *Fleet) AddBroker() *Broker {
 	f.t.Helper()
 	b := f.newBroker(len(f.Brokers))
@@ -126,13 +119,13 @@ func (f *Fleet) AddBroker() *Broker {
 	return b
 }
 
-// Running returns the brokers whose processes exist. Suspended processes are included.
+// Running returns the brokers whose processes exist, including suspended ones.
 func (f *Fleet) Running() []*Broker {
 	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
 }
 
-// checkLogs searches the logs of all brokers for secrets. If the test has failed, checkLogs
-// prints the last lines of each log.
+// checkLogs searches all logs for secrets. If the test has failed, it prints the last lines of each
+// log.
 func (f *Fleet) checkLogs() {
 	secrets := f.Provider.sim.Secrets()
 	for _, b := range f.Brokers {
@@ -152,7 +145,7 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
-// socketFolder returns a new folder. The path of the folder is short enough for Unix sockets.
+// socketFolder returns a new folder whose path is short enough for Unix sockets.
 func socketFolder(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "fleet")

@@ -9,8 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// This test checks the package fleettest: fleettest must notice when a broker gives a wrong
-// answer.
+// Package fleettest must notice when a broker gives a wrong answer.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t)), Brokers: 2, Credentials: 3})
@@ -47,7 +46,7 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// wantWrong fails the test unless a failure in the answers contains the given text.
+// wantWrong checks that a failure in the answers contains the given text.
 func wantWrong(t *testing.T, answers *fleettest.Answers, want string) {
 	t.Helper()
 	if err := answers.Err(); err == nil || !strings.Contains(err.Error(), want) {

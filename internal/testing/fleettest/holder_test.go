@@ -8,14 +8,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// takeover is the longest time that a caller may wait for a token if the replica that was
-// requesting this token is killed.
+// takeover is the longest time that a caller may wait for a token whose requesting replica is
+// killed.
 const takeover = 4 * time.Second
 
-// startHeld starts a fleet in which the first broker has made a token request for each
-// credential, and the provider holds back the answers. It returns the fleet, a function that
-// waits for the callers of the first broker, and a function that releases the answers. The
-// provider does not hold back the answers to later requests.
+// startHeld starts a fleet whose first broker has made a token request for each credential, which
+// the provider does not answer yet. It returns the fleet, a function that waits for the first
+// broker's callers, and a function that releases the answers. Later requests are answered at once.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -26,8 +25,8 @@ func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.
 	return fleet, callers, release
 }
 
-// A broker is killed while it makes a token request for each credential. The other brokers are
-// waiting for these tokens.
+// A broker is killed while it makes a token request for each credential, and the others wait for
+// these tokens.
 func TestHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	fleet, victims, _ := startHeld(t)
@@ -53,8 +52,8 @@ func TestHolderIsKilled(t *testing.T) {
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
-// A broker hangs while it makes a token request for each credential. Meanwhile other brokers
-// obtain tokens. The late tokens of the first broker must not replace these tokens.
+// A broker hangs while it makes a token request for each credential. Its late tokens must not
+// replace the tokens that other brokers obtain meanwhile.
 func TestHolderIsSlow(t *testing.T) {
 	t.Parallel()
 	fleet, slowCallers, release := startHeld(t)
@@ -88,8 +87,8 @@ func TestHolderIsSlow(t *testing.T) {
 	t.Logf("callers of the others: %v; then of all: %v", answers, load.Answers)
 }
 
-// A broker is killed while it renews the token of each credential. The other brokers continue to
-// serve the tokens and renew them.
+// A broker is killed while it renews the token of each credential. The others continue to serve the
+// tokens and renew them.
 func TestHolderIsKilledInARenewal(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

@@ -10,20 +10,18 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// newKeyVariable is the environment variable that contains the second fleet key.
 const newKeyVariable = "BROKER_NEW_FLEET_KEY"
 
-// keyRotation is a fleet whose fleet key is rotated under load.
 type keyRotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
 	keys    []any  // value of `token_cache.fleet_keys` for brokers that start from now on
-	key     string // the second fleet key, in the form of an environment variable (NAME=value)
+	key     string // the second fleet key
 	reports map[string]int
 }
 
-// fleetKeys returns a value for `token_cache.fleet_keys`. This value takes its keys from the
-// given environment variables.
+// fleetKeys returns a value for `token_cache.fleet_keys` with the keys in the given environment
+// variables.
 func fleetKeys(variables ...string) []any {
 	var keys []any
 	for _, variable := range variables {
@@ -32,8 +30,7 @@ func fleetKeys(variables ...string) []any {
 	return keys
 }
 
-// restart restarts the given brokers one after another. The brokers then have the current list
-// of fleet keys.
+// restart restarts the brokers one after another with the current list of fleet keys.
 func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	for _, b := range brokers {
 		b.Terminate()
@@ -42,9 +39,8 @@ func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	}
 }
 
-// report makes callers of all brokers report the same token as rejected. Some brokers have
-// another list of fleet keys than the others, but the brokers together must make only one token
-// request.
+// report makes callers of all brokers report the same token. The brokers must make only one token
+// request together, although some have another list of fleet keys than the others.
 func (r *keyRotation) report(credential fleettest.Credential) {
 	r.Helper()
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
@@ -64,7 +60,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 	r.reports[credential.ID]++
 }
 
-// bearer returns the value of the only header that a decoration contains.
+// bearer returns the value of the decoration's only header.
 func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	if headers := decoration.GetHeaders(); len(headers) == 1 {
 		return headers[0].GetValue()
@@ -72,9 +68,8 @@ func bearer(decoration *authmaterialv1.AuthDecoration) string {
 	return ""
 }
 
-// The test rotates the fleet key as the documentation describes: with three rolling restarts.
-// The callers know the addresses of all brokers, so they can use another broker while a broker
-// restarts.
+// The fleet key is rotated as the documentation describes, with three rolling restarts. The callers
+// know all brokers, so they can use another broker while one restarts.
 func TestFleetKeyIsRotated(t *testing.T) {
 	t.Parallel()
 	former, latest := fleettest.FleetKeyVariable, newKeyVariable
@@ -93,7 +88,7 @@ func TestFleetKeyIsRotated(t *testing.T) {
 		r.keys = keys
 		r.restart(brokers[:len(brokers)/2])
 		if i == 1 {
-			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // wait until each token has been renewed once
+			r.fleet.AwaitTokenRequests(2*n + len(r.reports)) // each token has been renewed once
 		}
 		r.report(r.fleet.Credentials[i])
 		r.restart(brokers[len(brokers)/2:])
@@ -107,8 +102,8 @@ func TestFleetKeyIsRotated(t *testing.T) {
 	t.Logf("%d restarts and %d reports within %v; %v", 3*len(brokers), len(r.reports), time.Since(began).Round(time.Millisecond), load)
 }
 
-// wantFewRequests fails the test if there were more token requests than were necessary for the
-// renewals and reports in the given time.
+// wantFewRequests checks that there were no more token requests than the renewals and reports in
+// the given time need.
 func (r *keyRotation) wantFewRequests(within time.Duration) {
 	r.Helper()
 	// A token is renewed after two thirds of its lifetime.

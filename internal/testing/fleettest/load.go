@@ -10,26 +10,24 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Default values of the fields of LoadOptions.
 const (
 	defaultCallers = 20
 	defaultPause   = 250 * time.Millisecond
 )
 
-// callLimit is the deadline of a call. A working broker answers much sooner.
+// callLimit is the deadline of a call.
 const callLimit = 20 * time.Second
 
 // LoadOptions describe a load. The zero value uses the defaults.
 type LoadOptions struct {
-	// Brokers are the brokers that the load calls. Default: all running brokers.
+	// Brokers are the brokers to call. Default: all running brokers.
 	Brokers []*Broker
-	// Callers is the number of callers of each broker. Each caller requests all credentials in
-	// turn. Default: 20.
+	// Callers is the number of callers of each broker, which request all credentials in turn.
+	// Default: 20.
 	Callers int
 	// Pause is the average time that a caller waits between two calls. Default: 250 ms.
 	Pause time.Duration
-	// Check checks each answer. It returns an error if the answer is wrong.
-	// Default: Fleet.Check.
+	// Check returns an error if an answer is wrong. Default: Fleet.Check.
 	Check func(Answer) error
 }
 
@@ -53,15 +51,15 @@ func (o LoadOptions) withDefaults(f *Fleet) LoadOptions {
 type Answer struct {
 	Broker     *Broker
 	Credential Credential
-	Decoration *authmaterialv1.AuthDecoration // nil if the field Err is set
+	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
 	Err        error
-	// Began is the start time of the call. Took is how long the caller waited for the answer.
+	// Began is the start time of the call, and Took is the time that the caller waited.
 	Began time.Time
 	Took  time.Duration
 }
 
-// Check returns an error unless the answer contains a token of the credential's client and the
-// provider accepts this token now.
+// Check returns an error unless the answer contains a token of the credential's client that the
+// provider accepts now.
 func (f *Fleet) Check(a Answer) error {
 	switch {
 	case a.Err != nil:
@@ -73,7 +71,7 @@ func (f *Fleet) Check(a Answer) error {
 	}
 }
 
-// Ask requests a credential from a broker once, as the caller with the given number.
+// Ask requests a credential once, as the caller with the given number.
 func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -85,15 +83,15 @@ func (f *Fleet) Ask(b *Broker, caller int, credential Credential) Answer {
 	}
 }
 
-// Burst starts the given number of callers for each broker at the same time. Each caller makes
-// one call. The calls are distributed over all credentials. The function returns all answers
-// when the last call has ended.
+// Burst starts the given number of callers for each broker at the same time. Each caller makes one
+// call, and the calls are distributed over all credentials. Burst returns all answers when the last
+// call has ended.
 func (f *Fleet) Burst(callers int, brokers ...*Broker) *Answers {
 	return f.BeginBurst(callers, brokers...)()
 }
 
-// BeginBurst makes the same calls as Burst, for a test that does something during the calls. It
-// returns when each caller is about to call. The returned function waits for the answers.
+// BeginBurst begins the calls of Burst, for a test that does something during the calls. It returns
+// when each caller is about to call. The returned function waits for the answers.
 func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answers) {
 	answers := newAnswers(f, brokers, f.Check)
 	var ready, done sync.WaitGroup
@@ -116,8 +114,8 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 	}
 }
 
-// AwaitSameTokens waits until all running brokers answer with the same tokens, and returns how
-// long this took. Meanwhile no call may fail.
+// AwaitSameTokens waits until all running brokers serve the same tokens, and returns how long this
+// took. No call may fail meanwhile.
 func (f *Fleet) AwaitSameTokens() time.Duration {
 	f.t.Helper()
 	return f.Await("all brokers serve the same tokens", func() error {
@@ -139,7 +137,7 @@ type Load struct {
 	stop    context.CancelFunc
 }
 
-// StartLoad starts a load. The load stops at the end of the test.
+// StartLoad starts a load, which stops at the end of the test.
 func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	options = options.withDefaults(f)
 	ctx, stop := context.WithCancel(context.Background())
@@ -153,7 +151,6 @@ func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	return l
 }
 
-// call runs one caller until the load stops.
 func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	credentials := l.fleet.Credentials
 	for turn := caller; ; turn++ {
@@ -166,16 +163,15 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load. It waits until the calls that have begun are answered.
+// Stop ends the load, and waits until the begun calls are answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()
 	return l.Answers
 }
 
-// WatchReadiness checks repeatedly that every running broker is ready and healthy. The checks
-// continue until the function `stop` is called. This function returns the number of checks and
-// the failures that they found.
+// WatchReadiness checks repeatedly that every running broker is ready and healthy, until `stop` is
+// called. `stop` returns the number of checks and the failures that they found.
 func (f *Fleet) WatchReadiness() (stop func() (asked int, err error)) {
 	var mu sync.Mutex
 	var watching sync.WaitGroup

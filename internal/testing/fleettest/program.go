@@ -13,12 +13,11 @@ import (
 	"testing"
 )
 
-// programFolder is the folder that contains the compiled broker. The function Main sets it.
 var programFolder string
 
-// Main is for the TestMain of a package: it runs the tests of the package and returns the exit
-// code. The first test that needs the broker builds the broker with the flags in the environment
-// variable GOFLAGS. The broker has no race detector unless GOFLAGS contains -race.
+// Main runs the tests of a package from its TestMain and returns the exit code. The first test that
+// needs the broker builds it, with the flags in GOFLAGS. The broker has no race detector unless
+// GOFLAGS contains -race.
 func Main(m *testing.M) int {
 	folder, err := os.MkdirTemp("", "fleettest")
 	if err != nil {
@@ -30,8 +29,8 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// program builds the broker once and returns the path of the executable. Tests can shift the
-// clocks of this broker.
+// program builds the broker once, with clocks that tests can shift, and returns the path of the
+// executable.
 var program = sync.OnceValues(func() (string, error) {
 	if programFolder == "" {
 		return "", fmt.Errorf("fleettest.Main was not called; call it in TestMain")
@@ -52,8 +51,8 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// clockShiftOverlay writes an overlay file for `go build -overlay` and returns its path. The
-// overlay adds the file testdata/clockshift.go to the package clock.
+// clockShiftOverlay writes an overlay file for `go build -overlay`, which adds
+// testdata/clockshift.go to package clock, and returns its path.
 func clockShiftOverlay(module string) (string, error) {
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(module, "internal/clock/clockshift.go"): filepath.Join(module, "internal/testing/fleettest/testdata/clockshift.go"),
@@ -65,10 +64,10 @@ func clockShiftOverlay(module string) (string, error) {
 	return path, os.WriteFile(path, overlay, 0o600)
 }
 
-// lookAtSources reads the list of files in each source folder, and returns the module's folder.
-// The command `go test` reuses a cached test result if the files that the test opened are
-// unchanged. It does not notice the files that `go build` opens. Without lookAtSources, it would
-// reuse test results of an older broker.
+// lookAtSources reads the list of files in each source folder, and returns the module's folder. `go
+// test` reuses a result if the files that the test opened are unchanged, but does not notice the
+// files that `go build` opens. Without lookAtSources, it would reuse the results of an older
+// broker.
 func lookAtSources() (module string, err error) {
 	file, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
 	if err != nil {

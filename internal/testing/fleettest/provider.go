@@ -15,7 +15,6 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The paths of the token endpoint and of the API at the simulated provider.
 const (
 	methodID     = "client_credentials"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
@@ -24,14 +23,14 @@ const (
 	apiPath      = "/api"
 )
 
-// Provider is the simulated provider. It has one token endpoint and one API. Brokers and callers
-// reach the provider over TCP.
+// Provider is the simulated provider, with one token endpoint and one API. Brokers and callers
+// reach it over TCP.
 type Provider struct {
 	*simulator.TokenEndpoint
 
 	sim    *simulator.Simulator
 	clock  *shiftedClock
-	url    string // the URL of the token endpoint
+	url    string // URL of the token endpoint
 	apiURL string
 	client *http.Client
 }
@@ -43,8 +42,7 @@ func startProvider(t testing.TB, options Options) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The provider uses http. The broker allows token requests over http if the host is a
-	// literal loopback address.
+	// The broker allows token requests over http if the host is a literal loopback address.
 	front := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {
 		_ = sim.Close() // closing the simulator also ends requests whose answers are held back
@@ -65,36 +63,34 @@ func startProvider(t testing.TB, options Options) *Provider {
 	return p
 }
 
-// shiftedClock is a clock that shows the real time plus an offset.
 type shiftedClock struct {
 	clockwork.Clock
 
-	offset atomic.Int64 // the offset as a time.Duration
+	offset atomic.Int64 // a time.Duration
 }
 
-// Now implements clockwork.Clock.
 func (c *shiftedClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.offset.Load())) }
 
-// ShiftClock moves the provider's clock forward, so that tokens expire earlier.
+// ShiftClock moves the provider's clock forward by d, so that tokens expire earlier.
 func (p *Provider) ShiftClock(d time.Duration) { p.clock.offset.Add(int64(d)) }
 
 // Disconnect makes the provider unreachable until the returned function is called.
 func (p *Provider) Disconnect() (reconnect func()) { return p.sim.Disconnect() }
 
-// Accepts reports whether the provider would accept, now and as a request of the given client, a
-// request that contains the decoration.
+// Accepts reports whether the provider would accept a request with the decoration now, as a request
+// of the given client.
 func (p *Provider) Accepts(decoration *authmaterialv1.AuthDecoration, client simulator.Client) bool {
 	return p.ClientOf(&http.Request{Header: header(decoration)}) == client.ID
 }
 
-// Token returns the token that a decoration contains, even if the token is expired or revoked.
-// The result `ok` is false if the decoration contains no token of this provider.
+// Token returns the token in a decoration, even if it is expired or revoked. The result `ok` is
+// false if the decoration contains no token of this provider.
 func (p *Provider) Token(decoration *authmaterialv1.AuthDecoration) (token simulator.Token, ok bool) {
 	return p.TokenOf(&http.Request{Header: header(decoration)})
 }
 
-// Call calls the provider's API with a decoration. It returns the status of the answer: 200, or
-// 401 if the provider does not accept the token.
+// Call calls the provider's API with a decoration, and returns the status: 200, or 401 if the
+// provider does not accept the token.
 func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.apiURL, nil)
 	if err != nil {
@@ -110,7 +106,6 @@ func (p *Provider) Call(decoration *authmaterialv1.AuthDecoration) (status int, 
 	return response.StatusCode, err
 }
 
-// header returns the HTTP headers that a decoration contains.
 func header(decoration *authmaterialv1.AuthDecoration) http.Header {
 	all := make(http.Header)
 	for _, h := range decoration.GetHeaders() {

@@ -14,24 +14,22 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// tokenLife is the default lifetime of tokens in a fleet.
 const tokenLife = 20 * time.Second
 
-// downtime is a fleet under load whose provider is down. A call may fail only after the tokens
-// have expired. The error of a failed call must contain a retry delay.
+// downtime is a fleet under load whose provider is down.
 type downtime struct {
 	fleet *fleettest.Fleet
-	began time.Time // a time shortly before the first token request
+	began time.Time // shortly before the first token request
 
 	mu      sync.Mutex
 	told    map[*fleettest.Broker]map[string]bool // credentials for which callers of each broker got an error
-	first   time.Time                             // time of the first of the errors in the field `told`
-	longest time.Duration                         // longest retry delay in the errors of the field `told`
+	first   time.Time                             // time of the first of these errors
+	longest time.Duration                         // longest retry delay in these errors
 }
 
 // check returns an error for an answer that is not allowed. The provider must accept each token.
-// Calls may fail only after the token lifetime has passed since the start of the fleet, or
-// slightly earlier, because reading a token from Redis takes time.
+// Calls may fail only after the tokens have expired, or slightly earlier, because reading a token
+// from Redis takes time. A failed call must contain a retry delay.
 func (d *downtime) check(a fleettest.Answer) error {
 	if a.Err == nil {
 		return d.checkToken(a)
@@ -56,13 +54,11 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is the longest time that the simulated provider takes to answer a token request in
-// this test. A broker without another token may serve a token until this much time has passed
-// since the token expired.
+// answering is the longest time that the simulated provider takes to answer a token request here. A
+// broker without another token may serve a token for this long after it has expired.
 const answering = 250 * time.Millisecond
 
-// checkToken returns an error if the token was already expired when the call began. The token
-// may expire between the beginning of the call and the check.
+// checkToken returns an error if the token had already expired when the call began.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
@@ -75,8 +71,7 @@ func (d *downtime) checkToken(a fleettest.Answer) error {
 	}
 }
 
-// awaitNoToken waits until the callers of every broker have received an error for every
-// credential.
+// awaitNoToken waits until callers of every broker have received an error for every credential.
 func (d *downtime) awaitNoToken() {
 	d.fleet.Await("no broker has a token", func() error {
 		d.mu.Lock()
@@ -90,14 +85,13 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is the time that reading from Redis may take. When a replica reads a token or a
-// failure that another replica stored, it may treat the token or the failure as expired this
-// much too early.
+// reading is the time that reading from Redis may take. A replica may treat a token or failure that
+// another replica stored as expired this much too early.
 const reading = 250 * time.Millisecond
 
-// mostRequests returns the highest number of token requests that one replica makes within a
-// given time if all its requests fail. After the first request the replica waits for a second.
-// After each further request it waits twice as long as before, up to a limit.
+// mostRequests returns the highest number of token requests that one replica makes within a given
+// time if all of them fail. The replica waits for a second after the first request, and twice as
+// long after each further one, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
@@ -107,8 +101,7 @@ func mostRequests(within time.Duration) int {
 	return count
 }
 
-// In this test the provider fails from some time before the renewal until the tokens have
-// expired.
+// The provider fails from some time before the renewal until the tokens have expired.
 func TestProviderIsDown(t *testing.T) {
 	t.Parallel()
 	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
@@ -130,8 +123,8 @@ func TestProviderIsDown(t *testing.T) {
 	t.Logf("%v; the first call failed %v after the fleet began", load, d.first.Sub(d.began).Round(time.Millisecond))
 }
 
-// wantFewRequests checks the number of token requests for each credential since the first
-// failure. The test fails if the fleet made more requests than one replica alone would make.
+// wantFewRequests checks that since the first failure the fleet made no more token requests for
+// each credential than a single replica would.
 func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 	t.Helper()
 	limit, most := mostRequests(since), 0
@@ -145,8 +138,8 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 		since.Round(time.Millisecond), most, limit)
 }
 
-// recovered checks that each credential has a token again after the retry delay in the errors
-// has passed. The fleet may have made at most one token request for each credential.
+// recovered checks that each credential has a token again after the retry delay of the errors, by
+// at most one token request of the fleet.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()
 	restored, before := time.Now(), d.fleet.Provider.TotalTokenRequests()

@@ -9,8 +9,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// The messages that a broker logs when Redis becomes unreachable, and when Redis is reachable
-// again.
 const (
 	lostLine = "Redis is out of reach: each replica obtains tokens for itself"
 	backLine = "Redis is back: the replicas share tokens again"
@@ -22,11 +20,10 @@ type trouble struct {
 	fleet  *fleettest.Fleet
 	redis  *redistest.Server
 	load   *fleettest.Load
-	before map[*fleettest.Broker]map[string]int // number of token requests before Redis failed, by broker and credential
+	before map[*fleettest.Broker]map[string]int // token requests before Redis failed, by broker and credential
 	watch  func() (asked int, err error)
 }
 
-// newTrouble starts a fleet and waits until all brokers serve the same tokens.
 func newTrouble(t *testing.T) *trouble {
 	t.Helper()
 	server := redistest.Start(t)
@@ -42,8 +39,8 @@ func newTrouble(t *testing.T) *trouble {
 	return tr
 }
 
-// sinceBefore returns two numbers of token requests since Redis failed: the total of all
-// brokers, and the highest number that one broker made for one credential.
+// sinceBefore returns the number of token requests since Redis failed: the total, and the highest
+// number that one broker made for one credential.
 func (tr *trouble) sinceBefore() (total, most int, who string) {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
@@ -57,8 +54,8 @@ func (tr *trouble) sinceBefore() (total, most int, who string) {
 	return total, most, who
 }
 
-// renewAlone waits until every broker has renewed every token by itself, because it cannot use
-// Redis. Then renewAlone starts a further broker and calls it.
+// renewAlone waits until every broker has renewed every token by itself, and then starts a further
+// broker and calls it.
 func (tr *trouble) renewAlone() {
 	tr.Helper()
 	lost := tr.fleet.AwaitDegraded(true)
@@ -75,12 +72,11 @@ func (tr *trouble) renewAlone() {
 	tr.Logf("all brokers say that Redis is lost after %v; callers of one that starts without it: %v", lost.Round(time.Millisecond), cold)
 }
 
-// recoveryLimit is the longest time that the brokers may need until they work normally again.
+// recoveryLimit is the longest time that the brokers may take to work normally again.
 const recoveryLimit = 5 * time.Second
 
-// recovered checks how many token requests were made, and how much time passed, because of the
-// failure. It also checks that the fleet works as before the failure: all brokers serve the same
-// tokens, and the fleet renews each token once.
+// recovered checks how many token requests the failure caused, and how long the fleet took to
+// recover. All brokers must serve the same tokens, and the fleet must renew each token once.
 func (tr *trouble) recovered() {
 	tr.Helper()
 	back := tr.fleet.AwaitDegraded(false)
@@ -106,8 +102,7 @@ func (tr *trouble) recovered() {
 	}
 }
 
-// wantOneRenewal waits for the next renewals. It checks that the fleet makes only one token
-// request for each token.
+// wantOneRenewal checks that the fleet makes only one request for each token at the next renewal.
 func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
 	before := fleet.Provider.TotalTokenRequests()
@@ -124,8 +119,7 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Logf("through the renewals that came next: %v", load)
 }
 
-// wantLines checks the log of each broker. The log must contain once that Redis is unreachable,
-// and once that Redis is reachable again.
+// wantLines checks that the log of each broker reports the loss and the return of Redis once.
 func (tr *trouble) wantLines() {
 	tr.Helper()
 	for _, b := range tr.fleet.Brokers {
@@ -135,7 +129,6 @@ func (tr *trouble) wantLines() {
 	}
 }
 
-// isAway makes Redis unreachable, waits for one renewal, and makes Redis reachable again.
 func (tr *trouble) isAway(leave, comeBack func()) {
 	tr.Helper()
 	leave()
@@ -157,8 +150,8 @@ func TestRedisHangs(t *testing.T) {
 	tr.isAway(tr.redis.Stop, tr.redis.Continue)
 }
 
-// Redis restarts at once, without its data. No token request is needed, because the brokers
-// store their tokens in Redis again.
+// Redis restarts at once, without its data. No token request is needed, because the brokers store
+// their tokens again.
 func TestRedisLosesItsMemory(t *testing.T) {
 	t.Parallel()
 	tr := newTrouble(t)
@@ -178,7 +171,6 @@ func TestRedisLosesItsMemory(t *testing.T) {
 	}
 }
 
-// wantKeys returns an error unless Redis contains exactly n tokens.
 func (tr *trouble) wantKeys(n int) error {
 	keys, err := tr.redis.Client().Keys(tr.Context(), "authmaterial:*:token").Result()
 	if err == nil && len(keys) != n {

@@ -11,22 +11,20 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// Report is a type for two things: a caller's report that the provider rejected a version, and
-// the answer of the broker to this report.
+// Report is a caller's report that the provider rejected a version, and the broker's answer.
 type Report struct {
 	Broker     *Broker
 	Credential Credential
-	Version    string // the version that was reported
+	Version    string // reported version
 	Outcome    authmaterialv1.ReportRejectionResponse_Outcome
-	Decoration *authmaterialv1.AuthDecoration // nil if the field Err is set
+	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
 	Err        error
 	// Ended is the time at which the caller received the answer.
 	Ended time.Time
 }
 
-// Report is a call of ReportRejection: it tells a broker that a version was rejected, as the
-// caller with the given number. If the broker answers, the version is added to the field
-// Withdrawn.
+// Report reports a version as rejected, as the caller with the given number. If the broker answers,
+// the version is added to Withdrawn.
 func (f *Fleet) Report(b *Broker, caller int, credential Credential, version string) Report {
 	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
@@ -43,8 +41,8 @@ func (f *Fleet) Report(b *Broker, caller int, credential Credential, version str
 	return report
 }
 
-// BeginReports makes several callers of each broker report the same version at the same time.
-// The returned function waits for the answers.
+// BeginReports makes several callers of each broker report the same version at once. The returned
+// function waits for the answers.
 func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
 	reports := make([]Report, callers*len(brokers))
 	var ready, done sync.WaitGroup
@@ -65,8 +63,8 @@ func (f *Fleet) BeginReports(credential Credential, version string, callers int,
 	}
 }
 
-// CheckReport returns an error unless the answer contains another token of the same client, and
-// the provider accepts this token now.
+// CheckReport returns an error unless the answer contains another token of the same client that the
+// provider accepts now.
 func (f *Fleet) CheckReport(r Report) error {
 	switch {
 	case r.Err != nil:
@@ -82,19 +80,17 @@ func (f *Fleet) CheckReport(r Report) error {
 	}
 }
 
-// newsLimit is how long a replica may continue to serve a version after the version was reported
-// to another replica.
+// newsLimit is how long a replica may serve a version that was reported to another replica.
 const newsLimit = time.Second
 
-// Withdrawals are the versions that brokers must no longer serve. The zero value is ready for
-// use. A value of this type is safe for concurrent use.
+// Withdrawals are the versions that brokers must no longer serve. The zero value is ready for use.
+// Withdrawals are safe for concurrent use.
 type Withdrawals struct {
 	mu    sync.Mutex
 	first map[string]time.Time             // time of the first answered report of each version
-	by    map[*Broker]map[string]time.Time // time of the first report of each version that each replica has answered
+	by    map[*Broker]map[string]time.Time // time of the first report of each version that each broker answered
 }
 
-// add records an answered report.
 func (w *Withdrawals) add(r Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,9 +107,9 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error if a call received a reported version that must no longer be served.
-// The replica that answered the report must not serve this version in later calls. Other
-// replicas must not serve this version in calls that begin more than a second after the report.
+// Check returns an error if a call received a version that must no longer be served. The replica
+// that answered its report must not serve it in later calls. Other replicas must not serve it in
+// calls that begin more than a second after the report.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()

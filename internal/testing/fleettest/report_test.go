@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// reporting is a fleet under load in which callers report tokens as rejected. No call may
-// receive a reported version. There is one exception: for one second, a call may receive it from
-// a replica that did not receive the report.
+// reporting is a fleet under load in which callers report tokens as rejected. No call may receive a
+// reported version, except that other replicas than the one that got the report may serve it for a
+// second.
 type reporting struct {
 	*testing.T
 	fleet *fleettest.Fleet
@@ -32,8 +32,7 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	return r
 }
 
-// replaced is a check: the answers to all reports of one version must contain the same new
-// token.
+// replaced checks that the answers to all reports of one version contain the same new token.
 func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Helper()
 	outcomes := map[string]int{}
@@ -49,8 +48,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Logf("%d reports: %v", len(reports), outcomes)
 }
 
-// served is a step of the test: it waits until all brokers serve the token in the answer to a
-// report.
+// served waits until all brokers serve the token in the answer to a report.
 func (r *reporting) served(report fleettest.Report) {
 	r.Helper()
 	took := r.fleet.Await("all brokers serve the successor", func() error {
@@ -68,7 +66,6 @@ func (r *reporting) served(report fleettest.Report) {
 	r.Logf("all brokers serve the successor %v after the report was answered", took.Round(time.Millisecond))
 }
 
-// check returns an error if an answer is wrong or contains a reported version.
 func (r *reporting) check(a fleettest.Answer) error {
 	if err := r.fleet.Check(a); err != nil {
 		return err
@@ -76,15 +73,13 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests counts token requests: it runs the function `do`, and returns how many token requests
-// for a credential were made meanwhile.
+// requests returns how many token requests for a credential are made while `do` runs.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()
 	return r.fleet.Provider.TokenRequests(credential.Client.ID) - before
 }
 
-// end stops the load, and checks all answers that the callers of the load received.
 func (r *reporting) end() {
 	r.Helper()
 	r.load.Stop()
@@ -94,7 +89,6 @@ func (r *reporting) end() {
 	}
 }
 
-// manyReports makes 1,000 callers of all brokers report the same version.
 func (r *reporting) manyReports(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)
@@ -108,7 +102,6 @@ func (r *reporting) manyReports(credential fleettest.Credential) {
 	}
 }
 
-// oneReport makes one caller report a version to one broker.
 func (r *reporting) oneReport(credential fleettest.Credential) {
 	r.Helper()
 	made := r.requests(credential, func() {
@@ -121,7 +114,7 @@ func (r *reporting) oneReport(credential fleettest.Credential) {
 	}
 }
 
-// reportInRenewal makes callers report a version while the broker renews the token.
+// reportInRenewal makes callers report a version while its token is being renewed.
 func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	r.Helper()
 	const callers = 5
@@ -147,7 +140,6 @@ func (r *reporting) reportInRenewal(credential fleettest.Credential) {
 	}
 }
 
-// reportWhileDown makes callers report a version while the provider is down.
 func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.Helper()
 	version := r.load.Version(credential.ID)
@@ -171,8 +163,7 @@ func (r *reporting) reportWhileDown(credential fleettest.Credential) {
 	r.fleet.Provider.RestoreTokenRequests()
 }
 
-// tooManyReports checks that the limit of forced renewals applies to all brokers of the fleet
-// together.
+// tooManyReports checks that all brokers together obey the limit of forced renewals.
 func (r *reporting) tooManyReports(credential fleettest.Credential) {
 	r.Helper()
 	const limit = 3

@@ -12,23 +12,21 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// rotation is a fleet under load in which the clients of all credentials get new client secrets.
+// rotation is a fleet under load in which all clients get new secrets.
 type rotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
 	load    *fleettest.Load
-	clients map[string]simulator.Client // the client of each credential, with its new secret
-	end     []func()                    // functions, each of which revokes an old secret
-	former  map[string]string           // for each credential: the version of the token that was issued for the old secret
-	last    atomic.Pointer[time.Time]   // time at which the last of the replicas read the new secrets; nil: not yet
+	clients map[string]simulator.Client // clients with their new secrets, by credential
+	end     []func()                    // each function revokes an old secret
+	former  map[string]string           // for each credential, the version of the token for the old secret
+	last    atomic.Pointer[time.Time]   // when the last replica read the new secrets; nil: not yet
 }
 
-// formerLimit is how long a replica may continue to serve a token that was issued for the old
-// secret, after all replicas have read the new secret.
+// formerLimit is how long a replica may serve a token for the old secret after all replicas have
+// read the new secret.
 const formerLimit = time.Second
 
-// check returns an error if an answer is wrong. It also returns an error if the answer contains
-// a token of the old secret after the time limit formerLimit.
 func (r *rotation) check(a fleettest.Answer) error {
 	if err := r.fleet.Check(a); err != nil {
 		return err
@@ -39,7 +37,7 @@ func (r *rotation) check(a fleettest.Answer) error {
 	return nil
 }
 
-// noteFormer records the versions that brokers serve while they still have the old secrets.
+// noteFormer records the versions of brokers that still have the old secrets.
 func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	r.Helper()
 	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)
@@ -51,8 +49,7 @@ func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	}
 }
 
-// rotate gives the new secrets to a broker, and waits until the broker serves tokens that were
-// issued for these secrets.
+// rotate gives the new secrets to a broker, and waits until it serves tokens for them.
 func (r *rotation) rotate(b *fleettest.Broker) {
 	r.Helper()
 	for id, client := range r.clients {
@@ -87,9 +84,8 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 	})
 }
 
-// TestSecretIsRotated gives new secrets to half of the replicas before a renewal, and to the
-// other half after the renewal. Until all replicas have the new secrets, the provider accepts
-// both the old secrets and the new secrets.
+// TestSecretIsRotated gives new secrets to half of the replicas before a renewal, and to the others
+// after it. Until all replicas have the new secrets, the provider accepts both.
 func TestSecretIsRotated(t *testing.T) {
 	t.Parallel()
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}

@@ -10,10 +10,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestSleep runs two brokers on a simulated machine. The machine sleeps until the tokens of the
-// brokers have expired. During the sleep the machine's clock is set back. The tokens also expire
-// at the provider and in Redis. After the sleep a caller requests the first credential. A stream
-// that was opened before the sleep watches the second credential.
+// TestSleep lets the machine of two brokers sleep until their tokens have expired, also at the
+// provider and in Redis. During the sleep the machine's clock is set back. Then a caller requests
+// the first credential, and a stream that was opened before the sleep watches the second.
 func TestSleep(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -66,8 +65,8 @@ func TestSleep(t *testing.T) {
 	}
 }
 
-// TestClockSetBack sets back the clock of a broker. Before, this clock was two hours fast. The
-// brokers must continue to serve the token.
+// TestClockSetBack sets back the clock of a broker, which was two hours fast. The brokers must
+// continue to serve the token.
 func TestClockSetBack(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -91,8 +90,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// follow watches a credential at a broker. It returns a function that waits for the next
-// decoration in the stream.
+// follow watches a credential. The returned function waits for the next decoration.
 func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential fleettest.Credential) (next func() *authmaterialv1.AuthDecoration) {
 	t.Helper()
 	stream, err := b.Client(0).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{credential.ID}})

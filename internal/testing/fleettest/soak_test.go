@@ -16,27 +16,24 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// soakLife is the lifetime of tokens in a soak test. A soak test is a long test with random
-// faults.
+// soakLife is the lifetime of tokens in the soak test, a long test with random faults.
 const soakLife = 6 * time.Second
 
-// soak is a fleet under load in which random faults happen.
 type soak struct {
 	*testing.T
 	*ledger
 
 	server  *redistest.Server
-	proxy   *redistest.FaultProxy // the proxy through which half of the brokers connect to Redis
+	proxy   *redistest.FaultProxy // half of the brokers connect to Redis through this proxy
 	random  *rand.Rand
-	alone   bool           // true if this test may use all CPU cores, because no other test runs meanwhile
-	callers sync.WaitGroup // callers that make calls in addition to the load
+	alone   bool           // no other test runs meanwhile, so this test may use all CPU cores
+	callers sync.WaitGroup // callers in addition to the load
 	watches map[*fleettest.Broker]*fleettest.Watch
-	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended, until the fault ends
-	peak    int64                      // highest memory use that a broker has had so far
+	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
+	peak    int64                      // highest memory use of a broker so far
 }
 
-// soakTime returns how long a soak test runs: the environment variable BROKER_SOAK contains the
-// number of minutes.
+// soakTime returns how long the soak test runs: BROKER_SOAK minutes, or 12 seconds.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("BROKER_SOAK")
@@ -50,8 +47,7 @@ func soakTime(t *testing.T) time.Duration {
 	return time.Duration(minutes * float64(time.Minute))
 }
 
-// soakSeed returns the seed of the random faults. It is a random number, or the value of the
-// environment variable BROKER_SEED, which repeats the faults of an earlier run.
+// soakSeed returns the seed of the random faults. BROKER_SEED repeats the faults of an earlier run.
 func soakSeed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("BROKER_SEED")
@@ -65,7 +61,6 @@ func soakSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// newSoak starts a fleet and waits until all brokers serve the same tokens.
 func newSoak(t *testing.T, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
@@ -92,9 +87,9 @@ func newSoak(t *testing.T, seed uint64) *soak {
 }
 
 // TestSoak causes faults of Redis, the brokers, the provider, the secrets, the clocks and the
-// machine, at the same time or one after another. No caller may receive a token that has expired
-// or was reported. No call may fail that a broker could answer. The provider must not receive
-// more token requests than the faults explain, and no broker may use more memory than a limit.
+// machine. No caller may receive a token that has expired or was reported. No call may fail that a
+// broker could answer. The provider must not receive more token requests than the faults explain,
+// and no broker may use too much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
@@ -114,8 +109,7 @@ func (s *soak) startLoad() *fleettest.Load {
 	return s.fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
 }
 
-// round is one round of the soak test: it causes randomly selected faults, ends these faults,
-// and waits until the fleet is healthy.
+// round causes randomly selected faults, ends them, and waits until the fleet is healthy.
 func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.Helper()
 	before := map[string]int{}
@@ -145,9 +139,8 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	}
 }
 
-// checkRequests fails the test if the fleet made more token requests for a credential in this
-// round than the faults of the round explain. The result describes the credential with the
-// highest number of token requests.
+// checkRequests checks that the fleet made no more token requests for a credential in this round
+// than the faults explain. It describes the credential with most requests.
 func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	s.Helper()
 	most, limit, which := 0, 0, ""
@@ -163,7 +156,6 @@ func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	return fmt.Sprintf("%d token requests of %s, %d at most", most, which, limit)
 }
 
-// checkMemory fails the test if a broker used too much memory.
 func (s *soak) checkMemory() {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {
@@ -178,9 +170,9 @@ func (s *soak) checkMemory() {
 	}
 }
 
-// awaitWell waits until the fleet is healthy: no broker is degraded, all brokers serve the same
-// tokens, the provider accepts these tokens, and the watchers have received these tokens. The
-// result is how long this took.
+// awaitWell waits until the fleet is healthy, and returns how long this took. A healthy fleet has
+// no degraded broker, and all brokers serve the same tokens, which the provider accepts and which
+// the watchers have received.
 func (s *soak) awaitWell() time.Duration {
 	s.Helper()
 	for _, b := range s.fleet.Brokers {

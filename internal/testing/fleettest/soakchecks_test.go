@@ -12,31 +12,30 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// ledger records the faults of a soak test and the answers that callers received. From these
-// records a test can tell whether an answer is allowed. A ledger is safe for concurrent use.
+// ledger records the faults of a soak test and the answers of the brokers, to tell which answers
+// are allowed. A ledger is safe for concurrent use.
 type ledger struct {
 	fleet *fleettest.Fleet
 
-	// Periods in which Redis, the provider or the machine did not work normally. If the
-	// provider's answers were held back, the provider counts as failing until the brokers call
-	// the provider again. The field `lies` contains the periods in which Redis' replies were
-	// replaced by wrong replies.
+	// These are the periods in which Redis, the provider or the machine did not work normally. A
+	// provider whose answers were held back counts as failing until the brokers call it again. In
+	// the periods in the field `lies`, wrong replies replaced those of Redis.
 	redis, lies, provider, held, busy spans
 	down, stopped                     map[*fleettest.Broker]*spans // periods in which the broker's process was killed or suspended
 	rotating                          map[string]*spans            // periods in which each secret was rotated
 
-	time   *shifts                       // the changes of the provider's clock and Redis' clock
-	clocks map[*fleettest.Broker]*shifts // the changes of each broker's wall clock
+	time   *shifts                       // changes of the clocks of the provider and Redis
+	clocks map[*fleettest.Broker]*shifts // changes of each broker's wall clock
 
 	mu     sync.Mutex
-	told   map[string][]fleettest.Report                    // the answered reports of each version
-	served map[string]map[*fleettest.Broker]map[string]good // valid tokens, by credential, broker and version
+	told   map[string][]fleettest.Report                    // answered reports of each version
+	served map[string]map[*fleettest.Broker]map[string]good // valid tokens by credential, broker and version
 }
 
 // good is a valid token that a broker served.
 type good struct {
-	at      time.Time // the time at which the caller received the answer
-	expires time.Time // the time at which the token expires, by the provider's clock
+	at      time.Time // when the caller received the answer
+	expires time.Time // when the token expires, by the provider's clock
 }
 
 func newLedger(f *fleettest.Fleet) *ledger {
@@ -58,8 +57,8 @@ func newLedger(f *fleettest.Fleet) *ledger {
 	return l
 }
 
-// check returns an error if an answer is not allowed. If the provider rejects the token in the
-// answer, check also reports this rejection to the broker.
+// check returns an error if an answer is not allowed. If the provider rejects its token, check also
+// reports the token to the broker.
 func (l *ledger) check(a fleettest.Answer) error {
 	ended := a.Began.Add(a.Took)
 	if a.Err != nil {
@@ -79,18 +78,17 @@ func (l *ledger) check(a fleettest.Answer) error {
 	return l.report(a)
 }
 
-// soakMargin is the safety margin of the tokens, the last part of a token's lifetime. In the
-// safety margin callers receive the token only if there is no other token.
+// soakMargin is the safety margin of the tokens. In it, callers receive a token only if there is no
+// other.
 const soakMargin = soakLife / 10
 
-// inexactness is how long a replica may consider a token valid after the end of the token's
-// lifetime. The reason is that Redis counts time in whole milliseconds.
+// inexactness is how long a replica may consider a token valid too long, because Redis counts time
+// in whole milliseconds.
 const inexactness = 10 * time.Millisecond
 
-// checkLife checks the lifetime of the token in an answer. It returns an error if the token had
-// expired at the provider before the call began, or if the field expire_time of the answer is
-// wrong. By the broker's clock the expire_time must be in the future, less than a token lifetime
-// ahead, and not later than the time at which the token expires at the provider.
+// checkLife returns an error if the token had expired at the provider before the call began, or if
+// the expire_time of the answer is wrong. By the broker's clock the expire_time must be in the
+// future, less than a token lifetime ahead, and not after the token's end at the provider.
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
@@ -111,9 +109,9 @@ func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time
 	return nil
 }
 
-// lastResort returns how long a broker that gets no other token may serve a token after the
-// token has expired at the provider. The result is the time that the provider took to answer the
-// token request. The broker cannot know when during that time the provider issued the token.
+// lastResort returns how long a broker that gets no other token may serve a token after it has
+// expired at the provider: the time that the provider took to answer the token request, because the
+// broker cannot know when in that time the token was issued.
 func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
 	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
 		return 0
@@ -133,7 +131,6 @@ func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Dura
 	return l.time.latest(answered, answered).Sub(issuedAt)
 }
 
-// report tells the broker that the provider rejected the token in an answer.
 func (l *ledger) report(a fleettest.Answer) error {
 	began := time.Now()
 	report := l.fleet.Report(a.Broker, 0, a.Credential, a.Decoration.GetVersion())
@@ -162,8 +159,8 @@ func (l *ledger) report(a fleettest.Answer) error {
 }
 
 // checkWithdrawn returns an error if the answer contains a version that was reported earlier. A
-// report to the same process counts at once; a report to another process counts after a second.
-// The second begins again when a failure of Redis ends.
+// report to the same process counts at once, and a report to another process after a second, which
+// begins again when a failure of Redis ends.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,8 +183,8 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	return nil
 }
 
-// newsLimit returns how long a replica may continue to serve a version after the version was
-// reported to another replica. The limit is higher if processes had to wait for the CPU.
+// newsLimit returns how long a replica may serve a version that was reported to another replica. It
+// is longer if processes had to wait for the CPU.
 func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	if l.busy.touches(from, to) {
 		return 3 * time.Second
@@ -195,7 +192,6 @@ func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	return time.Second
 }
 
-// note records in the ledger that a broker has served a valid token.
 func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -210,10 +206,10 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 	}
 }
 
-// expiring returns how much earlier than the provider a broker may consider a token expired. The
-// result is the duration of the token request plus the time to read the token from Redis. The
-// reading time counts several times if a replica read the token and stored the token again. Both
-// times are longer if processes wait for the CPU.
+// expiring returns how much earlier than the provider a broker may consider a token expired: the
+// duration of the token request, and the time to read the token from Redis, which counts several
+// times if a replica read the token and stored it again. Both times are longer if processes wait
+// for the CPU.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading
@@ -221,9 +217,9 @@ func (l *ledger) expiring(from, to time.Time) time.Duration {
 	return 4 * reading
 }
 
-// checkFailure returns an error if a call failed that the broker could have answered. A broker
-// can answer if it is running and one of two conditions is true: the provider is healthy, or a
-// valid token is in the broker's memory or in Redis.
+// checkFailure returns an error if a call failed that the broker could have answered. A running
+// broker can answer if the provider is healthy, or if a valid token is in the broker's memory or in
+// Redis.
 func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
 	fault := fleettest.FaultOf(err)
 	if l.down[b].touches(began, ended) && fault.Reason == "" {
@@ -258,9 +254,9 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 	return nil
 }
 
-// asleep reports whether a call may have failed because, during the call, the machine slept or
-// the broker's clock was set forward. In that case the call waited for a token that had already
-// expired when the broker received it.
+// asleep reports whether a call may have failed because the machine slept or the broker's clock was
+// set forward meanwhile. Such a call waited for a token that had expired when the broker received
+// it.
 func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
 	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
 }

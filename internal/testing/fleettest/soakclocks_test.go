@@ -10,21 +10,20 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// shifts are the forward and backward changes of a clock that otherwise shows the real time. The
-// zero value contains no changes. A value is safe for concurrent use.
+// shifts are the changes of a clock that otherwise shows the real time. They are safe for
+// concurrent use.
 type shifts struct {
 	mu  sync.Mutex
 	all []shift
 }
 
-// shift is a change of a clock by some duration. The change happened during a span. If the span
-// has no end, the change is still in progress.
+// shift is a change of a clock that happened during a span.
 type shift struct {
 	span
 	by time.Duration
 }
 
-// change runs a function that changes the clock, and records that change.
+// change runs a function that changes the clock, and records the change.
 func (s *shifts) change(by time.Duration, change func()) {
 	s.mu.Lock()
 	s.all = append(s.all, shift{span{from: time.Now()}, by})
@@ -36,7 +35,6 @@ func (s *shifts) change(by time.Duration, change func()) {
 	s.all[last].to = time.Now()
 }
 
-// touches reports whether the clock was changed in a period.
 func (s *shifts) touches(from, to time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,21 +46,20 @@ func (s *shifts) touches(from, to time.Time) bool {
 	return false
 }
 
-// earliest returns the earliest time that the clock may have shown between two real times. The
-// clock shows this time at the start of that period, or after the clock was set back.
+// earliest returns the earliest time that the clock may have shown in a period: at its start, or
+// after the clock was set back.
 func (s *shifts) earliest(from, to time.Time) time.Time {
 	least, _ := s.offsets(from, to)
 	return from.Add(least)
 }
 
-// latest returns the latest time that the clock may have shown in a period.
 func (s *shifts) latest(from, to time.Time) time.Time {
 	_, most := s.offsets(from, to)
 	return to.Add(most)
 }
 
-// offsets compares the clock with the real time. It returns the lowest and the highest
-// difference that may have existed in a period.
+// offsets returns the lowest and the highest difference between the clock and the real time in a
+// period.
 func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,9 +78,8 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when converts a time of the clock: it returns the real time at which the clock showed the
-// given time. The clock must never have been set back. If the clock skipped the given time, the
-// result is the time of that change of the clock.
+// when returns the real time at which the clock showed the given time. The clock must never have
+// been set back. If the clock skipped the given time, when returns the time of that change.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,17 +96,15 @@ func (s *shifts) when(shown time.Time) time.Time {
 	return shown.Add(-offset)
 }
 
-// The size of clock corrections, and the durations of a simulated sleep. All tokens expire
-// during a long sleep.
+// All tokens expire during a long sleep.
 const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // one sleep in this number of sleeps is long
+	longSleeps   = 4 // one sleep in so many is long
 )
 
-// suspension simulates that the machine sleeps for a random time. The brokers, Redis and the
-// provider all run on this machine.
+// suspension lets the machine of the brokers, Redis and the provider sleep for a random time.
 func (s *soak) suspension(c *cost) []action {
 	if s.random.IntN(longSleeps) == 0 {
 		return s.sleeping(c, longSleep)
@@ -118,7 +112,6 @@ func (s *soak) suspension(c *cost) []action {
 	return s.sleeping(c, s.moment(longestSleep))
 }
 
-// sleeping returns a suspension that lasts for the given time.
 func (s *soak) sleeping(c *cost, d time.Duration) []action {
 	c.suspensions++
 	return []action{{s.moment(latestFault + longestFault), fmt.Sprintf("sleep for %v", d.Round(time.Millisecond)), func() { s.sleep(d) }}}
@@ -144,7 +137,7 @@ func (s *soak) sleep(d time.Duration) {
 	}
 }
 
-// age is a Lua script that shortens the remaining lifetime of each key in Redis.
+// age shortens the remaining lifetime of each key in Redis.
 const age = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
@@ -154,8 +147,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1`
 
-// ageRedis waits until Redis has finished earlier commands. Then it shortens the remaining
-// lifetime of all keys by the duration d. It does nothing if Redis is not running.
+// ageRedis waits until Redis has finished earlier commands, and shortens the remaining lifetime of
+// all keys by d. It does nothing if Redis is not running.
 func (s *soak) ageRedis(d time.Duration) {
 	if !s.server.Runs() {
 		return
@@ -186,7 +179,7 @@ func (s *soak) ageRedis(d time.Duration) {
 	}
 }
 
-// correction sets the clock of a broker forward or back, and later corrects the clock again.
+// correction sets the clock of a broker forward or back, and undoes this later.
 func (s *soak) correction(c *cost) []action {
 	if s.random.IntN(2) == 0 {
 		return s.correcting(c, -correctedBy)
@@ -194,9 +187,8 @@ func (s *soak) correction(c *cost) []action {
 	return s.correcting(c, correctedBy)
 }
 
-// correcting returns a correction that moves the clock by a given time.
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // a correction counts once, because only one of its two changes is forward
+	c.corrections++ // only one of the two changes is forward
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

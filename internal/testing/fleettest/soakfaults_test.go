@@ -8,32 +8,29 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// action is a function that the soak test calls in a round, at a given time after the start of
-// the round.
+// action is a function to call at a given time after the start of a round.
 type action struct {
 	after time.Duration
 	what  string
 	do    func()
 }
 
-// Limits of faults. A fault begins at a random time in a round and has a random duration. A few
-// faults are so long that tokens and locks expire.
+// A few faults last so long that tokens and locks expire.
 const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
-	longFaults   = 6 // one fault in this number of faults is long
+	longFaults   = 6 // one fault in so many is long
 
-	longestOutage = 20 * time.Second // longest outage of the provider
+	longestOutage = 20 * time.Second
 )
 
-// moment returns a random time that is not longer than a limit.
+// moment returns a random time up to a limit.
 func (s *soak) moment(limit time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(limit)))
 }
 
-// lasting returns two actions at random times. The first action begins a fault, and the second
-// action ends it.
+// lasting returns an action that begins a fault, and an action that ends it, at random times.
 func (s *soak) lasting(what string, begin func(), ended string, end func()) []action {
 	at, lasts := s.moment(latestFault), s.moment(longestFault)
 	if s.random.IntN(longFaults) == 0 {
@@ -42,7 +39,7 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
-// kind is a kind of fault. On average, one in `oneIn` rounds has a fault of this kind.
+// kind is a kind of fault, which occurs in one of `oneIn` rounds on average.
 type kind struct {
 	draw  func(*cost) []action
 	oneIn int
@@ -50,8 +47,8 @@ type kind struct {
 
 func (s *soak) kinds() []kind {
 	kinds := []kind{
-		// The suspension comes first, because the test cannot shift the clock of Redis while
-		// Redis is suspended.
+		// The suspension comes first, because the clock of Redis cannot be shifted while Redis is
+		// suspended.
 		{s.suspension, 4},
 		{s.correction, 4},
 		{s.hostileRedis, 4},
@@ -68,9 +65,8 @@ func (s *soak) kinds() []kind {
 	return kinds
 }
 
-// schedule selects the faults of a round. A round has at least one kind of fault, and each kind
-// at most once. Every third round has only one kind, so that no other fault can explain a
-// failure.
+// schedule selects the faults of a round: at least one kind, and each kind at most once. Every
+// third round has only one kind, so that no other fault can explain a failure.
 func (s *soak) schedule(c *cost) []action {
 	kinds := s.kinds()
 	if s.random.IntN(3) == 0 {
@@ -123,8 +119,8 @@ func (s *soak) providerFault(c *cost) []action {
 	}
 }
 
-// outage makes the provider fail for some time. A few outages are so long that the time between
-// two token requests of a broker reaches its maximum.
+// outage makes the provider fail. A few outages are so long that the time between two token
+// requests of a broker reaches its maximum.
 func (s *soak) outage(c *cost, f failure) []action {
 	all := s.failing(c, f)
 	if s.random.IntN(longFaults) == 0 {
@@ -133,12 +129,11 @@ func (s *soak) outage(c *cost, f failure) []action {
 	return all
 }
 
-// failing makes the provider fail for a time as long as other faults.
 func (s *soak) failing(c *cost, f failure) []action {
 	return s.lasting(f.what, func() {
 		c.failing = time.Now()
 		if s.provider.touches(c.failing, c.failing.Add(1)) {
-			c.failed = longestBackoff // the brokers have not called the provider since the provider's previous outage
+			c.failed = longestBackoff // the brokers have not called the provider since its previous outage
 		}
 		s.provider.begin()
 		s.fleet.Provider.FailTokenRequests(f.failure)
@@ -154,8 +149,8 @@ func (s *soak) revocation(c *cost) []action {
 	return []action{{s.moment(latestFault + longestFault), "revoke all tokens", s.fleet.Provider.RevokeTokens}}
 }
 
-// falseReport reports a token as rejected although the provider accepts it. Other callers in
-// this test report only tokens that the provider rejects.
+// falseReport reports a valid token as rejected. Other callers report only tokens that the provider
+// rejects.
 func (s *soak) falseReport(c *cost) []action {
 	b, credential := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))], s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.reported[credential.ID]++
@@ -173,8 +168,8 @@ func (s *soak) falseReport(c *cost) []action {
 	}}}
 }
 
-// secretRotation gives a new client secret to the replicas, at a different time to each replica.
-// The old secret is revoked when all replicas have the new secret.
+// secretRotation gives a new client secret to the replicas at different times, and revokes the old
+// secret when all replicas have the new one.
 func (s *soak) secretRotation(c *cost) []action {
 	credential := s.fleet.Credentials[s.random.IntN(len(s.fleet.Credentials))]
 	c.rotated[credential.ID]++
@@ -193,7 +188,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.finally = append(c.finally, action{what: "end the old secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
-			b.SetClient(credential.ID, client) // a second time, because a starting broker may have read the old files
+			b.SetClient(credential.ID, client) // again, because a starting broker may have read the old files
 			s.awaitLoaded(b, now)
 		}
 		end()
@@ -201,7 +196,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	return all
 }
 
-// awaitLoaded waits until a broker has read its configuration files, later than the given time.
+// awaitLoaded waits until a broker has read its configuration after the given time.
 func (s *soak) awaitLoaded(b *fleettest.Broker, since time.Time) {
 	s.fleet.Await(b.Name+" has read its files", func() error {
 		loaded, err := b.Loaded()

@@ -14,20 +14,17 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// failure is a way in which the provider fails.
 type failure struct {
 	what       string
 	failure    simulator.Failure
-	retryAfter time.Duration // the delay in the Retry-After header; 0: no header
+	retryAfter time.Duration // delay in the Retry-After header; 0: no header
 }
 
-// gatewayDelay is the delay in the Retry-After header of a gateway that limits the rate of
-// requests.
+// gatewayDelay is the Retry-After delay of a gateway that limits the rate of requests.
 const gatewayDelay = 3 * time.Second
 
-// gateways contains answers of a gateway in front of the provider. The token endpoint itself
-// sends none of these answers. So none of these answers means that the provider rejected the
-// credential.
+// gateways contains answers of a gateway in front of the provider. The token endpoint itself sends
+// none of them, so none of them means that the credential was rejected.
 var gateways = []failure{
 	{"a gateway answers 403 in HTML", simulator.HTMLPage(http.StatusForbidden), 0},
 	{"a gateway answers 404 in HTML", simulator.HTMLPage(http.StatusNotFound), 0},
@@ -40,7 +37,6 @@ var gateways = []failure{
 	{"a gateway answers 200 internal_error", simulator.AnswerWith(http.StatusOK, "application/json", `{"error":"internal_error"}`), 0},
 }
 
-// retryLater returns an answer whose Retry-After header contains the delay gatewayDelay.
 func retryLater(status int, contentType, body string) simulator.Failure {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -52,15 +48,14 @@ func retryLater(status int, contentType, body string) simulator.Failure {
 	}
 }
 
-// mostMemory is the highest memory use that is allowed for a broker, in bytes.
+// mostMemory is the memory that a broker may use, in bytes.
 const mostMemory = 128 << 20
 
-// foreignSize is the size, in bytes, of the values that another client writes into Redis.
+// foreignSize is the size of the values that another client writes into Redis, in bytes.
 const foreignSize = 32 << 20
 
 // hostileReplies contains replies that Redis never sends, or never sends to the commands of the
-// broker. Some replies announce a large size. Of these only the first reply is as large as it
-// announces; the other replies are shorter.
+// broker. Some announce a large size, but only the first reply is as large as it announces.
 var hostileReplies = [][]byte{
 	[]byte("$67108864\r\n" + strings.Repeat("x", 64<<20) + "\r\n"),
 	[]byte("$137438953472\r\n"),
@@ -99,8 +94,6 @@ var hostileReplies = [][]byte{
 	[]byte("-LOADING Redis is loading the dataset in memory\r\n"),
 }
 
-// hostileRedis makes Redis send wrong replies, or simulates that another client writes into
-// Redis.
 func (s *soak) hostileRedis(c *cost) []action {
 	switch s.random.IntN(4) {
 	case 0:
@@ -112,8 +105,7 @@ func (s *soak) hostileRedis(c *cost) []action {
 	}
 }
 
-// hostileReplies is a fault: a proxy between Redis and some of the brokers replaces some of
-// Redis' replies.
+// hostileReplies lets a proxy between Redis and some of the brokers replace some of Redis' replies.
 func (s *soak) hostileReplies(c *cost) []action {
 	c.redis, c.hostile = true, true
 	every := 1 + s.random.IntN(6)
@@ -128,7 +120,7 @@ func (s *soak) hostileReplies(c *cost) []action {
 	}, "replace none", s.proxy.Pass)
 }
 
-// foreignEvent writes into Redis a large event that no broker would write.
+// foreignEvent writes a large event into Redis.
 func (s *soak) foreignEvent(c *cost) []action {
 	return s.foreign(c, "write 32 MiB onto the stream of changes", func(ctx context.Context) error {
 		return s.server.Client().Do(ctx, "XADD", "authmaterial:1:changes", "*",
@@ -136,9 +128,9 @@ func (s *soak) foreignEvent(c *cost) []action {
 	})
 }
 
-// foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any
-// token of the brokers. Every new value must expire at some time, because after a rotation no
-// broker replaces the values of keys that are no longer used.
+// foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any token
+// of the brokers. Every value must expire, because after a rotation no broker replaces the values
+// of unused keys.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -156,7 +148,7 @@ func (s *soak) foreignTokens(c *cost) []action {
 	})
 }
 
-// foreign simulates that another client writes into Redis, unless Redis is down.
+// foreign lets another client write into Redis, unless Redis is down.
 func (s *soak) foreign(c *cost, what string, write func(context.Context) error) []action {
 	c.redis, c.hostile = true, true
 	return []action{{s.moment(latestFault + longestFault), what, func() {
@@ -172,8 +164,8 @@ func (s *soak) foreign(c *cost, what string, write func(context.Context) error) 
 	}}}
 }
 
-// checkForeign returns an error while Redis uses too much memory. High memory use means that
-// Redis still contains entries of another client.
+// checkForeign returns an error while Redis uses so much memory that it must still contain entries
+// of another client.
 func (s *soak) checkForeign() error {
 	ctx, cancel := context.WithTimeout(s.Context(), fleettest.Patience)
 	defer cancel()
@@ -188,7 +180,7 @@ func (s *soak) checkForeign() error {
 	return err
 }
 
-// busyMachine starts other processes that use all CPU cores. During this fault no call may fail.
+// busyMachine starts processes that use all CPU cores. No call may fail meanwhile.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

@@ -5,23 +5,20 @@ import (
 	"time"
 )
 
-// spans are the periods in which a condition was true. The zero value contains no periods. A
-// value is safe for concurrent use.
+// spans are the periods in which a condition was true. They are safe for concurrent use.
 type spans struct {
 	mu  sync.Mutex
 	all []span
 }
 
-// span is a period in which a condition was true. If the span has no end, the condition is still
-// true.
+// span is a period in which a condition was true. Without an end, the condition is still true.
 type span struct{ from, to time.Time }
 
-// touches reports whether the span overlaps the time between from and to.
 func (s span) touches(from, to time.Time) bool {
 	return s.from.Before(to) && (s.to.IsZero() || s.to.After(from))
 }
 
-// begin begins a span, unless the last span has no end yet.
+// begin begins a span, unless the last one has no end yet.
 func (s *spans) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,11 +27,10 @@ func (s *spans) begin() {
 	}
 }
 
-// end ends the last span now, unless the span has an end already.
+// end ends the last span, unless it has an end already.
 func (s *spans) end() { s.endIn(0) }
 
-// endIn ends the last span, unless the span has an end already. The end is the duration d from
-// now.
+// endIn sets the end of the last span to d from now, unless it has an end already.
 func (s *spans) endIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,8 +39,8 @@ func (s *spans) endIn(d time.Duration) {
 	}
 }
 
-// touch reports whether a span overlaps the time between two times. It also returns the end of
-// the last span that overlaps this time. The zero time means that this last span has no end yet.
+// touch reports whether a span overlaps a period, and returns the end of the last span that does.
+// The zero time means that this span has no end yet.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +52,6 @@ func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	return touches, until
 }
 
-// touches reports whether one of the spans overlaps the time between from and to.
 func (s *spans) touches(from, to time.Time) bool {
 	touches, _ := s.touch(from, to)
 	return touches

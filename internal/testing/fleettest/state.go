@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// degradedDetail is a line in the answer to a request for /readyz. In this line the broker
-// reports that it cannot use Redis.
+// degradedDetail is how /readyz reports that the broker cannot use Redis.
 const degradedDetail = "token cache: degraded"
 
 func (b *Broker) httpClient() *http.Client {
@@ -28,8 +27,6 @@ func (b *Broker) httpClient() *http.Client {
 	}
 }
 
-// fetch sends a request for a path to the broker's HTTP server, and returns the status and the
-// body of the answer.
 func (b *Broker) fetch(path string) (status int, body string, err error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://broker.test"+path, nil)
 	if err != nil {
@@ -44,8 +41,8 @@ func (b *Broker) fetch(path string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// Ready requests /readyz and returns all lines of the answer after the first line. It returns an
-// error unless both /readyz and the gRPC health service report that the broker is ready.
+// Ready returns all lines of the answer to /readyz after the first one. It returns an error unless
+// both /readyz and the gRPC health service report that the broker is ready.
 func (b *Broker) Ready() (detail string, err error) {
 	status, body, err := b.fetch("/readyz")
 	if err != nil {
@@ -63,8 +60,7 @@ func (b *Broker) Ready() (detail string, err error) {
 	return detail, nil
 }
 
-// Metrics returns the values of the broker's metrics. The keys are names with labels, as in
-// `name{label="value"}`.
+// Metrics returns the broker's metrics by name and labels, as in `name{label="value"}`.
 func (b *Broker) Metrics() (map[string]float64, error) {
 	status, body, err := b.fetch("/metrics")
 	if err == nil && status != http.StatusOK {
@@ -84,8 +80,8 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded reports whether the broker currently works without Redis. It returns an error if the
-// broker's metric and /readyz disagree.
+// Degraded reports whether the broker works without Redis. It returns an error if the metric and
+// /readyz disagree.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -105,8 +101,7 @@ func (b *Broker) Degraded() (is bool, err error) {
 	return value == 1, nil
 }
 
-// Loaded returns the time at which the broker last read its configuration file and the files
-// that the configuration names.
+// Loaded returns when the broker last loaded its configuration.
 func (b *Broker) Loaded() (time.Time, error) {
 	metrics, err := b.Metrics()
 	if err != nil {
@@ -116,8 +111,8 @@ func (b *Broker) Loaded() (time.Time, error) {
 	return time.UnixMicro(int64(seconds * 1e6)), nil
 }
 
-// TokenRequests returns the number of token requests that the broker's process has made for each
-// credential. Failed requests are included.
+// TokenRequests returns how many token requests the broker's process has made for each credential,
+// including failed ones.
 func (b *Broker) TokenRequests() map[string]int {
 	b.t.Helper()
 	metrics, err := b.Metrics()
@@ -138,7 +133,7 @@ func (b *Broker) TokenRequests() map[string]int {
 	return made
 }
 
-// callsUnderWay returns how many calls of a method the broker has received and not yet answered.
+// callsUnderWay returns how many calls of a method the broker has not answered yet.
 func (b *Broker) callsUnderWay(method string) (int, error) {
 	metrics, err := b.Metrics()
 	if err != nil {

@@ -8,18 +8,16 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// watchPause is how long a Watch waits before it reconnects after its stream has ended.
 const watchPause = 100 * time.Millisecond
 
-// Watch is a caller that watches all credentials at one broker, and reconnects when its stream
-// ends. A Watch is safe for concurrent use.
+// Watch is a caller that watches all credentials at one broker, and reconnects after watchPause
+// when its stream ends. A Watch is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
 	versions map[string]string // last received version of each credential; empty: the last state was an error
 }
 
-// Watch is also a method: it begins to watch all credentials at a broker. The watch ends when
-// the test ends.
+// Watch starts a watch of all credentials at a broker, which ends with the test.
 func (f *Fleet) Watch(b *Broker) *Watch {
 	w := &Watch{versions: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
@@ -40,8 +38,7 @@ func (f *Fleet) Watch(b *Broker) *Watch {
 	return w
 }
 
-// receive opens one stream and records the states in this stream. It returns when the stream has
-// ended.
+// receive opens one stream, and records its states until it ends.
 func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	request := &authmaterialv1.WatchAuthDecorationsRequest{}
 	for _, c := range f.Credentials {
@@ -58,8 +55,8 @@ func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
 	}
 }
 
-// Version returns the version of a credential that the broker sent last. The result is empty if
-// the last state was an error, or if the broker has not yet sent a state.
+// Version returns the version of a credential that the broker sent last, or "" if the last state
+// was an error or there was none.
 func (w *Watch) Version(credential string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

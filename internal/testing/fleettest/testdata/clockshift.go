@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shifts contains two durations in nanoseconds: how long the machine has slept, and by how much
-// its wall clock was corrected.
+// shifts contains two durations in nanoseconds: how long the machine slept, and by how much its
+// wall clock was corrected.
 type shifts struct{ sleep, wall atomic.Int64 }
 
-// init shifts the clocks by the durations in a file. An environment variable names this file.
-// The package fleettest compiles this source file into the package clock of its brokers; the
-// product does not contain this source file.
+// init shifts the clocks by the durations in the file that an environment variable names. Package
+// fleettest compiles this source file into package clock of its brokers, but the product does not
+// contain it.
 func init() {
 	path := os.Getenv("AUTHMATERIAL_CLOCK_SHIFT")
 	if path == "" {
