@@ -7,9 +7,9 @@ import (
 )
 
 // TestHalfOpenConnections simulates peers that disappear without closing their connections. The
-// broker's keepalive must notice within 40 seconds that a peer has disappeared.
+// broker's keepalive must notice this within 40 seconds.
 func TestHalfOpenConnections(t *testing.T) {
-	t.Parallel() // the test runs in parallel because it mostly waits
+	t.Parallel() // the test mostly waits
 	b := start(t, variant{proved: true, addresses: 1})
 	good := b.newCaller()
 	rest, goroutines := b.atRest(good)

@@ -12,19 +12,18 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// largeBatch returns the request that has the largest possible answer.
+// largeBatch returns the request with the largest possible answer.
 func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
 }
 
-// HTTP/2 window settings of a client. The setting `nothing` does not allow the server to send
-// any part of an answer. The setting `everything` allows the server to send complete answers.
+// With the setting `nothing`, an HTTP/2 client lets the server send no part of an answer. With
+// `everything`, it lets the server send complete answers.
 var (
 	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}
 )
 
-// TestAnswersNeverRead requests large answers repeatedly, and does not read the answers.
 func TestAnswersNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 40, 5*time.Second, func(_ int, c *rawClient) {
@@ -34,8 +33,7 @@ func TestAnswersNeverRead(t *testing.T) {
 	})
 }
 
-// TestAnswersHeldBack requests large answers. The client's flow-control window does not allow
-// the server to send any part of the answers.
+// TestAnswersHeldBack requests large answers, and lets the server send no part of them.
 func TestAnswersHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 40, func(c *rawClient) {
@@ -44,8 +42,8 @@ func TestAnswersHeldBack(t *testing.T) {
 	})
 }
 
-// TestHealthHeldBack makes health checks with the largest headers, and does not allow the server
-// to send any part of the answers. Health checks need no authentication.
+// TestHealthHeldBack makes health checks, which need no authentication, with the largest headers,
+// and lets the server send no part of the answers.
 func TestHealthHeldBack(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {

@@ -25,14 +25,12 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// patience is the longest time that tests wait for a condition. If the broker works, each wait
-// is much shorter.
+// patience is the longest time that tests wait for a condition.
 const patience = time.Minute
 
-var binary string // path of the executable file of the broker
+var binary string
 
-// TestMain builds the broker without the race detector, because the race detector needs
-// additional memory.
+// TestMain builds the broker without the race detector, which needs additional memory.
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -58,14 +56,14 @@ type broker struct {
 	dialled    atomic.Int64 // number of connections that tests have opened
 	process    *processtest.Process
 	pid        int
-	grpc, http string      // addresses of the broker's two ports
-	tls        *tls.Config // TLS settings of clients
-	token      string      // token of a caller that follows the protocol
-	hostile    string      // token of the attacker, which has a grant and its own limits; empty: the attacker has no token
+	grpc, http string
+	tls        *tls.Config
+	token      string // token of a caller that follows the protocol
+	hostile    string // token of the attacker, with a grant and its own limits; empty: none
 	scraper    *http.Client
 }
 
-// start runs a broker until the test ends. The broker uses TLS and the default limits.
+// start runs a broker with TLS and the default limits until the test ends.
 func start(t *testing.T, v variant) *broker {
 	t.Helper()
 	folder := t.TempDir()
@@ -100,7 +98,6 @@ func (b *broker) write(folder, name, text string) (path string) {
 	return path
 }
 
-// launch starts the broker's process, and returns when the broker answers calls.
 func (b *broker) launch(config string) {
 	b.Helper()
 	command := exec.CommandContext(context.Background(), binary, "serve", "--config", config)
@@ -122,7 +119,6 @@ func (b *broker) launch(config string) {
 	})
 }
 
-// await waits until a condition is true.
 func (b *broker) await(what string, is func() bool) {
 	b.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
@@ -138,14 +134,12 @@ func (b *broker) await(what string, is func() bool) {
 	}
 }
 
-// settings returns the TLS settings of a client that supports only the given HTTP protocol.
 func (b *broker) settings(protocol string) *tls.Config {
 	own := b.tls.Clone()
 	own.NextProtos = []string{protocol}
 	return own
 }
 
-// connect opens a connection to one of the broker's addresses.
 func (b *broker) connect(address string) (net.Conn, error) {
 	raw, err := b.dial(address)
 	if err != nil {
@@ -170,15 +164,14 @@ func (b *broker) dial(address string) (net.Conn, error) {
 	return b.dialFrom(2+int(b.dialled.Add(1))%max(1, b.variant.addresses), address)
 }
 
-// dialFrom opens a connection to the broker. The client's own address is 127.0.0.1 or a higher
-// loopback address.
+// dialFrom opens a connection from 127.0.0.1, or from a higher loopback address.
 func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}}
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
-// memory returns a value from the status of the process, in bytes. The line VmRSS contains the
-// current memory use, and the line VmHWM contains the highest memory use so far.
+// memory returns a value from the status of the process, in bytes: the current memory use for the
+// line VmRSS, and the highest one so far for VmHWM.
 func (b *broker) memory(line string) int64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.pid))
@@ -193,8 +186,8 @@ func (b *broker) memory(line string) int64 {
 	return kib << 10
 }
 
-// goroutines returns the number of goroutines of the broker. It reads this number from the
-// broker's metrics.
+// goroutines returns the broker's number of goroutines, or -1 if it has reached its limit of
+// connections.
 func (b *broker) goroutines() int {
 	b.Helper()
 	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://"+b.http+"/metrics", nil)

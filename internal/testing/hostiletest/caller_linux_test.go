@@ -13,13 +13,12 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// caller is a caller that follows the protocol. It makes one call after another over its own
-// connection.
+// caller follows the protocol, and makes one call after another over its own connection.
 type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn
 	answered atomic.Int64
-	failure  error // the error of the failed call; only valid when the channel `done` is closed
+	failure  error // only valid when `done` is closed
 	stop     context.CancelFunc
 	done     chan struct{}
 }
@@ -39,7 +38,6 @@ func (b *broker) newCaller() *caller {
 	return c
 }
 
-// get requests the credential from the broker.
 func (c *caller) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -48,7 +46,7 @@ func (c *caller) get(ctx context.Context) error {
 	return err
 }
 
-// begin makes calls until the method `end` is called or a call fails.
+// begin makes calls until `end` is called or a call fails.
 func (c *caller) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop

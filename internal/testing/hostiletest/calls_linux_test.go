@@ -23,12 +23,10 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving is the list of gRPC methods that attackers call without finishing the request: an
-// attacker begins a message and does not send its end.
+// leaving lists the gRPC methods to which attackers send requests that they never finish.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 
-// TestStreamsLeftOpen opens thousands of calls with the largest headers. It sends no message in
-// these calls.
+// TestStreamsLeftOpen opens thousands of calls with the largest headers, and sends no messages.
 func TestStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -39,8 +37,8 @@ func TestStreamsLeftOpen(t *testing.T) {
 	})
 }
 
-// TestBareStreamsLeftOpen opens thousands of calls without additional headers. It sends no
-// message in these calls.
+// TestBareStreamsLeftOpen opens thousands of calls without additional headers, and sends no
+// messages.
 func TestBareStreamsLeftOpen(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -70,8 +68,7 @@ func TestRapidReset(t *testing.T) {
 	})
 }
 
-// TestStalledMessages announces messages of the largest allowed size. It sends all bytes of a
-// message except the last byte.
+// TestStalledMessages sends all but the last byte of messages of the largest allowed size.
 func TestStalledMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -98,8 +95,8 @@ func TestTooMuchOfAMessage(t *testing.T) {
 	})
 }
 
-// TestOversizedMessages announces messages far over the size limit. It sends as much of these
-// messages as it can.
+// TestOversizedMessages announces messages far over the size limit, and sends as much of them as it
+// can.
 func TestOversizedMessages(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 20, func(c *rawClient) {
@@ -114,8 +111,8 @@ func TestOversizedMessages(t *testing.T) {
 	})
 }
 
-// TestCrumbs sends messages in HTTP/2 frames of a few bytes, and never sends the last frame.
-// Each frame occupies more memory than the size of its content.
+// TestCrumbs sends messages in HTTP/2 frames of a few bytes without the last frame. Each frame
+// occupies more memory than its content.
 func TestCrumbs(t *testing.T) {
 	for _, size := range []int{1, 257, 1025} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -132,8 +129,8 @@ func TestCrumbs(t *testing.T) {
 	}
 }
 
-// TestStreamsOfManyConnections opens connections one after another. On each connection it opens
-// as many streams as the broker allows.
+// TestStreamsOfManyConnections opens connections one after another, and as many streams on each as
+// the broker allows.
 func TestStreamsOfManyConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		for before := range 950 {
@@ -146,8 +143,7 @@ func TestStreamsOfManyConnections(t *testing.T) {
 	})
 }
 
-// TestCompressedMessages sends compressed messages. Each message has a few bytes, but 15 MiB
-// after decompression.
+// TestCompressedMessages sends messages of a few bytes, which have 15 MiB after decompression.
 func TestCompressedMessages(t *testing.T) {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)

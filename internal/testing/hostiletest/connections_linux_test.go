@@ -9,16 +9,14 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestIdleConnections opens thousands of connections and sends only the HTTP/2 preface on each
-// of them.
+// TestIdleConnections opens thousands of connections, and sends only the HTTP/2 preface.
 func TestIdleConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 3000, func(*rawClient) {})
 	})
 }
 
-// TestHandshakesNeverFinished opens connections. On each connection it sends nothing, or half of
-// a TLS ClientHello.
+// TestHandshakesNeverFinished opens connections, and sends nothing or half of a TLS ClientHello.
 func TestHandshakesNeverFinished(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		crowd(3000, func(i int) {
@@ -27,14 +25,13 @@ func TestHandshakesNeverFinished(t *testing.T) {
 				return
 			}
 			keep(ctx, conn)
-			// The client sends the header of a TLS record of the largest size, and then a part
-			// of the record's content.
+			// The client sends the header of a TLS record of the largest size, and a part of its
+			// content.
 			_, _ = conn.Write(append([]byte{22, 3, 1, 64, 0, 1, 0, 63, 252, 3, 3}, make([]byte, i%3*6000)...))
 		})
 	})
 }
 
-// TestGarbage sends random bytes to the gRPC port and to the HTTP port.
 func TestGarbage(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		crowd(2000, func(i int) {
@@ -58,8 +55,8 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
-// TestPingsAndSettings floods the server with HTTP/2 frames that the server must answer. The
-// client does not read these answers.
+// TestPingsAndSettings floods the server with HTTP/2 frames that it must answer, and does not read
+// the answers.
 func TestPingsAndSettings(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 50, 2*time.Second, func(i int, c *rawClient) {

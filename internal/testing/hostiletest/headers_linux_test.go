@@ -28,8 +28,8 @@ func TestOversizedHeaders(t *testing.T) {
 	})
 }
 
-// TestEndlessHeaders begins the headers of a call. Then it sends empty frames that continue the
-// headers, and never ends the headers.
+// TestEndlessHeaders begins the headers of a call, and continues them with empty frames without an
+// end.
 func TestEndlessHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 500, time.Second, func(_ int, c *rawClient) {
@@ -40,8 +40,8 @@ func TestEndlessHeaders(t *testing.T) {
 	})
 }
 
-// TestHeadersByteByByte sends most of a HEADERS frame at once. Then it sends further bytes of
-// the frame one by one, with pauses, and never ends the frame.
+// TestHeadersByteByByte sends most of a HEADERS frame at once, and further bytes one by one without
+// finishing the frame.
 func TestHeadersByteByByte(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {
@@ -60,7 +60,6 @@ func TestHeadersByteByByte(t *testing.T) {
 	})
 }
 
-// TestManyHeaders opens calls, each with many small headers.
 func TestManyHeaders(t *testing.T) {
 	headers := []string{"grpc-timeout", "99999999H"}
 	for i := range 400 {

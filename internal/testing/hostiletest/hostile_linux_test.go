@@ -11,23 +11,18 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// variant is one way to run an attack. It determines who the attackers are, and from how many
-// addresses they connect.
+// variant determines who attacks, and from how many addresses.
 type variant struct {
 	name string
-	// proved is true if the attackers authenticate, all with the token of the same caller.
-	// Otherwise the attackers do not authenticate.
+	// proved is true if the attackers authenticate, all with the same caller's token.
 	proved bool
-	// connections is the number of connections for an attack that by default uses few
-	// connections. 0 means that the attack uses its default.
+	// connections is the number of connections for an attack that by default uses few of them. 0
+	// means the default.
 	connections int
-	// addresses is the number of IP addresses from which the attackers connect.
-	addresses int
-	// allowance is the additional memory that the broker may use during the attack, in bytes. It
-	// is counted from the memory use at rest.
+	addresses   int
+	// allowance is the memory, in bytes, that the broker may use in addition to its use at rest.
 	allowance int64
-	// always is true if the variant also runs without the environment variable
-	// BROKER_HOSTILE=all.
+	// always is true if the variant also runs without BROKER_HOSTILE=all.
 	always bool
 }
 
@@ -45,14 +40,12 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// attack runs hostile clients. The function sends as much as it can and then
-// returns. The connections of the clients stay open until ctx ends.
+// attack sends as much as it can and returns. The connections stay open until ctx ends.
 type attack func(ctx context.Context, b *broker)
 
-// withstand runs an attack in each variant against a broker with TLS. During the attack the
-// broker must answer a caller that follows the protocol, and the memory use of the broker must
-// stay within its limit. After the attack the broker must return to its earlier number of
-// goroutines.
+// withstand runs an attack in each variant against a broker with TLS. The broker must answer a
+// caller that follows the protocol, and stay within its memory limit. After the attack it must
+// return to its earlier number of goroutines.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
 	t.Parallel()
@@ -84,8 +77,7 @@ func withstand(t *testing.T, attacking attack) {
 	}
 }
 
-// atRest makes a few calls to a broker. Then it returns the broker's memory use and number of
-// goroutines.
+// atRest returns the broker's memory use and number of goroutines after a few calls.
 func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	b.Helper()
 	for range 100 {
@@ -97,30 +89,30 @@ func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 	return b.memory("VmRSS"), goroutines
 }
 
-// isBackAt reports whether the broker has about as many goroutines as before the attack. A small
-// difference is allowed, because the broker starts and ends a few goroutines at any time.
+// isBackAt reports whether the broker has about as many goroutines as before the attack. A broker
+// starts and ends a few at any time.
 func (b *broker) isBackAt(rest int) bool {
 	b.Helper()
 	now := b.goroutines()
 	return now > 0 && now <= rest+10
 }
 
-// wantAnswers waits until the broker has answered a number of further calls of a caller.
+// wantAnswers waits until the broker has answered further calls of a caller.
 func (b *broker) wantAnswers(good *caller, more int64) {
 	b.Helper()
 	want := good.answered.Load() + more
 	b.await("good calls are answered", func() bool {
 		select {
 		case <-good.done:
-			return true // if the calls failed, the method `end` reports the reason
+			return true // if the calls failed, `end` reports the reason
 		default:
 			return good.answered.Load() >= want
 		}
 	})
 }
 
-// crowd calls a function n times concurrently, with the numbers from 0 to n-1. It returns when
-// all these calls have finished.
+// crowd calls a function concurrently with the numbers from 0 to n-1, and returns when all calls
+// have finished.
 func crowd(n int, do func(i int)) {
 	var group sync.WaitGroup
 	var next atomic.Int64
@@ -134,17 +126,15 @@ func crowd(n int, do func(i int)) {
 	group.Wait()
 }
 
-// keep keeps a connection open until ctx ends, and then closes it.
 func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is a number of connections. An attack that uses at most this number of connections also
-// runs with more connections.
+// few is the highest number of connections of an attack that variants with more connections
+// increase.
 const few = 50
 
-// clients opens connections with the given HTTP/2 settings, and calls a function for each
-// connection. Writes on these connections have a time limit.
+// clients opens connections, and calls a function for each. Writes on them have a time limit.
 func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
 	if b.variant.connections > 0 && 1 < connections && connections <= few {
 		connections = b.variant.connections
@@ -152,7 +142,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	crowd(connections, func(i int) {
 		c, err := b.open(settings...)
 		if err != nil {
-			return // the broker has reached its limit of connections
+			return // limit of connections reached
 		}
 		keep(ctx, c)
 		_ = c.SetWriteDeadline(time.Now().Add(most))
@@ -160,8 +150,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading is a variant of the function `clients`: the connections also read the answers of the
-// server.
+// reading does the same as clients, and also reads the server's answers.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// overHTTP opens connections to the broker's HTTP port, and calls a function for each
-// connection.
+// overHTTP opens connections to the broker's HTTP port, and calls a function for each.
 func overHTTP(ctx context.Context, b *broker, connections int, do func(conn net.Conn)) {
 	crowd(connections, func(int) {
 		conn, err := b.connect(b.http)
@@ -46,7 +45,6 @@ func TestSlowHeaders(t *testing.T) {
 	})
 }
 
-// TestOversizedHTTPHeaders sends headers far over the size limit.
 func TestOversizedHTTPHeaders(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 500, func(conn net.Conn) {
@@ -55,7 +53,7 @@ func TestOversizedHTTPHeaders(t *testing.T) {
 	})
 }
 
-// TestMetricsNeverRead requests the broker's metrics repeatedly, and does not read the answers.
+// TestMetricsNeverRead requests the broker's metrics repeatedly, without reading the answers.
 func TestMetricsNeverRead(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 800, func(conn net.Conn) {
@@ -65,16 +63,16 @@ func TestMetricsNeverRead(t *testing.T) {
 	})
 }
 
-// TestIdleHTTPConnections opens thousands of connections. It makes one request on each
-// connection and leaves the connection open.
+// TestIdleHTTPConnections opens thousands of connections, makes one request on each, and leaves it
+// open.
 func TestIdleHTTPConnections(t *testing.T) {
 	withstand(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
 	})
 }
 
-// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, and requests with an endless
-// sequence of chunks. The broker must not read the bodies of these requests.
+// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, or with endless chunks. The
+// broker must not read such bodies.
 func TestBodiesOverHTTP(t *testing.T) {
 	for name, body := range map[string]string{
 		"announced": "Content-Length: 1099511627776\r\n\r\n",

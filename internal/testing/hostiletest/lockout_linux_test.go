@@ -10,7 +10,7 @@ import (
 )
 
 // TestIdleConnectionsLockNobodyOut opens 1,000 unauthenticated connections from one address. The
-// broker must still answer new callers from the same address and from other addresses.
+// broker must still answer new callers from this and other addresses.
 func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	t.Parallel()
 	const newcomers = 50
@@ -22,7 +22,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	})
 	for _, test := range []struct {
 		name string
-		from func(i int) int // the client's own address, for the call with this number
+		from func(i int) int // number of the client's loopback address for a call
 		want int
 	}{
 		{"the same address", func(int) int { return 2 }, newcomers * 9 / 10},
@@ -41,8 +41,8 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	}
 }
 
-// callFrom makes a valid call over a new connection. The client's own address is a loopback
-// address with the given number.
+// callFrom makes a valid call over a new connection from the loopback address with the given
+// number.
 func (b *broker) callFrom(from int) error {
 	conn, err := grpc.NewClient("passthrough:///"+b.grpc, grpc.WithTransportCredentials(credentials.NewTLS(b.settings("h2"))),
 		grpc.WithContextDialer(func(_ context.Context, address string) (net.Conn, error) { return b.dialFrom(from, address) }))

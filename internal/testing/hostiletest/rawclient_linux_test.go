@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rawClient is an HTTP/2 client for attacks. It ignores the limits that the server announces.
+// rawClient is an HTTP/2 client that ignores the limits that the server announces.
 type rawClient struct {
 	net.Conn
 	framer *http2.Framer
@@ -18,10 +18,9 @@ type rawClient struct {
 	header *hpack.Encoder
 	token  string
 	last   uint32 // ID of the stream that was opened last
-	err    error  // error of the last failed write; nil: no write has failed
+	err    error  // error of the last failed write
 }
 
-// open begins an HTTP/2 connection. The client sends the given settings.
 func (b *broker) open(settings ...http2.Setting) (*rawClient, error) {
 	conn, err := b.connect(b.grpc)
 	if err != nil {
@@ -48,11 +47,10 @@ func (c *rawClient) repeat(times int, do func(i int)) {
 	}
 }
 
-// discard reads and ignores the server's data until the connection ends.
 func (c *rawClient) discard() { _, _ = io.Copy(io.Discard, c.Conn) }
 
-// call begins a gRPC call with additional headers, and sends no message. If `endless` is true,
-// the headers are never ended.
+// call begins a gRPC call with additional headers, and sends no message. If `endless` is true, the
+// headers do not end.
 func (c *rawClient) call(method string, endless bool, headers ...string) (stream uint32) {
 	c.block.Reset()
 	fields := []string{":method", "POST", ":scheme", "http", ":path", method,
@@ -62,8 +60,8 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	}
 	fields = append(fields, headers...)
 	for i := 0; i < len(fields); i += 2 {
-		// The table for header compression is too small for these headers, so the client sends
-		// the complete headers each time.
+		// These headers do not fit into the table for header compression, so they are sent
+		// completely each time.
 		c.note(c.header.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: len(fields[i+1]) > 500}))
 	}
 	c.last += 2
@@ -81,13 +79,13 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	return c.last
 }
 
-// send sends a part of a gRPC message. It announces the given size for the whole message.
+// send sends a part of a gRPC message, and announces the given size for the whole message.
 func (c *rawClient) send(stream uint32, end bool, part []byte, size int) {
 	prefix := []byte{0, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
 	c.note(c.framer.WriteData(stream, end, append(prefix, part...)))
 }
 
-// ask sends a complete request and does not wait for the answer.
+// ask sends a complete request without waiting for the answer.
 func (c *rawClient) ask(method string, request proto.Message, headers ...string) (stream uint32) {
 	message, err := proto.Marshal(request)
 	c.note(err)
