@@ -18,11 +18,11 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The constant `patience` is the maximum time that a test waits for an event.
+// patience is the longest time that a test waits for an event.
 const patience = time.Minute
 
-// TestDeployed builds the broker as the Dockerfile does, and runs the broker with the
-// configuration files in the folder `deploy`.
+// TestDeployed builds the broker as the Dockerfile does, and runs it with the configuration files
+// in this folder.
 func TestDeployed(t *testing.T) {
 	binary := buildImageBinary(t)
 	t.Run("version", func(t *testing.T) {
@@ -35,22 +35,19 @@ func TestDeployed(t *testing.T) {
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
 }
 
-// broker is the broker's program, which uses a temporary folder in place of the root
-// folder of the file system.
+// broker runs the broker's program, with a temporary folder in place of the root folder.
 type broker struct {
 	binary, root string
-	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port with a free port
+	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port by a free one
 	environment  []string
 	mounts       int
 }
 
-// newBroker returns a broker that has not started, and that has no environment variables. The
-// parameter `more` lists further texts to replace in the configuration. Each text is followed by
-// its replacement.
+// newBroker returns a broker that has not started, without environment variables. `more` lists
+// further texts in the configuration, each followed by its replacement.
 func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
-	// The path of a Unix socket may have at most 107 characters. The path from t.TempDir is too
-	// long.
+	// The path of a Unix socket may have at most 107 characters, so t.TempDir is too long.
 	root, err := os.MkdirTemp("", "deploy")
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +58,7 @@ func newBroker(t *testing.T, binary string, more ...string) *broker {
 	)...)}
 }
 
-// folder creates a folder and returns the folder's path.
+// folder creates a folder and returns its path.
 func (b *broker) folder(t *testing.T, path string) string {
 	t.Helper()
 	made := b.here.Replace(path + "/")
@@ -71,7 +68,6 @@ func (b *broker) folder(t *testing.T, path string) string {
 	return made
 }
 
-// place writes files into a folder.
 func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -82,8 +78,8 @@ func (b *broker) place(t *testing.T, folder string, files map[string]string) {
 	}
 }
 
-// mount writes files in the same way as the kubelet. Each file is a link whose path
-// leads through the link ..data, so that replacing ..data changes all files at once.
+// mount writes files as the kubelet does: each file is a link through the link ..data, so that
+// replacing ..data changes all files at once.
 func (b *broker) mount(t *testing.T, folder string, files map[string]string) {
 	t.Helper()
 	made := b.folder(t, folder)
@@ -110,8 +106,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start runs the broker until the test ends, and waits until the broker is serving.
-// At the end of the test, the broker gets SIGTERM and must stop.
+// start runs the broker until the test ends, and returns when it serves. At the end of the test, it
+// must stop after SIGTERM.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
@@ -127,8 +123,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// run runs the broker and waits until the process ends. The broker must exit
-// without an error.
+// run runs the broker until it ends, which must be without an error.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
 	text, err := b.command(t.Context(), arguments).CombinedOutput()
@@ -138,8 +133,7 @@ func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	return string(text)
 }
 
-// command returns a command that gets no environment variables of the test process,
-// as in a container.
+// command returns a command without the environment of the test process, as in a container.
 func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	command := exec.CommandContext(ctx, b.binary)
 	for _, argument := range arguments {
@@ -149,8 +143,7 @@ func (b *broker) command(ctx context.Context, arguments []string) *exec.Cmd {
 	return command
 }
 
-// wantSocket checks that the path belongs to a Unix socket, to which only the socket's user and
-// group may connect.
+// wantSocket checks that only the user and the group of a Unix socket may connect to it.
 func (b *broker) wantSocket(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Lstat(b.here.Replace(path))
@@ -160,7 +153,6 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	}
 }
 
-// client returns a client that calls the broker at this Unix socket.
 func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	connection, err := grpc.NewClient("unix://"+b.here.Replace(socket), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -169,7 +161,7 @@ func (b *broker) client(t *testing.T, socket string) authmaterialv1.BrokerServic
 	return authmaterialv1.NewBrokerServiceClient(connection)
 }
 
-// awaitKey waits until the broker returns a key for the credential pendo.
+// awaitKey waits until the broker serves a key for the credential pendo.
 func (b *broker) awaitKey(t *testing.T, socket, want string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -15,8 +15,7 @@ const (
 	redisPassword = "swordfish"
 )
 
-// startRedis starts a Redis server with TLS, and with the Redis user that docs/operations.md
-// describes.
+// startRedis starts a Redis server with TLS, and with the user that docs/operations.md describes.
 func startRedis(t *testing.T) *redistest.Server {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)^ACL SETUSER ` + redisUser + ` (.*\+eval.*)$`).FindStringSubmatch(read(t, "../docs/operations.md"))
@@ -33,9 +32,8 @@ func startRedis(t *testing.T) *redistest.Server {
 	return server
 }
 
-// fleetShares runs two brokers with the same Redis and the same fleet key. One broker is started
-// with the command of the systemd unit, and the other broker with the command of the Kubernetes
-// Deployment.
+// fleetShares runs two brokers with the same Redis and fleet key, one by the command of the systemd
+// unit, the other by that of the Kubernetes Deployment.
 func fleetShares(t *testing.T, binary string) {
 	redis := startRedis(t)
 	open := func() *broker {
@@ -77,7 +75,7 @@ func (b *broker) version(t *testing.T) string {
 	return response.GetAuthDecoration().GetVersion()
 }
 
-// awaitConnections waits until the wanted number of brokers read the stream of changes in Redis.
+// awaitConnections waits until the wanted number of brokers read the stream of changes.
 func awaitConnections(t *testing.T, redis *redistest.Server, want int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

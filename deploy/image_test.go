@@ -1,6 +1,5 @@
-// Package deploy_test checks the files in the folder `deploy` by running the broker with these
-// files. The commands `make lint-systemd` and `make lint-kubernetes` check the same files by the
-// rules of systemd and Kubernetes.
+// Package deploy_test runs the broker with the files in this folder. `make lint-systemd` and `make
+// lint-kubernetes` check the same files by the rules of systemd and Kubernetes.
 package deploy_test
 
 import (
@@ -14,9 +13,7 @@ import (
 	"testing"
 )
 
-// An `instruction` is one instruction of a Dockerfile, with its arguments. If an instruction
-// continues over several lines, which then end with backslashes, the lines are joined into one
-// line.
+// instruction is one instruction of a Dockerfile, with continued lines joined into one.
 type instruction struct{ name, arguments string }
 
 func dockerfile(t *testing.T) []instruction {
@@ -33,8 +30,6 @@ func dockerfile(t *testing.T) []instruction {
 	return all
 }
 
-// named returns the arguments of all Dockerfile instructions with this name, such
-// as COPY.
 func named(all []instruction, name string) []string {
 	var arguments []string
 	for _, one := range all {
@@ -45,7 +40,6 @@ func named(all []instruction, name string) []string {
 	return arguments
 }
 
-// lastStage returns the instructions of the Dockerfile's last stage.
 func lastStage(all []instruction) []instruction {
 	last := 0
 	for i, one := range all {
@@ -56,8 +50,7 @@ func lastStage(all []instruction) []instruction {
 	return all[last:]
 }
 
-// TestImage checks the security settings of the image in its Dockerfile, without building the
-// image.
+// TestImage checks the security settings in the Dockerfile, without building the image.
 func TestImage(t *testing.T) {
 	all := dockerfile(t)
 	tagged := regexp.MustCompile(`^\S+:([^:/\s]+)( AS \w+)?$`)
@@ -88,7 +81,6 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestImageIsBuiltWithTheModulesGo checks that the image is built with the Go version in go.mod.
 func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
 	if from := named(dockerfile(t), "FROM")[0]; !strings.HasPrefix(from, "golang:"+want+"-") {
@@ -96,7 +88,7 @@ func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	}
 }
 
-// TestImageContext checks that the build context of the image contains only the files that the
+// TestImageContext checks that the image's build context contains only the files that the
 // Dockerfile copies.
 func TestImageContext(t *testing.T) {
 	want := []string{"*"}
@@ -114,7 +106,6 @@ func TestImageContext(t *testing.T) {
 	}
 }
 
-// copied returns the paths that the Dockerfile copies.
 func copied(t *testing.T) []string {
 	t.Helper()
 	var paths []string
@@ -127,8 +118,8 @@ func copied(t *testing.T) []string {
 	return paths
 }
 
-// buildImageBinary copies the same files as the Dockerfile, and runs the Dockerfile's last RUN
-// command on these files. The function returns the path of the built program.
+// buildImageBinary copies the files that the Dockerfile copies, runs its last RUN command on them,
+// and returns the path of the built program.
 func buildImageBinary(t *testing.T) string {
 	t.Helper()
 	source, binary := t.TempDir(), filepath.Join(t.TempDir(), "broker")
@@ -146,7 +137,7 @@ func buildImageBinary(t *testing.T) string {
 	return binary
 }
 
-// copyTo copies a file, or copies a folder with its content.
+// copyTo copies a file or folder.
 func copyTo(t *testing.T, to, from string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -163,8 +154,7 @@ func copyTo(t *testing.T, to, from string) {
 	}
 }
 
-// onlyShipped is a file system that omits tests and testdata, because these files may change
-// while this test runs.
+// onlyShipped omits tests and testdata, which may change while this test runs.
 type onlyShipped struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.

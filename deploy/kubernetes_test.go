@@ -8,9 +8,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The following types contain those parts of the manifests that must match each other, or must
-// match the broker. The command `validate` in deploy/kubernetes checks whether Kubernetes
-// accepts the manifests.
+// These types contain the parts of the manifests that must match each other or the broker. The
+// command `validate` in deploy/kubernetes checks whether Kubernetes accepts the manifests.
 type (
 	deployment struct {
 		Spec struct{ Template struct{ Spec pod } }
@@ -67,8 +66,7 @@ func manifests(t *testing.T) (spec pod, configuration string) {
 	return manifestsWith(t, "kubernetes/configmap.yaml")
 }
 
-// manifestsWith returns the pod of the Deployment, and the broker's configuration from a
-// ConfigMap.
+// manifestsWith returns the pod of the Deployment, and the broker's configuration in a ConfigMap.
 func manifestsWith(t *testing.T, configMap string) (spec pod, configuration string) {
 	t.Helper()
 	var d deployment
@@ -91,7 +89,6 @@ func manifestsWith(t *testing.T, configMap string) (spec pod, configuration stri
 	return spec, c.Data["broker.yaml"]
 }
 
-// TestPodMayLittle checks that the pod and its containers have no unnecessary permissions.
 func TestPodMayLittle(t *testing.T) {
 	spec, _ := manifests(t)
 	if !spec.SecurityContext.NonRoot || spec.SecurityContext.Seccomp.Type != "RuntimeDefault" || spec.Token == nil || *spec.Token {
@@ -105,8 +102,8 @@ func TestPodMayLittle(t *testing.T) {
 	}
 }
 
-// TestSecretsAreTheBrokers checks that the pod's secrets are files, and that only the broker's
-// container mounts these files.
+// TestSecretsAreTheBrokers checks that the pod's secrets are files that only the broker's container
+// mounts.
 func TestSecretsAreTheBrokers(t *testing.T) {
 	spec, _ := manifests(t)
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
@@ -134,8 +131,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 	}
 }
 
-// TestPodFitsTheImage checks that users, paths and times in the Deployment's manifest match the
-// image.
+// TestPodFitsTheImage checks that users, paths and times in the Deployment match the image.
 func TestPodFitsTheImage(t *testing.T) {
 	spec, configuration := manifests(t)
 	broker, service := spec.InitContainers[0], spec.Containers[0]
@@ -153,8 +149,8 @@ func TestPodFitsTheImage(t *testing.T) {
 	}
 }
 
-// podServes runs the command of the broker's container, with files that are mounted as the
-// kubelet mounts them. Then podServes changes a secret in the way that the kubelet does.
+// podServes runs the broker's container on mounted files, and then changes a secret as the kubelet
+// does.
 func podServes(t *testing.T, b *broker) {
 	const secrets, socket = "/run/secrets/authmaterial", "/run/authmaterial/broker.sock"
 	spec, configuration := manifests(t)
@@ -172,8 +168,8 @@ func podServes(t *testing.T, b *broker) {
 	b.awaitKey(t, socket, "after")
 }
 
-// startPod runs the command of the broker's container, with files that are mounted as the
-// kubelet mounts them.
+// startPod runs the command of the broker's container on files that are mounted as the kubelet
+// mounts them.
 func startPod(t *testing.T, b *broker, spec pod, configuration string, secrets map[string]string) {
 	t.Helper()
 	container := spec.InitContainers[0]

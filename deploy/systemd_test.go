@@ -15,8 +15,8 @@ const stopTime = 21 * time.Second
 
 const credentialsFolder = "/run/credentials/authmaterial-broker.service"
 
-// unit returns the values of the settings in the systemd unit and in its drop-in
-// files, by the name of the setting. No setting name occurs in two sections of the unit.
+// unit returns the settings in the systemd unit and its drop-in files, by name. No name occurs in
+// two sections of the unit.
 func unit(t *testing.T, dropIns ...string) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
@@ -30,8 +30,7 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// one returns the value of a setting that must occur exactly once in the systemd
-// unit.
+// one returns the value of a setting that must occur exactly once.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
 	if len(settings[key]) != 1 {
@@ -40,8 +39,7 @@ func one(t *testing.T, settings map[string][]string, key string) string {
 	return settings[key][0]
 }
 
-// TestUnitStopsLate checks the time that systemd waits for the broker to stop. This time must be
-// longer than the broker needs to stop.
+// TestUnitStopsLate checks that systemd waits longer than the broker needs to stop.
 func TestUnitStopsLate(t *testing.T) {
 	patient, err := time.ParseDuration(one(t, unit(t), "TimeoutStopSec"))
 	if err != nil || patient <= stopTime {
@@ -49,8 +47,8 @@ func TestUnitStopsLate(t *testing.T) {
 	}
 }
 
-// TestStopTimesThatAreTold checks that all documents and all deployment files state the same
-// time in which the broker stops.
+// TestStopTimesThatAreTold checks that documents and deployment files state how long the broker
+// takes to stop.
 func TestStopTimesThatAreTold(t *testing.T) {
 	for file, text := range map[string]string{
 		"../docs/deploying.md":       "ends within %d",
@@ -69,8 +67,7 @@ func TestStopTimesThatAreTold(t *testing.T) {
 	}
 }
 
-// TestUsersOfTheUnit checks that sysusers.conf creates the user and the group of the systemd
-// unit.
+// TestUsersOfTheUnit checks that sysusers.conf creates the unit's user and group.
 func TestUsersOfTheUnit(t *testing.T) {
 	settings, users := unit(t), read(t, "systemd/sysusers.conf")
 	for _, line := range []string{"u " + one(t, settings, "User") + " ", "g " + one(t, settings, "Group") + " "} {
@@ -80,14 +77,13 @@ func TestUsersOfTheUnit(t *testing.T) {
 	}
 }
 
-// unitServes runs the commands of the systemd unit with the configuration systemd/broker.yaml.
 func unitServes(t *testing.T, b *broker) {
 	startUnit(t, b, unit(t), read(t, "systemd/broker.yaml"), nil)
 	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
-// startUnit runs the commands of a systemd unit with these settings. The parameter `secrets`
-// contains the unit's credentials. A credential that is missing there gets an invented value.
+// startUnit runs the commands of a systemd unit. `secrets` contains the unit's credentials, and a
+// missing one gets an invented value.
 func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
 	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})
@@ -110,8 +106,7 @@ func startUnit(t *testing.T, b *broker, settings map[string][]string, configurat
 	b.wantSocket(t, "/run/authmaterial/broker.sock")
 }
 
-// words splits a command line of the systemd unit into words, and returns the
-// arguments without the program's name.
+// words splits a command line of the unit, and returns the arguments.
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	all := strings.Fields(line)

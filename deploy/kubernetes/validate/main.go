@@ -1,10 +1,10 @@
-// Command validate checks Kubernetes manifests with the code of the Kubernetes API server. The
-// checks find unknown keys, repeated keys, wrong types, and values that are not allowed.
+// Command validate checks Kubernetes manifests with the code of the Kubernetes API server. It finds
+// unknown keys, repeated keys, wrong types, and values that are not allowed.
 //
-// This command is a separate Go module, because Kubernetes has about a hundred dependencies and
-// thirty replace directives that do not belong in the broker's go.mod. Two other methods would
-// need fewer dependencies: strict decoding with k8s.io/api, and checking against JSON schemas.
-// But these methods accept any text in a field that allows only certain values.
+// The command is a module of its own, because Kubernetes has about a hundred dependencies and
+// thirty replace directives that do not belong in the broker's go.mod. Strict decoding with
+// k8s.io/api, or a check against JSON schemas, would need fewer dependencies, but accepts any text
+// in a field that allows only certain values.
 package main
 
 import (
@@ -39,8 +39,7 @@ func main() {
 	}
 }
 
-// check returns an error unless a file contains exactly one manifest, and the
-// manifest is valid.
+// check returns an error unless a file contains exactly one manifest, which is valid.
 func check(path string) error {
 	manifest, err := os.ReadFile(path)
 	if err != nil {
@@ -56,8 +55,7 @@ func check(path string) error {
 	return validate(object)
 }
 
-// decode reads a manifest of any API version, and sets the default values of
-// fields that the manifest omits.
+// decode reads a manifest of any API version, and sets default values.
 func decode(manifest []byte) (runtime.Object, error) {
 	scheme := runtime.NewScheme()
 	coreinstall.Install(scheme)
@@ -70,8 +68,7 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// validate sets an object's namespace and then checks the object in the same way
-// as the API server.
+// validate checks an object as the API server does.
 func validate(object runtime.Object) error {
 	switch object := object.(type) {
 	case *apps.Deployment:
