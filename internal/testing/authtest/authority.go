@@ -21,12 +21,11 @@ type Authority struct {
 	now         time.Time
 }
 
-// NewAuthority returns a certificate authority. Its certificates are valid from an hour before
-// now to an hour after now.
+// NewAuthority returns a certificate authority. Its certificates are valid for an hour before and
+// after now.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an intermediate certificate authority. Its certificate is signed by the
-// authority on which the method is called.
+// Between returns an intermediate certificate authority that a has signed.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {
@@ -42,8 +41,8 @@ func newAuthority(name string, by *Authority, now time.Time) *Authority {
 
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
-// sign creates a certificate from a template and signs it. If the template has no validity
-// period or no extended key usage, the certificate gets the usual values.
+// sign creates and signs a certificate. The template may omit the validity period and the extended
+// key usage.
 func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
 	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
 	if template.NotAfter.IsZero() {
@@ -59,8 +58,8 @@ func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509
 	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, a.key))))
 }
 
-// Issue creates a certificate from a template and returns it with its key. The returned chain
-// also contains the authority's own certificate.
+// Issue creates a certificate from a template, with its key and a chain that includes the
+// authority's certificate.
 func (a *Authority) Issue(template x509.Certificate) tls.Certificate {
 	key := newKey()
 	leaf := a.sign(key, template)
@@ -72,12 +71,12 @@ func (a *Authority) IssueLoopback() tls.Certificate {
 	return a.Issue(x509.Certificate{DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}})
 }
 
-// IssueSPIFFE returns a client certificate that contains the given SPIFFE ID.
+// IssueSPIFFE returns a client certificate with a SPIFFE ID.
 func (a *Authority) IssueSPIFFE(id string) tls.Certificate {
 	return a.Issue(x509.Certificate{URIs: URIs(id)})
 }
 
-// URIs parses the given texts as URIs, for the field `URIs` of a certificate template.
+// URIs parses URIs, for the field URIs of a certificate template.
 func URIs(texts ...string) []*url.URL {
 	var all []*url.URL
 	for _, text := range texts {
@@ -86,7 +85,7 @@ func URIs(texts ...string) []*url.URL {
 	return all
 }
 
-// Pool returns a certificate pool that contains the certificates of the given authorities.
+// Pool returns a pool with the certificates of the given authorities.
 func Pool(authorities ...*Authority) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, a := range authorities {

@@ -1,6 +1,6 @@
-// Package authtest creates what tests need for the authentication of callers: signing keys and
-// JSON Web Tokens, servers that publish key sets, and certificates with their authorities. The
-// package implements RFC 7515 and RFC 7518 itself, without the library that the broker uses.
+// Package authtest creates what tests need to authenticate callers: signing keys and JSON Web
+// Tokens, servers that publish key sets, and certificates with their authorities. It implements RFC
+// 7515 and RFC 7518 itself, without the library that the broker uses.
 package authtest
 
 import (
@@ -66,8 +66,8 @@ func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns a copy of the key that signs with HMAC. The HMAC secret is a text that
-// attackers also know, such as a public key.
+// BySecret returns a copy of the key that signs with HMAC. Attackers know the HMAC secret, such as
+// a public key.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {
@@ -78,8 +78,8 @@ func (k Key) BySecret(secret string) Key {
 	return k
 }
 
-// With is the method that adds members to a key: it returns a copy of the key with these members
-// in its key set entry. A nil value removes the member with that name.
+// With returns a copy of the key with further members in its key set entry. A nil value removes a
+// member.
 func (k Key) With(members map[string]any) Key {
 	k.Public = changed(k.Public, members)
 	return k
@@ -97,13 +97,11 @@ func KeySet(keys ...Key) []byte {
 // Claims are the claims of a token.
 type Claims map[string]any
 
-// With is the method that adds or replaces claims: it returns a changed copy. A nil value
-// removes the claim with that name.
+// With returns a copy with added or replaced claims. A nil value removes a claim.
 func (c Claims) With(others Claims) Claims { return changed(c, others) }
 
-// Mint returns a signed token. The token's header contains the key's algorithm and ID. The
-// parameter `members` adds or replaces members of the header. A nil value removes the member
-// with that name.
+// Mint returns a signed token whose header contains the key's algorithm and ID. `members` adds or
+// replaces members of the header. A nil value removes a member.
 func (k Key) Mint(members map[string]any, claims Claims) string {
 	header := changed(map[string]any{"alg": k.Algorithm, "kid": k.ID}, members)
 	return k.Assemble(must(json.Marshal(header)), must(json.Marshal(claims)))
@@ -118,8 +116,7 @@ func (k Key) Assemble(header, payload []byte) string {
 // Encode encodes data in base64url without padding.
 func Encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// changed returns a copy of the map `from` in which the entries of the map `others` are added or
-// replaced. Entries with a nil value are removed.
+// changed returns a copy of a map with added or replaced entries. A nil value removes an entry.
 func changed[M ~map[string]any](from M, others map[string]any) M {
 	made := maps.Clone(from)
 	maps.Copy(made, others)
@@ -127,8 +124,7 @@ func changed[M ~map[string]any](from M, others map[string]any) M {
 	return made
 }
 
-// must returns the given value, or panics if there is an error. An error here is a mistake in a
-// test.
+// must panics if there is an error, which would be a mistake in a test.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// KeyServer is an https server that answers a request for any path with the key set of an
+// KeyServer is an https server that answers each request, for any path, with the key set of an
 // issuer.
 type KeyServer struct {
 	*httptest.Server
@@ -18,8 +18,7 @@ type KeyServer struct {
 	answer   atomic.Pointer[http.HandlerFunc]
 }
 
-// NewKeyServer starts a server that publishes the given keys. The server stops when the test
-// ends.
+// NewKeyServer starts a server that publishes the given keys until the test ends.
 func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	t.Helper()
 	s := &KeyServer{}
@@ -34,19 +33,19 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 	return s
 }
 
-// Requests returns the number of requests that the server has received so far.
+// Requests returns the number of requests so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
 // Does sets the handler for the next requests.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has sets the keys with which the server answers the next requests.
+// Has sets the keys in the next answers.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }
 
-// Fails is a setter: from now on the server answers each request with an error status. The body
-// of these answers contains the word "canary".
+// Fails makes the server answer each further request with an error status, and the word "canary" in
+// the body.
 func (s *KeyServer) Fails() {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "canary", http.StatusServiceUnavailable) })
 }
@@ -58,7 +57,7 @@ func (s *KeyServer) Roots() *x509.CertPool {
 	return roots
 }
 
-// RootsPEM returns, in PEM, the certificate that Roots returns in a pool.
+// RootsPEM returns the certificate in Roots as PEM.
 func (s *KeyServer) RootsPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Harness contains the Store under test, and the clock that this Store uses.
+// Harness contains the Store under test and its clock.
 type Harness struct {
 	Store cache.Store
 	Clock clockwork.Clock
@@ -25,8 +25,7 @@ type Harness struct {
 
 const key = "3f"
 
-// TestStore runs all tests of this package. The parameter `open` is a function that returns an
-// empty Store for each test.
+// TestStore runs all tests of this package. `open` returns an empty Store for each test.
 func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
 		"knows nothing at first":                   knowsNothing,
@@ -81,7 +80,7 @@ func keepsLateToken(t *testing.T, h Harness) {
 	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
 		t.Errorf("RequestedAt of the stored token differs by %v", off)
 	}
-	h.Advance(time.Hour - time.Second) // now the lifetime of the token is over, because it begins with the token request
+	h.Advance(time.Hour - time.Second) // the lifetime, which began with the token request, is over now
 	h.wantToken(t, "late")
 	h.Advance(time.Second)
 	h.wantToken(t, "")
@@ -231,7 +230,7 @@ func forgetsFailures(t *testing.T, h Harness) {
 
 func refusesRejected(t *testing.T, h Harness) {
 	h.commit(t, h.newToken("first"), false, "first")
-	h.commit(t, h.newToken("first"), true, "first") // the provider issued it again
+	h.commit(t, h.newToken("first"), true, "first") // the provider issued the token again
 	h.commit(t, h.newToken("second"), true, "second")
 	h.wantToken(t, "second")
 }
@@ -256,15 +255,15 @@ func limitsForced(t *testing.T, h Harness) {
 			t.Errorf("ForcedWait() = %v, want %v", wait, want)
 		}
 	}
-	h.commit(t, h.newToken("first"), false, "first") // not forced
+	h.commit(t, h.newToken("first"), false, "first") // no forced renewal
 	h.commit(t, h.newToken("second"), true, "second")
-	h.commit(t, h.newToken("second"), true, "second") // the same token is issued again
-	h.commit(t, h.newToken("first"), true, "second")  // a token that was rejected before is issued
+	h.commit(t, h.newToken("second"), true, "second") // the provider issued the token again
+	h.commit(t, h.newToken("first"), true, "second")  // the provider issued a token that was rejected before
 	wantWait(0)
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
 	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // calling ForcedWait does not count as a renewal
+	wantWait(6 * time.Second) // ForcedWait does not count as a renewal
 	h.Advance(6 * time.Second)
 	wantWait(0)
 	h.commit(t, h.newToken("fourth"), true, "fourth")
@@ -275,7 +274,7 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-// never is a condition for Lock: it makes Lock return a lease for every record.
+// never is a condition for Lock that no record satisfies.
 func never(cache.Record) bool { return false }
 
 func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {
@@ -296,7 +295,7 @@ func (h Harness) load(t *testing.T) cache.Record {
 	return record
 }
 
-// commit stores the given token under a lease, and checks which token the method Commit returns.
+// commit stores a token under a lease, and checks which token Commit returns.
 func (h Harness) commit(t *testing.T, fresh *token.Token, rejected bool, want string) {
 	t.Helper()
 	_, lease := h.lock(t, key)
@@ -319,8 +318,7 @@ func (h Harness) fail(t *testing.T, failure cache.Failure) {
 	}
 }
 
-// wantToken checks which token the Store contains. An empty `want` means that the Store must
-// contain no token.
+// wantToken checks which token the Store contains. An empty `want` means none.
 func (h Harness) wantToken(t *testing.T, want string) {
 	t.Helper()
 	got := ""

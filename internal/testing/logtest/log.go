@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// Log is a writer that collects log lines. The zero value is ready to use. A Log is safe for
-// concurrent use.
+// Log collects log lines. The zero value is ready to use. A Log is safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -21,14 +20,14 @@ func (l *Log) Write(text []byte) (int, error) {
 	return l.text.Write(text)
 }
 
-// String returns everything that was written to the Log.
+// String returns everything that was written.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Count returns the number of log lines that contain every one of the given texts.
+// Count returns the number of log lines that contain all given texts.
 func (l *Log) Count(texts ...string) (n int) {
 lines:
 	for line := range strings.Lines(l.String()) {

@@ -1,5 +1,5 @@
-// Package peertest is for tests of HTTP clients. It runs servers that send hostile answers. For
-// example, an answer never ends, or it announces more data than it contains.
+// Package peertest runs servers that send hostile answers, for tests of HTTP clients. For example,
+// an answer never ends, or announces more data than it contains.
 package peertest
 
 import (
@@ -15,17 +15,14 @@ import (
 	"testing"
 )
 
-// endless is the size in bytes of an answer that simulates an endless answer. The size is so
-// large that a client without a limit fails its test, and so small that the machine does not run
-// out of memory.
+// endless is the size of an answer that stands for an endless one. A client without a limit fails
+// its test, but the machine does not run out of memory.
 const endless = 256 << 20
 
-// Answer writes an HTTP/1.1 answer. The function returns early if the client
-// closes the connection.
+// Answer writes an HTTP/1.1 answer. It returns early if the client closes the connection.
 type Answer func(to io.Writer)
 
-// Answers returns answers that a client must not accept. The key of each answer describes the
-// error in the answer.
+// Answers returns answers that a client must not accept, by a description of the error.
 func Answers() map[string]Answer {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"
@@ -45,8 +42,8 @@ func Answers() map[string]Answer {
 	}
 }
 
-// bomb returns 1 MiB of spaces in compressed form. Several copies of the result, one after
-// another, are also valid compressed data.
+// bomb returns 1 MiB of spaces in compressed form. Copies of it, one after another, are valid
+// compressed data too.
 func bomb() string {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
@@ -55,8 +52,8 @@ func bomb() string {
 	return compressed.String()
 }
 
-// written returns an Answer that writes the text `beginning` once, and then the text `rest`
-// repeatedly. If `rest` is empty, the answer ends after the beginning.
+// written returns an Answer that writes `beginning` once, and then repeats `rest`, unless `rest` is
+// empty.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
 	return func(to io.Writer) {
@@ -71,8 +68,8 @@ func written(beginning, rest string) Answer {
 	}
 }
 
-// Serve answers each request with the given answer, and then closes the connection. The server
-// stops when the test ends.
+// Serve answers each request with the given answer, and closes the connection. The server stops
+// when the test ends.
 func Serve(t testing.TB, answer Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) {
@@ -101,7 +98,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 				return
 			}
 			serving.Go(func() {
-				defer conn.Close() //nolint:errcheck // the error is ignored, because the client may have closed the connection
+				defer conn.Close() //nolint:errcheck // the client may have closed the connection
 				serve(conn)
 			})
 		}
@@ -113,8 +110,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
-// WantAllocated runs the function `do`. The test fails if the process allocates more bytes than
-// `most` meanwhile.
+// WantAllocated fails the test if the process allocates more than `most` bytes while `do` runs.
 func WantAllocated(t testing.TB, most uint64, do func()) {
 	t.Helper()
 	var before, after runtime.MemStats

@@ -13,12 +13,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// HTTP2Answer writes an HTTP/2 or gRPC answer to a connection that is already
-// established.
+// HTTP2Answer writes an HTTP/2 or gRPC answer to an established connection.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 
-// HTTP2Answers returns answers that an HTTP/2 or gRPC client must not accept. The key of each
-// answer describes the error in the answer.
+// HTTP2Answers returns answers that an HTTP/2 or gRPC client must not accept, by a description of
+// the error.
 func HTTP2Answers() map[string]HTTP2Answer {
 	good := []string{":status", "200", "content-type", "application/grpc"}
 	many := block("x", strings.Repeat("y", 1000))
@@ -43,8 +42,7 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	}
 }
 
-// headers returns an answer that consists of HTTP/2 header blocks. It writes the block
-// `beginning` once, and then the block `rest` repeatedly.
+// headers returns an answer of HTTP/2 header blocks: `beginning` once, and then `rest` repeatedly.
 func headers(beginning, rest []byte) HTTP2Answer {
 	return func(to *http2.Framer, stream uint32) {
 		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})
@@ -54,11 +52,10 @@ func headers(beginning, rest []byte) HTTP2Answer {
 	}
 }
 
-// Interim sends an endless sequence of interim answers (status 103). gRPC clients discard
-// interim answers until the deadline of the call.
+// Interim sends interim answers (status 103) without an end. gRPC clients discard them until the
+// deadline of the call.
 func Interim(to *http2.Framer, stream uint32) {
-	// The header block is encoded only once, because tests count the memory allocations of the
-	// whole process.
+	// The header block is encoded once, because tests count the allocations of the whole process.
 	answer := block(":status", "103", "link", strings.Repeat("x", 1000))
 	for sent := 0; sent < endless && begin(to, stream, answer) == nil; sent += len(answer) {
 	}
@@ -68,24 +65,23 @@ func begin(to *http2.Framer, stream uint32, fields []byte) error {
 	return to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: fields, EndHeaders: true})
 }
 
-// block encodes header names and values as an HTTP/2 header block.
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table: a block can be repeated
+	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so a block can be repeated
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()
 }
 
-// ServeHTTP2 answers each request with the given answer. The server does not use TLS, and stops
-// when the test ends.
+// ServeHTTP2 answers each request with the given answer, without TLS. The server stops when the
+// test ends.
 func ServeHTTP2(t testing.TB, answer HTTP2Answer) (address string) {
 	t.Helper()
 	return listen(t, func(conn net.Conn) { Speak(conn, answer) })
 }
 
-// Speak acts as a server on an HTTP/2 connection until the client closes the connection.
+// Speak acts as an HTTP/2 server until the client closes the connection.
 func Speak(conn net.Conn, answer HTTP2Answer) {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return

@@ -8,38 +8,38 @@ import (
 	"syscall"
 )
 
-// Process is a program that was started. It may have ended already.
+// Process is a program that was started and may have ended.
 type Process struct {
 	command *exec.Cmd
 	ended   chan struct{}
 }
 
 // Start starts a command. On Linux the process is killed when the test binary ends, even if the
-// test binary is killed. On other systems the process continues if the test binary is killed.
+// test binary is killed. On other systems it continues if the test binary is killed.
 func Start(command *exec.Cmd) (*Process, error) {
 	p := &Process{command: command, ended: make(chan struct{})}
 	endWithParent(command)
 	started := make(chan error)
 	go func() {
-		// Linux considers the thread that started a process the parent of this process. So the
-		// goroutine keeps its thread as long as the process runs.
+		// Linux considers the thread that started a process its parent, so the goroutine keeps its
+		// thread while the process runs.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := command.Start()
 		started <- err
 		if err == nil {
-			_ = command.Wait() // the method State returns the result
+			_ = command.Wait() // State returns the result
 			close(p.ended)
 		}
 	}()
 	return p, <-started
 }
 
-// Ended returns a channel. The channel is closed when the process has ended and all output of
-// the process has been written.
+// Ended returns a channel that is closed when the process has ended and all its output has been
+// written.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Runs reports whether the process has not ended yet. A suspended process has not ended.
+// Runs reports whether the process has not ended yet. It may be suspended.
 func (p *Process) Runs() bool {
 	select {
 	case <-p.ended:
@@ -54,7 +54,7 @@ func (p *Process) State() *os.ProcessState { return p.command.ProcessState }
 
 // Kill ends the process with SIGKILL, and waits until it has ended.
 func (p *Process) Kill() {
-	_ = p.command.Process.Kill() // the error is ignored, because the process may have ended already
+	_ = p.command.Process.Kill() // the process may have ended already
 	<-p.ended
 }
 

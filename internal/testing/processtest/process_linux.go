@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endWithParent makes the kernel kill the process when the thread that started the process ends.
+// endWithParent makes the kernel kill the process when the thread that started it ends.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// awaitStopped returns when SIGSTOP has suspended the process, or the process has ended.
+// awaitStopped returns when the process is suspended or has ended.
 func awaitStopped(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
