@@ -53,7 +53,7 @@ type KeyOptions struct {
 	// before may be refused. The function must not block.
 	Changed func()
 	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5 minutes.
-	// The headers of an answer can shorten it to 1 minute.
+	// The headers of an answer can shorten MaxAge to 1 minute.
 	MaxAge time.Duration
 }
 
@@ -121,9 +121,9 @@ func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 // request runs at a time, and all tokens with missing keys wait for it.
 type remoteKeys struct {
 	KeyOptions
-	issuer    Issuer            // the first one with this URL
+	issuer    Issuer            // the first issuer with this URL
 	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
-	context   context.Context   //nolint:containedctx // closing the keys cancels it, and thereby the requests
+	context   context.Context   //nolint:containedctx // cancelled by the method close, which ends the requests
 	cancel    context.CancelFunc
 
 	fetched atomic.Pointer[fetchedKeys] // nil: never

@@ -75,7 +75,7 @@ func (r remote) wantUnknown(k authtest.Key) {
 }
 
 // awaitRequest waits until the running request for keys has ended, because the fetched keys are in
-// use shortly before.
+// use shortly before the request ends.
 func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // for keys less than 10 s old
