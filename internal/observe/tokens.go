@@ -164,7 +164,7 @@ type tokenObserver struct {
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // by cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // indexed by cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
