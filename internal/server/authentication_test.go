@@ -324,7 +324,7 @@ func TestWithdrawnKeys(t *testing.T) {
 	}
 	next := authtest.NewEC("second")
 	// The server fetched the keys less than 10 s ago, so the call starts no key request, but waits
-	// for the one in progress.
+	// for the running request.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("the server accepts a key that the issuer does not have")
 	}
@@ -464,7 +464,7 @@ func TestReloadDemandsAuthentication(t *testing.T) {
 }
 
 // A broker that other machines can reach rejects a configuration that is safe only on this machine,
-// and keeps the previous one.
+// and keeps the previous configuration.
 func TestReloadThatExposesSecrets(t *testing.T) {
 	w := newWorld(t)
 	remote := strings.Replace(w.listenTLS(), "{tls:", `{grpc: "0.0.0.0:0", tls:`, 1)

@@ -80,8 +80,8 @@ var (
 )
 
 // checkExposure returns an error if a configuration would give secrets to every client that can
-// connect to the broker's address. Clients on other machines are accepted if both this
-// configuration and the one at the start set insecure_allow_remote.
+// connect to the broker's address. Clients on other machines are accepted if insecure_allow_remote
+// is set both in this configuration and in the configuration at the start.
 func (s *Server) checkExposure(next *config.Config) error {
 	listen := s.fixed.Listen
 	allowed := listen.InsecureAllowRemote && next.Listen.InsecureAllowRemote
