@@ -12,24 +12,22 @@ import (
 	"time"
 )
 
-// TestMain runs the tests, or a role of the benchmark if a test started this process.
+// TestMain runs the tests, or a role of the benchmark in a process that a test started.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
 		main()
 		return
 	}
-	// Without this environment variable, each process would take a second longer to end under
-	// the race detector.
+	// Without this variable, each process would take a second longer to end under the race
+	// detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
 
-// tables is a regular expression. It matches the title of each table in the output, and the
-// numbers of calls per second in the table.
+// tables matches the title of each table in the output, and the calls per second in it.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
 
-// measured runs the benchmark. It returns the titles of the tables in the
-// benchmark's output, and the whole output.
+// measured runs the benchmark, and returns the titles of its tables and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()
 	var out strings.Builder
@@ -47,7 +45,6 @@ func measured(t *testing.T, arguments ...string) (titles []string, output string
 	return titles, out.String()
 }
 
-// TestMeasuresEverySetting measures each setting briefly.
 func TestMeasuresEverySetting(t *testing.T) {
 	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", ".")
 	var want []string
@@ -57,15 +54,14 @@ func TestMeasuresEverySetting(t *testing.T) {
 		goals += len(s.goal.verdicts([]round{make(round, sideControl+1)}))
 	}
 	if !slices.Equal(titles, want) {
-		t.Errorf("got the settings %q, want %q, in:\n%s", titles, want, output)
+		t.Errorf("the settings in the output are %q, want %q:\n%s", titles, want, output)
 	}
 	if got := strings.Count(output, "\ngoal: "); got != goals {
-		t.Errorf("got %d goals, want %d, in:\n%s", got, goals, output)
+		t.Errorf("the output has %d goals, want %d:\n%s", got, goals, output)
 	}
 }
 
-// TestMeasuresTheRest runs the measurements of the benchmark that are not comparisons of
-// settings.
+// TestMeasuresTheRest runs the measurements that are not comparisons of settings.
 func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
 	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")
@@ -74,7 +70,7 @@ func TestMeasuresTheRest(t *testing.T) {
 		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 stopped rounds", "The size of the configuration",
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
-			t.Errorf("got no %q in:\n%s", want, output)
+			t.Errorf("the output does not contain %q:\n%s", want, output)
 		}
 	}
 }
@@ -88,8 +84,8 @@ func TestSettingsHaveNames(t *testing.T) {
 	}
 }
 
-// TestGoals checks the benchmark's verdicts for three goals: one that is met, one that is
-// missed, and one that is missed by less than two equal servers differ.
+// TestGoals checks the verdicts for three goals: one that is met, one that is missed, and one that
+// is missed by less than two equal servers differ.
 func TestGoals(t *testing.T) {
 	var rounds []round
 	for _, control := range []float64{0.9, 1, 1, 1.1} {
@@ -107,7 +103,6 @@ func TestGoals(t *testing.T) {
 	}
 }
 
-// writerFunc is an io.Writer.
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
@@ -117,7 +112,7 @@ func TestInterruptionEndsAllProcesses(t *testing.T) {
 	defer interrupt()
 	var out strings.Builder
 	stdout := writerFunc(func(p []byte) (int, error) {
-		if strings.Contains(string(p), "response of") { // all processes are running now
+		if strings.Contains(string(p), "response of") { // all processes run now
 			interrupt()
 		}
 		return out.Write(p)
@@ -160,7 +155,7 @@ func TestBadFlags(t *testing.T) {
 		{"-rounds", "0"}, {"-round-duration", "-1s"}, {"-credentials", "1,"}, {"-credentials", "0"}, {"-only", "("}, {"nonsense"}, {"-nonsense"},
 	} {
 		if _, err := parseOptions(arguments, io.Discard); err == nil {
-			t.Errorf("%q: got no error", arguments)
+			t.Errorf("%q: the error is nil, want an error", arguments)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// serveBroker runs the broker as `broker serve` does. The broker's providers are simulated in
-// the same process; a warm call sends no request to the providers.
+// serveBroker runs the broker as `broker serve` does, with providers that are simulated in the same
+// process. A warm call sends no request to them.
 func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -45,7 +45,6 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	return broker.Run(ctx, grpcListener, httpListener)
 }
 
-// listen opens listeners on two free ports of the loopback interface.
 func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {
 	free := config.Address{Network: "tcp", Address: "127.0.0.1:0"}
 	grpcListener, err = server.Listen(ctx, free, 0)

@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// tlsConfig returns the TLS settings of a server or client whose certificate has the given name
-// in a folder. These settings equal the broker's: TLS 1.3 without session resumption.
+// tlsConfig returns the TLS settings of a server or client with the named certificate. Like the
+// broker's, they are TLS 1.3 without session resumption.
 func tlsConfig(folder, name string) (*tls.Config, error) {
 	path := filepath.Join(folder, name)
 	own, err := tls.LoadX509KeyPair(path+".pem", path+".key")
@@ -42,23 +42,22 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// serverCredentials returns the gRPC credentials of a server. If there is a folder of
-// certificates, the server uses TLS; otherwise its connections are unencrypted.
+// serverCredentials returns the credentials of a server, without TLS if there is no folder of
+// certificates.
 func serverCredentials(folder string) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials returns the gRPC credentials of a client. If there is a folder of
-// certificates, the client uses TLS and the client certificate with the given number; otherwise
-// its connections are unencrypted.
+// clientCredentials returns the credentials of a client with the client certificate of the given
+// number, without TLS if there is no folder of certificates.
 func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, clientName(number))
 }
 
 func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
 
-// writeCertificates writes the certificates of a server and of the load's clients to a new
-// folder. The returned function `remove` deletes the folder.
+// writeCertificates writes the certificates of a server and of the load's clients to a new folder.
+// `remove` deletes the folder.
 func writeCertificates(identities int) (folder string, remove func() error, err error) {
 	folder, err = os.MkdirTemp("", "bench")
 	if err != nil {
@@ -93,9 +92,8 @@ func credentialsOf(folder, name string) (credentials.TransportCredentials, error
 	return credentials.NewTLS(settings), nil
 }
 
-// metricsTransport returns an HTTP transport for reading metrics, which uses the client
-// certificate in a folder. Without a folder the result is nil, which means the default
-// transport.
+// metricsTransport returns a transport for reading metrics with the client certificate in a folder.
+// Without a folder it returns nil, which means the default transport.
 func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {
 		return nil, nil //nolint:nilnil // http.Client uses its default transport if the transport is nil

@@ -15,9 +15,8 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// TestChainIsWhole checks that the broker of the benchmark makes all its checks. The test calls
-// this broker as the load does, but with a certificate that has no grant, without a certificate,
-// and without TLS.
+// TestChainIsWhole checks that the benchmark's broker makes all its checks: it must refuse calls
+// with a certificate that has no grant, without a certificate, and without TLS.
 func TestChainIsWhole(t *testing.T) {
 	for _, mode := range auditModes {
 		t.Run(mode, func(t *testing.T) {
@@ -55,7 +54,7 @@ func TestChainIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // the audit file is complete, because the broker has ended
+			records, err := os.ReadFile(filepath.Join(folder, auditFile)) // the broker has ended, so the audit file is complete
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +67,7 @@ func TestChainIsWhole(t *testing.T) {
 	}
 }
 
-// codeOf requests the warm token once and returns the call's status code.
+// codeOf requests the warm token once and returns the status code.
 func codeOf(t *testing.T, address string, by credentials.TransportCredentials) codes.Code {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(by))

@@ -12,22 +12,19 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// changes lets the watchers of a do-nothing server wait for the next change.
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // a channel that is closed at the next change
+	next chan struct{} // closed at the next change
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
 
-// wait returns a channel that is closed at the next change.
 func (c *changes) wait() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.next
 }
 
-// change notifies all watchers of a change.
 func (c *changes) change() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,8 +33,7 @@ func (c *changes) change() error {
 	return nil
 }
 
-// WatchAuthDecorations sends a state when the stream starts. At each change it sends the same
-// state again.
+// WatchAuthDecorations sends the same state at the start and at each change.
 func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	for {
 		next := d.changes.wait()
@@ -52,8 +48,8 @@ func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsR
 	}
 }
 
-// serveChanges runs an HTTP server until ctx ends, and returns the server's URL. Each request to
-// this server makes a change.
+// serveChanges runs an HTTP server until ctx ends, and returns its URL. Each request makes a
+// change.
 func serveChanges(ctx context.Context, change func() error) (url string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

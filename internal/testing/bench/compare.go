@@ -6,7 +6,6 @@ import (
 	"io"
 )
 
-// The index of each server in the comparison of a setting.
 const (
 	sideBroker   = iota
 	sideDefaults // the do-nothing server with grpc-go's defaults
@@ -14,7 +13,6 @@ const (
 	sideControl  // another do-nothing server with the defaults
 )
 
-// measureSetting compares the broker with do-nothing servers.
 func measureSetting(ctx context.Context, s setting, chosen options, out io.Writer) (err error) {
 	told := s.task(chosen)
 	if s.security == mutualTLS {
@@ -34,14 +32,12 @@ func measureSetting(ctx context.Context, s setting, chosen options, out io.Write
 	})
 }
 
-// doNothingServer describes a do-nothing server with which the broker is compared.
 type doNothingServer struct {
 	name  string
-	equal bool // whether the server uses the broker's transport options
+	equal bool // use the broker's transport options
 }
 
-// withDoNothing starts do-nothing servers, adds them to the sides that the task compares, and
-// calls the function `use` with the task.
+// withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls `use`.
 func withDoNothing(ctx context.Context, told *task, servers []doNothingServer, use func() error) error {
 	if len(servers) == 0 {
 		return use()

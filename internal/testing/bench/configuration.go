@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/simulated"
 )
 
-// IDs of the credentials that the load asks for.
+// The load asks for the credentials with these IDs.
 const (
 	warmToken = "sendpulse-oauth" //nolint:gosec // it is an ID
 	staticKey = "pendo"
@@ -20,9 +20,8 @@ const (
 	mediumKey = "key-of-1100-bytes"
 	largeKey  = "key-of-4000-bytes"
 
-	// bulkPrefix is the beginning of the IDs of further credentials; a number follows it. The
-	// decorations of these credentials are about as large as the decoration of the credential
-	// mediumKey.
+	// bulkPrefix and a number are the ID of a further credential. Its decoration is about as large
+	// as that of mediumKey.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
@@ -30,16 +29,12 @@ const (
 // keySizes contains the API key lengths that result in small, medium and large answers.
 var keySizes = map[string]int{smallKey: 165, mediumKey: 960, largeKey: 3850}
 
-// simulatedCredentials is the number of credentials in the simulated configuration.
 const simulatedCredentials = 5
 
-// fleetKeyVariable is the name of the environment variable that contains the fleet key.
 const fleetKeyVariable = "BROKER_FLEET_KEY"
 
-// auditModes contains the audit modes that the configuration file allows.
 var auditModes = []string{"required", "best_effort"}
 
-// File names in a folder of certificates.
 const (
 	authoritiesFile = "authorities.pem"
 	serverFile      = "server"
@@ -48,15 +43,15 @@ const (
 	auditFile       = "audit.jsonl"
 )
 
-// loadCaller is the SPIFFE ID in the load's client certificates, without the number at its end.
+// loadCaller is the beginning of the SPIFFE IDs in the load's client certificates. A number
+// follows.
 const loadCaller = "spiffe://bench.test/load/"
 
-// limitsText is the section `limits` of the configuration, with limits that the load does not
-// reach.
+// limitsText is the section `limits`, with limits that the load does not reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText contains the sections `audit` and `grants` of the configuration of a broker with
-// TLS. The load uses the third grant.
+// guardsText contains the sections `audit` and `grants` of a broker with TLS. The load uses the
+// third grant.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -66,9 +61,9 @@ grants:
   - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
 `
 
-// configOf returns the configuration of a task's broker. It contains the simulated credentials,
-// further credentials up to the task's number of credentials, and the task's Redis. The
-// parameter `last` is the secret of the last credential.
+// configOf returns the configuration of a task's broker: the simulated credentials, further ones up
+// to the task's number of credentials, and the task's Redis. `last` is the secret of the last
+// credential.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
@@ -98,8 +93,8 @@ func configOf(told task, last string) []byte {
 	return text.Bytes()
 }
 
-// keySize returns the length of a bulk credential's key. Bulk credentials that the load does not
-// ask for have short keys.
+// keySize returns the length of a bulk credential's key, which is short if the load does not ask
+// for it.
 func (t task) keySize() int {
 	if t.IDs > 0 {
 		return keySizes[mediumKey]
@@ -107,7 +102,6 @@ func (t task) keySize() int {
 	return 10
 }
 
-// keyOf returns an API key that has the given length and ends with the given text.
 func keyOf(size int, end string) string {
 	return strings.Repeat("k", max(0, size-len(end))) + end
 }
@@ -116,9 +110,8 @@ func writeKey(text *bytes.Buffer, id, key string) {
 	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
-// loader returns a function that loads the configuration of a task. The returned function
-// expects the secret of the last credential. Each process has its own fleet key and its own
-// simulated accounts.
+// loader returns a function that loads a task's configuration with the given secret of the last
+// credential. Each process has its own fleet key and its own simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {

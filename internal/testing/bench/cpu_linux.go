@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns the CPU time that a process has used, in nanoseconds. It asks the kernel
-// directly: the metric for CPU time has a resolution of 10 ms, which is too coarse for one round
-// of the benchmark.
+// cpuTime returns the CPU time that a process has used. It asks the kernel, because the metric for
+// CPU time has a resolution of 10 ms, too coarse for one round of the benchmark.
 func cpuTime(process int) (time.Duration, error) {
-	const ofProcess = 2                            // the clock CPUCLOCK_SCHED of the kernel, for the whole process
+	const ofProcess = 2                            // CPUCLOCK_SCHED of the kernel, for the whole process
 	clock := int32(^process)<<3 | int32(ofProcess) //nolint:gosec // a process ID has 22 bits
 	var used unix.Timespec
 	if err := unix.ClockGettime(clock, &used); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// doNothing is a gRPC service that answers each call with the same message.
+// doNothing answers each call with the same message.
 type doNothing struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	response *authmaterialv1.GetAuthDecorationResponse
@@ -19,18 +19,16 @@ type doNothing struct {
 	changes  *changes
 }
 
-// GetAuthDecoration returns the prepared answer.
 func (d *doNothing) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDecorationRequest) (*authmaterialv1.GetAuthDecorationResponse, error) {
 	return d.response, nil
 }
 
-// BatchGetAuthDecorations returns the prepared answer.
 func (d *doNothing) BatchGetAuthDecorations(context.Context, *authmaterialv1.BatchGetAuthDecorationsRequest) (*authmaterialv1.BatchGetAuthDecorationsResponse, error) {
 	return d.batch, nil
 }
 
-// serveDoNothing runs a gRPC server without interceptors. The server fetches one answer from the
-// broker and then repeats this answer in every call.
+// serveDoNothing runs a gRPC server without interceptors, which fetches one answer from the broker
+// and repeats it in every call.
 func serveDoNothing(ctx context.Context, told task, answer func(any) error) error {
 	broker, closeBroker, err := dial(told.Broker, 0)
 	if err != nil {

@@ -8,24 +8,22 @@ import (
 // figures are the measurements of one round.
 type figures struct {
 	CallsPerSecond float64
-	// P50 and P99 are the median and the 99th percentile of the latencies of all calls, in
-	// microseconds.
+	// P50 and P99 are percentiles of the latencies of all calls, in microseconds.
 	P50, P99 float64
-	// Longest is the latency of the slowest call, in microseconds.
+	// Longest is the highest latency, in microseconds.
 	Longest float64
-	// CPU is the CPU time that the server used for one call on average, in microseconds.
+	// CPU is the server's CPU time per call, in microseconds.
 	CPU float64
-	// Allocations and AllocatedBytes are the number and the total size of the server's memory
-	// allocations per call.
+	// Allocations and AllocatedBytes are the number and size of the server's memory allocations per
+	// call.
 	Allocations, AllocatedBytes float64
 	// Degraded reports that the broker considered Redis unreachable at the end of the round.
 	Degraded bool
-	// Written and Dropped are the numbers of audit records per call that the broker wrote and
-	// dropped.
+	// Written and Dropped are the numbers of audit records per call.
 	Written, Dropped float64
 }
 
-// newFigures returns the figures of a round. The slice `latencies` must be sorted and not empty.
+// newFigures returns the figures of a round. The latencies must be sorted, with at least one.
 func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
 	calls := float64(len(latencies))
 	return figures{
@@ -44,13 +42,12 @@ func newFigures(latencies []time.Duration, took time.Duration, before, after usa
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// spread describes the distribution of several values.
+// spread is the distribution of several values.
 type spread struct {
-	least, lower, median, upper, most float64 // `lower` and `upper` are the first and third quartile
+	least, lower, median, upper, most float64 // `lower` and `upper` are quartiles
 }
 
-// spreadOf returns the distribution, over all rounds, of one number that the function `of` takes
-// from a round.
+// spreadOf returns the distribution, over all rounds, of one number of a round.
 func spreadOf(rounds []round, of func(round) float64) spread {
 	values := make([]float64, len(rounds))
 	for i, r := range rounds {
@@ -59,7 +56,7 @@ func spreadOf(rounds []round, of func(round) float64) spread {
 	return newSpread(values)
 }
 
-// newSpread returns the distribution of the given values. There must be at least one value.
+// newSpread returns the distribution of at least one value.
 func newSpread(values []float64) spread {
 	slices.Sort(values)
 	last := len(values) - 1

@@ -11,24 +11,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// callPatience limits how long the last calls of a round may continue after the end of the
-// round.
+// callPatience limits how long the last calls of a round may continue after its end.
 const callPatience = 10 * time.Second
 
-// result is the answer that the load process sends to its parent process.
+// result is what the load process sends to its parent process.
 type result struct {
 	// ResponseSize is the size of a response on the wire, in bytes.
 	ResponseSize int
-	// Rounds contains, for each round, the figures of each side.
-	Rounds []round
+	Rounds       []round
 }
 
-// round contains the figures of each side in one round. The sides are measured one after
-// another.
+// round contains the figures of each side. The sides are measured one after another.
 type round []figures
 
-// load calls the servers of all sides in turn, and measures the calls. Each round begins with a
-// different side. So a machine that becomes slower or faster favours no side.
+// load measures calls to the servers of all sides in turn. Each round begins with a different side,
+// so a machine that becomes slower or faster favours none.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -59,9 +56,8 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	return answer(measured)
 }
 
-// measure calls the server for one round and returns the figures. If the field `stopped` names a
-// Redis process, this process is suspended during the round. When the call returns, Redis is
-// available again.
+// measure calls the server for one round. If the field `stopped` names a Redis process, it is
+// suspended during the round, and available again when measure returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
 	before, err := t.usage(ctx)
 	if err != nil {
@@ -84,11 +80,11 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	return newFigures(latencies, took, before, after), nil
 }
 
-// drive runs callers concurrently. Each caller makes one call after another until the duration
-// is over. The result is the sorted latencies of all calls, and the total time.
+// drive lets callers make calls concurrently until the duration is over. It returns the sorted
+// latencies of all calls, and the total time.
 func (t *target) drive(ctx context.Context, callers int, duration time.Duration) (latencies []time.Duration, took time.Duration, err error) {
-	// A timer ends the calls. A deadline would be sent to the server with each call and change
-	// what is measured.
+	// A timer ends the calls, because a deadline would be sent with each call and change what is
+	// measured.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer time.AfterFunc(duration+callPatience, stop).Stop()
@@ -108,7 +104,7 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 	return latencies, took, err
 }
 
-// callUntil makes one call after another until the given time, but at least one call.
+// callUntil makes at least one call, and further calls until the given time.
 func (t *target) callUntil(ctx context.Context, caller int, end time.Time) ([]time.Duration, error) {
 	var latencies []time.Duration
 	client := t.clients[caller%len(t.clients)]

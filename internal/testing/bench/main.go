@@ -1,14 +1,13 @@
-// Command bench measures what the broker adds to a gRPC call. It calls the real broker,
-// configured as each setting describes. For comparison it calls a "do-nothing" server: a method
-// that does nothing, on the same gRPC library, without interceptors, with messages of the same
-// sizes. The do-nothing server runs twice, once with grpc-go's defaults and once with the
-// broker's transport options. The output contains the ratio of the broker's results to the
-// results of each of these two servers. A second do-nothing server with grpc-go's defaults shows
-// how much the results of two equal servers differ.
+// Command bench measures what the broker adds to a gRPC call. It compares the real broker,
+// configured as each setting describes, with a "do-nothing" server: a method that does nothing, on
+// the same gRPC library, without interceptors, with messages of the same sizes. The do-nothing
+// server runs twice, once with grpc-go's defaults and once with the broker's transport options, and
+// the output contains the ratio of the broker's results to the results of each. A second do-nothing
+// server with grpc-go's defaults shows how much two equal servers differ.
 //
-// The command also measures how long a change takes to reach 1,000 watchers, whether response
-// times reveal to a caller without a grant which credentials exist, what Redis costs (if
-// redis-server is installed), and what large configurations cost.
+// The command also measures how long a change takes to reach 1,000 watchers, whether response times
+// reveal to a caller without a grant which credentials exist, what Redis costs (if redis-server is
+// installed), and what large configurations cost.
 //
 // Each server and each load generator (the "load") is a process of its own: this program starts
 // itself again for each of these roles.
@@ -61,7 +60,6 @@ func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	return err
 }
 
-// measureAll starts servers and load generators, and prints the results.
 func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 	printHead(out, chosen)
 	for _, s := range chosenSettings(chosen) {

@@ -11,7 +11,6 @@ import (
 	"time"
 )
 
-// options are the values of the command-line flags.
 type options struct {
 	rounds        int
 	roundDuration time.Duration
@@ -60,7 +59,6 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	return chosen, err
 }
 
-// numbers parses the value of a flag that is a list of numbers.
 func numbers(name, list string) ([]int, error) {
 	var all []int
 	for text := range strings.SplitSeq(list, ",") {

@@ -22,8 +22,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serveReading runs a broker that reads the token from Redis on every call. This broker has no
-// metrics and does not log calls.
+// serveReading runs a broker that reads the token from Redis on every call, without metrics or a
+// log of calls.
 func serveReading(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -70,16 +70,12 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	return serve(ctx, grpcServer, answer)
 }
 
-// uncounted is a metric that ignores all values.
 type uncounted struct{}
 
-// Inc implements rpc.Counter and authentication.Counter.
 func (uncounted) Inc() {}
 
-// Observe implements rpc.Histogram.
 func (uncounted) Observe(float64) {}
 
-// unmeasured returns method metrics that record nothing.
 func unmeasured(string, bool) *rpc.MethodMetrics {
 	made := &rpc.MethodMetrics{Started: uncounted{}, Received: uncounted{}, Sent: uncounted{}, Seconds: uncounted{}}
 	for code := range made.Handled {
@@ -88,21 +84,20 @@ func unmeasured(string, bool) *rpc.MethodMetrics {
 	return made
 }
 
-// readingTokens is a Cache that reads each token from Redis on every call.
+// readingTokens reads each token from Redis on every call.
 type readingTokens struct {
 	*cache.Cache
 	store cache.Store
 }
 
-// WarmAt returns the token that is stored in Redis.
+// WarmAt returns the token in Redis.
 func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool) {
 	record, err := r.store.Load(context.Background(), tokenKey)
 	return record.Token, err == nil && record.Token != nil
 }
 
-// Token is called when Redis contains no token. It makes the first token request. While Redis
-// does not answer, Token waits, because a call that returned a token from memory would not
-// measure Redis.
+// Token makes the first token request, when Redis contains no token. It waits while Redis does not
+// answer, because a call that returned a token from memory would not measure Redis.
 func (r readingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()

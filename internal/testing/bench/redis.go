@@ -9,13 +9,11 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// stoppedRounds is a factor: rounds with a suspended Redis are this much longer than other
-// rounds. With the default duration such a round begins before the broker considers Redis
-// unreachable and ends some time after that.
+// Rounds with a suspended Redis are longer than others by this factor. With the default duration
+// such a round begins before the broker considers Redis unreachable, and ends some time after that.
 const stoppedRounds = 8
 
-// measureRedis prints how much Redis slows the warm call. If redis-server is not installed, it
-// prints that fact instead.
+// measureRedis prints how much Redis slows the warm call, or that redis-server is not installed.
 func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 	if _, err := redistest.Find(); err != nil {
 		fmt.Fprintf(out, "\nNOT MEASURED: what Redis costs the warm call. %v\n", err)
@@ -41,8 +39,8 @@ The redis-server's own processor time is not in the servers'.
 	})
 }
 
-// besideOthers compares three brokers: one with Redis, one without Redis, and one that reads
-// Redis on every call.
+// besideOthers compares brokers with Redis, without Redis, and with a read from Redis on every
+// call.
 func besideOthers(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	return with(ctx, roleBroker, task{}, func(alone endpoint) error {
 		return with(ctx, roleReading, task{Redis: redis.Address}, func(reading endpoint) error {
@@ -52,14 +50,13 @@ func besideOthers(ctx context.Context, chosen options, redis redisServer, shared
 	})
 }
 
-// besideStopped compares calls of the same broker while Redis is suspended and while Redis
-// answers.
+// besideStopped compares calls while Redis is suspended with calls while Redis answers.
 func besideStopped(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	sides := []side{{Name: "Redis stopped", At: shared, Stopped: redis.Process}, {Name: "Redis well", At: shared}}
 	return compareRedis(ctx, chosen, sides, stoppedRounds, out)
 }
 
-// compareRedis compares the sides twice: once with 1 caller and once with 64 callers.
+// compareRedis compares the sides with 1 caller and with 64 callers.
 func compareRedis(ctx context.Context, chosen options, sides []side, longer int, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: warmToken}.task(chosen)

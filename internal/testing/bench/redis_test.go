@@ -18,7 +18,6 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// requireRedis fails the test if redis-server is not installed.
 func requireRedis(t *testing.T) {
 	t.Helper()
 	if _, err := redistest.Find(); err != nil {
@@ -35,13 +34,11 @@ func TestWithoutRedisServer(t *testing.T) {
 	}
 	for _, want := range []string{"NOT MEASURED: what Redis costs", "apt-get install redis-server"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("got no %q in:\n%s", want, &out)
+			t.Errorf("the output does not contain %q:\n%s", want, &out)
 		}
 	}
 }
 
-// answers reports whether the Redis server at an address answers within a time
-// limit.
 func answers(t *testing.T, address string, in time.Duration) bool {
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
@@ -55,8 +52,7 @@ func answers(t *testing.T, address string, in time.Duration) bool {
 	return n == 1
 }
 
-// serverFunc implements the gRPC service BrokerService. A function answers the calls of
-// GetAuthDecoration.
+// serverFunc implements BrokerService with a function for GetAuthDecoration.
 type serverFunc struct {
 	authmaterialv1.UnimplementedBrokerServiceServer
 	get func()
@@ -67,8 +63,7 @@ func (s serverFunc) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDe
 	return &authmaterialv1.GetAuthDecorationResponse{}, nil
 }
 
-// served runs a gRPC server until the end of the test, and returns the
-// address of this server.
+// served runs a gRPC server until the end of the test.
 func served(t *testing.T, server *grpc.Server) endpoint {
 	ctx, stop := context.WithCancel(t.Context())
 	where, ended := make(chan endpoint, 1), make(chan error, 1)

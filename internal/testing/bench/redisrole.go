@@ -15,19 +15,17 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// redisServer is the answer that the process in the Redis role sends to its parent.
+// redisServer is what the process in the Redis role sends to its parent.
 type redisServer struct {
 	// Address is the host:port of the Redis server.
 	Address string
-	// Process is the process ID of the Redis server.
 	Process int
 }
 
-// portAttempts is the number of ports to try. A port may turn out to be in use, because another
-// process can take it before Redis listens on it.
+// portAttempts is how many ports are tried. Another process can take a free port before Redis
+// listens on it.
 const portAttempts = 3
 
-// serveRedis runs redis-server without persistence.
 func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	program, err := redistest.Find()
 	if err != nil {
@@ -42,17 +40,16 @@ func serveRedis(ctx context.Context, _ task, answer func(any) error) error {
 	return err
 }
 
-// runRedis runs a redis-server process until the process ends or ctx ends. The result reports
-// whether the process became ready.
+// runRedis runs a redis-server process until it or ctx ends, and reports whether the process became
+// ready.
 func runRedis(ctx context.Context, program string, answer func(any) error) (answered bool, err error) {
 	address, port, err := freePort(ctx)
 	if err != nil {
 		return false, err
 	}
-	command := exec.CommandContext(ctx, program, //nolint:gosec // the function Find returned this path of redis-server
+	command := exec.CommandContext(ctx, program, //nolint:gosec // redistest.Find returned the path
 		"--port", port, "--bind", "127.0.0.1", "--dir", os.TempDir(), "--save", "", "--appendonly", "no")
-	// Redis gets its own process group, so that it does not receive an interrupt from the
-	// terminal.
+	// Redis gets its own process group, so that an interrupt from the terminal does not reach it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := command.StdoutPipe()
 	if err != nil {
@@ -64,7 +61,7 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	var said strings.Builder
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		switch {
-		case answered: // the rest of the server's log is not needed
+		case answered: // the rest of the log is not needed
 		case strings.Contains(lines.Text(), "Ready to accept connections"):
 			answered = true
 			if err := answer(redisServer{Address: address, Process: command.Process.Pid}); err != nil {
@@ -77,7 +74,6 @@ func runRedis(ctx context.Context, program string, answer func(any) error) (answ
 	return answered, fmt.Errorf("%s ended: %w\n%s", program, command.Wait(), &said)
 }
 
-// freePort returns a port of the loopback interface that is not in use now.
 func freePort(ctx context.Context) (address, port string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,23 +15,20 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The size of the comparison of refusals. In this comparison a caller that has no grant requests
-// batches of credentials.
+// In the comparison of refusals, a caller without a grant requests batches of credentials.
 const (
 	refusalGrants      = 40
-	refusalCallers     = 25 // number of callers that each grant names
+	refusalCallers     = 25 // callers that each grant names
 	refusalBatch       = 100
 	refusalCredentials = 1000
-	refusalPairs       = 100 // number of pairs of batches; multiplied by the flag -rounds
+	refusalPairs       = 100 // pairs of batches, multiplied by the flag -rounds
 )
 
-// toldApart is a z-score of a sign test. If the score of a comparison is at least this high, two
-// kinds of calls count as distinguishable. Equal kinds of calls reach this score once in 15,000
-// runs.
+// toldApart is the z-score of a sign test from which two kinds of calls count as distinguishable.
+// Equal kinds reach it once in 15,000 runs.
 const toldApart = 4
 
-// writeGrants writes grants for the existing credentials, in addition to the grants that every
-// broker with TLS has.
+// writeGrants writes grants for the existing credentials.
 func writeGrants(out io.Writer, grants int) {
 	for g := range grants {
 		fmt.Fprint(out, "  - {credentials: [\"key-of-*\"], callers: [")
@@ -42,8 +39,6 @@ func writeGrants(out io.Writer, grants int) {
 	}
 }
 
-// measureRefusals prints whether response times reveal to a caller without a grant which
-// credentials exist.
 func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err error) {
 	folder, remove, err := writeCertificates(1)
 	if err != nil {
@@ -61,12 +56,12 @@ func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err er
 	})
 }
 
-// refusal contains two response times in microseconds: the first for credentials that exist, and
-// the second for credentials that do not exist.
+// refusal contains two response times in microseconds, for credentials that exist and for
+// credentials that do not.
 type refusal struct{ existing, missing float64 }
 
-// refuse requests credentials that exist and credentials that do not exist, in random order, and
-// measures the response times.
+// refuse requests existing and missing credentials in random order, and measures the response
+// times.
 func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) {
 	security, err := tlsConfig(broker.Certificates, strangerFile)
 	if err != nil {
@@ -117,7 +112,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	return measured, nil
 }
 
-// printRefusals prints the median response times, and the result of a sign test of the pairs.
+// printRefusals prints the median response times, and the result of a sign test.
 func printRefusals(out io.Writer, pairs []refusal) {
 	slower, faster := 0, 0
 	for _, p := range pairs {

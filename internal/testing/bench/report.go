@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 )
 
-// printHead prints a description of the measurements and of the machine.
 func printHead(out io.Writer, chosen options) {
 	fmt.Fprintf(out, `The broker beside a method that does nothing: on the same server library, without
 interceptors, with the same TLS and messages of the same sizes. "do-nothing" has
@@ -24,7 +23,7 @@ spread of A/A: the half of its rounds that is nearest to the median.
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), chosen.rounds, chosen.roundDuration)
 }
 
-// quantity is a number that the benchmark measures. Each quantity has one row in a table.
+// quantity is a measured number, which has one row in a table.
 type quantity struct {
 	name   string
 	format string
@@ -44,13 +43,12 @@ var (
 	}
 )
 
-// ratio returns the distribution of the ratios of two sides for this quantity.
+// ratio returns the distribution of the ratios of two sides.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
 
-// printTable prints the figures of each side, and the ratios of the first side to each of the
-// other sides.
+// printTable prints the figures of each side, and the ratios of the first side to the others.
 func printTable(out io.Writer, title string, sides []side, measured result) error {
 	fmt.Fprintf(out, "\n%s, response of %d bytes\n", title, measured.ResponseSize)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -102,8 +100,7 @@ func printSetting(out io.Writer, s setting, measured result) error {
 	return nil
 }
 
-// verdicts returns one line for each goal. The line contains the measured value and whether the
-// goal is met.
+// verdicts returns one line for each goal, with the measured value and whether the goal is met.
 func (g goal) verdicts(rounds []round) []string {
 	var all []string
 	judge := func(q quantity, to int, name string, bound float64, least bool) {
@@ -138,8 +135,7 @@ func printRecords(out io.Writer, measured result) {
 		written.median, written.least, written.most, dropped.median, dropped.least, dropped.most)
 }
 
-// printStops prints the longest calls with and without Redis, which the medians in the table do
-// not show.
+// printStops prints the longest calls with and without Redis, which the medians do not show.
 func printStops(out io.Writer, measured result) error {
 	degraded := 0
 	for _, r := range measured.Rounds {

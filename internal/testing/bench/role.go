@@ -13,7 +13,6 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The roles of the processes that this program starts.
 const (
 	roleBroker    = "broker"
 	roleDoNothing = "do-nothing"
@@ -23,8 +22,8 @@ const (
 	roleWatch     = "watch"
 )
 
-// role is the work of a process. A role sends its result to its parent once, with the function
-// `answer`. It returns when its work is done or ctx ends.
+// role is the work of a process. It sends its result to its parent once, with `answer`, and returns
+// when its work is done or ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{
@@ -38,44 +37,38 @@ var roles = map[string]role{
 
 // task is the input of a process, as JSON on its standard input.
 type task struct {
-	// Credentials is the number of credentials in the broker. 0 means only the simulated
-	// credentials.
+	// Credentials is the number of the broker's credentials. 0 means only the simulated ones.
 	Credentials int
-	// Redis is the host:port of the Redis in which the broker stores tokens. If it is empty, the
-	// broker keeps tokens in memory.
+	// Redis is the host:port of the broker's Redis. If it is empty, tokens are kept in memory.
 	Redis string
 	// Certificates is the folder with the certificates of servers and callers. If it is empty,
 	// there is neither TLS nor authentication.
 	Certificates string
-	// Audit is the broker's audit mode. The audit file is in the folder of certificates. If the
-	// mode is empty, there is no audit.
+	// Audit is the broker's audit mode, or empty. The audit file is in the folder of certificates.
 	Audit string
-	// Grants is the number of grants that a broker with certificates has in addition to its
-	// usual grants.
+	// Grants is the number of grants in addition to the usual ones.
 	Grants int
-	// Credential is the ID that the load asks for. If the field `IDs` is not 0, Credential is
-	// the beginning of that number of IDs, and each call asks for a random one of these IDs.
+	// Credential is the ID that the load asks for. If IDs is not 0, it is the beginning of so many
+	// IDs, and each call asks for a random one.
 	Credential string
 	IDs        int
-	// Batch is the number of IDs in each batch. If it is 0, the load calls GetAuthDecoration.
+	// Batch is the number of IDs in a batch, or 0 for calls of GetAuthDecoration.
 	Batch int
-	// Broker is the server whose response a do-nothing server repeats in every call.
+	// Broker is the server whose response a do-nothing server repeats.
 	Broker endpoint
 	// Equal makes a do-nothing server use the broker's transport options.
 	Equal bool
-	// Sides are the servers that the load compares.
 	Sides []side
-	// Callers is the number of concurrent callers. They share Connections connections, which use
-	// as many different client certificates as Identities says.
+	// Callers is the number of concurrent callers. They share as many connections, with as many
+	// different client certificates, as Connections and Identities say.
 	Callers, Connections, Identities int
-	// Rounds is the number of measured rounds. The round that warms up the servers is not
-	// counted.
+	// Rounds is the number of measured rounds, without the one that warms up the servers.
 	Rounds int
 	// RoundDuration is how long the load calls each side in a round.
 	RoundDuration time.Duration
 }
 
-// ids returns the IDs of the credentials that the load asks for.
+// ids returns the IDs that the load asks for.
 func (t task) ids() []string {
 	if t.IDs == 0 {
 		return []string{t.Credential}
@@ -87,7 +80,7 @@ func (t task) ids() []string {
 	return ids
 }
 
-// batchRequest returns the load's request for a batch, or nil if the load requests no batches.
+// batchRequest returns the load's request for a batch, or nil if it requests none.
 func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	if t.Batch == 0 {
 		return nil
@@ -95,40 +88,35 @@ func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{t.Credential}, t.Batch)}
 }
 
-// side is one of the servers that a comparison measures.
 type side struct {
 	// Name is the title of the server's column in the table.
 	Name string
 	At   endpoint
-	// Stopped is the ID of the Redis process that is suspended while this side is measured. 0
-	// means that no process is suspended.
+	// Stopped is the ID of the Redis process that is suspended while this side is measured, or 0.
 	Stopped int
-	// Audited is true if the server of this side writes audit records.
+	// Audited is true if the server writes audit records.
 	Audited bool
 }
 
-// endpoint describes a running server process.
 type endpoint struct {
-	// GRPC is the address of the process's gRPC server.
 	GRPC string
-	// Metrics is the URL of the metrics of the process. Process is the process ID.
+	// Metrics is the URL of the metrics of the process.
 	Metrics string
 	Process int
-	// Change is a URL. Each request to this URL makes the server send a change to all watchers.
-	// If it is empty, the server has no such URL.
+	// At each request to the URL Change, the server sends a change to all watchers. Change may be
+	// empty.
 	Change string
-	// Certificates is the folder with the load's certificates. If it is empty, the server does
-	// not use TLS.
+	// Certificates is the folder with the load's certificates. If it is empty, the server does not
+	// use TLS.
 	Certificates string
-	// Footprint is the time and memory that the configuration costs. Only brokers set this
-	// field.
+	// Footprint is what the configuration costs. Only brokers set it.
 	Footprint footprint
 }
 
-// obey reads a task from standard input and runs a role. It returns when the role's work is done
-// or standard input ends. Standard input also ends when the parent process ends.
+// obey reads a task from standard input and runs a role. It returns when the role's work is done or
+// standard input ends, as it does when the parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(os.Interrupt) // an interrupt from a terminal reaches all processes; only the first process handles it
+	signal.Ignore(os.Interrupt) // the first process handles an interrupt from the terminal, which reaches all processes
 	orders := json.NewDecoder(stdin)
 	var told task
 	if err := orders.Decode(&told); err != nil {

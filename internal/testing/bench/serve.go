@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 )
 
-// serve runs a gRPC server and a server for metrics, each on a free port, until ctx ends.
 func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error) error {
 	httpServer := &http.Server{Handler: newMetricsHandler(), ReadHeaderTimeout: time.Second}
 
@@ -40,8 +39,8 @@ func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error)
 	return group.Wait()
 }
 
-// newMetricsHandler returns an HTTP handler for metrics about the resource use of the process.
-// The metrics have the same form as the metrics of the broker.
+// newMetricsHandler serves metrics about the resource use of the process, in the form of the
+// broker's.
 func newMetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

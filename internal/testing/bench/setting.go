@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-// The kinds of connections to the compared servers. Each setting uses one kind.
 const (
 	plain     = "plain" // unencrypted TCP, no authentication, no grants, no audit
 	mutualTLS = "mtls"  // TLS 1.3 with client certificates; the broker has grants and an audit file
@@ -15,31 +14,30 @@ const (
 // setting is one comparison of the broker with do-nothing servers.
 type setting struct {
 	security string
-	audit    string // the broker's audit mode; empty: no audit
-	// The number of concurrent callers, the number of connections that these callers share, and
-	// the number of client certificates that these connections use.
+	audit    string // audit mode, or empty
+	// These are the numbers of concurrent callers, of connections that they share, and of client
+	// certificates of these connections.
 	callers, connections, identities int
-	// The ID that callers ask for. If the field `ids` is not 0, this text is the beginning of
-	// that number of IDs, and each call asks for a random one of these IDs.
+	// credential is the ID that callers ask for. If `ids` is not 0, it is the beginning of so many
+	// IDs, and each call asks for a random one.
 	credential string
 	ids        int
-	batch      int  // number of IDs in each batch; 0: calls of GetAuthDecoration
-	short      bool // the setting is also measured without the flag -full
+	batch      int  // IDs in each batch; 0: calls of GetAuthDecoration
+	short      bool // measured without the flag -full too
 	goal       goal
 }
 
-// goal contains the ratios that the project promises for a setting. The ratio of calls per
-// second is a minimum; the ratios of CPU time and of the p99 latency are maxima. Each ratio
-// compares the broker with a do-nothing server. In the fields with "Equal" in their names this
-// server has the broker's transport options; in the other fields it has grpc-go's defaults. 0
-// means that nothing is promised.
+// goal contains the ratios to a do-nothing server that the project promises for a setting: a
+// minimum for calls per second, and maxima for CPU time and the p99 latency. In the fields with
+// "Equal" in their names the do-nothing server has the broker's transport options, and in the
+// others grpc-go's defaults. 0 means that nothing is promised.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64
 	p99               float64
 }
 
-// name returns the setting's name, which the flag -only selects.
+// name returns the name that the flag -only selects.
 func (s setting) name() string {
 	parts := []string{s.security}
 	if s.audit != "" {
@@ -58,7 +56,6 @@ func (s setting) name() string {
 	return strings.Join(append(parts, fmt.Sprintf("%dconnections", s.connections), fmt.Sprintf("%dcallers", s.callers)), "/")
 }
 
-// task returns the task of the processes that measure a setting.
 func (s setting) task(chosen options) task {
 	told := task{
 		Credential: s.credential, IDs: s.ids, Batch: s.batch,
@@ -71,7 +68,6 @@ func (s setting) task(chosen options) task {
 	return told
 }
 
-// settings returns all settings that the benchmark can measure.
 func settings() []setting {
 	var all []setting
 	add := func(s setting) { all = append(all, s) }
@@ -101,14 +97,13 @@ func settings() []setting {
 	add(required)
 	many := setting{security: mutualTLS, audit: "required", callers: 64, connections: 1}
 	many.credential = mediumKey
-	add(many) // this setting is compared with the next setting, which has many IDs
+	add(many) // compared with the next setting, which has many IDs
 	many.credential, many.ids, many.short = bulkPrefix, manyIDs, true
 	add(many)
 	add(setting{security: mutualTLS, audit: "best_effort", callers: 64, connections: 1, credential: mediumKey, batch: 50, short: true, goal: goal{calls: 0.9}})
 	return all
 }
 
-// chosenSettings returns the settings that the flags select.
 func chosenSettings(chosen options) []setting {
 	var all []setting
 	for _, s := range settings() {
@@ -119,5 +114,4 @@ func chosenSettings(chosen options) []setting {
 	return all
 }
 
-// everything is a regular expression that matches every name.
 var everything = regexp.MustCompile("")

@@ -12,21 +12,19 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// footprint is the time and memory that a configuration costs a broker process.
 type footprint struct {
 	// StartUp is the time to parse the configuration file and create a server that is ready to
 	// listen.
 	StartUp time.Duration
 	// Reload is the time from reading the file again, with one changed secret, until the broker
-	// serves the new secret.
+	// serves the secret.
 	Reload time.Duration
 	// Heap is the memory in use after a garbage collection, in bytes.
 	Heap uint64
 }
 
-// startBroker creates a broker's server for a task and measures the broker's footprint. Each
-// call of the returned function `reload` changes the secret of the last credential in the
-// configuration.
+// startBroker creates a broker's server for a task, and measures its footprint. Each call of
+// `reload` changes the secret of the last credential.
 func startBroker(told task, sim *simulator.Simulator, options server.Options) (broker *server.Server, cost footprint, reload func() error, err error) {
 	load := loader(told, sim)
 	first, second := load("first"), load("second")
@@ -61,8 +59,7 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 	}, nil
 }
 
-// measureSizes prints, for configurations of several sizes, the footprint and the calls per
-// second.
+// measureSizes prints the footprint and the calls per second for configurations of several sizes.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -79,7 +76,6 @@ func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	return table.Flush()
 }
 
-// measureSize prints the table row for one configuration size.
 func measureSize(ctx context.Context, chosen options, credentials int, broker endpoint, table io.Writer) error {
 	told := setting{callers: 64, connections: 1, credential: staticKey}.task(chosen)
 	told.Broker, told.Sides = broker, []side{{Name: "broker", At: broker}}

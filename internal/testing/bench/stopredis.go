@@ -8,15 +8,13 @@ import (
 	"time"
 )
 
-// The longest time that the broker may need to reach a resumed Redis again, and the time between
-// two checks whether Redis is reachable.
+// The broker may take recoveryPatience to reach a resumed Redis again.
 const (
 	recoveryPatience = 10 * time.Second
 	recoveryPoll     = 20 * time.Millisecond
 )
 
-// stopProcess suspends a process with SIGSTOP. Connections to a suspended process stay open, but
-// nothing answers on them.
+// stopProcess suspends a process. Connections to it stay open, but nothing answers on them.
 func stopProcess(id int) error {
 	if err := syscall.Kill(id, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("suspend the Redis process: %w", err)
@@ -24,7 +22,7 @@ func stopProcess(id int) error {
 	return nil
 }
 
-// bringRedisBack resumes the Redis process, and waits until the broker uses Redis again.
+// bringRedisBack resumes Redis, and waits until the broker uses it again.
 func (t *target) bringRedisBack(ctx context.Context) error {
 	if err := syscall.Kill(t.stopped, syscall.SIGCONT); err != nil {
 		return fmt.Errorf("resume the Redis process: %w", err)

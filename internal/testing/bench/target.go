@@ -13,20 +13,19 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// target is a server that the load calls. It contains the load's connections to this server.
+// target is a server with the load's connections to it.
 type target struct {
 	name     string
-	clients  []authmaterialv1.BrokerServiceClient // one gRPC client for each connection
+	clients  []authmaterialv1.BrokerServiceClient // one for each connection
 	close    func() error
 	metrics  string
 	process  int
-	http     http.RoundTripper // transport for reading metrics; nil: the default transport
+	http     http.RoundTripper // for reading metrics; nil: the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
-	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the request for a batch; nil: the load requests no batches
-	stopped  int                                            // ID of the Redis process that a round suspends; 0: none
+	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: the load requests no batches
+	stopped  int                                            // Redis process that a round suspends; 0: none
 }
 
-// newTarget opens the load's connections to the server of one side.
 func newTarget(of side, told task) (*target, error) {
 	t := &target{name: of.Name, metrics: of.At.Metrics, process: of.At.Process, stopped: of.Stopped}
 	var closes []func() error
@@ -54,7 +53,7 @@ func newTarget(of side, told task) (*target, error) {
 	return t, nil
 }
 
-// dial connects to a server. It uses the load's certificate with the given number.
+// dial connects to a server with the load's certificate of the given number.
 func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
 	encryption, err := clientCredentials(at.Certificates, identity)
 	if err != nil {
@@ -67,8 +66,7 @@ func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient,
 	return authmaterialv1.NewBrokerServiceClient(connection), connection.Close, nil
 }
 
-// call makes one call to the server. It sends the request with the given number, or the batch if
-// there is one.
+// call sends the request with the given number, or the batch if there is one.
 func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceClient, number int) error {
 	if t.batch == nil {
 		_, err := client.GetAuthDecoration(ctx, t.requests[number])
@@ -78,7 +76,7 @@ func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceCl
 	return err
 }
 
-// responseSize makes one call and returns the size of its response in bytes.
+// responseSize returns the size of a response in bytes.
 func (t *target) responseSize(ctx context.Context) (int, error) {
 	response, err := fetch(ctx, t.clients[0], t.requests[0], t.batch)
 	if err != nil {
@@ -87,8 +85,7 @@ func (t *target) responseSize(ctx context.Context) (int, error) {
 	return proto.Size(response), nil
 }
 
-// fetch makes one call and returns the response, in which setLongestTimes has set the times to
-// the values with the longest encoding.
+// fetch makes one call, and applies setLongestTimes to the response.
 func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, request *authmaterialv1.GetAuthDecorationRequest, batch *authmaterialv1.BatchGetAuthDecorationsRequest) (proto.Message, error) {
 	if batch == nil {
 		response, err := client.GetAuthDecoration(ctx, request)
@@ -105,11 +102,10 @@ func fetch(ctx context.Context, client authmaterialv1.BrokerServiceClient, reque
 	return response, err
 }
 
-// setLongestTimes makes the sizes of responses comparable. The nanoseconds of a time take
-// between 0 and 5 bytes, so setLongestTimes replaces them in each time of a decoration by the
-// value with the longest encoding. Times differ between responses: the refresh time of static
-// material depends on the time of the call, and two servers have different tokens. The rest of a
-// response always has the same size.
+// setLongestTimes makes the sizes of responses comparable: it replaces the nanoseconds of each
+// time, which take between 0 and 5 bytes, by the value with the longest encoding. Times differ
+// between responses, because the refresh time of static material depends on the time of the call,
+// and because two servers have different tokens. The rest of a response always has the same size.
 func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	for _, moment := range []*timestamppb.Timestamp{decoration.GetExpireTime(), decoration.GetRefreshTime()} {
 		if moment != nil {
@@ -118,8 +114,8 @@ func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// compareSizes returns the size of a response. It returns an error unless the size is the same
-// for all targets.
+// compareSizes returns the size of a response. It returns an error unless all targets have the same
+// size.
 func compareSizes(ctx context.Context, targets []*target) (int, error) {
 	first, err := targets[0].responseSize(ctx)
 	if err != nil {

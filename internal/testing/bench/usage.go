@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Names of metrics that do not exist in servers without Redis or without audit.
+// Servers without Redis or without audit do not have these metrics.
 const (
 	degradedMetric = "authmaterial_token_cache_degraded"
 	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
@@ -20,15 +20,13 @@ const (
 // usage contains the resources that a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
-	// degraded is 1 while the broker considers Redis unreachable. Only brokers with Redis set
-	// it.
+	// degraded is 1 while the broker considers Redis unreachable. Only brokers with Redis set it.
 	degraded float64
-	// written and dropped are the numbers of written and dropped audit records. Only brokers
-	// with an audit file set them.
+	// written and dropped are the numbers of audit records. Only brokers with an audit file set
+	// them.
 	written, dropped float64
 }
 
-// usage returns the resources that the target's process has used since its start.
 func (t *target) usage(ctx context.Context) (usage, error) {
 	read, err := readUsage(ctx, t.http, t.metrics)
 	if err != nil {
@@ -44,8 +42,8 @@ func (t *target) usage(ctx context.Context) (usage, error) {
 	return read, err
 }
 
-// readUsage reads the metrics at a URL. The metrics are in Prometheus' text format. A nil
-// transport means the default transport.
+// readUsage reads the metrics at a URL in Prometheus' text format. A nil transport means the
+// default transport.
 func readUsage(ctx context.Context, transport http.RoundTripper, url string) (usage, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -15,14 +15,13 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The number of watchers that receive a change, and the number of connections that they share.
 const (
 	watchers           = 1000
 	watcherConnections = 20
 )
 
-// watchResult contains a time in microseconds for each side in each round: the time from a
-// change until the last watcher has received the change.
+// watchResult contains the time in microseconds, for each side in each round, from a change until
+// the last watcher has received it.
 type watchResult struct{ Rounds [][]float64 }
 
 // measureWatchers prints how long a change takes to reach many watchers.
@@ -40,7 +39,6 @@ func measureWatchers(ctx context.Context, chosen options, out io.Writer) error {
 	})
 }
 
-// printWatchers prints the median times, and the ratios to the do-nothing server.
 func printWatchers(out io.Writer, told task, measured watchResult) error {
 	of := func(value func([]float64) float64) spread {
 		values := make([]float64, len(measured.Rounds))
@@ -59,8 +57,7 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 	return table.Flush()
 }
 
-// watch opens watches at the server of each side and makes changes. It measures the time from a
-// change until all watchers have received it.
+// watch measures the time from a change until all watchers have received it.
 func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -112,7 +109,7 @@ func newCrowd(ctx context.Context, t *target, credential, url string) (*crowd, e
 	return c, c.receive()
 }
 
-// receive waits until each watcher of the crowd has received a further state.
+// receive waits until each watcher has received a further state.
 func (c *crowd) receive() error {
 	var all errgroup.Group
 	for _, stream := range c.streams {
@@ -127,8 +124,7 @@ func (c *crowd) receive() error {
 	return all.Wait()
 }
 
-// change makes a change, and returns how long it took until each watcher had received the
-// change.
+// change makes a change, and returns how long it took until all watchers had received it.
 func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	received := make(chan error, 1)
 	go func() { received <- c.receive() }()

@@ -42,7 +42,7 @@ func TestOneTokenRequestForEachToken(t *testing.T) {
 	if err := answers.Err(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("through three renewals: %v", answers)
+	t.Logf("calls during three renewals: %v", answers)
 	for _, c := range fleet.Credentials {
 		if got := answers.Versions(c.ID); got != 4 {
 			t.Errorf("%s: callers received %d versions, want 4", c.ID, got)

@@ -65,6 +65,6 @@ func TestPreviousTokenEnds(t *testing.T) {
 	if err := load.Err(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("the API has rejected %d of %d requests, and none after a report; 3 token requests for each credential; %v",
+	t.Logf("the API rejected %d of %d requests, and none after a report; there were 3 token requests for each credential; %v",
 		c.rejected.Load(), c.calls.Load(), load)
 }

@@ -38,7 +38,7 @@ func (f *failover) recovered(master time.Duration) {
 	back := f.fleet.AwaitDegraded(false)
 	agreed := f.fleet.AwaitSameTokens()
 	total, most := f.sinceBefore()
-	f.Logf("a new master after %v; %v later no broker is degraded, and %v later all have the same tokens; %d extra token requests, at most %d for one credential",
+	f.Logf("there was a new master after %v; %v later no broker was degraded, and %v later all had the same tokens; %d extra token requests, at most %d for one credential",
 		master.Round(time.Millisecond), back.Round(time.Millisecond), agreed.Round(time.Millisecond), total, most)
 	if most > 1 {
 		f.Errorf("the loss of a master cost %d token requests for one credential, want 1 at most", most)

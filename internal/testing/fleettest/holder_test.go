@@ -48,7 +48,7 @@ func TestHolderIsKilled(t *testing.T) {
 	}
 	wantRequests(t, fleet, 2)
 	answers.AwaitAgreement(1)
-	t.Logf("callers of the others: %v; %d token requests of %d credentials", answers,
+	t.Logf("calls to the other brokers: %v; %d token requests for %d credentials", answers,
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
@@ -84,7 +84,7 @@ func TestHolderIsSlow(t *testing.T) {
 			t.Errorf("%s: the late token replaced the token of another broker", c.ID)
 		}
 	}
-	t.Logf("callers of the others: %v; then of all: %v", answers, load.Answers)
+	t.Logf("calls to the other brokers: %v; later calls to all brokers: %v", answers, load.Answers)
 }
 
 // A broker is killed while it renews the token of each credential. The others continue to serve the
@@ -114,6 +114,6 @@ func TestHolderIsKilledInARenewal(t *testing.T) {
 		}
 	}
 	wantRequests(t, fleet, 3)
-	t.Logf("the others have the successors %v after the kill; their callers: %v at first, then %v",
+	t.Logf("the other brokers had the next tokens %v after the kill; calls to them: %v at first, then %v",
 		taken.Round(time.Millisecond), first, load)
 }

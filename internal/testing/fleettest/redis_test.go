@@ -69,7 +69,7 @@ func (tr *trouble) renewAlone() {
 	if err := cold.Err(); err != nil {
 		tr.Errorf("calls to a broker that was started without Redis failed: %v", err)
 	}
-	tr.Logf("all brokers say that Redis is lost after %v; callers of one that starts without it: %v", lost.Round(time.Millisecond), cold)
+	tr.Logf("all brokers reported the loss of Redis after %v; calls to a broker that started without Redis: %v", lost.Round(time.Millisecond), cold)
 }
 
 // recoveryLimit is the longest time that the brokers may take to work normally again.
@@ -116,7 +116,7 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	if err := load.Err(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("through the renewals that came next: %v", load)
+	t.Logf("calls during the next renewals: %v", load)
 }
 
 // wantLines checks that the log of each broker reports the loss and the return of Redis once.

@@ -93,7 +93,7 @@ func newSoak(t *testing.T, seed uint64) *soak {
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
-	t.Logf("BROKER_SEED=%d has the same faults happen again", seed)
+	t.Logf("set BROKER_SEED=%d to repeat these faults", seed)
 	s := newSoak(t, seed)
 	s.alone = os.Getenv("BROKER_SOAK") != ""
 	load := s.startLoad()
@@ -120,7 +120,7 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	actions := draw(c)
 	slices.SortStableFunc(actions, func(a, b action) int { return int(a.after - b.after) })
 	var story []string
-	outcome := "all is not well"
+	outcome := "the fleet did not recover"
 	defer func() { s.Logf("%s; %s", strings.Join(story, ", "), outcome) }()
 	for _, next := range append(actions, c.finally...) {
 		<-time.After(next.after - time.Since(c.began))
@@ -132,7 +132,7 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	if limit := c.recovery(); well > limit {
 		s.Errorf("the fleet was healthy %v after the last fault, want %v at most", well, limit)
 	}
-	outcome = fmt.Sprintf("all is well %v later: %s", well.Round(time.Millisecond), s.checkRequests(c, before))
+	outcome = fmt.Sprintf("the fleet was healthy %v later: %s", well.Round(time.Millisecond), s.checkRequests(c, before))
 	s.checkMemory()
 	if err := load.Err(); err != nil {
 		s.Error(err)
@@ -180,7 +180,7 @@ func (s *soak) awaitWell() time.Duration {
 			s.Fatalf("%s has ended", b.Name)
 		}
 	}
-	took := s.fleet.Await("all is well", func() error {
+	took := s.fleet.Await("the fleet is healthy", func() error {
 		if err := s.checkForeign(); err != nil {
 			return err
 		}

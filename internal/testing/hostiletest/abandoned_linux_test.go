@@ -23,7 +23,7 @@ func TestHalfOpenConnections(t *testing.T) {
 		keep(t.Context(), c)
 		c.ask(methodWatch, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"key"}})
 	})
-	b.await("the watches are there", func() bool { return b.goroutines() > goroutines+30 })
+	b.await("the watches have begun", func() bool { return b.goroutines() > goroutines+30 })
 	b.await("the broker closes the connections", func() bool { return b.isBackAt(goroutines) })
 	good.end(t)
 	if more := b.memory("VmHWM") - rest; more > callerAllowance {

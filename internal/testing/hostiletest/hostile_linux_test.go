@@ -65,7 +65,7 @@ func withstand(t *testing.T, attacking attack) {
 			peers := b.goroutines()
 			stop()
 			good.end(t)
-			b.await("what the attack left goes", func() bool { return b.isBackAt(goroutines) })
+			b.await("the number of goroutines is as low as before the attack", func() bool { return b.isBackAt(goroutines) })
 			b.newCaller()
 			most := b.memory("VmHWM")
 			t.Logf("%d KiB at rest, and %d more at most, %d at the end of the attack with %d goroutines; %d good calls",

@@ -37,7 +37,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal("the killed node is still a master")
 	}
 	if at := slices.Index(before, lost); !slices.Equal(slices.Delete(before, at, at+1), slices.Delete(slices.Clone(after), at, at+1)) {
-		t.Error("masters changed that had not been killed")
+		t.Error("a master changed although it was not killed")
 	}
 	if got := get(t, c.MasterOf("a").Client(), "a"); got != "value" {
 		t.Errorf("the new master has the value %q, want %q", got, "value")

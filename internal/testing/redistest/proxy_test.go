@@ -33,7 +33,7 @@ func TestProxyDelays(t *testing.T) {
 	c.send("SET key value")
 	c.wantNothing()
 	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Errorf("the server has the value %q, want that the proxy forwarded the request", got)
+		t.Errorf("the proxy did not forward the request: the server has the value %q", got)
 	}
 	p.Pass()
 	c.want("+OK\r\n")
@@ -69,7 +69,7 @@ func TestProxyReplaces(t *testing.T) {
 	c.send("SET key value")
 	c.want(":1\r\n")
 	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Errorf("the server has the value %q, want that the proxy forwarded the request", got)
+		t.Errorf("the proxy did not forward the request: the server has the value %q", got)
 	}
 	p.Pass()
 	c.ping()
@@ -104,7 +104,7 @@ func TestProxySwallows(t *testing.T) {
 	c.wantNothing()
 	later.wantNothing()
 	if got := get(t, s.Client(), "key"); got != "" {
-		t.Errorf("the server has the value %q, want that the proxy forwarded nothing", got)
+		t.Errorf("the proxy forwarded a request: the server has the value %q, want none", got)
 	}
 	p.Pass()
 	c.want("+OK\r\n")

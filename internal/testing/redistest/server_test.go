@@ -31,10 +31,10 @@ func TestRestart(t *testing.T) {
 		}
 		s.Restart()
 		if s.Addr() != addr {
-			t.Errorf("after the restart of a %s server its address is %s, was %s", state, s.Addr(), addr)
+			t.Errorf("a %s server has the address %s after its restart, want %s", state, s.Addr(), addr)
 		}
 		if got := get(t, s.Client(), "key"); got != "" {
-			t.Errorf("after the restart of a %s server it has the value %q, want no value", state, got)
+			t.Errorf("a %s server has the value %q after its restart, want no value", state, got)
 		}
 		set(t, s.Client(), "key")
 	}
@@ -91,7 +91,7 @@ func TestUsers(t *testing.T) {
 		client := connect(t, &redis.Options{Addr: s.Addr(), Username: tt.user, Password: tt.password})
 		err := client.Get(t.Context(), tt.key).Err()
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-			t.Errorf("a read from %q returned %s and the error %v, want %q", tt.user, tt.key, err, tt.want)
+			t.Errorf("the user %q read the key %s with the error %v, want %q", tt.user, tt.key, err, tt.want)
 		}
 	}
 }

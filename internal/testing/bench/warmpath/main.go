@@ -1,6 +1,5 @@
-// Command warmpath finds the functions of the broker that run during one warm call. This call
-// uses mutual TLS, and the broker has grants, metrics and an audit file. The command must be
-// built for coverage, as `make warmpath` does.
+// Command warmpath finds the functions of the broker that run during one warm call, with mutual
+// TLS, grants, metrics and an audit file. It must be built for coverage, as `make warmpath` does.
 package main
 
 import (
@@ -25,7 +24,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// guards is the text of the configuration sections that are added to the simulated credentials.
+// guards contains the sections that are added to the simulated configuration.
 const guards = `audit: {file: %[1]q}
 grants: [{callers: ["spiffe://bench.test/*"], credentials: ["*"]}]
 `
@@ -37,7 +36,6 @@ func main() {
 	}
 }
 
-// run starts a broker, makes calls, and writes the coverage of the last call to a folder.
 func run(ctx context.Context, folder string) error {
 	sim, err := simulator.New()
 	if err != nil {
@@ -73,15 +71,13 @@ func run(ctx context.Context, folder string) error {
 	return measure(ctx, authmaterialv1.NewBrokerServiceClient(connection), folder)
 }
 
-// credential is the ID of a credential whose auth material contains a token.
 const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
 
-// settling is how long the command waits after a call. In this time the broker finishes work
-// that continues after the answer.
+// settling is how long the command waits after a call for the broker's work that continues after
+// the answer.
 const settling = 200 * time.Millisecond
 
-// measure makes calls until all caches are filled. Then it makes one more call and writes the
-// coverage of that call.
+// measure makes calls until all caches are filled, and writes the coverage of one further call.
 func measure(ctx context.Context, client authmaterialv1.BrokerServiceClient, folder string) error {
 	for range 3 {
 		if _, err := client.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: credential}); err != nil {
