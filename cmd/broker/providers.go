@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -118,6 +119,10 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 		list.add("query parameter", param.Name+"="+source(param))
 	}
 	list.add("rejected by", statuses(method.RejectedStatuses))
+	list.add("new secret", rotations[method.Rotation])
+	if verification := method.Verification; verification != nil {
+		list.add("verified by", verification.Method+" "+cmp.Or(verification.URL, verification.Path+" at each allowed host"))
+	}
 	list.add("documentation", method.DocumentationURL)
 	out.printRows("  ", list)
 	fmt.Fprintf(out, "\n  %s\n", out.bold("Fields"))
@@ -132,6 +137,12 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 		fmt.Fprintf(out, "  %s (%s): %s\n", out.bold(field.ID), kind, printable(field.DisplayName))
 		out.printWrapped("      ", field.Description)
 	}
+}
+
+var rotations = map[catalog.Rotation]string{
+	catalog.RotationOverlapping:     "the old secret stays valid",
+	catalog.RotationRevokesPrevious: "the old secret stops working at once",
+	catalog.RotationUnknown:         "not known whether the old secret stays valid",
 }
 
 // source returns the value of a placement as a provider definition contains it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,7 +29,14 @@ providers:
         rejected_statuses: []
         fields:
           - {id: key, display_name: Key, secret: true}
-          - {id: region, display_name: Region}
+          - {id: region, display_name: Region & place, secret: false}
+        rotation: OVERLAPPING
+        verification:
+          path: /me?a=b&c=<d>
+          answers:
+            - {statuses: [200], json: {ok: true, code: 0, name: "a&b"}, outcome: ACCEPTED}
+            - {statuses: [401], json: {}, outcome: REFUSED, explanation: Check it.}
+            - {statuses: [403], outcome: INCONCLUSIVE}
         headers: [{name: X-Key, value: "${key.orValue('none')}"}]
         query_params: [{name: region, value: "${region}"}]
       - id: second
@@ -93,6 +101,8 @@ Auth method api_key: Integration key
 
   header       x-pendo-integration-key: ${api_key}
   rejected by  403
+  new secret   not known whether the old secret stays valid
+  verified by  GET /api/v1/token/verify at each allowed host
 
   Fields
   api_key (required, secret): Integration key
@@ -159,6 +169,12 @@ func TestProvidersJSON(t *testing.T) {
 			defined := catalog.Define(document.Root())
 			if err := document.Err(); err != nil || !defined.Equal(provider) {
 				t.Errorf("%s: %v\n%s", provider.ID, err, text)
+			}
+			for j, method := range defined.AuthMethods {
+				want := provider.AuthMethods[j]
+				if !reflect.DeepEqual(method.Fields, want.Fields) || !reflect.DeepEqual(method.Verification, want.Verification) {
+					t.Errorf("%s.%s is read differently from\n%s", provider.ID, method.ID, text)
+				}
 			}
 		}
 	}

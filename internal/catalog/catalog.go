@@ -68,6 +68,10 @@ type AuthMethod struct {
 	// have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
+	// Rotation is what generating a new secret at the provider does to the old secret.
+	Rotation Rotation `json:"rotation"`
+	// Verification defines how to try a credential. Verification is nil if that is not possible.
+	Verification *Verification `json:"verification,omitempty"`
 }
 
 // Field returns the auth method's field with this ID, or nil.
@@ -80,6 +84,18 @@ func (m *AuthMethod) Field(id string) *Field {
 	return nil
 }
 
+// UnclassifiedFields returns the IDs of the fields whose definition does not state `secret`. A
+// method with such fields cannot be used for managed credentials.
+func (m *AuthMethod) UnclassifiedFields() []string {
+	var ids []string
+	for _, field := range m.Fields {
+		if !field.SecretStated {
+			ids = append(ids, field.ID)
+		}
+	}
+	return ids
+}
+
 // Field describes one value of a credential.
 type Field struct {
 	ID          string `json:"id"`
@@ -87,8 +103,23 @@ type Field struct {
 	// Description explains to operators where to find the value.
 	Description string `json:"description,omitempty"`
 	Required    bool   `json:"required"`
-	// Secret is true if the value must not be shown.
-	Secret bool `json:"secret"`
+	// Secret is true if the value must not be shown. Secret is false if SecretStated is false.
+	Secret bool `json:"-"`
+	// SecretStated is true if the definition states `secret`.
+	SecretStated bool `json:"-"`
+}
+
+// MarshalJSON returns the definition of the field, in which the character & is not escaped.
+func (f Field) MarshalJSON() ([]byte, error) {
+	type sameForm Field
+	definition := struct {
+		sameForm
+		Secret *bool `json:"secret,omitempty"`
+	}{sameForm: sameForm(f)}
+	if f.SecretStated {
+		definition.Secret = &f.Secret
+	}
+	return marshal(definition)
 }
 
 // Placement places a value in a header, a query parameter or a body parameter of a request.
@@ -152,10 +183,15 @@ func (r *TokenRequest) MarshalJSON() ([]byte, error) {
 	if r.EndsPrevious {
 		definition.PreviousToken = "ENDED"
 	}
+	return marshal(definition)
+}
+
+// marshal returns a value as JSON, in which the character & is not escaped.
+func marshal(value any) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(definition)
+	err := encoder.Encode(value)
 	return text.Bytes(), err
 }
 

@@ -20,6 +20,7 @@ import (
 const (
 	maxLine      = 200  // characters
 	maxParagraph = 4000 // characters
+	maxURL       = 2000 // characters
 )
 
 var (
@@ -42,7 +43,7 @@ func Define(definition yamlfile.Value) *Provider {
 	}
 	ids := yamlfile.Unique{}
 	for _, item := range definition.Get("auth_methods").List(1, 20) {
-		method := defineMethod(item)
+		method := defineMethod(item, provider.AllowedHosts)
 		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
@@ -89,17 +90,21 @@ func validHost(text string) bool {
 	return err == nil && egress.IsHost(parsed.Hostname())
 }
 
-func defineMethod(item yamlfile.Value) *AuthMethod {
+func defineMethod(item yamlfile.Value, allowedHosts []string) *AuthMethod {
 	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "fields", "token_request",
-		"headers", "query_params").Requires("id", "display_name", "fields")
+		"headers", "query_params", "rotation", "verification").Requires("id", "display_name", "fields")
 	request := item.Get("token_request")
 	method := &AuthMethod{
 		ID:               readID(item),
 		DisplayName:      item.Get("display_name").FreeText(1, maxLine),
 		Description:      item.Get("description").FreeText(1, maxParagraph),
 		DocumentationURL: readLink(item),
-		RejectedStatuses: readStatuses(item.Get("rejected_statuses")),
+		RejectedStatuses: readRejectedStatuses(item.Get("rejected_statuses")),
 		Fields:           defineFields(item.Get("fields"), request.Exists()),
+		Rotation:         readRotation(item.Get("rotation")),
+	}
+	if verification := item.Get("verification"); verification.Exists() {
+		method.Verification = defineVerification(verification, allowedHosts)
 	}
 	environment, err := newEnvironment(method.Fields, request.Exists())
 	if err != nil {
@@ -114,14 +119,19 @@ func defineMethod(item yamlfile.Value) *AuthMethod {
 	return method
 }
 
-func readStatuses(list yamlfile.Value) []int {
+func readRejectedStatuses(list yamlfile.Value) []int {
 	if !list.Exists() {
 		return []int{http.StatusUnauthorized}
 	}
+	return readStatuses(list, 0, http.StatusBadRequest)
+}
+
+// readStatuses reads a list of at least `fewest` HTTP statuses from `lowest` to 599.
+func readStatuses(list yamlfile.Value, fewest, lowest int) []int {
 	statuses := []int{}
 	unique := yamlfile.Unique{}
-	for _, item := range list.List(0, 20) {
-		status := item.Int(400, 599, 0)
+	for _, item := range list.List(fewest, 20) {
+		status := item.Int(lowest, 599, 0)
 		unique.Check(item, strconv.Itoa(status), "status")
 		statuses = append(statuses, status)
 	}
@@ -140,6 +150,7 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 			Required:    item.Get("required").Bool(false),
 			Secret:      item.Get("secret").Bool(false),
 		}
+		field.SecretStated = item.Get("secret").Exists()
 		ids.Check(item.Get("id"), field.ID, "field")
 		switch {
 		case withToken && field.ID == TokenVariable:

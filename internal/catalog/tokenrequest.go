@@ -23,7 +23,7 @@ func defineTokenRequest(item, fields yamlfile.Value, method *AuthMethod) *TokenR
 		}
 	}
 	return &TokenRequest{
-		URL:                   readTokenURL(item.Get("url")),
+		URL:                   readURL(item.Get("url")),
 		Body:                  BodyFormat(item.Get("body").OneOf(string(BodyJSON), string(BodyForm))),
 		ClientAuthentication:  ClientAuthentication(item.Get("client_authentication").OneOf(string(ClientInRequestBody), string(ClientInBasic))),
 		Parameters:            readParameters(item.Get("parameters"), method.Fields),
@@ -55,22 +55,27 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readTokenURL reports a URL to which a client secret must not be sent.
-func readTokenURL(value yamlfile.Value) string {
-	text := value.Text(2000)
+// readURL returns a URL to which secrets may be sent. It reports any other URL, and returns "".
+func readURL(value yamlfile.Value) string {
+	text := value.Text(maxURL)
 	if text == "" {
 		return ""
 	}
+	problem := ""
 	parsed, err := url.Parse(text)
 	switch {
 	case err != nil || parsed.Opaque != "" || parsed.Hostname() == "" || !validHost(strings.ToLower(parsed.Host)) || strings.Contains(text, " "):
-		value.Problemf("must be a URL such as https://api.example.com/oauth/token")
+		problem = "must be a URL such as https://api.example.com/oauth/token"
 	case parsed.User != nil || parsed.Fragment != "":
-		value.Problemf("must not have a user or a fragment: remove it")
+		problem = "must not have a user or a fragment: remove it"
 	case parsed.Scheme == "https":
 	case parsed.Scheme == "http" && isLoopback(parsed.Hostname()):
 	default:
-		value.Problemf("must begin with https://, or with http:// and a literal loopback address")
+		problem = "must begin with https://, or with http:// and a literal loopback address"
+	}
+	if problem != "" {
+		value.Problemf("%s", problem)
+		return ""
 	}
 	return text
 }

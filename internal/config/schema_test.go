@@ -103,7 +103,7 @@ func (c *schemaChecker) check(file string, schema map[string]any, at place) {
 	file, schema = c.all.find(file, schema)
 	number := func(key string) (int, bool) { bound, ok := schema[key].(float64); return int(bound), ok }
 	for kind, value := range map[string]string{"string": `"x"`, "boolean": "true", "integer": "1", "array": "[]", "object": "{}", "null": "null"} {
-		if want := schema["type"]; kind != want && (kind != "string" || want != nil) && (kind != "null" || at != "HERE") {
+		if !allows(schema["type"], kind) && (kind != "null" || at != "HERE") {
 			c.refused(at, value, "must be ")
 		}
 	}
@@ -135,6 +135,19 @@ func (c *schemaChecker) check(file string, schema map[string]any, at place) {
 	}
 	c.checkItems(file, schema, at)
 	c.checkKeys(file, schema, at)
+}
+
+// allows reports whether a schema's `type` allows values of a kind. The schemas without a type have
+// an enum of strings.
+func allows(types any, kind string) bool {
+	switch types := types.(type) {
+	case nil:
+		return kind == "string"
+	case []any:
+		return slices.Contains(types, any(kind)) || kind == "integer" && slices.Contains(types, any("number"))
+	default:
+		return kind == types
+	}
 }
 
 func (c *schemaChecker) checkItems(file string, schema map[string]any, at place) {

@@ -72,6 +72,30 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
+// Scalar returns a string of at most MaxText characters, a float64 or a bool. Scalar returns nil if
+// the value is absent or is none of these.
+func (v Value) Scalar() any {
+	if v.node == nil || v.document.refused[v.node] {
+		return nil
+	}
+	switch got := kindOf(v.node); got {
+	case isString:
+		return v.FreeText(0, MaxText)
+	case isBoolean:
+		return v.Bool(false)
+	case isNumber:
+		number, err := strconv.ParseFloat(v.node.Value, 64)
+		if err != nil || math.IsInf(number, 0) || math.IsNaN(number) {
+			v.Problemf("must be a decimal number")
+			return nil
+		}
+		return number
+	default:
+		v.document.refuse(v.node, "must be a string, a number, or true or false, and is %s", got)
+		return nil
+	}
+}
+
 // Int returns a whole number from `least` to `most`. In the file, the number can also have a form
 // such as 1.0, 1e3, 0o17 or 0xff.
 func (v Value) Int(least, most, otherwise int) int {

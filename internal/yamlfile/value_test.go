@@ -50,7 +50,7 @@ func TestAbsentValue(t *testing.T) {
 		_, isOnly := absent.Only("not reported")
 		if absent.Exists() || absent.Empty() || isMapping || isOnly || len(entries)+len(absent.List(1, 2)) > 0 ||
 			absent.Text(1)+absent.OneOf("a")+absent.Match(regexp.MustCompile("^x$"), "x") != "" ||
-			!absent.Bool(true) || absent.Int(1, 2, 7) != 7 || absent.Duration(1, 2, 7, "") != 7 {
+			!absent.Bool(true) || absent.Int(1, 2, 7) != 7 || absent.Scalar() != nil || absent.Duration(1, 2, 7, "") != 7 {
 			t.Errorf("%q: a method treats the absent value as present", source)
 		}
 		absent.Mapping("a").Requires("a")
@@ -238,7 +238,7 @@ func visit(value yamlfile.Value) {
 		_ = value.Text(10)
 	}
 	value.Get("credentials").Key().Problemf("absent")
-	_, _ = value.Bool(true), value.Int(0, 9, 1)
+	_, _, _ = value.Bool(true), value.Int(0, 9, 1), value.Scalar()
 	for _, item := range value.List(0, 1000) {
 		visit(item)
 	}

@@ -1,0 +1,139 @@
+package catalog
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/yamlfile"
+)
+
+// Rotation is what generating a new secret at the provider does to the old secret.
+type Rotation string
+
+// The effects of a new secret on the old one.
+const (
+	RotationUnknown         Rotation = "UNKNOWN"          // the provider does not document the effect
+	RotationOverlapping     Rotation = "OVERLAPPING"      // the old secret stays valid
+	RotationRevokesPrevious Rotation = "REVOKES_PREVIOUS" // the old secret stops working at once
+)
+
+// Outcome is what an answer of a provider shows about a credential.
+type Outcome string
+
+// The outcomes of a verification.
+const (
+	Accepted     Outcome = "ACCEPTED"     // the provider accepts the credential
+	Refused      Outcome = "REFUSED"      // the provider refuses the credential
+	Inconclusive Outcome = "INCONCLUSIVE" // the answer shows neither
+)
+
+// Verification defines a decorated request whose answer shows whether the provider accepts a
+// credential. Either URL or Path is set.
+type Verification struct {
+	// Method is GET, HEAD or POST. The request has no body.
+	Method string `json:"method"`
+	// URL is an https URL, or an http URL whose host is a literal loopback address. Its host is one
+	// of the provider's allowed hosts.
+	URL string `json:"url,omitempty"`
+	// Path is a path, optionally with a query, for which each allowed host of the credential is
+	// asked by https until one accepts the credential.
+	Path string `json:"path,omitempty"`
+	// AllowPrivateAddresses lets the host have addresses outside the public internet.
+	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
+	// Answers has at least one entry. The first entry that matches the provider's answer decides.
+	// If none matches, the answer is inconclusive.
+	Answers []VerificationAnswer `json:"answers"`
+}
+
+// VerificationAnswer is one kind of answer to a verification request, and its meaning.
+type VerificationAnswer struct {
+	// Statuses has at least one HTTP status from 200 to 599.
+	Statuses []int `json:"statuses"`
+	// JSON restricts the body. If JSON is nil, every body matches. Otherwise the body must be JSON,
+	// and if JSON has entries, it must be an object with these members and values. A value is a
+	// string, a bool or a float64.
+	JSON    map[string]any `json:"json,omitzero"`
+	Outcome Outcome        `json:"outcome"`
+	// Explanation tells a person what the answer means and what to do. It may be empty.
+	Explanation string `json:"explanation,omitempty"`
+}
+
+func readRotation(value yamlfile.Value) Rotation {
+	text := value.OneOf(string(RotationOverlapping), string(RotationRevokesPrevious), string(RotationUnknown))
+	return Rotation(cmp.Or(text, string(RotationUnknown)))
+}
+
+func defineVerification(item yamlfile.Value, allowedHosts []string) *Verification {
+	item.Mapping("method", "url", "path", "allow_private_addresses", "answers").Requires("answers")
+	item.Excludes("path", "url")
+	if !item.Get("url").Exists() && !item.Get("path").Exists() {
+		item.Problemf("needs url, or path to ask each allowed host of the credential")
+	}
+	verification := &Verification{
+		Method:                http.MethodGet,
+		URL:                   readURL(item.Get("url")),
+		Path:                  readPath(item.Get("path")),
+		AllowPrivateAddresses: item.Get("allow_private_addresses").Bool(false),
+	}
+	if method := item.Get("method").OneOf(http.MethodGet, http.MethodHead, http.MethodPost); method != "" {
+		verification.Method = method
+	}
+	if text := verification.URL; text != "" && !slices.Contains(allowedHosts, hostOf(text)) {
+		item.Get("url").Problemf("the host must be one of allowed_hosts")
+	}
+	for _, answer := range item.Get("answers").List(1, 20) {
+		verification.Answers = append(verification.Answers, defineAnswer(answer, verification.Method))
+	}
+	return verification
+}
+
+func defineAnswer(item yamlfile.Value, method string) VerificationAnswer {
+	item.Mapping("statuses", "json", "outcome", "explanation").Requires("statuses", "outcome")
+	if method == http.MethodHead {
+		item.Get("json").Key().Problemf("the answer to HEAD has no body: use GET")
+	}
+	answer := VerificationAnswer{
+		Statuses:    readStatuses(item.Get("statuses"), 1, http.StatusOK),
+		Outcome:     Outcome(item.Get("outcome").OneOf(string(Accepted), string(Refused), string(Inconclusive))),
+		Explanation: item.Get("explanation").FreeText(1, maxParagraph),
+	}
+	members, ok := item.Get("json").Entries()
+	if ok {
+		answer.JSON = make(map[string]any, len(members))
+	}
+	if len(members) > 20 {
+		item.Get("json").Problemf("must have at most 20 keys")
+	}
+	for _, member := range members {
+		answer.JSON[member.Key().FreeText(0, yamlfile.MaxText)] = member.Scalar()
+	}
+	return answer
+}
+
+// hostOf returns the host of a URL in the form that allowed_hosts has. A host without a port stands
+// for port 443.
+func hostOf(text string) string {
+	parsed, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	host := strings.ToLower(parsed.Host)
+	if parsed.Scheme == "http" && parsed.Port() == "" {
+		host += ":80"
+	}
+	return strings.TrimSuffix(host, ":443")
+}
+
+func readPath(value yamlfile.Value) string {
+	text := value.Text(maxURL)
+	if text == "" {
+		return ""
+	}
+	if _, err := url.ParseRequestURI("https://host.test" + text); err != nil || text[0] != '/' || strings.ContainsAny(text, " #") {
+		value.Problemf("must be a path such as /api/v1/me, optionally with a query")
+	}
+	return text
+}

@@ -1,0 +1,132 @@
+package catalog_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authmaterial/broker/internal/catalog"
+)
+
+// verified returns the definition of a method with this verification, in YAML's flow style.
+func verified(verification string) string {
+	return with(fieldA + "  headers: [{name: X, value: \"${a}\"}]\n  verification: " + verification + "\n")
+}
+
+func TestVerificationIsRead(t *testing.T) {
+	const text = `{method: POST, path: "/me?full=1", allow_private_addresses: true, answers: [` +
+		`{statuses: [200, 204], json: {ok: true, code: 0, text: "", more: 1.5}, outcome: ACCEPTED}, ` +
+		`{statuses: [401], json: {}, outcome: REFUSED, explanation: Check it.}, ` +
+		`{statuses: [403], outcome: INCONCLUSIVE}]}`
+	provider, err := define(verified(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &catalog.Verification{
+		Method: "POST", Path: "/me?full=1", AllowPrivateAddresses: true, Answers: []catalog.VerificationAnswer{
+			{Statuses: []int{200, 204}, JSON: map[string]any{"ok": true, "code": 0.0, "text": "", "more": 1.5}, Outcome: catalog.Accepted},
+			{Statuses: []int{401}, JSON: map[string]any{}, Outcome: catalog.Refused, Explanation: "Check it."},
+			{Statuses: []int{403}, Outcome: catalog.Inconclusive},
+		},
+	}
+	if diff := cmp.Diff(want, provider.AuthMethods[0].Verification); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestVerificationDefaults(t *testing.T) {
+	provider, err := define(verified(`{url: "https://P.test:443/me", answers: [{statuses: [200], outcome: ACCEPTED}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := provider.AuthMethods[0]
+	if got.Verification.Method != http.MethodGet || got.Verification.AllowPrivateAddresses || got.Verification.Answers[0].JSON != nil {
+		t.Errorf("the verification is %+v", got.Verification)
+	}
+	if got.Rotation != catalog.RotationUnknown {
+		t.Errorf("the rotation is %s", got.Rotation)
+	}
+}
+
+func TestVerificationMistakes(t *testing.T) {
+	const answers = ", answers: [{statuses: [200], outcome: ACCEPTED}]}"
+	for text, want := range map[string]string{
+		"{}": `9:17: needs url, or path to ask each allowed host of the credential` + "\n" + `9:17: the key "answers" is missing`,
+		"{url: \"https://p.test/\", path: /a" + answers:                                      "9:42: is not allowed together with url",
+		"{url: \"https://other.test/\"" + answers:                                            "9:23: the host must be one of allowed_hosts",
+		"{url: \"https://p.test:8443/\"" + answers:                                           "9:23: the host must be one of allowed_hosts",
+		"{url: \"http://p.test/\"" + answers:                                                 "9:23: must begin with https://, or with http:// and a literal loopback address",
+		"{url: \"https://p.test/${a}\"" + answers:                                            "9:39: " + unevaluated,
+		"{path: \"/${a}\"" + answers:                                                         "9:26: " + unevaluated,
+		"{path: me" + answers:                                                                "9:24: must be a path such as /api/v1/me, optionally with a query",
+		"{path: \".other.test/\"" + answers:                                                  "9:24: must be a path such as /api/v1/me, optionally with a query",
+		"{path: \"/a#b\"" + answers:                                                          "9:24: must be a path such as /api/v1/me, optionally with a query",
+		"{path: \"/a b\"" + answers:                                                          "9:24: must be a path such as /api/v1/me, optionally with a query",
+		"{path: \"/%zz\"" + answers:                                                          "9:24: must be a path such as /api/v1/me, optionally with a query",
+		"{path: /a, method: PUT" + answers:                                                   `9:36: must be one of "GET", "HEAD", "POST"`,
+		"{path: /a, methods: GET" + answers:                                                  `9:28: unknown key; did you mean "method"?`,
+		"{path: /a, answers: [{statuses: [], outcome: ACCEPTED}]}":                           "9:49: must have 1 to 20 items, and has 0",
+		"{path: /a, answers: [{statuses: [199], outcome: ACCEPTED}]}":                        "9:50: must be a whole number from 200 to 599",
+		"{path: /a, answers: [{statuses: [200], outcome: MAYBE}]}":                           `9:65: must be one of "ACCEPTED", "REFUSED", "INCONCLUSIVE"`,
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: [b]}}]}":         "9:84: must be a string, a number, or true or false, and is a list",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: .inf}}]}":        "9:84: must be a decimal number",
+		"{path: /a, method: HEAD, answers: [{statuses: [200], outcome: REFUSED, json: {}}]}": "9:88: the answer to HEAD has no body: use GET",
+	} {
+		t.Run(text, func(t *testing.T) {
+			_, err := define(verified(text))
+			if err == nil {
+				t.Fatal("the definition has no problem")
+			}
+			if got := strings.ReplaceAll(err.Error(), "p.yaml:", ""); got != want {
+				t.Errorf("the problems are\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestRotationMistakes(t *testing.T) {
+	_, err := define(with(fieldA + "  headers: [{name: X, value: \"${a}\"}]\n  rotation: NEVER\n"))
+	const want = `p.yaml:9:13: must be one of "OVERLAPPING", "REVOKES_PREVIOUS", "UNKNOWN"`
+	if err == nil || err.Error() != want {
+		t.Errorf("the problems are\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestFieldsThatDoNotStateSecret(t *testing.T) {
+	provider, err := define(with("  fields: [{id: a, display_name: A}, {id: b, display_name: B, secret: false}, {id: c, display_name: C, secret: true}]\n" +
+		"  headers: [{name: X, value: \"${a} ${b} ${c}\"}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a"}, provider.AuthMethods[0].UnclassifiedFields()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBuiltinProvidersCanBeManaged checks that every built-in method can be used for managed
+// credentials, can be verified, and states what a new secret does to the old one.
+func TestBuiltinProvidersCanBeManaged(t *testing.T) {
+	rotations := map[string]catalog.Rotation{
+		"pendo.api_key":                       catalog.RotationUnknown,
+		"pulsedive.api_key":                   catalog.RotationUnknown,
+		"sendpulse.oauth2_client_credentials": catalog.RotationRevokesPrevious,
+		"sendpulse.api_key":                   catalog.RotationOverlapping,
+		"spotdraft.client_headers":            catalog.RotationUnknown,
+	}
+	for _, provider := range catalog.Builtin().Providers() {
+		for _, method := range provider.AuthMethods {
+			name := provider.ID + "." + method.ID
+			if fields := method.UnclassifiedFields(); fields != nil {
+				t.Errorf("%s: the fields %q do not state `secret`", name, fields)
+			}
+			if method.Verification == nil {
+				t.Errorf("%s cannot be verified", name)
+			}
+			if method.Rotation != rotations[name] {
+				t.Errorf("%s has the rotation %q, want %q", name, method.Rotation, rotations[name])
+			}
+		}
+	}
+}
