@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,9 @@ about something that is allowed but probably a mistake, or about callers that ge
 without being identified. serve logs the same warnings.
 
 --explain prints the grant that lets a caller use a credential, or the grants that name only
-one of the two. The name of a caller begins with its kind, as in the audit log: token:NAME,
-jwt:ISSUER:SUBJECT, uid:NUMBER, spiffe://DOMAIN/PATH, dns:NAME or subject:NAME; or it is local.
+one of the two, and the other actions that are allowed. The name of a caller begins with its
+kind, as in the audit log: token:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, spiffe://DOMAIN/PATH,
+dns:NAME or subject:NAME; or it is local. CALLER may also be a group: group:ISSUER:GROUP.
 
 Exit status: 0 if there is no problem, and with --explain if the caller may use the
 credential; otherwise 1.`,
@@ -112,7 +114,14 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	if warning != "" {
 		note += "\n  " + warning
 	}
-	e := loaded.Policy.Explain(caller, access.Use, object)
+	who := access.NamedCaller(caller)
+	others := slices.DeleteFunc(access.Actions(), func(action access.Action) bool {
+		return action == access.Use || !loaded.Policy.Decide(who, action, object).Allowed
+	})
+	if len(others) > 0 {
+		note += "\n  other actions that are allowed: " + joined(others)
+	}
+	e := loaded.Policy.Explain(who, access.Use, object)
 	switch {
 	case !e.Allowed && loaded.Policy.DeniesAll():
 		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: nothing is allowed%s", caller, id, note)
@@ -128,12 +137,20 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	return err
 }
 
+func joined(actions []access.Action) string {
+	var texts []string
+	for _, action := range actions {
+		texts = append(texts, string(action))
+	}
+	return strings.Join(texts, ", ")
+}
+
 func grantsThatName(what string, grants []access.Grant) string {
 	var places []string
 	for _, grant := range grants {
 		text := grant.Source
-		if len(grant.Actions) == 1 && grant.Actions[0] == access.Manage {
-			text += " (only to manage)"
+		if !grant.Allows(access.Use) {
+			text += " (only to " + joined(grant.Actions) + ")"
 		}
 		places = append(places, text)
 	}

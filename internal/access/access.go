@@ -2,39 +2,28 @@
 // does no I/O: each decision depends only on the arguments and the policy.
 package access
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // Action is an operation on a credential that a grant allows.
 type Action string
 
-// These are the actions that a grant can allow.
+// These are the actions that a grant can allow. Manage includes View; no other action includes
+// another.
 const (
 	// Use allows callers to get a credential's material, and to report that a provider rejected the
 	// material.
 	Use Action = "use"
-	// Manage allows callers to change a credential. No operation of the broker requires Manage yet.
+	// View allows callers to read everything about a credential except its secrets.
+	View Action = "view"
+	// Manage allows callers to create, change, verify and delete a credential.
 	Manage Action = "manage"
+	// Operate allows callers to read the state of the broker and its replicas. A grant of Operate
+	// applies whatever its credentials are.
+	Operate Action = "operate"
 )
 
-// Caller is the authenticated identity of a caller.
-type Caller struct {
-	// Name is the caller's identity, with a prefix for its kind. The name is
-	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME` for a client certificate,
-	// `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is the issuer's name in the configuration,
-	// `uid:NUMBER` for a process on the same machine, `token:NAME` for a static token, and `local`
-	// if callers are not authenticated.
-	Name string
-	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
-	Method string
-	// Address is the network address from which the call came; empty if unknown.
-	Address string
-	// ExpireTime is when the identity expires. Zero means that the identity does not expire while
-	// the connection is open.
-	ExpireTime time.Time
-}
+// Actions returns all actions that a grant can allow.
+func Actions() []Action { return []Action{Use, View, Manage, Operate} }
 
 // Object is the credential that an access decision is about.
 type Object struct {
@@ -45,7 +34,8 @@ type Object struct {
 
 // Grant allows some callers to perform some actions on some credentials.
 type Grant struct {
-	// Callers are patterns for the names of callers. At least one pattern is required.
+	// Callers are patterns for the names of callers, or for the names of groups if they begin with
+	// GroupPrefix. At least one pattern is required.
 	Callers []Pattern
 	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
 	// applies to a credential if a pattern matches its ID, or if its provider is listed.
@@ -57,92 +47,20 @@ type Grant struct {
 	Source string
 }
 
-// Policy is a list of grants. Everything that no grant allows is denied, so the zero value denies
-// everything.
-type Policy struct {
-	grants []Grant
-	open   bool
-}
-
-// NewPolicy returns a policy with these grants.
-func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(grants)} }
-
-// AllowAll returns a policy that allows every caller to perform every action.
-func AllowAll() *Policy { return &Policy{open: true} }
-
-// AllowsAll reports whether AllowAll made the policy.
-func (p *Policy) AllowsAll() bool { return p.open }
-
-// DeniesAll reports whether the policy has no grants and denies everything.
-func (p *Policy) DeniesAll() bool { return !p.open && len(p.grants) == 0 }
-
-// NamesProviders reports whether decisions may depend on the provider of a credential.
-func (p *Policy) NamesProviders() bool {
-	return slices.ContainsFunc(p.grants, func(g Grant) bool { return len(g.Providers) > 0 })
-}
-
-// Decision is the result of Policy.Decide.
-type Decision struct {
-	Allowed bool
-	// Grant is the first grant that allows the action, or nil if access is denied, or if AllowAll
-	// made the policy.
-	Grant *Grant
-	// Compared is the number of patterns and provider IDs that were compared with the caller and
-	// the object. If access is denied, Compared does not depend on the object.
-	Compared int
-}
-
-// Decide decides whether the named caller may perform an action on an object. A caller without a
-// name is denied, unless the policy allows everything.
-func (p *Policy) Decide(caller string, action Action, object Object) Decision {
-	decision := Decision{Allowed: p.open}
-	if p.open {
-		return decision
-	}
-	for i := range p.grants {
-		g := &p.grants[i]
-		if slices.Contains(g.Actions, action) && g.namesCaller(caller, &decision.Compared) &&
-			g.namesCredential(object, &decision.Compared) {
-			decision.Allowed, decision.Grant = true, g
-			break
-		}
-	}
-	return decision
-}
-
-// Explanation explains a decision to people.
-type Explanation struct {
-	Decision
-	// ByCaller lists the grants that match the caller, and ByCredential lists the grants that match
-	// the credential or its provider. If access is denied, a grant in both lists does not allow the
-	// action.
-	ByCaller, ByCredential []Grant
-}
-
-// Explain makes the same decision as Decide, and explains it.
-func (p *Policy) Explain(caller string, action Action, object Object) Explanation {
-	e := Explanation{Decision: p.Decide(caller, action, object)}
-	for _, g := range p.grants {
-		if g.namesCaller(caller, new(int)) {
-			e.ByCaller = append(e.ByCaller, g)
-		}
-		if g.namesCredential(object, new(int)) {
-			e.ByCredential = append(e.ByCredential, g)
-		}
-	}
-	return e
-}
-
-func (g *Grant) namesCaller(caller string, compared *int) bool {
-	return caller != "" && matchesAny(g.Callers, caller, compared)
+// Allows reports whether the grant allows an action, to its callers and on its credentials.
+func (g *Grant) Allows(action Action) bool {
+	return slices.Contains(g.Actions, action) || action == View && slices.Contains(g.Actions, Manage)
 }
 
 // namesCredential reports whether a grant applies to a credential. All provider IDs of the grant
 // are compared even if the credential does not exist, so that a denial takes the same time for
 // existing and missing credentials.
 func (g *Grant) namesCredential(object Object, compared *int) bool {
-	if matchesAny(g.Credentials, object.CredentialID, compared) {
-		return true
+	for _, pattern := range g.Credentials {
+		*compared++
+		if pattern.Matches(object.CredentialID) {
+			return true
+		}
 	}
 	named := false
 	for _, provider := range g.Providers {
@@ -150,16 +68,4 @@ func (g *Grant) namesCredential(object Object, compared *int) bool {
 		named = named || provider == object.Provider
 	}
 	return named && object.Provider != ""
-}
-
-// matchesAny reports whether a pattern matches the text, and adds the number of compared patterns
-// to the counter.
-func matchesAny(patterns []Pattern, text string, compared *int) bool {
-	for _, pattern := range patterns {
-		*compared++
-		if pattern.Matches(text) {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -38,34 +39,41 @@ var objects = []struct {
 	{"nothing", access.Grant{}, false, false},
 }
 
-var actions = []struct {
-	granted []access.Action
-	use     bool
-	manage  bool
-}{
-	{[]access.Action{access.Use}, true, false},
-	{[]access.Action{access.Manage}, false, true},
-	{[]access.Action{access.Use, access.Manage}, true, true},
-	{nil, false, false},
+// grantable returns every set of actions that a grant can have.
+func grantable() [][]access.Action {
+	sets := [][]access.Action{nil}
+	for _, action := range access.Actions() {
+		for _, set := range sets {
+			sets = append(sets, append(slices.Clone(set), action))
+		}
+	}
+	return sets
+}
+
+// includes states the rule for actions: each action is allowed only by itself, except that manage
+// includes view.
+func includes(granted []access.Action, asked access.Action) bool {
+	return slices.Contains(access.Actions(), asked) &&
+		(slices.Contains(granted, asked) || asked == "view" && slices.Contains(granted, "manage"))
 }
 
 // TestDecide checks every combination of caller, credential and action. Disabled credentials need
 // no test of their own: they have a provider like enabled credentials.
 func TestDecide(t *testing.T) {
-	for _, caller := range callerKinds {
-		for pattern, named := range map[string]bool{caller.name: true, caller.pattern: true, "*": true, caller.near: false, "": false} {
+	for _, kind := range callerKinds {
+		caller := &access.Caller{Name: kind.name, PrivateSocket: true}
+		for pattern, named := range map[string]bool{kind.name: true, kind.pattern: true, "*": true, kind.near: false, "": false, "group:*": false} {
 			for _, object := range objects {
-				for _, action := range actions {
+				for _, actions := range grantable() {
 					grant := object.grant
 					grant.Callers = []access.Pattern{"token:another", access.Pattern(pattern)}
-					grant.Actions, grant.Source = action.granted, "broker.yaml:3"
+					grant.Actions, grant.Source = actions, "broker.yaml:3"
 					policy := access.NewPolicy(access.Grant{}, grant)
 					for provider, matches := range map[string]bool{"sendpulse": object.exists, "": object.missing} {
-						for _, asked := range []access.Action{access.Use, access.Manage, "", "USE"} {
-							allowed := asked == access.Use && action.use || asked == access.Manage && action.manage
-							want := named && matches && allowed
-							got := policy.Decide(caller.name, asked, access.Object{CredentialID: "mail", Provider: provider})
-							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", caller.name, pattern, object.name, provider, asked, action.granted)
+						for _, asked := range append(access.Actions(), "", "USE") {
+							want := named && (matches || asked == access.Operate) && includes(actions, asked)
+							got := policy.Decide(caller, asked, access.Object{CredentialID: "mail", Provider: provider})
+							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", kind.name, pattern, object.name, provider, asked, actions)
 							if got.Allowed != want {
 								t.Errorf("%s: allowed is %v, want %v", where, got.Allowed, want)
 							}
@@ -98,7 +106,7 @@ func TestPolicies(t *testing.T) {
 		"all but name": {policy: access.NewPolicy(access.Grant{Credentials: all.Credentials, Actions: all.Actions})},
 	} {
 		object := access.Object{CredentialID: "mail", Provider: "sendpulse"}
-		named, nameless := test.policy.Decide("uid:1", access.Use, object), test.policy.Decide("", access.Use, object)
+		named, nameless := test.policy.Decide(access.NamedCaller("uid:1"), access.Use, object), test.policy.Decide(access.NamedCaller(""), access.Use, object)
 		if named.Allowed != test.named || nameless.Allowed != test.nameless || (named.Grant != nil) != test.withAGrant || nameless.Grant != nil {
 			t.Errorf("%s: the decision for a caller is %+v, for a caller without a name %+v", name, named, nameless)
 		}
@@ -114,7 +122,7 @@ func TestFirstGrantDecides(t *testing.T) {
 	}
 	policy := access.NewPolicy(grant("1", "uid:2"), grant("2", "uid:1"), grant("3", "*"))
 	for caller, want := range map[string]string{"uid:1": "2", "uid:2": "1", "uid:3": "3"} {
-		if got := policy.Decide(caller, access.Use, access.Object{CredentialID: "a"}); got.Grant == nil || got.Grant.Source != want {
+		if got := policy.Decide(access.NamedCaller(caller), access.Use, access.Object{CredentialID: "a"}); got.Grant == nil || got.Grant.Source != want {
 			t.Errorf("%s is allowed by %v, want grant %s", caller, got.Grant, want)
 		}
 	}
@@ -141,7 +149,7 @@ func TestExplain(t *testing.T) {
 		grant("4", "uid:2", "board", access.Use),
 	)
 	for caller, want := range map[string]string{"uid:1": "false 13 23", "uid:2": "true 24 23", "uid:3": "false  23", "": "false  23"} {
-		e := policy.Explain(caller, access.Use, access.Object{CredentialID: "mail"})
+		e := policy.Explain(access.NamedCaller(caller), access.Use, access.Object{CredentialID: "mail"})
 		if got := fmt.Sprint(e.Allowed, " ", sources(e.ByCaller), " ", sources(e.ByCredential)); got != want {
 			t.Errorf("%q: the explanation is %q, want %q", caller, got, want)
 		}

@@ -28,6 +28,7 @@ func TestDenialsTakeTheSameWork(t *testing.T) {
 	policy := access.NewPolicy(all...)
 	for caller, own := range map[string]int{"token:none": 0, "spiffe://prod/ns/team-0/sa-99": 0, "token:some": 4} {
 		want := grants*callers + 2 + own
+		who := access.NamedCaller(caller)
 		for _, object := range []access.Object{
 			{CredentialID: "shared", Provider: "sendpulse"}, // exists, and every other caller may use it
 			{CredentialID: "team-0-mail", Provider: "pendo"},
@@ -35,7 +36,7 @@ func TestDenialsTakeTheSameWork(t *testing.T) {
 			{CredentialID: "team-0-none"}, // does not exist
 			{CredentialID: "none"},
 		} {
-			got := policy.Decide(caller, access.Use, object)
+			got := policy.Decide(who, access.Use, object)
 			if got.Allowed || got.Compared != want {
 				t.Errorf("%s, %+v: allowed is %v after %d comparisons, want %d", caller, object, got.Allowed, got.Compared, want)
 			}

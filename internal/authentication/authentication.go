@@ -44,6 +44,9 @@ type Evidence struct {
 	UserID *uint32
 	// Address is the network address of the caller; empty if unknown.
 	Address string
+	// PrivateSocket is true if the call came over a Unix socket that only the broker's own user
+	// can open.
+	PrivateSocket bool
 }
 
 // Methods returns the names of the authentication methods for which the call has evidence. The
@@ -147,7 +150,7 @@ func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (ac
 			method.Counts.count(err)
 		}
 		if err == nil {
-			caller.Method, caller.Address = method.Name, evidence.Address
+			caller.Method, caller.Address, caller.PrivateSocket = method.Name, evidence.Address, evidence.PrivateSocket
 			return caller, nil
 		}
 		if rank(err) > rank(found) {

@@ -3,6 +3,7 @@ package authentication_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -62,14 +63,14 @@ func TestSet(t *testing.T) {
 			set := authentication.NewSet(nil, &counters[4], methods...)
 			want := func(caller access.Caller, err error) {
 				t.Helper()
-				if err == nil && (caller.Method != "method of "+test.caller || caller.Address != "address") {
-					t.Errorf("the caller has the method %q and the address %q", caller.Method, caller.Address)
+				if err == nil && (caller.Method != "method of "+test.caller || caller.Address != "address" || !caller.PrivateSocket) {
+					t.Errorf("the caller is %+v, want the method, the address and the socket of the call", caller)
 				}
 				if caller.Name != test.caller || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 					t.Errorf("the caller is %q (%v), want %q (%s)", caller.Name, err, test.caller, test.err)
 				}
 			}
-			evidence := authentication.Evidence{Address: "address"}
+			evidence := authentication.Evidence{Address: "address", PrivateSocket: true}
 			want(set.Identify(t.Context(), evidence))
 			want(set.Recheck(t.Context(), evidence))
 			for i, c := range counters {
@@ -86,7 +87,7 @@ func all(methods ...answers) []answers { return methods }
 func TestPeerUser(t *testing.T) {
 	for id, want := range map[uint32]string{0: "uid:0", 1000: "uid:1000", 1<<32 - 1: "uid:4294967295"} {
 		caller, err := authentication.PeerUser{}.Authenticate(t.Context(), authentication.Evidence{UserID: &id})
-		if err != nil || caller != (access.Caller{Name: want}) {
+		if err != nil || !reflect.DeepEqual(caller, access.Caller{Name: want}) {
 			t.Errorf("the caller is %+v (%v), want %s", caller, err, want)
 		}
 	}

@@ -33,6 +33,9 @@ type Issuer struct {
 	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms that
 	// the function Algorithms returns are accepted.
 	Algorithms []string
+	// GroupsClaim is the name of the claim with the names of the caller's groups: a string, or a
+	// list of strings. If GroupsClaim is empty, callers have no groups.
+	GroupsClaim string
 	// Keys are the issuer's keys from a file. If Keys is nil, the keys are fetched from URL.
 	Keys *Keys
 	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
@@ -219,5 +222,7 @@ func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) 
 		return access.Caller{}, refused("the claim sub of the bearer token is missing, or cannot be a caller's name")
 	}
 	expires, _ := claims.Expiration()
-	return access.Caller{Name: "jwt:" + i.Name + ":" + subject, ExpireTime: expires.Add(leeway)}, nil
+	return access.Caller{
+		Name: "jwt:" + i.Name + ":" + subject, Groups: i.groups(claims), ExpireTime: expires.Add(leeway),
+	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestJWT(t *testing.T) {
 	} {
 		caller, err := jwt.Authenticate(t.Context(), bearer(token))
 		want := access.Caller{Name: "jwt:main:alice", ExpireTime: now.Add(time.Hour + 30*time.Second).Local()}
-		if caller.ExpireTime = caller.ExpireTime.Local(); err != nil || caller != want {
+		if caller.ExpireTime = caller.ExpireTime.Local(); err != nil || !reflect.DeepEqual(caller, want) {
 			t.Errorf("%s: the caller is %+v (%v), want %+v", name, caller, err, want)
 		}
 	}

@@ -26,5 +26,5 @@ type Local struct{}
 
 // Authenticate implements Authenticator.
 func (Local) Authenticate(context.Context, Evidence) (access.Caller, error) {
-	return access.Caller{Name: "local"}, nil
+	return access.Caller{Name: access.Local}, nil
 }

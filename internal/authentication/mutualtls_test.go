@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func TestMutualTLSNames(t *testing.T) {
 				caller, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf, ca.Certificate}})
 				if test.want == "" {
 					wantRefused(t, err, fault.CallerUnauthenticated, test.message)
-				} else if want := (access.Caller{Name: test.want, ExpireTime: leaf.NotAfter}); err != nil || caller != want {
+				} else if want := (access.Caller{Name: test.want, ExpireTime: leaf.NotAfter}); err != nil || !reflect.DeepEqual(caller, want) {
 					t.Errorf("the caller is %+v (%v), want %+v", caller, err, want)
 				}
 			}

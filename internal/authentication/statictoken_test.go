@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestStaticTokens(t *testing.T) {
 		authentication.StaticToken{Name: "second", Hash: authentication.HashToken(second)})
 	for token, name := range map[secret.Text]string{first: "token:first", second: "token:second"} {
 		caller, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: token})
-		if err != nil || caller != (access.Caller{Name: name}) {
+		if err != nil || !reflect.DeepEqual(caller, access.Caller{Name: name}) {
 			t.Errorf("the caller is %+v (%v), want %s", caller, err, name)
 		}
 	}

@@ -24,11 +24,12 @@ var ErrManyDenials = fault.New(fault.RateLimited,
 
 type decision struct {
 	caller, id string
+	groups     []string
 	allowed    bool
 	grant      string // the grant's position in the configuration; empty if access is denied or needs no grant
 }
 
-func (g *Generation) decide(caller, id string) *decision {
+func (g *Generation) decide(caller *access.Caller, id string) *decision {
 	policy, object := g.Config.Policy, access.Object{CredentialID: id}
 	if policy.NamesProviders() {
 		if a := g.accounts[id]; a != nil {
@@ -36,7 +37,7 @@ func (g *Generation) decide(caller, id string) *decision {
 		}
 	}
 	by := policy.Decide(caller, access.Use, object)
-	made := &decision{caller: caller, id: id, allowed: by.Allowed}
+	made := &decision{caller: caller.Name, id: id, groups: caller.Groups, allowed: by.Allowed}
 	if by.Grant != nil {
 		made.grant = by.Grant.Source
 	}

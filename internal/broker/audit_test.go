@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func TestRecords(t *testing.T) {
 							want.Report = "ALREADY_REPLACED"
 						}
 					}
-					if got := r.take(); len(got) != 1 || got[0] != want || (want.Version != "") != (test.outcome == "OK") {
+					if got := r.take(); len(got) != 1 || !reflect.DeepEqual(got[0], want) || (want.Version != "") != (test.outcome == "OK") {
 						t.Errorf("the records are %+v, want %+v", got, want)
 					}
 				})

@@ -60,7 +60,7 @@ func TestDeniedCallsTouchNothing(t *testing.T) {
 				if len(records) != 1 || records[0].CredentialID != id {
 					t.Fatalf("%s %s: the records are %+v, want one record", operation, id, records)
 				}
-				if got := records[0]; got.Outcome != "ACCESS_DENIED" || got.Grant != "" || got.Version != "" || got.Caller != web.Caller || string(got.Operation) != operation {
+				if got := records[0]; got.Outcome != "ACCESS_DENIED" || got.Grant != "" || got.Version != "" || got.Caller.Name != web.Name || string(got.Operation) != operation {
 					t.Errorf("%s %s: the record is %+v", operation, id, got)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -59,7 +60,7 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
 	var d *Decoration
-	a, grant, err := g.admit(caller.Name, id)
+	a, grant, err := g.admit(&caller.Caller, id)
 	record.Grant = grant
 	if err == nil {
 		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
@@ -78,10 +79,10 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 // in the configuration. The credential is looked up only after the access decision, so a denied
 // caller cannot learn which credentials exist, neither from the error nor from the time until it
 // arrives.
-func (g *Generation) admit(caller, id string) (a *account, grant string, err error) {
-	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller, id})%decisionSlots]
+func (g *Generation) admit(caller *access.Caller, id string) (a *account, grant string, err error) {
+	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller.Name, id})%decisionSlots]
 	made := slot.Load()
-	if made == nil || made.caller != caller || made.id != id {
+	if made == nil || made.caller != caller.Name || made.id != id || !slices.Equal(made.groups, caller.Groups) {
 		if !credentials.ValidID(id) {
 			return nil, "", fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 		}

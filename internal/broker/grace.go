@@ -171,5 +171,5 @@ func (b *Broker) RefusedSecrets() int {
 
 func allows(policy *access.Policy, caller access.Caller, a *account) bool {
 	object := access.Object{CredentialID: a.credential.ID, Provider: a.credential.Provider.ID}
-	return policy.Decide(caller.Name, access.Use, object).Allowed
+	return policy.Decide(&caller, access.Use, object).Allowed
 }

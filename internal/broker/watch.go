@@ -151,7 +151,7 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil && caller.Name == w.caller.Name:
-		w.caller.By = current
+		w.caller.By, w.caller.Groups = current, caller.Groups
 	case err == nil, fault.From(err).Reason == fault.CallerUnauthenticated:
 		return errNoLongerAccepted
 	}
@@ -193,7 +193,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 // name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
-	a, grant, err = current.admit(w.caller.Name, id)
+	a, grant, err = current.admit(&w.caller.Caller, id)
 	if err == nil && by != nil && by != current && !allows(by.Config.Policy, w.caller.Caller, a) {
 		return nil, "", errDenied
 	}

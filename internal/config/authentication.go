@@ -50,7 +50,7 @@ func readName(item yamlfile.Value) string {
 }
 
 func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
-	item.Mapping("name", "issuer", "audiences", "jwks_file", "jwks_url", "allow_private_addresses", "ca_file", "algorithms").
+	item.Mapping("name", "issuer", "audiences", "jwks_file", "jwks_url", "allow_private_addresses", "ca_file", "algorithms", "groups_claim").
 		Requires("name", "issuer", "audiences")
 	file, location := item.Get("jwks_file"), item.Get("jwks_url")
 	issuer := authentication.Issuer{
@@ -60,6 +60,7 @@ func (p *parser) readIssuer(item yamlfile.Value) authentication.Issuer {
 		URL:          location.Text(yamlfile.MaxText),
 		AllowPrivate: item.Get("allow_private_addresses").Bool(false),
 		RootCAs:      p.readPool(item.Get("ca_file")),
+		GroupsClaim:  item.Get("groups_claim").Text(256),
 	}
 	for _, audience := range item.Get("audiences").List(1, 100) {
 		issuer.Audiences = append(issuer.Audiences, audience.Text(2048))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,9 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 
-var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "uid:", "token:"}
+var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", access.GroupPrefix, "uid:", "token:"}
 
 func (c *Config) acceptsCertificates() bool {
 	return c.Listen.TLS != nil && c.Listen.TLS.ClientCAs != nil
@@ -29,9 +30,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	isPrefix := func(kind string) bool { return strings.HasPrefix(pattern, kind) }
 	at := slices.IndexFunc(callerKinds, isPrefix)
 	switch {
-	case pattern == "" || strings.HasPrefix(pattern, "*") || pattern == "local" && !c.mustAuthenticate():
+	case pattern == "" || strings.HasPrefix(pattern, "*") || pattern == access.Local && !c.mustAuthenticate():
 		return "", ""
-	case pattern == "local":
+	case pattern == access.Local:
 		return "", "no caller has the name local: callers have to authenticate"
 	case at < 0 && slices.Contains(tokens, pattern):
 		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+pattern), ""
@@ -45,8 +46,12 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 		return fmt.Sprintf("names no caller: add a name or * after %s", kind), ""
 	case kind == "jwt:" && !hasSubject && access.Pattern(name).Exact():
 		return "names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject", ""
+	case kind == access.GroupPrefix && !hasSubject && access.Pattern(name).Exact():
+		return "names no group: group:ISSUER:GROUP has the issuer's name and the group", ""
 	case kind == "jwt:":
 		return "", checkKnown(issuer, "issuer", "authentication.jwt", issuers)
+	case kind == access.GroupPrefix:
+		return "", cmp.Or(checkKnown(issuer, "issuer", "authentication.jwt", issuers), c.checkGroups(issuer))
 	case kind == "token:":
 		return "", checkKnown(name, "token", "authentication.tokens", tokens)
 	case kind == "uid:" && (strings.Trim(name, "0123456789*") != "" || len(name) > 1 && name[0] == '0'):
@@ -57,6 +62,17 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 		return "", "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
 	}
 	return "", ""
+}
+
+// checkGroups returns a warning if no issuer with this name puts callers into groups.
+func (c *Config) checkGroups(issuer string) (warning string) {
+	exact := access.Pattern(issuer).Exact()
+	for _, known := range c.Authentication.Issuers {
+		if known.GroupsClaim != "" && (!exact || known.Name == issuer) {
+			return ""
+		}
+	}
+	return "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
 }
 
 // checkKnown returns a warning if a section of the configuration has no entry with this name. A

@@ -32,17 +32,13 @@ func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy
 
 func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	item.Mapping("callers", "credentials", "providers", "actions").Requires("callers")
-	var grant access.Grant
+	grant := access.Grant{Actions: readActions(item.Get("actions"))}
 	for _, value := range readPatterns(item, "callers") {
-		pattern := value.Text(maxPattern)
-		problem, warning := config.CheckCaller(pattern)
-		if problem != "" {
-			value.Problemf("%s", problem)
+		pattern := readCaller(value, config)
+		if pattern == access.Local && grant.Allows(access.Manage) && !config.Listen.anyPrivate() {
+			value.Warnf("callers without authentication may not manage: they may only over a Unix socket with the socket_mode 0600")
 		}
-		if warning != "" {
-			value.Warnf("%s", warning)
-		}
-		grant.Callers = append(grant.Callers, access.Pattern(pattern))
+		grant.Callers = append(grant.Callers, pattern)
 	}
 	for _, value := range readPatterns(item, "credentials") {
 		pattern := access.Pattern(value.Text(maxPattern))
@@ -56,16 +52,39 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 		}
 		grant.Providers = append(grant.Providers, id)
 	}
-	for _, value := range item.Get("actions").List(1, 2) {
-		grant.Actions = append(grant.Actions, access.Action(value.OneOf(string(access.Use), string(access.Manage))))
-	}
-	if !item.Get("actions").Exists() {
-		grant.Actions = []access.Action{access.Use}
-	}
-	if !item.Get("credentials").Exists() && !item.Get("providers").Exists() {
+	onlyOperates := len(grant.Actions) == 1 && grant.Allows(access.Operate)
+	if !item.Get("credentials").Exists() && !item.Get("providers").Exists() && !onlyOperates {
 		item.Problemf("the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'")
 	}
 	return grant
+}
+
+func readActions(list yamlfile.Value) []access.Action {
+	if !list.Exists() {
+		return []access.Action{access.Use}
+	}
+	var known []string
+	for _, action := range access.Actions() {
+		known = append(known, string(action))
+	}
+	var actions []access.Action
+	for _, value := range list.List(1, len(known)) {
+		actions = append(actions, access.Action(value.OneOf(known...)))
+	}
+	return actions
+}
+
+// readCaller reads a pattern for callers, and reports patterns that match no caller.
+func readCaller(value yamlfile.Value, config *Config) access.Pattern {
+	pattern := value.Text(maxPattern)
+	problem, warning := config.CheckCaller(pattern)
+	if problem != "" {
+		value.Problemf("%s", problem)
+	}
+	if warning != "" {
+		value.Warnf("%s", warning)
+	}
+	return access.Pattern(pattern)
 }
 
 // readPatterns accepts an empty list with a warning, because a list becomes empty when a user

@@ -24,6 +24,9 @@ const proofs = `authentication:
   - {name: mailer, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
 `
 
+// The variable `inGroups` is the section `proofs`, with a claim for groups.
+var inGroups = strings.Replace(proofs, "issuer: i,", "issuer: i, groups_claim: roles,", 1)
+
 func parseGrants(t *testing.T, text string) (*config.Config, error) {
 	t.Helper()
 	return config.Parse(filepath.Join(tlsFolder(t), "b.yaml"), []byte(accounts+text), config.Options{LookupEnv: environment})
@@ -36,7 +39,9 @@ func TestGrants(t *testing.T) {
   providers: [pendo]
   actions: [use, manage]
 - {callers: ["*"], credentials: ["off", "none-*"], actions: [manage]}
-`+proofs)
+- {callers: ["group:ci:*"], credentials: [mail], actions: [view]}
+- {callers: ["group:ci:*"], actions: [operate]}
+`+inGroups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +55,17 @@ func TestGrants(t *testing.T) {
 		{"jwt:ci:x", access.Use, access.Object{CredentialID: "board", Provider: "pendo"}, "7"},
 		{"jwt:ci:x", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, ""},
 		{"uid:1000", access.Use, access.Object{CredentialID: "off", Provider: "pendo"}, "8"},
-		{"local", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, "8"},
+		{"token:a", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, "8"},
+		{"token:a", access.View, access.Object{CredentialID: "board", Provider: "pendo"}, "8"},
+		{"group:ci:admins", access.View, access.Object{CredentialID: "mail", Provider: "sendpulse"}, "12"},
+		{"group:ci:admins", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, ""},
+		{"group:ci:admins", access.Operate, access.Object{}, "13"},
+		{"local", access.Manage, access.Object{CredentialID: "board", Provider: "pendo"}, ""},
 		{"local", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}, ""},
 		{"dns:b", access.Manage, access.Object{CredentialID: "off", Provider: "pendo"}, "11"},
 		{"dns:b", access.Use, access.Object{CredentialID: "off", Provider: "pendo"}, ""},
 	} {
-		decision := got.Policy.Decide(test.caller, test.action, test.object)
+		decision := got.Policy.Decide(access.NamedCaller(test.caller), test.action, test.object)
 		source := ""
 		if decision.Grant != nil {
 			source = decision.Grant.Source
@@ -84,7 +94,7 @@ func TestPolicyByDefault(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		allowed := got.Policy.Decide("uid:1", access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}).Allowed
+		allowed := got.Policy.Decide(access.NamedCaller("uid:1"), access.Use, access.Object{CredentialID: "mail", Provider: "sendpulse"}).Allowed
 		if allowed != open || got.Policy.DeniesAll() == open {
 			t.Errorf("%q: everything is allowed: %v, want %v", text, allowed, open)
 		}
@@ -92,7 +102,7 @@ func TestPolicyByDefault(t *testing.T) {
 }
 
 func TestGrantMistakes(t *testing.T) {
-	const kinds = "this is not a caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+	const kinds = "this is not a caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
 		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
@@ -105,10 +115,12 @@ func TestGrantMistakes(t *testing.T) {
 		`{callers: ["uid:root"], credentials: [mail]}`:          "7:14: a user is named by number: uid:1000",
 		`{callers: ["uid:01"], credentials: [mail]}`:            "7:14: a user is named by number: uid:1000",
 		`{callers: ["jwt:ci"], credentials: [mail]}`:            "7:14: names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject",
+		`{callers: ["group:ci"], credentials: [mail]}`:          "7:14: names no group: group:ISSUER:GROUP has the issuer's name and the group",
+		`{callers: ["*"], actions: [operate, view]}`:            "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
 		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
 		`{callers: ["*"], providers: []}`:                       "7:31: ",
 		`{callers: ["*"], providers: [pendo], actions: []}`:     "7:49: ",
-		`{callers: ["*"], providers: [pendo], actions: [read]}`: `7:50: must be one of "use", "manage"`,
+		`{callers: ["*"], providers: [pendo], actions: [read]}`: `7:50: must be one of "use", "view", "manage", "operate"`,
 		`{callers: ["*"], providers: [pendo], action: [use]}`:   `7:40: unknown key; did you mean "actions"?`,
 		`a`:                                  "7:3: ",
 		`{callers: "*", providers: [pendo]}`: "7:13: ",
@@ -131,12 +143,17 @@ func TestGrantsOfNobody(t *testing.T) {
 		users  = "no caller has this name: users are accepted if listen.grpc is a Unix socket, and authentication.peer_user is not false"
 		holder = "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
 		local  = "no caller has the name local: callers have to authenticate"
+		groups = "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
 	)
 	for _, test := range []struct{ caller, more, warning string }{
 		{caller: "*"}, {caller: "*:root"}, {caller: "jwt:c*"}, {caller: "jwt:*:x"}, {caller: "token:m*"}, {caller: "local"},
 		{caller: "jwt:ci:*", more: proofs},
 		{caller: "jwt:ci*", more: proofs},
 		{caller: "token:mailer", more: proofs},
+		{caller: "group:ci:a", more: proofs, warning: groups}, {caller: "group:*", more: proofs, warning: groups},
+		{caller: "group:*:a", warning: groups},
+		{caller: "group:ci:a", more: inGroups}, {caller: "group:*", more: inGroups}, {caller: "group:c*", more: inGroups},
+		{caller: "group:ci:*", more: inGroups},
 		{caller: "uid:1000", warning: users},
 		{caller: "uid:*", more: "authentication: {peer_user: false}\n" + socket, warning: users},
 		{caller: "uid:1000", more: tls, warning: users},
@@ -162,11 +179,18 @@ func TestGrantsOfNobody(t *testing.T) {
 // TestGrantsOfUnknownThings checks that a grant with an unknown credential or token causes only a
 // warning, because a credential or token may be removed before its grants.
 func TestGrantsOfUnknownThings(t *testing.T) {
-	const all = "pendo, pulsedive, sendpulse, spotdraft"
+	const (
+		all      = "pendo, pulsedive, sendpulse, spotdraft"
+		unproven = "callers without authentication may not manage: they may only over a Unix socket with the socket_mode 0600"
+	)
 	for _, test := range []struct{ grant, more, want string }{
 		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: it has none"},
 		{`{callers: ["jwt:ic:a"], credentials: [mail]}`, proofs, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
 		{`{callers: ["jwt:others:*"], credentials: [mail]}`, proofs, "14: there is no issuer of this name in authentication.jwt; there are: ci"},
+		{`{callers: ["group:ic:a"], credentials: [mail]}`, inGroups, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
+		{`{callers: [local], providers: [pendo], actions: [manage]}`, "", "14: " + unproven},
+		{`{callers: [local], providers: [pendo], actions: [manage]}`, "listen: {grpc: \"unix:///a\", socket_mode: \"0660\"}\n", "14: " + unproven},
+		{`{callers: [local], credentials: [mial], actions: [manage]}`, "listen: {grpc: \"unix:///a\"}\n", "36: no credential has this ID; * stands for any characters"},
 		{`{callers: ["token:a"], credentials: [mail]}`, "", "14: there is no token of this name in authentication.tokens: it has none"},
 		{`{callers: ["token:mialer"], credentials: [mail]}`, proofs, `14: there is no token of this name in authentication.tokens; did you mean "mailer"?`},
 		{`{callers: ["token:others"], credentials: [mail]}`, proofs, "14: there is no token of this name in authentication.tokens; there are: a, mailer"},

@@ -51,6 +51,14 @@ func (l Listen) OpenToGroup() bool { return l.GRPC.Network == "unix" && l.Socket
 // OpenToUsers reports whether every user of this machine can call over a Unix socket.
 func (l Listen) OpenToUsers() bool { return l.GRPC.Network == "unix" && l.SocketMode&0o007 != 0 }
 
+// IsPrivate reports whether an address is a Unix socket that only the broker's own user can open.
+func (l Listen) IsPrivate(address Address) bool {
+	return address.Network == "unix" && l.SocketMode&0o077 == 0
+}
+
+// anyPrivate reports whether the broker listens at a private Unix socket.
+func (l Listen) anyPrivate() bool { return l.IsPrivate(l.GRPC) || l.IsPrivate(l.HTTP) }
+
 // Same reports whether a running server can change from one configuration to the other without a
 // restart. A changed certificate or a change of the field Authenticated needs no restart.
 func (l Listen) Same(other Listen) bool {

@@ -29,6 +29,9 @@ type Peer struct {
 	Address string
 	// Local is true if only this machine can connect to the listener.
 	Local bool
+	// PrivateSocket is true if the connection uses a Unix socket that only the broker's own user
+	// can open.
+	PrivateSocket bool
 
 	// The caller of the connection's calls without a token is nil until it is identified.
 	caller atomic.Pointer[rememberedCaller]
@@ -57,6 +60,8 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 		Certificates: p.Certificates,
 		UserID:       p.UserID,
 		Address:      p.Address,
+
+		PrivateSocket: p.PrivateSocket,
 	}
 }
 

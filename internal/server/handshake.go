@@ -21,6 +21,7 @@ type handshakes struct {
 
 	service *rpc.Service
 	failed  func(client net.Addr, err error)
+	private bool // whether only the broker's own user can open the Unix socket
 }
 
 func (s *Server) newHandshakes(service *rpc.Service) handshakes {
@@ -28,7 +29,7 @@ func (s *Server) newHandshakes(service *rpc.Service) handshakes {
 	if s.hasTLS() {
 		overTCP = credentials.NewTLS(s.tlsConfig(protocolGRPC))
 	}
-	return handshakes{overTCP, service, s.observer.HandshakeFailed}
+	return handshakes{overTCP, service, s.observer.HandshakeFailed, s.fixed.Listen.IsPrivate(s.fixed.Listen.GRPC)}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. On an operating system that reports
@@ -45,7 +46,7 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		if err != nil {
 			return nil, nil, fmt.Errorf("find the user at the other end of a socket: %w", err)
 		}
-		p.UserID, p.Address = id, "unix"
+		p.UserID, p.Address, p.PrivateSocket = id, "unix", h.private
 		p.SecurityLevel = credentials.PrivacyAndIntegrity
 	} else {
 		encrypted, info, err := h.TransportCredentials.ServerHandshake(raw)

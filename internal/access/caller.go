@@ -1,0 +1,80 @@
+package access
+
+import (
+	"strings"
+	"time"
+)
+
+// Local is the name of callers that are not authenticated.
+const Local = "local"
+
+// GroupPrefix is the beginning of the names of groups.
+const GroupPrefix = "group:"
+
+// Caller is the identity of a caller.
+type Caller struct {
+	// Name is the caller's identity, with a prefix for its kind. The name is
+	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME` for a client certificate,
+	// `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is the issuer's name in the configuration,
+	// `uid:NUMBER` for a process on the same machine, `token:NAME` for a static token, and Local
+	// if callers are not authenticated.
+	Name string
+	// Groups are the sorted names of the caller's groups, without duplicates. A name has the form
+	// `group:ISSUER:GROUP`, where ISSUER is the name of the token's issuer in the configuration.
+	// Only callers with a JWT have groups.
+	Groups []string
+	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
+	Method string
+	// Address is the network address from which the call came; empty if unknown.
+	Address string
+	// PrivateSocket is true if the call came over a Unix socket that only the broker's own user can
+	// open.
+	PrivateSocket bool
+	// ExpireTime is when the identity expires. Zero means that the identity does not expire while
+	// the connection is open.
+	ExpireTime time.Time
+}
+
+// NamedCaller returns a caller for an explanation. If the name is the name of a group, the caller
+// is a member of this group only; otherwise the caller is in no group.
+func NamedCaller(name string) *Caller {
+	if strings.HasPrefix(name, GroupPrefix) {
+		return &Caller{Name: name, Groups: []string{name}}
+	}
+	return &Caller{Name: name}
+}
+
+// matches reports whether a pattern matches the caller. A pattern that begins with GroupPrefix is
+// compared with the caller's groups, and every other pattern with the caller's name. No pattern
+// matches a caller without a name.
+func (c *Caller) matches(pattern Pattern, compared *int) bool {
+	if c.Name == "" {
+		return false
+	}
+	if !strings.HasPrefix(string(pattern), GroupPrefix) {
+		*compared++
+		return pattern.Matches(c.Name)
+	}
+	for _, group := range c.Groups {
+		*compared++
+		if pattern.Matches(group) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchesAny reports whether a pattern matches the caller, and adds the number of comparisons to
+// the counter.
+func (c *Caller) matchesAny(patterns []Pattern, compared *int) bool {
+	for _, pattern := range patterns {
+		if c.matches(pattern, compared) {
+			return true
+		}
+	}
+	return false
+}
+
+// isUnproven reports whether the caller may be anybody. Web pages and other users of this machine
+// can also call a TCP address without authentication.
+func (c *Caller) isUnproven() bool { return c.Name == "" || c.Name == Local && !c.PrivateSocket }
