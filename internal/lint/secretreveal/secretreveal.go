@@ -39,6 +39,7 @@ var allowed = map[string]string{
 	module + "internal/fleetkeys":        "derives keys from a fleet key",
 	module + "internal/rpc":              "returns the material to the caller",
 	module + "internal/secret":           "compares and hashes",
+	module + "internal/store":            "encrypts values, and hashes requests",
 	module + "internal/strategies":       "computes material, and requests tokens from providers",
 }
 

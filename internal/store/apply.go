@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// Change is a change of one credential. All its parts are stored together, or none.
+type Change struct {
+	// Credential is the new state. Its Revision is the revision at which it was read; 0 creates the
+	// credential. Required.
+	Credential *Credential
+	// Insert is a new version, or nil. A new credential needs its version 1.
+	Insert *NewVersion
+	// Destroy is the number of a version whose values are erased, or 0.
+	Destroy int
+	// Event is the event of the change. Its CredentialID is set by the Store. Required.
+	Event *Event
+	// Request is the request that caused the change, or nil.
+	Request *Request
+}
+
+// NewVersion is a version with its values.
+type NewVersion struct {
+	// Number must be free. Required.
+	Number       int
+	AllowedHosts []string
+	PublicValues map[string]string
+	// Values are the values of the secret fields. The Store encrypts them.
+	Values       map[string]secret.Text
+	Creator      string
+	Verification *Verification
+}
+
+// Apply stores a change, and returns its revision. When Apply returns, the change survives a crash.
+//
+// The error is ErrRepeated if a change with the same request key is stored already; otherwise
+// ErrExists if a new credential's ID is in use, ErrNotFound if there is no credential to be
+// changed, and ErrChanged if its revision is another. The error is ErrVersionNotFound if the
+// versions that the credential names, or the version to be destroyed, do not exist.
+func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err error) {
+	now := s.now()
+	revision, err = s.write(ctx, "store a change", func(ctx context.Context, tx *sql.Tx, revision int64) error {
+		w := &writer{Store: s, ctx: ctx, tx: tx, now: now, revision: revision}
+		return w.apply(change)
+	})
+	if err == nil && change.Destroy != 0 {
+		s.erase(ctx)
+	}
+	return revision, err
+}
+
+// erase removes copies of erased values. If that fails, they are removed with the next ones.
+func (s *Store) erase(ctx context.Context) {
+	eraser, ok := s.driver.(Eraser)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
+	defer cancel()
+	if err := eraser.Erase(ctx); err != nil {
+		s.log.Warn("encrypted copies of destroyed values remain in the database's journal for now", "error", err)
+	}
+}
+
+func (w *writer) apply(change Change) error {
+	c := *change.Credential
+	for _, step := range []func() error{
+		func() error { return w.insertRequest(change.Request) },
+		func() error { return w.putCredential(c) },
+		func() error { return w.insertVersion(c, change.Insert) },
+		func() error { return w.destroy(c.ID, change.Destroy) },
+		func() error { return w.activate(c) },
+		func() error { return w.checkVersions(c) },
+		func() error { return w.insertEvent(c.ID, change.Event) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Record stores an event without changing the credential's revision. If the verification is not
+// nil, it becomes that of the event's version; the error is ErrVersionNotFound if there is no such
+// version.
+func (s *Store) Record(ctx context.Context, event *Event, verification *Verification) error {
+	now := s.now()
+	_, err := s.write(ctx, "store an event", func(ctx context.Context, tx *sql.Tx, revision int64) error {
+		w := &writer{Store: s, ctx: ctx, tx: tx, now: now, revision: revision}
+		if verification != nil {
+			if err := w.verify(event, verification); err != nil {
+				return err
+			}
+		}
+		return w.insertEvent(event.CredentialID, event)
+	})
+	return err
+}
+
+// state returns the revision and the active version of a credential.
+func (w *writer) state(id string) (revision int64, active int, err error) {
+	err = w.tx.QueryRowContext(w.ctx, `SELECT revision, active_version FROM credentials WHERE id = $1`, id).Scan(&revision, &active)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, ErrNotFound
+	}
+	return revision, active, err
+}
+
+// newVersion returns the row of a version, with encrypted values.
+func (w *writer) newVersion(c Credential, n *NewVersion) (*Version, error) {
+	v := &Version{
+		CredentialID: c.ID, Number: n.Number, ID: randomID(),
+		AllowedHosts: n.AllowedHosts, PublicValues: n.PublicValues,
+		SecretFields: slices.Sorted(maps.Keys(n.Values)),
+		CreateTime:   w.now, Creator: n.Creator, Verification: n.Verification,
+	}
+	return v, w.seal(&c, v, n.Values)
+}

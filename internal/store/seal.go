@@ -1,0 +1,144 @@
+package store
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// The purposes to which encrypted data is bound. Stored data depends on them, so never change
+// them.
+const (
+	forValues     = "authmaterial store v1 values"
+	forDataKey    = "authmaterial store v1 data key"
+	forRequestKey = "authmaterial store v1 request key"
+)
+
+const (
+	keySize = 32 // size in bytes of a key for AES-256 or HMAC-SHA-256
+
+	// sealedFormat is the first byte of encrypted values: AES-256-GCM with a random nonce, over a
+	// JSON object of base64 values by field.
+	sealedFormat = 1
+)
+
+// bound returns an unambiguous encoding of everything that encrypted data of a version is bound
+// to. A change of any part makes the data unreadable.
+func (s *Store) bound(purpose string, c *Credential, v *Version) (string, error) {
+	hosts, public := v.AllowedHosts, v.PublicValues
+	if hosts == nil {
+		hosts = []string{}
+	}
+	if public == nil {
+		public = map[string]string{}
+	}
+	data, err := json.Marshal([]any{purpose, s.id, c.ID, v.Number, v.ID, c.Provider, c.AuthMethod, hosts, public})
+	return string(data), err
+}
+
+func requestKeyContext(storeID string) string {
+	data, _ := json.Marshal([]string{forRequestKey, storeID}) // strings can always be encoded
+	return string(data)
+}
+
+// seal encrypts values with a new data key, and stores both in the version.
+func (s *Store) seal(c *Credential, v *Version, values map[string]secret.Text) error {
+	plain := map[string][]byte{}
+	for field, value := range values {
+		plain[field] = []byte(value.Reveal())
+	}
+	data, err := json.Marshal(plain)
+	if err != nil {
+		return err
+	}
+	key := randomKey()
+	cipher, err := newCipher(key)
+	if err != nil {
+		return err
+	}
+	boundValues, err := s.bound(forValues, c, v)
+	if err != nil {
+		return err
+	}
+	boundKey, err := s.bound(forDataKey, c, v)
+	if err != nil {
+		return err
+	}
+	v.Sealed = cipher.Seal([]byte{sealedFormat}, nil, data, []byte(boundValues)) //nolint:gosec // the cipher makes a random nonce itself
+	v.DataKey = s.keys.Seal(boundKey, key)
+	return nil
+}
+
+// Values decrypts the values of a version's secret fields. The credential is that of the version.
+// Values does not use the database.
+//
+// The error is ErrDestroyed, ErrUnknownKey, ErrUnknownFormat, or ErrDamaged if anything was changed
+// that is authenticated with the values: the IDs of store, credential and version, the number, the
+// provider, the auth method, the allowed hosts and the public values.
+func (s *Store) Values(c *Credential, v *Version) (map[string]secret.Text, error) {
+	plain, err := s.decrypt(c, v)
+	if err != nil {
+		return nil, fmt.Errorf("decrypt version %d of %s: %w", v.Number, c.ID, err)
+	}
+	values := make(map[string]secret.Text, len(plain))
+	for field, value := range plain {
+		values[field] = secret.New(string(value))
+	}
+	return values, nil
+}
+
+func (s *Store) decrypt(c *Credential, v *Version) (plain map[string][]byte, err error) {
+	if !v.DestroyTime.IsZero() {
+		return nil, ErrDestroyed
+	}
+	key, err := s.dataKey(c, v)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.Sealed) == 0 {
+		return nil, ErrDamaged
+	}
+	if v.Sealed[0] != sealedFormat {
+		return nil, ErrUnknownFormat
+	}
+	cipher, err := newCipher(key)
+	if err != nil {
+		return nil, ErrDamaged
+	}
+	bound, err := s.bound(forValues, c, v)
+	if err != nil {
+		return nil, err
+	}
+	data, err := cipher.Open(nil, nil, v.Sealed[1:], []byte(bound))
+	if err != nil || json.Unmarshal(data, &plain) != nil {
+		return nil, ErrDamaged
+	}
+	return plain, nil
+}
+
+// dataKey decrypts the data key of a version.
+func (s *Store) dataKey(c *Credential, v *Version) ([]byte, error) {
+	bound, err := s.bound(forDataKey, c, v)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(bound, v.DataKey)
+}
+
+func newCipher(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func randomKey() []byte {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // rand.Read never fails
+	return key
+}

@@ -1,0 +1,137 @@
+// Package sqlite adapts a credential store to SQLite: one file, in a folder of its own or shared
+// with other files of the broker.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/authmaterial/broker/internal/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// The settings of every connection. secure_delete overwrites deleted data with zeros.
+const settings = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(ON)&_pragma=journal_mode(WAL)" +
+	"&_pragma=secure_delete(ON)&_pragma=synchronous(FULL)"
+
+// readers is the largest number of connections that read at once.
+const readers = 4
+
+// driver is a store.Driver for one file.
+type driver struct {
+	folder string
+	// SQLite lets one connection write at a time. With a single connection, writers of this process
+	// wait for each other in database/sql, which is fair, instead of polling the file's lock.
+	writer *sql.DB
+	reader *sql.DB
+}
+
+// Open opens or creates a database file. Only the file's owner may have access to the file, and
+// its folder must exist.
+func Open(path string) (store.Driver, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(path); err != nil {
+		return nil, err
+	}
+	d := &driver{folder: filepath.Dir(path)}
+	name := "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + settings
+	if d.writer, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	if d.reader, err = sql.Open("sqlite", name+"&_pragma=query_only(ON)"); err != nil {
+		return nil, errors.Join(err, d.writer.Close())
+	}
+	d.writer.SetMaxOpenConns(1)
+	d.reader.SetMaxOpenConns(readers)
+	d.reader.SetMaxIdleConns(readers)
+	return d, nil
+}
+
+// prepare creates the file if it is missing, and checks who has access to it. SQLite gives its
+// journal the permissions of the file.
+func prepare(path string) error {
+	folder, err := os.Stat(filepath.Dir(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the folder of the database %s does not exist: create it", path)
+	case err != nil:
+		return fmt.Errorf("the folder of the database: %w", err)
+	case folder.Mode().Perm()&0o002 != 0:
+		return fmt.Errorf("everybody may write to the folder of the database %s: run chmod o-w %s", path, filepath.Dir(path))
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator chose the path
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // nothing was written
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("the database %s is not a regular file", path)
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("others than its owner have access to the database %s: run chmod 600 %s", path, path)
+	}
+	return nil
+}
+
+func (d *driver) Writer() *sql.DB { return d.writer }
+func (d *driver) Reader() *sql.DB { return d.reader }
+func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
+
+// Migrate runs migrations while it locks the folder.
+func (d *driver) Migrate(ctx context.Context, log *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, d.writer, files,
+		goose.WithLocker(&folderLock{path: d.folder}), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// Erase moves all data from the journal to the database file, and empties the journal.
+func (d *driver) Erase(ctx context.Context) error {
+	var busy, pages, moved int
+	err := d.writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
+	if err == nil && busy != 0 {
+		return errors.New("the journal is being read")
+	}
+	return err
+}
+
+// Unavailable implements store.Driver.
+func (d *driver) Unavailable(err error) bool {
+	var failed *sqlite.Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	switch failed.Code() & 0xff { // the other bits are details
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
+		return true
+	}
+	return false
+}

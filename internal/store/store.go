@@ -1,0 +1,167 @@
+// Package store keeps managed credentials in a SQL database. The values of secret fields are
+// encrypted. The package authorises nobody, and does not know what the fields of a provider are.
+//
+// A Store works on a Driver, which adapts it to one kind of database. All SQL statements except
+// those that create the tables are in this package and are the same for all databases.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+const (
+	// callLimit is the longest time that one call, or one step of a long call, may take.
+	callLimit = 10 * time.Second
+	// migrateLimit is the longest time that Open waits for migrations, including those that
+	// another replica runs.
+	migrateLimit = 2 * time.Minute
+)
+
+// Options are the settings of a Store.
+type Options struct {
+	// Keys are the store keys. The first key encrypts, all keys decrypt. Required.
+	Keys *fleetkeys.Ring
+	// Clock sets the times in the Store. The default is the system's clock.
+	Clock clockwork.Clock
+	// Logger receives warnings. The default discards them.
+	Logger *slog.Logger
+}
+
+// Store is an open credential store. A Store is safe for concurrent use, by several processes
+// too.
+type Store struct {
+	driver Driver
+	keys   *fleetkeys.Ring
+	clock  clockwork.Clock
+	log    *slog.Logger
+
+	id         string
+	requestKey secret.Text
+}
+
+// Open migrates the database to the newest schema, and checks that the keys decrypt the store. A
+// database that a newer release migrated is accepted. On the first call for a database, Open
+// gives the store its random ID.
+//
+// The error is ErrUnavailable if the database cannot be reached; call Open again later with the
+// same driver. The error is ErrUnknownKey if the key that encrypted the store is missing. The
+// caller closes the driver when Open fails, and the Store otherwise.
+func Open(ctx context.Context, driver Driver, options Options) (*Store, error) {
+	s := &Store{driver: driver, keys: options.Keys, clock: options.Clock, log: options.Logger}
+	if s.keys == nil {
+		return nil, errors.New("the store needs at least one key")
+	}
+	if s.clock == nil {
+		s.clock = clockwork.NewRealClock()
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.identify(ctx); err != nil {
+		return nil, s.failure(ctx, "open the store", err)
+	}
+	return s, nil
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, migrateLimit)
+	defer cancel()
+	if err := s.driver.Migrate(limited, s.log); err != nil {
+		return s.failure(ctx, "migrate the store", err)
+	}
+	return nil
+}
+
+// identify reads the row of the store itself, or inserts it on the first call for a database.
+func (s *Store) identify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	sealed, err := s.readIdentity(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		id := randomID()
+		_, err = s.driver.Writer().ExecContext(ctx,
+			`INSERT INTO store (id, store_id, revision, request_key) VALUES (1, $1, 0, $2) ON CONFLICT (id) DO NOTHING`,
+			id, s.keys.Seal(requestKeyContext(id), randomKey()))
+		if err != nil {
+			return err
+		}
+		sealed, err = s.readIdentity(ctx) // another replica may have been faster
+	}
+	if err != nil {
+		return err
+	}
+	key, err := s.open(requestKeyContext(s.id), sealed)
+	s.requestKey = secret.New(string(key))
+	return err
+}
+
+func (s *Store) readIdentity(ctx context.Context) (requestKey []byte, err error) {
+	err = s.driver.Reader().QueryRowContext(ctx, `SELECT store_id, request_key FROM store`).Scan(&s.id, &requestKey)
+	return requestKey, err
+}
+
+// ID returns the store's random ID: 32 hexadecimal digits.
+func (s *Store) ID() string { return s.id }
+
+// Close closes the Store and its driver.
+func (s *Store) Close() error { return s.driver.Close() }
+
+// Listen calls a function soon after each change that any replica made, and whenever changes may
+// have been missed. Calls may be late, missing or superfluous, so poll Revision as well. Listen
+// returns when the context ends, or at once if the database cannot report changes.
+func (s *Store) Listen(ctx context.Context, changed func()) {
+	if notifier, ok := s.driver.(Notifier); ok {
+		notifier.Listen(ctx, s.log, changed)
+	}
+}
+
+// Fingerprint returns a keyed digest of several parts, for the fingerprint of a request. All
+// replicas compute the same fingerprint. Someone who guesses the parts cannot check the guess
+// without the store key.
+func (s *Store) Fingerprint(parts ...secret.Text) []byte {
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		texts[i] = part.Reveal()
+	}
+	return secret.Digest([]byte(s.requestKey.Reveal()), texts...)
+}
+
+// now returns the current time with the precision that the database stores.
+func (s *Store) now() time.Time { return s.clock.Now().UTC().Truncate(time.Microsecond) }
+
+// failure describes why an operation failed. Errors of the connection become ErrUnavailable.
+func (s *Store) failure(ctx context.Context, operation string, err error) error {
+	var refused refusal
+	switch {
+	case errors.As(err, &refused):
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w: no answer in time", operation, ErrUnavailable)
+	case s.driver.Unavailable(err):
+		return fmt.Errorf("%s: %w: %w", operation, ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", operation, err)
+}
+
+// randomID returns 128 random bits in hexadecimal.
+func randomID() string {
+	data := make([]byte, 16)
+	_, _ = rand.Read(data) // rand.Read never fails
+	return hex.EncodeToString(data)
+}

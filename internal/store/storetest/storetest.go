@@ -1,0 +1,198 @@
+// Package storetest contains the tests that a credential store must pass on every database.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// Database is an empty database that belongs to one test.
+type Database struct {
+	// Open returns another driver for the database, as another replica has it.
+	Open func() (store.Driver, error)
+	// Dump returns everything that the database keeps on disk.
+	Dump func(*testing.T) []byte
+}
+
+// Run runs all tests of this package. The parameter `create` returns a new database for each test.
+func Run(t *testing.T, create func(*testing.T) Database) {
+	tests := map[string]func(*testing.T, *fixture){
+		"a new store is empty":            newIsEmpty,
+		"one ID and one key for all":      sharesIdentity,
+		"needs the key":                   needsKey,
+		"opened by many at once":          opensAtOnce,
+		"reads back what was created":     readsBack,
+		"creates an ID once":              createsOnce,
+		"updates with the revision":       updates,
+		"one of many updates wins":        oneWins,
+		"versions and the canary":         versions,
+		"keeps versions in use":           keepsVersions,
+		"nothing of a refused change":     storesAllOrNothing,
+		"readers miss nothing":            missesNothing,
+		"destroy erases":                  destroys,
+		"values are bound to their row":   bound,
+		"events":                          events,
+		"events are limited":              limitsEvents,
+		"verification is no change":       verification,
+		"request IDs":                     requests,
+		"fingerprints":                    fingerprints,
+		"a replaced database is detected": detectsReplaced,
+		"a cancelled call":                cancelled,
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := create(t)
+			tests[name](t, &fixture{t: t, database: database, keys: fleetkeys.RandomRing(), clock: clockwork.NewFakeClockAt(start)})
+		})
+	}
+}
+
+var start = time.Date(2026, 11, 30, 12, 0, 0, 123456000, time.UTC)
+
+// fixture is a database with a key ring and a clock.
+type fixture struct {
+	t        *testing.T
+	database Database
+	keys     *fleetkeys.Ring
+	clock    *clockwork.FakeClock
+}
+
+// driver returns a new driver, which is closed at the end of the test.
+func (f *fixture) driver() store.Driver {
+	f.t.Helper()
+	driver, err := f.database.Open()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = driver.Close() })
+	return driver
+}
+
+// open returns a Store of a new replica.
+func (f *fixture) open() *store.Store {
+	f.t.Helper()
+	s, err := f.tryOpen(f.keys)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+func (f *fixture) tryOpen(keys *fleetkeys.Ring) (*store.Store, error) {
+	f.t.Helper()
+	return store.Open(f.t.Context(), f.driver(), store.Options{Keys: keys, Clock: f.clock})
+}
+
+// exec executes an SQL statement, as an attacker with access to the database may. It must change
+// one row.
+func (f *fixture) exec(statement string) {
+	f.t.Helper()
+	result, err := f.driver().Writer().ExecContext(f.t.Context(), statement)
+	if err != nil {
+		f.t.Fatalf("%s: %v", statement, err)
+	}
+	if changed, err := result.RowsAffected(); changed != 1 || err != nil {
+		f.t.Fatalf("%s: %d rows were changed, %v", statement, changed, err)
+	}
+}
+
+// canary returns a secret that tests look for where no secret must be.
+func canary(name string) string { return "canary-secret-of-" + name }
+
+// newCredential returns a change that creates a credential with one secret.
+func newCredential(id string) store.Change {
+	return store.Change{
+		Credential: &store.Credential{
+			ID: id, DisplayName: "Name of " + id, Provider: "dataforseo", AuthMethod: "basic",
+			ActiveVersion: 1,
+		},
+		Insert: newVersion(1, canary(id)),
+		Event:  &store.Event{Caller: "alice", Operation: "CreateCredential", Outcome: "OK", Version: 1},
+	}
+}
+
+func newVersion(number int, value string) *store.NewVersion {
+	return &store.NewVersion{
+		Number: number, AllowedHosts: []string{"api.example.com"}, PublicValues: map[string]string{"login": "user"},
+		Values: map[string]secret.Text{"password": secret.New(value)}, Creator: "alice",
+	}
+}
+
+func update(c *store.Credential) store.Change {
+	return store.Change{Credential: c, Event: &store.Event{Caller: "alice", Operation: "UpdateCredential", Outcome: "OK"}}
+}
+
+// apply stores a change, and returns its revision.
+func (f *fixture) apply(s *store.Store, change store.Change) int64 {
+	f.t.Helper()
+	revision, err := s.Apply(f.t.Context(), change)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return revision
+}
+
+func (f *fixture) credential(s *store.Store, id string) (*store.Credential, []*store.Version) {
+	f.t.Helper()
+	credential, versions, err := s.Credential(f.t.Context(), id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return credential, versions
+}
+
+// changes returns the changes after a revision by their IDs, in order.
+func (f *fixture) changes(s *store.Store, after int64) (ids []string, rows map[string]*store.Row, revision int64) {
+	f.t.Helper()
+	rows = map[string]*store.Row{}
+	revision, err := s.Changes(f.t.Context(), after, func(row *store.Row) error {
+		ids = append(ids, row.Credential.ID)
+		rows[row.Credential.ID] = row
+		return nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return ids, rows, revision
+}
+
+// wantValue checks the value of a version's only secret field.
+func (f *fixture) wantValue(s *store.Store, c *store.Credential, v *store.Version, want string) {
+	f.t.Helper()
+	values, err := s.Values(c, v)
+	if err != nil || len(values) != 1 || values["password"].Reveal() != want {
+		f.t.Errorf("version %d of %s has %d values, and not the right one: %v", v.Number, c.ID, len(values), err)
+	}
+}
+
+// together calls a function many times at once, and returns the errors.
+func together(times int, call func(i int) error) []error {
+	errs, begin, done := make([]error, times), make(chan struct{}), make(chan struct{})
+	for i := range times {
+		go func() {
+			<-begin
+			errs[i] = call(i)
+			done <- struct{}{}
+		}()
+	}
+	close(begin)
+	for range times {
+		<-done
+	}
+	return errs
+}
+
+func name(i int) string { return fmt.Sprintf("credential-%03d", i) }
+
+func (f *fixture) context() context.Context { return f.t.Context() }
