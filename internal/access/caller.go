@@ -64,6 +64,9 @@ func (c *Caller) matches(pattern Pattern, compared *int) bool {
 	return false
 }
 
+// Matches reports whether one of the patterns matches the caller.
+func (c *Caller) Matches(patterns []Pattern) bool { return c.matchesAny(patterns, new(int)) }
+
 // matchesAny reports whether a pattern matches the caller, and adds the number of comparisons to
 // the counter.
 func (c *Caller) matchesAny(patterns []Pattern, compared *int) bool {

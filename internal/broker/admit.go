@@ -16,6 +16,10 @@ const decisionSlots = 1 << 14
 // that a caller cannot find out which credentials exist.
 var errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 
+// errPending is the error for IDs that may belong to managed credentials, while these are unknown.
+var errPending = fault.New(fault.StoreUnavailable,
+	"the credential store has not been read yet, and the configuration declares no credential with this ID").WithRetryDelay(time.Second)
+
 // ErrManyDenials is the error of a call that is denied or has an invalid ID after the caller has
 // reached the limit of Options.Denials. No audit record is written for such a call. The error is
 // the same for existing and missing credentials.
@@ -32,8 +36,8 @@ type decision struct {
 func (g *Generation) decide(caller *access.Caller, id string) *decision {
 	policy, object := g.Config.Policy, access.Object{CredentialID: id}
 	if policy.NamesProviders() {
-		if a := g.accounts[id]; a != nil {
-			object.Provider = a.credential.Provider.ID
+		if e := g.entries.get(id); e != nil {
+			object.Provider = e.credential.Provider.ID
 		}
 	}
 	by := policy.Decide(caller, access.Use, object)

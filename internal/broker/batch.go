@@ -31,7 +31,7 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	for i, id := range ids {
 		r := &results[i]
 		r.CredentialID = id
-		a, grant, err := g.admit(&caller.Caller, id)
+		a, grant, err := b.admit(g, &caller.Caller, id)
 		records[i] = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: grant}
 		if r.Err = err; err != nil {
 			continue

@@ -5,8 +5,9 @@ package broker
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -39,7 +41,7 @@ type Denials interface {
 // VersionKeySize is the size in bytes of each key in Options.VersionKeys.
 const VersionKeySize = 32
 
-// Options configure a Broker. All fields except Audit, Denials, StaticReported and Encode are
+// Options configure a Broker. All fields except Audit, Denials, StaticReported, Managed and Encode are
 // required.
 type Options struct {
 	Tokens      Tokens
@@ -61,6 +63,9 @@ type Options struct {
 	// StaticReported, if it is not nil, is called for each report about static material, with the
 	// IDs of the provider and the auth method. StaticReported must not block.
 	StaticReported func(provider, authMethod string, report StaticReport)
+	// Managed is true if there are managed credentials. Until they are known, calls for IDs that
+	// the configuration does not declare fail with fault.StoreUnavailable.
+	Managed bool
 	// Encode computes Decoration.Encoded. If Encode is nil, Encoded stays nil.
 	Encode func(*Decoration) []byte
 }
@@ -72,6 +77,7 @@ type Broker struct {
 	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
+	index   *tokenIndex
 	mu      sync.Mutex    // held while `current` is replaced
 	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
 
@@ -95,8 +101,9 @@ func New(load Load, options Options) (*Broker, error) {
 	}
 	b := &Broker{
 		options: options, wall: clock.WallOf(options.Clock), retry: make(chan struct{}), watches: map[*Watch]struct{}{},
+		index: newTokenIndex(),
 	}
-	b.current.Store(new(Generation))
+	b.current.Store(&Generation{entries: newEntries(), pending: options.Managed})
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, b.Use(load)
 }
@@ -115,20 +122,55 @@ func (b *Broker) Close() {
 func (b *Broker) Use(load Load) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	g, inGrace, err := b.newGeneration(load, b.current.Load())
+	previous := b.current.Load()
+	g, err := b.newGeneration(load, previous)
 	if err != nil {
 		return err
 	}
-	b.current.Store(g)
-	b.retryRefused() // ends the token requests of accounts that were replaced
-	if b.ctx.Err() == nil {
-		for _, a := range inGrace {
-			b.background.Go(func() { b.fetchFirstToken(a) })
+	var ids []string
+	for e := range g.entries.all() {
+		ids = append(ids, e.credential.ID)
+	}
+	for e := range previous.entries.all() {
+		if g.entries.get(e.credential.ID) == nil {
+			ids = append(ids, e.credential.ID)
 		}
 	}
-	b.options.Tokens.Retain(func(key string) bool { return len(g.byToken[key]) > 0 })
+	b.replace(g, ids)
+	b.retryRefused() // a reload may have repaired what the provider refused
 	b.markAll()
 	return nil
+}
+
+// Manage makes the broker serve changed managed credentials, and stop serving the managed
+// credentials with the IDs in `removed`. IDs that the configuration declares are ignored.
+func (b *Broker) Manage(changed []*credentials.Credential, removed []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	previous := b.current.Load()
+	next := map[string]*entry{}
+	for _, credential := range changed {
+		next[credential.ID] = newEntry(credential, previous.entries.get(credential.ID))
+	}
+	for _, id := range removed {
+		next[id] = nil
+	}
+	maps.DeleteFunc(next, func(id string, _ *entry) bool {
+		known := previous.entries.get(id)
+		return known != nil && known.credential.Stored == nil
+	})
+	g := *previous
+	g.entries, g.pending = previous.entries.with(next), false
+	if g.Config.Policy.NamesProviders() {
+		g.decisions = newDecisions()
+	}
+	ids := slices.Collect(maps.Keys(next))
+	b.replace(&g, ids)
+	if previous.pending {
+		b.markAll()
+	} else {
+		b.mark(ids...)
+	}
 }
 
 // ProofsChanged must be called after a change of the keys that authenticate callers. ProofsChanged
@@ -137,10 +179,9 @@ func (b *Broker) Use(load Load) error {
 func (b *Broker) ProofsChanged() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	g := b.current.Load()
-	b.current.Store(&Generation{
-		Load: g.Load, Number: g.Number + 1, seed: maphash.MakeSeed(), accounts: g.accounts, byToken: g.byToken,
-	})
+	next := *b.current.Load()
+	next.Number, next.decisions = next.Number+1, newDecisions()
+	b.current.Store(&next)
 	b.markAll()
 }
 
@@ -160,24 +201,28 @@ func (b *Broker) retryRefused() {
 
 // TokenChanged must be called when the cache has stored a new token under the given token key.
 func (b *Broker) TokenChanged(key string) {
-	g := b.current.Load()
-	for _, id := range g.byToken[key] {
-		g.accounts[id].grace.Store(nil)
+	for _, a := range b.index.users(key) {
+		a.grace.Store(nil)
+		b.mark(a.credential.ID)
 	}
-	b.mark(g.byToken[key]...)
 }
 
 // VersionsOf returns every version under which callers may have received a decoration with this
 // token.
 func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	var versions []string
-	g := b.current.Load()
-	for _, id := range g.byToken[tokenKey] {
-		versions = append(versions, b.versions(g.accounts[id], t)...)
+	for _, a := range b.index.users(tokenKey) {
+		versions = append(versions, b.versions(a, t)...)
 	}
 	return versions
 }
 
-// CredentialsOf returns the sorted IDs of the credentials whose token has this token key. The
-// caller must not change the slice.
-func (b *Broker) CredentialsOf(tokenKey string) []string { return b.current.Load().byToken[tokenKey] }
+// CredentialsOf returns the sorted IDs of the credentials whose token has this token key.
+func (b *Broker) CredentialsOf(tokenKey string) []string {
+	var ids []string
+	for _, a := range b.index.users(tokenKey) {
+		ids = append(ids, a.credential.ID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

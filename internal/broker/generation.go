@@ -17,24 +17,37 @@ type Load struct {
 	// Callers authenticates callers. The Broker itself does not use Callers, which may be nil if no
 	// other code needs it.
 	Callers *authentication.Set
+	// Managed are all managed credentials. If Config declares a credential with the same ID, the
+	// declared credential is served.
+	Managed []*credentials.Credential
 }
 
 // Generation contains everything that the broker derives from one Load. The broker makes a new
-// Generation for a new Load, and after a change of the keys that authenticate callers. A call reads
-// the current Generation once, and uses it until the call ends. A Generation is immutable, except
-// for cached results.
+// Generation for a new Load, and after a change of managed credentials or of the keys that
+// authenticate callers. A call reads the current Generation once, and uses it until the call ends.
+// A Generation is immutable, except for cached results.
 type Generation struct {
-	Load
+	// Config and Callers are those of the Load.
+	Config  *config.Config
+	Callers *authentication.Set
 
-	// Number is different for each Generation of a Broker. Cached results that belong to a
-	// Generation should store its number: a pointer would keep the Generation in memory.
+	// Number changes when callers must be authenticated again: with each Load, and with each
+	// change of the keys that authenticate callers. Cached results that belong to a Generation
+	// should store its number: a pointer would keep the Generation in memory.
 	Number uint64
 
-	accounts  map[string]*account // indexed by credential ID; includes the accounts of disabled credentials
-	byToken   map[string][]string // for each token key, the IDs of the credentials that use the token
-	seed      maphash.Seed
-	decisions [decisionSlots]atomic.Pointer[decision]
+	entries   *entries // includes disabled credentials
+	decisions *decisions
+	pending   bool // true until the managed credentials are known
 }
+
+// decisions caches access decisions.
+type decisions struct {
+	seed  maphash.Seed
+	slots [decisionSlots]atomic.Pointer[decision]
+}
+
+func newDecisions() *decisions { return &decisions{seed: maphash.MakeSeed()} }
 
 type account struct {
 	credential *credentials.Credential
@@ -45,55 +58,94 @@ type account struct {
 	rejection  atomic.Pointer[rejection] // nil if no rejection was reported
 }
 
-// newGeneration makes the Generation of a Load, and reuses the previous account of each credential
-// whose material has not changed. The second result lists the new accounts that have a grace
-// decoration. The caller must hold b.mu.
-func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, []*account, error) {
-	set := load.Config.Credentials
-	g := &Generation{
-		Load: load, Number: previous.Number + 1, seed: maphash.MakeSeed(),
-		accounts: make(map[string]*account, set.Len()), byToken: map[string][]string{},
+// newGeneration returns the Generation of a Load. Accounts whose material has not changed are
+// those of the previous Generation.
+func (b *Broker) newGeneration(load Load, previous *Generation) (*Generation, error) {
+	changed := make(map[string]*entry, load.Config.Credentials.Len()+len(load.Managed))
+	for _, credential := range load.Managed {
+		changed[credential.ID] = newEntry(credential, previous.entries.get(credential.ID))
 	}
-	var inGrace []*account
-	for credential := range set.All() {
-		old := previous.accounts[credential.ID]
-		a, err := b.newAccount(credential, old)
+	for credential := range load.Config.Credentials.All() {
+		e := newEntry(credential, previous.entries.get(credential.ID))
+		changed[credential.ID] = e
+		if e.opened.Load() != nil {
+			continue
+		}
+		a, err := b.newAccount(credential)
 		if err != nil {
-			return nil, nil, fmt.Errorf("credential %q: %w", credential.ID, err)
+			return nil, fmt.Errorf("credential %q: %w", credential.ID, err)
 		}
-		if a != old && b.inherit(a, old, previous) {
-			inGrace = append(inGrace, a)
-		}
-		g.accounts[credential.ID] = a
-		if a.source != nil {
-			g.byToken[a.tokenKey] = append(g.byToken[a.tokenKey], credential.ID)
-		}
+		e.opened.Store(a)
 	}
-	return g, inGrace, nil
+	return &Generation{
+		Config: load.Config, Callers: load.Callers, Number: previous.Number + 1,
+		entries: newEntries().with(changed), decisions: newDecisions(),
+		pending: previous.pending && load.Managed == nil,
+	}, nil
 }
 
-// newAccount returns the account of a credential: the old account if the credential's material has
-// not changed. For a new credential, old is nil.
-func (b *Broker) newAccount(credential *credentials.Credential, old *account) (*account, error) {
-	if credential.Disabled {
-		return &account{credential: credential}, nil
-	}
-	a := &account{credential: credential}
-	if old != nil && !old.credential.Disabled {
-		if old.credential.SameMaterial(credential) {
-			return old, nil
+// replace makes a Generation the current one. The parameter `ids` lists the credential IDs whose
+// entries may have changed. The caller must hold b.mu.
+func (b *Broker) replace(next *Generation, ids []string) {
+	previous := b.current.Load()
+	var inGrace []*account
+	for _, id := range ids {
+		if e, old := next.entries.get(id), previous.entries.get(id); e != nil && e != old {
+			for _, version := range e.versions() {
+				if b.succeed(version, old, previous) {
+					inGrace = append(inGrace, version.opened.Load())
+				}
+			}
 		}
-		a.rejection.Store(old.rejection.Load())
 	}
-	if problems := strategies.Check(credential); problems != nil {
-		return nil, problems[0]
-	}
-	if credential.Method.TokenRequest != nil {
-		var err error
-		if a.source, err = strategies.NewTokenSource(credential, b.options.TokenClient); err != nil {
-			return nil, err
+	b.current.Store(next)
+	if b.ctx.Err() == nil {
+		for _, a := range inGrace {
+			b.background.Go(func() { b.fetchFirstToken(a) })
 		}
-		a.tokenKey = a.source.TokenKey()
 	}
-	return a, nil
+	unused, waiting := false, false
+	for _, id := range ids {
+		if e, old := next.entries.get(id), previous.entries.get(id); old != nil && e != old {
+			for _, version := range old.versions() {
+				unused = b.index.remove(version) || unused
+				waiting = waiting || version.inGrace()
+			}
+		}
+	}
+	if waiting {
+		b.retryRefused() // ends the token requests of accounts that were replaced
+	}
+	if unused {
+		b.options.Tokens.Retain(b.index.has)
+	}
+}
+
+// succeed prepares an entry for use in place of the entry `old` of the same ID. It reports
+// whether the entry's account has a grace decoration now.
+func (b *Broker) succeed(e, old *entry, previous *Generation) bool {
+	if e.opened.Load() != nil {
+		b.index.add(e)
+	}
+	if old == nil {
+		return false
+	}
+	was := old.opened.Load()
+	if was == nil {
+		return false // no caller has used the credential, so its values stay encrypted
+	}
+	a, err := b.account(e)
+	if err != nil || old.has(a) {
+		return false
+	}
+	if !was.credential.Disabled && a.rejection.Load() == nil {
+		a.rejection.Store(was.rejection.Load())
+	}
+	return b.inherit(a, was, previous)
+}
+
+// serves reports whether calls can use an account.
+func (g *Generation) serves(a *account) bool {
+	e := g.entries.get(a.credential.ID)
+	return e != nil && e.has(a)
 }

@@ -60,7 +60,7 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
 	var d *Decoration
-	a, grant, err := g.admit(&caller.Caller, id)
+	a, grant, err := b.admit(g, &caller.Caller, id)
 	record.Grant = grant
 	if err == nil {
 		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
@@ -79,8 +79,8 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 // in the configuration. The credential is looked up only after the access decision, so a denied
 // caller cannot learn which credentials exist, neither from the error nor from the time until it
 // arrives.
-func (g *Generation) admit(caller *access.Caller, id string) (a *account, grant string, err error) {
-	slot := &g.decisions[maphash.Comparable(g.seed, [2]string{caller.Name, id})%decisionSlots]
+func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *account, grant string, err error) {
+	slot := &g.decisions.slots[maphash.Comparable(g.decisions.seed, [2]string{caller.Name, id})%decisionSlots]
 	made := slot.Load()
 	if made == nil || made.caller != caller.Name || made.id != id || !slices.Equal(made.groups, caller.Groups) {
 		if !credentials.ValidID(id) {
@@ -92,11 +92,16 @@ func (g *Generation) admit(caller *access.Caller, id string) (a *account, grant 
 	if !made.allowed {
 		return nil, "", errDenied
 	}
-	if a = g.accounts[id]; a == nil || a.credential.Disabled {
+	e := g.entries.get(id)
+	switch {
+	case e == nil && g.pending:
+		return nil, made.grant, errPending
+	case e == nil || e.credential.Disabled:
 		missing := fmt.Sprintf("there is no credential %q, or it is disabled", id)
 		return nil, made.grant, fault.New(fault.CredentialNotFound, missing)
 	}
-	return a, made.grant, nil
+	a, err = b.account(e.forCaller(caller))
+	return a, made.grant, err
 }
 
 // ready returns the decoration if it is available without waiting, or else nil.

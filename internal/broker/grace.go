@@ -131,7 +131,7 @@ func (b *Broker) fetchFirstToken(a *account) {
 func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ctx.Err() != nil || b.current.Load().accounts[a.credential.ID] != a {
+	if b.ctx.Err() != nil || !b.current.Load().serves(a) {
 		return nil, false // the grace is kept, because calls that use the replaced account still get its grace decoration
 	}
 	if b.graceOf(a) == nil {
@@ -161,7 +161,7 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 // because the provider rejects the new one.
 func (b *Broker) RefusedSecrets() int {
 	count := 0
-	for _, a := range b.current.Load().accounts {
+	for _, a := range b.index.accounts() {
 		if g := b.graceOf(a); g != nil && g.rejected {
 			count++
 		}

@@ -53,7 +53,7 @@ func (b *Broker) ReportRejection(
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Report, CredentialID: id}
 	var d *Decoration
 	var outcome Outcome
-	a, grant, err := g.admit(&caller.Caller, id)
+	a, grant, err := b.admit(g, &caller.Caller, id)
 	if err == nil {
 		rejected := slices.Contains(a.credential.Method.RejectedStatuses, status)
 		switch {

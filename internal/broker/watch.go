@@ -142,7 +142,7 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 // Generations allow.
 func (w *Watch) authenticate(ctx context.Context) error {
 	current := w.broker.current.Load()
-	if w.verify == nil || w.by == current {
+	if w.verify == nil || w.by.Number == current.Number {
 		return nil
 	}
 	w.by = current
@@ -193,7 +193,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 // name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
-	a, grant, err = current.admit(&w.caller.Caller, id)
+	a, grant, err = w.broker.admit(current, &w.caller.Caller, id)
 	if err == nil && by != nil && by != current && !allows(by.Config.Policy, w.caller.Caller, a) {
 		return nil, "", errDenied
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/secret"
 )
@@ -45,15 +46,45 @@ type Credential struct {
 	Method   *catalog.AuthMethod `json:"-"`
 	// AllowedHosts are the provider's and the credential's own, without duplicates.
 	AllowedHosts []string `json:"allowed_hosts"`
-	// Values are the values of the fields, by field ID. A field without a value is absent.
+	// Values are the values of the fields, by field ID. A field without a value is absent. Values
+	// is nil while the values of a managed credential are encrypted: see Stored.
 	Values map[string]secret.Text `json:"-"`
+	// Stored is the version of a managed credential. It is nil for a declared credential.
+	Stored *Stored `json:"-"`
+	// Canary is the version that some callers get instead of this one, or nil.
+	Canary *Canary `json:"-"`
+}
+
+// Stored is a version of a managed credential.
+type Stored struct {
+	// Number is the number of the version, from 1.
+	Number int
+	// ID identifies the values and the allowed hosts of the version: it is random, and never
+	// used for another version.
+	ID string
+	// Open decrypts the values of the fields. It may be called more than once.
+	Open func() (map[string]secret.Text, error)
+}
+
+// Canary is a version of a managed credential for some callers only.
+type Canary struct {
+	// Callers are patterns for the names of these callers.
+	Callers    []access.Pattern
+	Credential *Credential
 }
 
 // SameMaterial reports whether two credentials decorate requests identically. It ignores names,
 // labels and other parts of a credential that do not affect decoration.
 func (c *Credential) SameMaterial(other *Credential) bool {
 	return c.ID == other.ID && c.Method.ID == other.Method.ID && c.Provider.Equal(other.Provider) &&
-		slices.Equal(c.AllowedHosts, other.AllowedHosts) && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
+		slices.Equal(c.AllowedHosts, other.AllowedHosts) && c.sameValues(other)
+}
+
+func (c *Credential) sameValues(other *Credential) bool {
+	if c.Stored != nil && other.Stored != nil {
+		return c.Stored.ID == other.Stored.ID
+	}
+	return c.Stored == other.Stored && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }
 
 // Set is the immutable set of credentials of one configuration, sorted by ID.

@@ -43,6 +43,11 @@ func problem(field, format string, parts ...any) ValueProblem {
 // network, because it uses a single letter in place of a token.
 func Check(credential *credentials.Credential) []ValueProblem {
 	material, problems := place(credential, secret.New("t"))
+	for _, field := range credential.Method.Fields {
+		if _, set := credential.Values[field.ID]; field.Required && !set {
+			problems = append(problems, problem(field.ID, "the required value is missing"))
+		}
+	}
 	if problems == nil && len(material.Headers)+len(material.QueryParams) == 0 {
 		problems = append(problems, problem("",
 			"these values result in no header and no query parameter: set one of the optional fields"))
