@@ -150,7 +150,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 		}
 	}
 	for _, problem := range strategies.Check(credential) {
-		if at, found := item.placeOf(problem.Field); found || complete {
+		at, _ := item.placeOf(problem.Field)
+		if _, known := credential.Values[problem.Field]; known || complete {
 			p.document.Problemf(item.at(at), "%s", problem.Message)
 		}
 	}
