@@ -11,6 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
+// Load is what the broker serves: a configuration and the managed credentials.
 type Load struct {
 	// Config is the configuration with its credentials and policy. Required.
 	Config *config.Config

@@ -27,9 +27,9 @@ func key(id string, number int, value string) *version {
 	return stored(id, number, "pendo", "api_key", map[string]secret.Text{"api_key": secret.New(value)})
 }
 
-// pair returns version `number` of the managed credential `id`, which needs a token.
-func pair(id string, number int, client simulator.Client) *version {
-	return stored(id, number, "sendpulse", "oauth2_client_credentials", map[string]secret.Text{
+// pair returns version `number` of the managed credential `one`, which needs a token.
+func pair(number int, client simulator.Client) *version {
+	return stored("one", number, "sendpulse", "oauth2_client_credentials", map[string]secret.Text{
 		"client_id": secret.New(client.ID), "client_secret": secret.New(client.Secret),
 	})
 }
@@ -165,7 +165,7 @@ func TestIDsBeforeTheStoreIsRead(t *testing.T) {
 func TestCanary(t *testing.T) {
 	inWorld(t, func(w *world) {
 		old, next := w.first, w.sim.SendPulse.AddClient(simulator.Client{})
-		one, two := pair("one", 1, old), pair("one", 2, next)
+		one, two := pair(1, old), pair(2, next)
 		w.broker.Manage([]*credentials.Credential{one.Credential}, nil)
 		before := w.material(named("spiffe://a/web"), "one")
 		w.broker.Manage([]*credentials.Credential{one.withCanary(two, "spiffe://a/try*")}, nil)
@@ -196,10 +196,10 @@ func TestCanary(t *testing.T) {
 // and that the old token stays in use if the provider refuses the new secret.
 func TestRotationServesTheOldToken(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.broker.Manage([]*credentials.Credential{pair("one", 1, w.first).Credential}, nil)
+		w.broker.Manage([]*credentials.Credential{pair(1, w.first).Credential}, nil)
 		before := w.material(nobody, "one")
 		wrong := simulator.Client{ID: w.first.ID, Secret: "wrong"}
-		w.broker.Manage([]*credentials.Credential{pair("one", 2, wrong).Credential}, nil)
+		w.broker.Manage([]*credentials.Credential{pair(2, wrong).Credential}, nil)
 		synctest.Wait()
 		if got := w.material(nobody, "one"); got != before {
 			t.Error("the old token is not served while the provider refuses the new secret")
@@ -207,7 +207,7 @@ func TestRotationServesTheOldToken(t *testing.T) {
 		if n := w.broker.RefusedSecrets(); n != 1 {
 			t.Errorf("%d refused secrets are counted", n)
 		}
-		w.broker.Manage([]*credentials.Credential{pair("one", 1, w.first).Credential}, nil) // roll back
+		w.broker.Manage([]*credentials.Credential{pair(1, w.first).Credential}, nil) // roll back
 		if got := w.material(nobody, "one"); got != before {
 			t.Error("after the roll back, the old token is not served")
 		}

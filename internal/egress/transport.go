@@ -59,6 +59,7 @@ type Transport struct {
 	unchecked *http.Transport // connects to proxies, and to addresses that need no check
 }
 
+// NewTransport returns a Transport with these options.
 func NewTransport(options Options) *Transport {
 	if options.Proxy == nil {
 		options.Proxy = proxyFromEnvironment

@@ -21,6 +21,7 @@ type Text struct {
 	value *func() string // a pointer, because functions are not comparable
 }
 
+// New returns a Text with this value.
 func New(value string) Text {
 	if value == "" {
 		return Text{}

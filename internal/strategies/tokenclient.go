@@ -95,6 +95,7 @@ type TokenClient struct {
 	budget  *ratelimit.Limiter[string]
 }
 
+// NewTokenClient returns a TokenClient with these options.
 func NewTokenClient(options TokenClientOptions) *TokenClient {
 	options = options.withDefaults()
 	// Following a redirect would send the client secret to another address.
