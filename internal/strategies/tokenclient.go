@@ -112,6 +112,16 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 // RetryDelay is the delay that the provider demanded, and calls Begin and Observe of the
 // TokenClientOptions.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
+	issued, event := s.TryToken(ctx)
+	if event.Err != nil {
+		return nil, event.Err
+	}
+	return issued, nil
+}
+
+// TryToken is RequestToken with the whole outcome, such as the HTTP status. The token is nil if the
+// event has an Err.
+func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestEvent) {
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
 	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
@@ -119,7 +129,7 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 		event.Err = fault.New(fault.RateLimited,
 			"too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
 		options.Observe(event)
-		return nil, event.Err
+		return nil, event
 	}
 	ctx, done := options.Begin(ctx, provider, method)
 	issued, status, failure := s.send(ctx, sentAt)
@@ -134,10 +144,7 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	}
 	done(event)
 	options.Observe(event)
-	if failure != nil {
-		return nil, failure
-	}
-	return issued, nil
+	return issued, event
 }
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }

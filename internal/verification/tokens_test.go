@@ -1,0 +1,93 @@
+package verification_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+// TestTokenRequestFails makes the token endpoint fail. Only the endpoint's own refusal is a refusal.
+func TestTokenRequestFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		failure simulator.Failure
+		outcome catalog.Outcome
+		status  int
+		words   string
+	}{
+		"refused":      {simulator.OAuthError(400, "unauthorized_client"), catalog.Refused, 400, "SendPulse refused the credential (HTTP 400, unauthorized_client)."},
+		"other code":   {simulator.OAuthError(400, wrong), catalog.Refused, 400, "SendPulse refused the credential (HTTP 400)."},
+		"server error": {simulator.ServiceUnavailable(""), catalog.Inconclusive, 503, "SendPulse could not answer the token request (HTTP 503). Try again later."},
+		"rate limit":   {simulator.TooManyRequests(""), catalog.Inconclusive, 429, "SendPulse limits the number of requests (HTTP 429)."},
+		"slow down":    {simulator.OAuthError(400, "slow_down"), catalog.Inconclusive, 400, "SendPulse limits the number of requests (HTTP 400)."},
+		"redirect":     {simulator.Redirect(307), catalog.Inconclusive, 307, "SendPulse answered the token request with a redirect, which is not followed (HTTP 307)."},
+		"page":         {simulator.HTMLPage(401), catalog.Inconclusive, 401, "SendPulse answered the token request in a way that neither accepts nor refuses the credential (HTTP 401)."},
+		"closed":       {simulator.CloseConnection(), catalog.Inconclusive, 0, "SendPulse cannot be reached"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.sim.SendPulse.FailTokenRequests(test.failure)
+			result := w.verify(w.credentials["sendpulse-oauth"], nil)
+			w.want(result, test.outcome, test.status, test.words)
+			if result.Token != nil || w.sim.SendPulse.APIRequests() != 0 {
+				t.Error("there is a token, or the API was asked without one")
+			}
+		})
+	}
+}
+
+// TestTheIssuedTokenIsReturned checks that the caller gets the token even if the API did not accept
+// it, because it may have ended the previous token.
+func TestTheIssuedTokenIsReturned(t *testing.T) {
+	w := newWorld(t)
+	for _, failure := range []simulator.Failure{nil, simulator.ServiceUnavailable(""), simulator.AnswerWith(401, "application/json", "{}")} {
+		w.sim.SendPulse.FailAPIRequests(failure)
+		issued := w.verify(w.credentials["sendpulse-oauth"], nil).Token
+		if issued == nil {
+			t.Fatal("there is no token")
+		}
+		w.sim.SendPulse.RestoreAPIRequests()
+		w.want(w.verify(w.credentials["sendpulse-oauth"], issued), catalog.Accepted, 200, "SendPulse accepted the current token (HTTP 200).")
+	}
+	if got := w.sim.SendPulse.TotalTokenRequests(); got != 3 {
+		t.Errorf("%d tokens were requested, want 3", got)
+	}
+	w.sim.SendPulse.FailAPIRequests(simulator.AnswerWith(401, "application/json", "{}"))
+	w.want(w.verify(w.credentials["sendpulse-oauth"], nil), catalog.Refused, 401, "SendPulse issued a token, but refused it (HTTP 401).")
+}
+
+// TestTheCurrentToken checks that a token that the caller passes proves nothing about the secret.
+func TestTheCurrentToken(t *testing.T) {
+	w := newWorld(t)
+	current := w.verify(w.credentials["sendpulse-oauth"], nil).Token
+	const untried = "The client ID and the client secret were not tried."
+	result := w.verify(withWrongSecret(w.credentials["sendpulse-oauth"]), current)
+	w.want(result, catalog.Accepted, 200, untried)
+	if result.Token != nil {
+		t.Error("the token that was passed is returned as an issued one")
+	}
+	w.sim.SendPulse.RevokeTokens()
+	w.want(w.verify(w.credentials["sendpulse-oauth"], current), catalog.Inconclusive, 401,
+		"SendPulse refused the current token, which may have been revoked (HTTP 401). "+untried)
+	if got := w.sim.SendPulse.TotalTokenRequests(); got != 1 {
+		t.Errorf("%d tokens were requested, want 1", got)
+	}
+}
+
+func TestTokenRequestsHaveABudget(t *testing.T) {
+	w := newWorld(t)
+	for range 100 {
+		_, err := w.verifier.Verify(t.Context(), w.credentials["sendpulse-oauth"], nil)
+		if err == nil {
+			continue
+		}
+		if limited, ok := errors.AsType[*fault.Error](err); !ok || limited.Reason != fault.RateLimited || limited.RetryDelay <= 0 || limited.RetryDelay > time.Second {
+			t.Errorf("the error is %v", err)
+		}
+		return
+	}
+	t.Error("the number of token requests is not limited")
+}

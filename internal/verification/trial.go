@@ -1,0 +1,134 @@
+package verification
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// trial is one verification.
+type trial struct {
+	options    Options
+	credential *credentials.Credential
+	subject    subject
+}
+
+// finding is what a trial at one host shows.
+type finding struct {
+	outcome     catalog.Outcome
+	explanation string
+	status      int
+}
+
+func (t *trial) result(found finding) Result {
+	return Result{
+		Outcome: found.outcome, Explanation: found.explanation, HTTPStatus: found.status,
+		Time: clock.WallNow(t.options.Clock),
+	}
+}
+
+// requestToken returns the issued token. If none was issued, it returns the Result of the
+// verification, or an error if no token was requested.
+func (t *trial) requestToken(ctx context.Context) (*token.Token, Result, error) {
+	source, err := strategies.NewTokenSource(t.credential, t.options.TokenClient)
+	if err != nil {
+		return nil, Result{}, fault.Opaque()
+	}
+	issued, event := source.TryToken(ctx)
+	switch failure := event.Err; {
+	case failure == nil:
+		return issued, Result{}, nil
+	case failure.Reason == fault.RateLimited, failure.Reason == fault.Internal:
+		return nil, Result{}, failure
+	default:
+		return nil, t.result(t.withoutToken(event)), nil
+	}
+}
+
+// tryHosts asks the hosts of the credential one after the other until one accepts it. If none does,
+// the credential is refused only if all hosts refuse it.
+func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error) {
+	material, err := strategies.Place(t.credential, value)
+	if err != nil {
+		return Result{}, fault.Opaque()
+	}
+	targets := t.targets()
+	var decisive finding
+	for i, target := range targets {
+		where := ""
+		if len(targets) > 1 {
+			where = " at " + target.Host
+		}
+		found := t.ask(ctx, target, material, where)
+		if found.outcome == catalog.Accepted {
+			return t.result(found), nil
+		}
+		if i == 0 || decisive.outcome == catalog.Refused && found.outcome == catalog.Inconclusive {
+			decisive = found
+		}
+	}
+	return t.result(decisive), nil
+}
+
+// targets returns the URLs to request. The hosts that the credential adds come first, because it
+// has them for a reason.
+func (t *trial) targets() []*url.URL {
+	definition, hosts := t.credential.Method.Verification, t.credential.Provider.AllowedHosts
+	texts := []string{definition.URL}
+	if definition.URL == "" {
+		own := slices.DeleteFunc(slices.Clone(t.credential.AllowedHosts), func(host string) bool { return slices.Contains(hosts, host) })
+		texts = nil
+		for _, host := range slices.Concat(own, hosts) {
+			texts = append(texts, "https://"+host+definition.Path)
+		}
+	}
+	var targets []*url.URL
+	for _, text := range texts {
+		if target, err := url.Parse(text); err == nil { // the catalog has checked it
+			targets = append(targets, target)
+		}
+	}
+	return targets
+}
+
+// ask sends one verification request, of at most 10 seconds.
+func (t *trial) ask(ctx context.Context, target *url.URL, material strategies.Material, where string) finding {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	definition := t.credential.Method.Verification
+	switch address, _ := netip.ParseAddr(target.Hostname()); {
+	case definition.AllowPrivateAddresses:
+		ctx = egress.AllowPrivate(ctx)
+	case definition.URL == "" && address.Unmap().IsLoopback():
+		return t.unreachable(where) // package egress trusts literal loopback addresses, but people can add hosts
+	}
+	request, err := http.NewRequestWithContext(ctx, definition.Method, target.String(), nil)
+	if err != nil {
+		return t.unreachable(where)
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", t.options.UserAgent)
+	material.Decorate(request)
+	// A RoundTripper follows no redirects and has no cookies.
+	response, err := t.options.Transport.RoundTrip(request)
+	if err != nil {
+		return t.unreachable(where)
+	}
+	defer response.Body.Close()
+	answer, err := readAnswer(response)
+	if err != nil {
+		return t.unreachable(where)
+	}
+	return t.interpret(answer, where)
+}
