@@ -66,6 +66,21 @@ redis-server:
 	ln -sf /usr/bin/redis-check-rdb /usr/local/bin/redis-server; \
 	redis-server --version
 
+# The tests need the programs of a PostgreSQL server. Debian's package would also create and start a
+# server of its own, which the file below prevents.
+.PHONY: postgres
+postgres:
+	@if [ -n "$$POSTGRES" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The tests need PostgreSQL, 13 or later: apt-get install postgresql'; exit 1; \
+	fi; \
+	echo 'install PostgreSQL'; \
+	mkdir -p /etc/postgresql-common/createcluster.d; \
+	echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/authmaterial-tests.conf; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
+	ls /usr/lib/postgresql/*/bin/postgres
+
 # A test compiles the protos with the tools that users of other programming languages have. As
 # root on Debian, this target installs missing tools; on other systems it prints the command that
 # does.
@@ -89,7 +104,7 @@ protoc:
 ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test
-test: redis-server protoc ## Run the tests, under the race detector where there is a C compiler
+test: redis-server postgres protoc ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \

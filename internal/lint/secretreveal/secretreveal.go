@@ -40,6 +40,7 @@ var allowed = map[string]string{
 	module + "internal/rpc":              "returns the material to the caller",
 	module + "internal/secret":           "compares and hashes",
 	module + "internal/store":            "encrypts values, and hashes requests",
+	module + "internal/store/postgres":   "authenticates to PostgreSQL",
 	module + "internal/strategies":       "computes material, and requests tokens from providers",
 }
 

@@ -15,7 +15,7 @@ func missesNothing(t *testing.T, f *fixture) {
 	const writers, rounds = 4, 25
 	reader := f.open()
 	for i := range writers {
-		f.apply(reader, newCredential(name(i)))
+		f.apply(reader, NewCredential(name(i)))
 	}
 	replicas := []*store.Store{f.open(), f.open()}
 	done := make(chan error, 1)

@@ -21,7 +21,7 @@ func readsBack(t *testing.T, f *fixture) {
 		Provider: "dataforseo", AuthMethod: "basic", Disabled: true, KeepWarm: true,
 		SecretExpireTime: start.Add(time.Hour), ActiveVersion: 1, CanaryCallers: []string{"uid:*"}, DeleteTime: start.Add(time.Minute),
 	}
-	change := newCredential("mail")
+	change := NewCredential("mail")
 	change.Credential = &want
 	change.Insert.AllowedHosts = []string{"b.example.com", "a.example.com"}
 	binary := "\x00\xff binary \u2028"
@@ -55,14 +55,14 @@ func readsBack(t *testing.T, f *fixture) {
 
 func createsOnce(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
-	if _, err := s.Apply(t.Context(), newCredential("one")); !errors.Is(err, store.ErrExists) {
+	f.apply(s, NewCredential("one"))
+	if _, err := s.Apply(t.Context(), NewCredential("one")); !errors.Is(err, store.ErrExists) {
 		t.Errorf("a second credential with the same ID: %v", err)
 	}
 	credential, _ := f.credential(s, "one")
 	credential.DeleteTime = start
 	f.apply(s, update(credential))
-	if _, err := s.Apply(t.Context(), newCredential("one")); !errors.Is(err, store.ErrExists) {
+	if _, err := s.Apply(t.Context(), NewCredential("one")); !errors.Is(err, store.ErrExists) {
 		t.Errorf("a credential with the ID of a deleted one: %v", err)
 	}
 	credential, versions := f.credential(s, "one")
@@ -71,7 +71,7 @@ func createsOnce(t *testing.T, f *fixture) {
 
 func updates(t *testing.T, f *fixture) {
 	s := f.open()
-	created := f.apply(s, newCredential("one"))
+	created := f.apply(s, NewCredential("one"))
 	f.clock.Advance(time.Hour)
 	old, _ := f.credential(s, "one")
 	changed, _ := f.credential(s, "one")
@@ -94,7 +94,7 @@ func updates(t *testing.T, f *fixture) {
 func oneWins(t *testing.T, f *fixture) {
 	const callers = 200
 	replicas := []*store.Store{f.open(), f.open(), f.open()}
-	f.apply(replicas[0], newCredential("one"))
+	f.apply(replicas[0], NewCredential("one"))
 	before, _ := f.credential(replicas[0], "one")
 	errs := together(callers, func(i int) error {
 		mine := *before
@@ -115,7 +115,7 @@ func oneWins(t *testing.T, f *fixture) {
 
 func versions(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	f.clock.Advance(time.Minute)
 	credential, _ := f.credential(s, "one")
 	change := update(credential)
@@ -146,7 +146,7 @@ func versions(t *testing.T, f *fixture) {
 
 func keepsVersions(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	for what, prepare := range map[string]func(*store.Change){
 		"activate a missing version": func(c *store.Change) { c.Credential.ActiveVersion = 2 },
 		"a missing canary":           func(c *store.Change) { c.Credential.CanaryVersion = 2 },
@@ -170,7 +170,7 @@ func keepsVersions(t *testing.T, f *fixture) {
 
 func storesAllOrNothing(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	before, versionsBefore := f.credential(s, "one")
 	change := update(before)
 	change.Insert, change.Destroy = newVersion(2, "second"), 3

@@ -41,8 +41,8 @@ func events(t *testing.T, f *fixture) {
 
 func limitsEvents(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
-	f.apply(s, newCredential("two"))
+	f.apply(s, NewCredential("one"))
+	f.apply(s, NewCredential("two"))
 	for range 1001 {
 		if err := s.Record(t.Context(), &store.Event{CredentialID: "one", Operation: "later"}, nil); err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func limitsEvents(t *testing.T, f *fixture) {
 
 func verification(t *testing.T, f *fixture) {
 	s := f.open()
-	created := f.apply(s, newCredential("one"))
+	created := f.apply(s, NewCredential("one"))
 	result := &store.Verification{Outcome: "REFUSED", Explanation: "the provider refused it", HTTPStatus: 401, Time: start}
 	event := &store.Event{CredentialID: "one", Operation: "VerifyCredential", Version: 1}
 	if err := s.Record(t.Context(), event, result); err != nil {
@@ -84,7 +84,7 @@ func requests(t *testing.T, f *fixture) {
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
 		t.Fatalf("an unknown request was found: %v, %v", found, err)
 	}
-	change := newCredential("one")
+	change := NewCredential("one")
 	change.Request = &store.Request{RequestKey: key, Fingerprint: []byte("fingerprint")}
 	f.apply(s, change)
 	if got, found, err := f.open().Request(t.Context(), key); string(got) != "fingerprint" || !found || err != nil {

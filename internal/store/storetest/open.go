@@ -42,7 +42,7 @@ func sharesIdentity(t *testing.T, f *fixture) {
 }
 
 func needsKey(t *testing.T, f *fixture) {
-	f.apply(f.open(), newCredential("one"))
+	f.apply(f.open(), NewCredential("one"))
 	if _, err := f.tryOpen(fleetkeys.RandomRing()); !errors.Is(err, store.ErrUnknownKey) {
 		t.Errorf("with another key the store opens with %v", err)
 	}
@@ -89,9 +89,9 @@ func fingerprints(t *testing.T, f *fixture) {
 
 func detectsReplaced(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	f.exec(`UPDATE store SET store_id = 'another'`)
-	_, applied := s.Apply(t.Context(), newCredential("two"))
+	_, applied := s.Apply(t.Context(), NewCredential("two"))
 	_, polled := s.Revision(t.Context())
 	_, read := s.Changes(t.Context(), 0, func(*store.Row) error { return nil })
 	for _, err := range []error{applied, polled, read} {
@@ -105,7 +105,7 @@ func cancelled(t *testing.T, f *fixture) {
 	s := f.open()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, applied := s.Apply(ctx, newCredential("one"))
+	_, applied := s.Apply(ctx, NewCredential("one"))
 	_, polled := s.Revision(ctx)
 	_, read := s.Changes(ctx, 0, func(*store.Row) error { return nil })
 	for _, err := range []error{applied, polled, read} {
@@ -113,5 +113,5 @@ func cancelled(t *testing.T, f *fixture) {
 			t.Errorf("a cancelled call returns %v", err)
 		}
 	}
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 }

@@ -10,7 +10,7 @@ import (
 
 func destroys(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	credential, _ := f.credential(s, "one")
 	change := update(credential)
 	change.Insert = newVersion(2, "second")
@@ -56,8 +56,8 @@ func destroys(t *testing.T, f *fixture) {
 // the database.
 func bound(t *testing.T, f *fixture) {
 	s := f.open()
-	f.apply(s, newCredential("one"))
-	f.apply(s, newCredential("two"))
+	f.apply(s, NewCredential("one"))
+	f.apply(s, NewCredential("two"))
 	swap := func(column string) string {
 		return `UPDATE versions SET ` + column + ` = (SELECT v.` + column + ` FROM versions v WHERE v.credential_id = 'two') WHERE credential_id = 'one'`
 	}
@@ -74,7 +74,7 @@ func bound(t *testing.T, f *fixture) {
 		"no values":                          `UPDATE versions SET sealed = NULL WHERE credential_id = 'one'`,
 		"no data key":                        `UPDATE versions SET data_key = NULL WHERE credential_id = 'one'`,
 	} {
-		fresh := newCredential("one")
+		fresh := NewCredential("one")
 		f.exec(`DELETE FROM credentials WHERE id = 'one'`)
 		f.apply(s, fresh)
 		credential, versions := f.credential(s, "one")
@@ -91,7 +91,7 @@ func bound(t *testing.T, f *fixture) {
 // swapsRows exchanges the whole versions of two credentials.
 func swapsRows(t *testing.T, f *fixture, s *store.Store) {
 	f.exec(`DELETE FROM credentials WHERE id = 'one'`)
-	f.apply(s, newCredential("one"))
+	f.apply(s, NewCredential("one"))
 	for _, step := range [][2]string{{"one", "one"}, {"two", "one"}} {
 		number := map[string]string{"one": "7", "two": "1"}[step[0]]
 		f.exec(`UPDATE versions SET credential_id = '` + step[1] + `', number = ` + number + ` WHERE credential_id = '` + step[0] + `'`)

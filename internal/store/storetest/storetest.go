@@ -110,8 +110,8 @@ func (f *fixture) exec(statement string) {
 // canary returns a secret that tests look for where no secret must be.
 func canary(name string) string { return "canary-secret-of-" + name }
 
-// newCredential returns a change that creates a credential with one secret.
-func newCredential(id string) store.Change {
+// NewCredential returns a change that creates a credential with one secret.
+func NewCredential(id string) store.Change {
 	return store.Change{
 		Credential: &store.Credential{
 			ID: id, DisplayName: "Name of " + id, Provider: "dataforseo", AuthMethod: "basic",

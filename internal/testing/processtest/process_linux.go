@@ -10,7 +10,10 @@ import (
 
 // endWithParent makes the kernel kill the process when the thread that started it ends.
 func endWithParent(command *exec.Cmd) {
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	command.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
 
 // awaitStopped returns when the process is suspended or has ended.

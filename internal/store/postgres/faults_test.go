@@ -1,0 +1,204 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+	"github.com/authmaterial/broker/internal/store/postgres"
+	"github.com/authmaterial/broker/internal/store/storetest"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
+)
+
+// openStore returns a Store in a new database of a server.
+func openStore(t *testing.T, server *postgrestest.Server) *store.Store {
+	t.Helper()
+	driver, err := open(server.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestServerRestarts(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	s := openStore(t, server)
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("before")); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	_, applied := s.Apply(t.Context(), storetest.NewCredential("during"))
+	_, polled := s.Revision(t.Context())
+	for _, err := range []error{applied, polled} {
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("while the server is down: %v", err)
+		}
+	}
+	server.Restart()
+	// The connections that the pool kept are broken, and must not fail any call.
+	for _, id := range []string{"after", "again"} {
+		if _, err := s.Apply(t.Context(), storetest.NewCredential(id)); err != nil {
+			t.Errorf("after the restart: %v", err)
+		}
+	}
+	var ids []string
+	_, err := s.Changes(t.Context(), 0, func(row *store.Row) error {
+		ids = append(ids, row.Credential.ID)
+		return nil
+	})
+	if got := strings.Join(ids, " "); got != "before after again" || err != nil {
+		t.Errorf("the store contains %q, %v", got, err)
+	}
+}
+
+func TestServerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	s := openStore(t, server)
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("before")); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	errs := make(chan error)
+	calls := map[string]func() error{
+		"Apply":      func() error { _, err := s.Apply(t.Context(), storetest.NewCredential("during")); return err },
+		"Revision":   func() error { _, err := s.Revision(t.Context()); return err },
+		"Changes":    func() error { _, err := s.Changes(t.Context(), 0, nil); return err },
+		"Credential": func() error { _, _, err := s.Credential(t.Context(), "before"); return err },
+	}
+	for _, call := range calls {
+		go func() { errs <- call() }()
+	}
+	for range calls {
+		select {
+		case err := <-errs:
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("a call returned %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("a call of a suspended server does not end")
+		}
+	}
+	server.Continue()
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("after")); err != nil {
+		t.Errorf("after the server continued: %v", err)
+	}
+}
+
+func TestListen(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	s := openStore(t, server)
+	ctx, cancel := context.WithCancel(t.Context())
+	changed, ended := make(chan struct{}, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Listen(ctx, func() { changed <- struct{}{} })
+	}()
+	want := func(when string) {
+		t.Helper()
+		select {
+		case <-changed:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s, nothing is reported", when)
+		}
+	}
+	want("when it begins to listen")
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
+		t.Fatal(err)
+	}
+	want("after a change")
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err == nil {
+		t.Fatal("a credential was created twice")
+	}
+	if len(changed) != 0 {
+		t.Error("a refused change was reported")
+	}
+	server.Restart()
+	want("when it listens again")
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("two")); err != nil {
+		t.Fatal(err)
+	}
+	want("after a change that follows a restart")
+	cancel()
+	<-ended
+}
+
+func TestErrorsContainNoCredentials(t *testing.T) {
+	t.Parallel()
+	const user, password = "canary-user", "canary-password"
+	server := postgrestest.Start(t)
+	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for address, want := range map[string]string{
+		server.URL("postgres"): "SQLSTATE 28P01",
+		"postgres://" + closed.Addr().String() + "/db?sslmode=disable":    "connection refused",
+		strings.Replace(server.URL("postgres"), "disable", "require", 1): "refused TLS",
+		"postgres://no-such-host.invalid/db":                             "no-such-host.invalid",
+	} {
+		driver, err := postgres.Open(address, secret.New(user), secret.New(password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.Open(t.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", address, err, want)
+		}
+		if strings.Contains(err.Error(), "canary") {
+			t.Errorf("an error contains the user or the password: %v", err)
+		}
+		var log strings.Builder
+		ctx, cancel := context.WithCancel(t.Context())
+		driver.(store.Notifier).Listen(ctx, slog.New(slog.NewTextHandler(cancelling{&log, cancel}, nil)), func() {})
+		if got := log.String(); !strings.Contains(got, want) || strings.Contains(got, "canary") {
+			t.Errorf("the log says %s", got)
+		}
+		_ = driver.Close()
+	}
+}
+
+// cancelling cancels a context after the first line.
+type cancelling struct {
+	*strings.Builder
+	cancel func()
+}
+
+func (c cancelling) Write(line []byte) (int, error) {
+	defer c.cancel()
+	return c.Builder.Write(line)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"postgres://user:canary@localhost/db":        "contains a password",
+		"postgres://localhost/db?password=canary":    "contains a password",
+		"postgres://localhost/db?sslpassword=canary": "contains a password",
+		"postgres://user:can%ary@localhost/db":       "is not a URL",
+		"host=localhost password=canary":             "is not a URL",
+		"mysql://localhost/db":                       "is not a URL",
+		"postgres://localhost/db?sslmode=sometimes":  "sslmode",
+		"postgres://localhost:port/db":               "is not a URL",
+	} {
+		_, err := postgres.Open(address, secret.Text{}, secret.Text{})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v, want an error with %q", address, err, want)
+		}
+	}
+}

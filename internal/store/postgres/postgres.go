@@ -1,0 +1,124 @@
+// Package postgres adapts a credential store to PostgreSQL, which several replicas share.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+const (
+	// Each replica has up to this many connections that write and that read. Few connections write,
+	// because writers of all replicas wait for each other.
+	writers = 2
+	readers = 4
+
+	connectTimeout = 5 * time.Second
+	migrateSeconds = 60 // how long a replica waits while another one migrates
+)
+
+// settings are the settings of each connection, unless the address contains others. They end
+// statements whose client or server does not respond.
+var settings = map[string]string{
+	"application_name":                    "authmaterial-broker",
+	"statement_timeout":                   "60s",
+	"lock_timeout":                        "5s",
+	"idle_in_transaction_session_timeout": "20s",
+}
+
+// driver is a store.Driver and a store.Notifier.
+type driver struct {
+	config *pgx.ConnConfig
+	writer *sql.DB
+	reader *sql.DB
+}
+
+// Open returns a driver for a database, and does not connect yet. The address has the form
+// postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. The password must
+// not be part of it. The user and the password may be empty; then the address, or the environment
+// variables and the password file of libpq, may contain them.
+func Open(address string, user, password secret.Text) (store.Driver, error) {
+	config, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if name := user.Reveal(); name != "" {
+		config.User = name
+	}
+	if text := password.Reveal(); text != "" {
+		config.Password = text
+	}
+	// A connection that broke while it was idle must not fail the next statement.
+	ping := func(context.Context, stdlib.ShouldPingParams) bool { return true }
+	connector := connector{stdlib.GetConnector(*config, stdlib.OptionShouldPing(ping))}
+	d := &driver{config: config, writer: sql.OpenDB(connector), reader: sql.OpenDB(connector)}
+	d.writer.SetMaxOpenConns(writers)
+	d.reader.SetMaxOpenConns(readers)
+	d.reader.SetMaxIdleConns(readers)
+	return d, nil
+}
+
+// parse reads an address. Its errors do not quote the address.
+func parse(address string) (*pgx.ConnConfig, error) {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
+		return nil, errors.New("the address of the database is not a URL of the form postgres://host:port/database")
+	}
+	parameters := parsed.Query()
+	if _, found := parsed.User.Password(); found || parameters.Has("password") || parameters.Has("sslpassword") {
+		return nil, errors.New("the address of the database contains a password: configure it apart from the address")
+	}
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the database: %w", err)
+	}
+	if !parameters.Has("connect_timeout") {
+		config.ConnectTimeout = connectTimeout
+	}
+	for name, value := range settings {
+		if _, found := config.RuntimeParams[name]; !found {
+			config.RuntimeParams[name] = value
+		}
+	}
+	return config, nil
+}
+
+func (d *driver) Writer() *sql.DB { return d.writer }
+func (d *driver) Reader() *sql.DB { return d.reader }
+func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
+
+// Migrate runs migrations while it holds a lock of the database.
+func (d *driver) Migrate(ctx context.Context, log *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, migrateSeconds))
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, d.writer, files,
+		goose.WithSessionLocker(locker), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}

@@ -1,0 +1,43 @@
+package postgres_test
+
+import (
+	"encoding/hex"
+	"regexp"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+	"github.com/authmaterial/broker/internal/store/postgres"
+	"github.com/authmaterial/broker/internal/store/storetest"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
+)
+
+func open(address string) (store.Driver, error) {
+	return postgres.Open(address, secret.New(postgrestest.User), secret.New(postgrestest.Password))
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t, "-c", "max_connections=300")
+	// The subtests run in parallel; the group ends before the server does.
+	t.Run("group", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Database {
+			address := server.Database(t)
+			return storetest.Database{
+				Open: func() (store.Driver, error) { return open(address) },
+				Dump: func(t *testing.T) []byte { return decoded(server.Dump(t, address)) },
+			}
+		})
+	})
+}
+
+// decoded decodes the columns of type BYTEA in a dump.
+func decoded(dump []byte) []byte {
+	return regexp.MustCompile(`\\\\x[0-9a-f]*`).ReplaceAllFunc(dump, func(text []byte) []byte {
+		data, err := hex.DecodeString(string(text[3:]))
+		if err != nil {
+			return text
+		}
+		return data
+	})
+}

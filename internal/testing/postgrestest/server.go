@@ -1,0 +1,209 @@
+// Package postgrestest runs PostgreSQL servers for tests.
+//
+// Functions and methods of this package end the test when they fail. So they must be called only
+// from the goroutine of the test.
+package postgrestest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/authmaterial/broker/internal/testing/processtest"
+)
+
+// startLimit is the longest time that a server may take to start.
+const startLimit = 60 * time.Second
+
+// User is a user who may do everything, and Password is this user's password.
+const (
+	User     = "postgres"
+	Password = "correct-horse-battery-staple"
+)
+
+// Server is a PostgreSQL server on 127.0.0.1. A Server is not safe for concurrent use, except the
+// method Database.
+type Server struct {
+	t       testing.TB
+	folder  string
+	args    []string
+	owner   *owner
+	port    int
+	process *processtest.Process
+	output  *output
+	made    atomic.Int64
+}
+
+// Start starts a server with an empty database. The parameter `args` contains further command-line
+// arguments, such as "-c", "fsync=on"; without them the server does not survive a crash of the
+// system, but of its processes. When Start returns, the server accepts connections. The server is
+// killed, and its data is deleted, at the end of the test.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	owner, err := findOwner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The server's user may not be able to enter the folder of the test.
+	folder, err := os.MkdirTemp("", "postgrestest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, folder: folder, args: args, owner: owner}
+	t.Cleanup(func() {
+		s.shutDown()
+		if err := os.RemoveAll(folder); err != nil {
+			t.Errorf("delete the data of the server: %v", err)
+		}
+	})
+	if err := errors.Join(owner.give(folder), s.initialise()); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	return s
+}
+
+// initialise creates the files of an empty database.
+func (s *Server) initialise() error {
+	passwordFile := filepath.Join(s.folder, "password")
+	if err := errors.Join(os.WriteFile(passwordFile, []byte(Password), 0o600), s.owner.give(passwordFile)); err != nil {
+		return err
+	}
+	command, err := s.command("initdb", "--pgdata", s.data(), "--username", User, "--pwfile", passwordFile,
+		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+	if err != nil {
+		return err
+	}
+	if said, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, said)
+	}
+	return nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.folder, "data") }
+
+// command returns a command that runs as the server's user.
+func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
+	postgres, err := Find()
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(context.Background(), filepath.Join(filepath.Dir(postgres), name), args...)
+	command.Dir, command.SysProcAttr = s.folder, s.owner.attributes()
+	return command, nil
+}
+
+// start starts the server on a port that is reserved for it.
+func (s *Server) start() {
+	s.t.Helper()
+	for {
+		port, reservation, err := reservePort()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { _ = reservation.Close() })
+		s.port = port
+		if err = s.run(); err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// run starts a process on the server's port, and waits until it accepts connections.
+func (s *Server) run() error {
+	command, err := s.command("postgres", append([]string{
+		"-D", s.data(), "-p", strconv.Itoa(s.port), "-h", "127.0.0.1", "-k", s.folder,
+		"-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "logging_collector=off",
+	}, s.args...)...)
+	if err != nil {
+		return err
+	}
+	s.output = newOutput("database system is ready to accept connections")
+	command.Stdout, command.Stderr = s.output, s.output
+	if s.process, err = processtest.Start(command); err != nil {
+		return err
+	}
+	select {
+	case <-s.output.ready:
+		return nil
+	case <-s.process.Ended():
+		if strings.Contains(s.output.String(), "Address already in use") {
+			return fmt.Errorf("port %d: %w", s.port, syscall.EADDRINUSE)
+		}
+		return fmt.Errorf("%w:\n%s", errEnded, s.output)
+	case <-time.After(startLimit):
+		return fmt.Errorf("the server is not ready after %v:\n%s", startLimit, s.output)
+	}
+}
+
+var errEnded = errors.New("the server ended while it was starting")
+
+// Port returns the server's port, which stays the same after Restart.
+func (s *Server) Port() int { return s.port }
+
+// URL returns the address of a database of the server, without user and password.
+func (s *Server) URL(database string) string {
+	return (&url.URL{
+		Scheme: "postgres", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), Path: "/" + database,
+		RawQuery: "sslmode=disable",
+	}).String()
+}
+
+// Database creates an empty database, and returns its address, without user and password.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test%d", s.made.Add(1))
+	conn := s.Connect(t, s.URL(User))
+	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name+" STRATEGY file_copy"); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL(name)
+}
+
+// Connect connects to a database, which its address identifies. The connection is closed at the end
+// of the test.
+func (s *Server) Connect(t testing.TB, address string) *pgx.Conn {
+	t.Helper()
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.User, config.Password = User, Password
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Dump returns the output of pg_dump for a database, which its address identifies.
+func (s *Server) Dump(t testing.TB, address string) []byte {
+	t.Helper()
+	command, err := s.command("pg_dump", "--username", User, "--dbname", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Env = append(os.Environ(), "PGPASSWORD="+Password)
+	dump, err := command.Output()
+	if err != nil {
+		t.Fatalf("pg_dump: %v", err)
+	}
+	return dump
+}
