@@ -148,7 +148,7 @@ func TestErrorsContainNoCredentials(t *testing.T) {
 	_ = closed.Close()
 	for address, want := range map[string]string{
 		server.URL("postgres"): "SQLSTATE 28P01",
-		"postgres://" + closed.Addr().String() + "/db?sslmode=disable":    "connection refused",
+		"postgres://" + closed.Addr().String() + "/db?sslmode=disable":   "connection refused",
 		strings.Replace(server.URL("postgres"), "disable", "require", 1): "refused TLS",
 		"postgres://no-such-host.invalid/db":                             "no-such-host.invalid",
 	} {

@@ -99,7 +99,7 @@ func (s *Server) running(processes []int) (all []int) {
 
 // status reads the file "stat" of a process. The state is empty if there is no such process.
 func status(path string) (process, parent int, state string) {
-	data, err := os.ReadFile(path) //nolint:gosec // a path in /proc
+	data, err := os.ReadFile(path)                  // a path in /proc
 	end := strings.LastIndexByte(string(data), ')') // the name of the program may contain spaces
 	if err != nil || end < 0 {
 		return 0, 0, ""
