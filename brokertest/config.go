@@ -26,7 +26,8 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 	})
 }
 
-// compose returns the configuration file with the settings that the test chose by options.
+// compose returns the text of the configuration file, including the settings from the options that
+// the test passed to New.
 func (s *settings) compose() ([]byte, error) {
 	if len(s.credentials) == 0 && len(s.providers) == 0 && s.secured == nil {
 		return s.config, nil

@@ -191,7 +191,7 @@ func TestTokenIsRenewedByTheInjectedClock(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	h := newHarness(t, brokertest.WithClock(clock))
 	first := h.get("sendpulse-oauth")
-	clock.Advance(55 * time.Minute) // the renewal starts when the token is 54 to 55 minutes old
+	clock.Advance(55 * time.Minute) // the broker renews the token when it is 54 to 55 minutes old
 	if err := h.Simulator.SendPulse.AwaitTokenRequests(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}

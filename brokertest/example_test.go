@@ -15,7 +15,7 @@ import (
 // The service under test gets a token from the broker and calls the provider. When the provider
 // rejects the token, the service reports the rejection to the broker and retries once.
 func ExampleNew() {
-	t := newExampleT() // in your own test, pass its *testing.T instead
+	t := newExampleT() // in your own test, pass the test's *testing.T instead
 	defer t.end()
 
 	b := brokertest.New(t)

@@ -49,7 +49,7 @@ type Credential struct {
 	Values map[string]string
 	// AllowedHosts are hosts that may receive the credential, in addition to the provider's own.
 	AllowedHosts []string
-	// Disabled makes calls fail as if the credential did not exist.
+	// If Disabled is true, calls for the credential fail as if it did not exist.
 	Disabled bool
 }
 

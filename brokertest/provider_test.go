@@ -14,7 +14,7 @@ import (
 func TestProvidersFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		method  string // YAML of the auth method, without the keys id, display_name and fields
-		fields  string // IDs of the method's fields, with a question mark after optional ones
+		fields  string // IDs of the auth method's fields; a question mark follows the ID of an optional field
 		values  map[string]string
 		accepts func(r *http.Request) bool
 	}{
@@ -116,7 +116,7 @@ func definition(method, fields string) string {
 // TestClientCredentialsFromYAMLAlone defines auth methods that request tokens, without Go code.
 func TestClientCredentialsFromYAMLAlone(t *testing.T) {
 	for name, test := range map[string]struct {
-		request string // YAML: the remaining keys of the section token_request
+		request string // YAML of the section token_request, without the key `url`
 		rules   simulator.TokenRules
 	}{
 		"JSON": {

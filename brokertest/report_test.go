@@ -43,7 +43,7 @@ func TestReportOutcomes(t *testing.T) {
 	}
 	second := h.wantReport("sendpulse-oauth", first, 401, replaced)
 	if second == first {
-		t.Error("the reported version is served again")
+		t.Error("the broker still serves the version that was reported as rejected")
 	}
 	if version := h.wantReport("sendpulse-oauth", first, 401, alreadyReplaced); version != second {
 		t.Error("the answer to a report of an old version is not the current version")
@@ -64,7 +64,7 @@ func TestFailedReportWithdrawsNothing(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	version := h.get("sendpulse-oauth").GetVersion()
 	h.Simulator.SendPulse.FailTokenRequests(simulator.HTMLPage(502))
-	for range 2 { // the second report is answered with the stored error
+	for range 2 { // for the second report, the broker returns the error that it stored after the first
 		_, err := h.report("sendpulse-oauth", version, 401)
 		h.wantStatus(err, codes.Unavailable, "PROVIDER_UNAVAILABLE")
 	}

@@ -144,7 +144,7 @@ func TestBatchDoesNotWaitForTheSlowest(t *testing.T) {
 	defer cancel()
 	results, err := h.batch(ctx, "sendpulse-oauth", "pendo")
 	if err != nil {
-		t.Fatalf("one slow provider failed the batch: %v", err)
+		t.Fatalf("because one provider is slow, the whole batch failed: %v", err)
 	}
 	slow := results[0].GetError()
 	if slow.GetReason() != authmaterialv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE || slow.GetRetryDelay() == nil {

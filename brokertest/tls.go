@@ -91,8 +91,8 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// Address returns the address of a broker with TLS, a loopback address with a port. It is empty
-// without WithTLS.
+// Address returns the address of a broker with TLS, a loopback address with a port. Without the
+// option WithTLS, the address is empty.
 func (b *Broker) Address() string {
 	if b.secured == nil {
 		return ""

@@ -68,7 +68,7 @@ func TestServiceWithTLS(t *testing.T) {
 	for id, want := range map[string]codes.Code{"pulsedive": codes.OK, "pendo": codes.PermissionDenied} {
 		_, err := b.Client().GetAuthDecoration(t.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		if status.Code(err) != want {
-			t.Errorf("over Conn, a call for %s returned %v, want %v", id, err, want)
+			t.Errorf("over the connection from Conn, a call for the credential %s returned %v, want %v", id, err, want)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestWatchTellsTheCurrentStateOfEach(t *testing.T) {
 	}
 	for id, reason := range want {
 		if got, found := told[id]; !found || got != reason {
-			t.Errorf("%s: got a state: %v, with the error reason %v, want %v", id, found, got, reason)
+			t.Errorf("%s: the watch sent a state: %v; its error reason is %v, want %v", id, found, got, reason)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func TestWatchedTokenIsRenewed(t *testing.T) {
 	h := newHarness(t, brokertest.WithClock(clock))
 	s := h.watch("sendpulse-oauth")
 	versions := []string{s.wantVersion("sendpulse-oauth")}
-	for range 3 { // only the watch uses the token
+	for range 3 { // no caller other than the watch uses the token
 		clock.Advance(55 * time.Minute)
 		version := s.wantVersion("sendpulse-oauth")
 		if slices.Contains(versions, version) {

@@ -19,7 +19,7 @@ type fields map[string]any
 func jsonAnswer(status int, body fields) answer {
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // cannot fail, because all values are the simulator's own
+		panic(err)
 	}
 	return textAnswer(status, "application/json", string(text))
 }

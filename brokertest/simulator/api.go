@@ -24,9 +24,9 @@ func (a *API) RecognisedRequests() int { return int(a.recognised.Load()) }
 // another failure is set.
 func (a *API) FailAPIRequests(failure Failure) { a.failures.always(failure) }
 
-// FailNextAPIRequests makes the next n API requests fail. If it is called again, the new failure
-// applies to the requests after these n. The failure set by FailAPIRequests applies after those
-// of all calls of FailNextAPIRequests.
+// FailNextAPIRequests makes the next n API requests fail. If FailNextAPIRequests is called again,
+// the new failure applies to the requests after these n. A failure set by FailAPIRequests applies
+// only when no failure set by FailNextAPIRequests is left.
 func (a *API) FailNextAPIRequests(n int, failure Failure) { a.failures.next(n, failure) }
 
 // RestoreAPIRequests ends all failures of the API.

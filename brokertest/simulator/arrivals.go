@@ -20,10 +20,10 @@ func (e *TokenEndpoint) TotalTokenRequests() int {
 // AwaitTokenRequests waits until n token requests in total have arrived since the simulator was
 // created. If ctx ends before that, it returns an error that wraps the error of ctx.
 //
-// The outcome of a token request is decided when the request arrives: unless a failure is set,
-// the endpoint issues the token at that time, even if the answer is held back. Failures and holds
-// that are set later do not affect that request, but [TokenEndpoint.RevokeTokens] revokes its
-// token.
+// The outcome of a token request is decided when the request arrives: unless a failure is set, the
+// endpoint issues the token at that time, even if the answer is held back. Later calls of
+// FailTokenRequests, HoldTokenAnswers and similar methods do not affect that request, but
+// [TokenEndpoint.RevokeTokens] revokes its token.
 func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
@@ -38,19 +38,19 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 	}
 }
 
-// HoldTokenAnswers holds back the answers to all token requests that arrive from now on,
-// including failures, until the returned function is called. A client that closes its connection
-// before that gets no answer. If there are several holds, a request is held by the hold that was
-// set last before the request arrived.
+// HoldTokenAnswers holds back the answers to all token requests that arrive from now on, including
+// error answers, until the returned function is called. A client that closes its connection before
+// that gets no answer. For each request, only the last call of HoldTokenAnswers before the
+// request's arrival counts.
 func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
 // FailTokenRequests makes every token request from now on fail, until RestoreTokenRequests is
 // called or another failure is set.
 func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
-// FailNextTokenRequests makes the next n token requests fail. If it is called again, the new
-// failure applies to the requests after these n. The failure set by FailTokenRequests applies
-// after those of all calls of FailNextTokenRequests.
+// FailNextTokenRequests makes the next n token requests fail. If FailNextTokenRequests is called
+// again, the new failure applies to the requests after these n. A failure set by FailTokenRequests
+// applies only when no failure set by FailNextTokenRequests is left.
 func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
@@ -61,8 +61,8 @@ type arrivals struct {
 	mu      sync.Mutex
 	clients map[string]int
 	total   int
-	changed chan struct{} // closed when the next request arrives
-	held    chan struct{} // closed when held answers may be sent; nil if none are held
+	changed chan struct{} // a channel that is closed when the next request arrives
+	held    chan struct{} // a channel that is closed when the held answers may be sent; nil if answers are not held back
 }
 
 // add counts a request. Its answer may be sent when the returned channel is closed, or at once if
@@ -118,8 +118,8 @@ func (a *arrivals) hold() (release func()) {
 type heldWriter struct {
 	http.ResponseWriter
 
-	released <-chan struct{} // nil if not held
-	gone     <-chan struct{} // closed when the client has closed its connection
+	released <-chan struct{} // a channel that is closed when the answer may be sent; nil if it may be sent at once
+	gone     <-chan struct{} // a channel that is closed when the client has closed its connection
 }
 
 // wait blocks until the answer may be sent. If the client has closed its connection by then, it

@@ -20,8 +20,8 @@ const (
 	certificateLifetime = 365 * 24 * time.Hour
 )
 
-// certificate is the server's certificate and the authority that signed it, whose private key is
-// not kept.
+// certificate contains the server's certificate and the certificate of the authority that signed
+// it. The authority's private key is not kept.
 type certificate struct {
 	authority *x509.Certificate
 	leaf      tls.Certificate

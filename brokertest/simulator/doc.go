@@ -1,7 +1,7 @@
-// Package simulator is an HTTPS server that authenticates requests as SendPulse, Pulsedive,
-// Pendo and SpotDraft do, and as OAuth 2.0 providers do that a test defines. The server answers
-// as the vendors document. If a test asks for it, the server fails in the ways in which real
-// providers fail.
+// Package simulator is an HTTPS server that authenticates requests as SendPulse, Pulsedive, Pendo
+// and SpotDraft do, and as OAuth 2.0 providers that a test defines. The server answers as the
+// vendors document. If a test asks for it, the server fails in the ways in which real providers
+// fail.
 //
 // Clients use the providers' real host names, such as api.sendpulse.com, but connect to the
 // [Simulator], so the tested code needs no change. [Simulator.Transport] connects over real TLS.
@@ -18,9 +18,9 @@
 //	client := &http.Client{Transport: sim.Transport()}
 //	// ... the third token request of client succeeds.
 //
-// Each simulator creates random accounts, which are valid only at that simulator. To find leaks,
-// [Simulator.Secrets] lists values that no log may contain, and [Simulator.Leaks] counts
-// requests that should not have been sent.
+// Each simulator creates random accounts, which are valid only at that simulator. For tests that
+// look for leaked secrets, [Simulator.Secrets] lists values that no log may contain, and
+// [Simulator.Leaks] counts requests that should not have been sent.
 //
 // If a vendor does not document a behaviour, the doc comment describes how the simulator
 // behaves. A header or query parameter with a secret authenticates a request only if it occurs

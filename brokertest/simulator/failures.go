@@ -12,17 +12,19 @@ import (
 // answers as the healthy provider does. A Failure may call `next` once, or not at all. The
 // Failure and `next` can both read the request's body.
 //
-// Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to their
-// variants for the next n requests. This package has three groups of failures:
+// Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to
+// [TokenEndpoint.FailNextTokenRequests] or [API.FailNextAPIRequests].
 //
-//   - no complete answer: [CloseConnection], [Hang], [CutAnswer], [StallAnswer], and for
-//     a connection that is refused, [Simulator.Disconnect];
-//   - an answer instead of the provider's: [AnswerWith], [HTMLPage], [EmptyBody],
-//     [NotJSON], [OAuthError], [ErrorInSuccess], [ServiceUnavailable],
-//     [TooManyRequests], [Redirect], [EchoRequest], and with a vendor's own text
-//     [SendPulseForbidden], [SendPulseRateLimited], [PulsediveRateLimited];
-//   - the provider's answer, changed: [ChangeField], [RemoveField], [ExpiresIn],
-//     [AccessToken], [ContentType], [TruncateBody], [HugeBody], [SetCookie], [RetryAfter].
+// With [CloseConnection], [Hang], [CutAnswer] or [StallAnswer], the client gets no complete answer.
+// [Simulator.Disconnect] makes the simulator refuse connections.
+//
+// [AnswerWith], [HTMLPage], [EmptyBody], [NotJSON], [OAuthError], [ErrorInSuccess],
+// [ServiceUnavailable], [TooManyRequests], [Redirect] and [EchoRequest] send another answer instead
+// of the provider's. The answers of [SendPulseForbidden], [SendPulseRateLimited] and
+// [PulsediveRateLimited] are like those of the named vendor.
+//
+// [ChangeField], [RemoveField], [ExpiresIn], [AccessToken], [ContentType], [TruncateBody],
+// [HugeBody], [SetCookie] and [RetryAfter] change the provider's answer.
 type Failure func(next http.Handler) http.Handler
 
 // wrap applies the failure to a handler; a nil failure changes nothing.
@@ -47,7 +49,8 @@ func ForClient(clientID string, failure Failure) Failure {
 	}
 }
 
-// CloseConnection closes the connection without an answer, or resets the stream over HTTP/2.
+// CloseConnection closes an HTTP/1.1 connection without an answer, or resets the stream of an
+// HTTP/2 connection.
 func CloseConnection() Failure {
 	return instead(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
@@ -90,12 +93,14 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// The failure answers without calling the provider's handler.
+// instead returns a failure that answers with the given handler, and does not call the provider's
+// handler.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }
 
-// The failure changes how the provider's answer is sent.
+// changed returns a failure that passes the provider's answer to the function `send`, which sends
+// it in another way.
 func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) Failure {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,8 +111,8 @@ func changed(send func(w http.ResponseWriter, r *http.Request, genuine answer)) 
 
 type failures struct {
 	mu       sync.Mutex
-	queue    []Failure // one failure for each of the next requests
-	standing Failure   // for all later requests; nil if they do not fail
+	queue    []Failure // the failures of the next requests, one for each request
+	standing Failure   // the failure of all later requests; nil if they do not fail
 }
 
 func (f *failures) always(failure Failure) {
@@ -128,7 +133,8 @@ func (f *failures) clear() {
 	f.queue, f.standing = nil, nil
 }
 
-// If the request that has just arrived does not fail, the failure is nil.
+// take returns the failure of the request that has just arrived, or nil if the request does not
+// fail.
 func (f *failures) take() Failure {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -91,7 +91,7 @@ func changedObject(edit func(object map[string]json.RawMessage)) Failure {
 		object := make(map[string]json.RawMessage)
 		if genuine.status == http.StatusOK && json.Unmarshal([]byte(genuine.body), &object) == nil {
 			edit(object)
-			text, _ := json.Marshal(object) // cannot fail, because all parts of the object are valid JSON
+			text, _ := json.Marshal(object) // Marshal cannot fail, because every field of the object is valid JSON
 			genuine.body = string(text)
 		}
 		genuine.ServeHTTP(w, r)

@@ -48,7 +48,7 @@ func TestFailuresThatAnswer(t *testing.T) {
 				sim.SendPulse.FailTokenRequests(test.failure)
 				got := do(t, client, tokenRequest(sim.SendPulse.Client()))
 				if got.status != test.status || !strings.Contains(got.body, test.body) {
-					t.Errorf("got status %d and a body of %d bytes, want status %d and the body %s", got.status, len(got.body), test.status, test.body)
+					t.Errorf("the answer has status %d and a body of %d bytes, want status %d and a body that contains %s", got.status, len(got.body), test.status, test.body)
 				}
 				headerName, value, _ := strings.Cut(test.header, ": ")
 				if way == "over TLS" && got.header.Get(headerName) != value {
@@ -87,7 +87,7 @@ func TestFailuresThatChangeAField(t *testing.T) {
 			body := object(t, do(t, client, tokenRequest(sim.SendPulse.Client())))
 			got, present := body[test.field]
 			if diff := cmp.Diff(test.want, got); diff != "" || !present {
-				t.Errorf("present = %t, (-want +got):\n%s", present, diff)
+				t.Errorf("the answer has the field: %t; difference of the field's value (-want +got):\n%s", present, diff)
 			}
 			if len(body) != 3 {
 				t.Errorf("the answer has %d fields, want the usual 3", len(body))
@@ -117,7 +117,7 @@ func TestBodiesThatAreTooShortOrTooLong(t *testing.T) {
 	sim.SendPulse.FailTokenRequests(simulator.HugeBody())
 	got = do(t, client, tokenRequest(sim.SendPulse.Client()))
 	if len(got.body) < 1<<20 || object(t, got)["expires_in"] != 3600.0 {
-		t.Errorf("HugeBody: got %d bytes, want more than 1 MiB with a valid answer in them", len(got.body))
+		t.Errorf("HugeBody: the answer has %d bytes, want a valid JSON answer of more than 1 MiB", len(got.body))
 	}
 }
 
@@ -210,12 +210,12 @@ func TestRedirectsAreCounted(t *testing.T) {
 	client.CheckRedirect = nil // follow redirects
 	do(t, client, tokenRequest(account))
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 1}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks after 302 (-want +got):\n%s", diff)
+		t.Errorf("leaks after a redirect with status 302 (-want +got):\n%s", diff)
 	}
 	sim.SendPulse.FailTokenRequests(simulator.Redirect(http.StatusTemporaryRedirect))
-	got := do(t, client, tokenRequest(account)) // status 307: the client sends the request's body again
+	got := do(t, client, tokenRequest(account)) // a client that follows a redirect with status 307 sends the request's body again
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 2, SecretsRedirected: 1}, sim.Leaks()); diff != "" {
-		t.Errorf("leaks after 307 (-want +got):\n%s", diff)
+		t.Errorf("leaks after a redirect with status 307 (-want +got):\n%s", diff)
 	}
 	if token, _ := object(t, got)["access_token"].(string); do(t, client, get(userInfo, bearer(token))).status != 401 {
 		t.Error("the API accepts the token that the redirect's target issued")
@@ -285,7 +285,7 @@ func TestAFailureOfOneClientLeavesOthersAlone(t *testing.T) {
 	healthy := sim.SendPulse.AddClient(simulator.Client{})
 	sim.SendPulse.FailTokenRequests(simulator.ForClient(sim.SendPulse.Client().ID, simulator.HTMLPage(500)))
 	if got := do(t, client, tokenRequest(sim.SendPulse.Client())).status; got != 500 {
-		t.Errorf("the client with the failure: status = %d, want 500", got)
+		t.Errorf("a request of the client whose requests must fail: status = %d, want 500", got)
 	}
 	obtain(t, client, healthy)
 }

@@ -37,8 +37,8 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// clients returns the two kinds of clients, over TLS and in process, which must get the same
-// answers.
+// clients returns functions that start a simulator with a client: one client connects over TLS, and
+// the other calls the simulator in process. Both must get the same answers.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },
@@ -50,7 +50,7 @@ const (
 	userInfo     = "https://api.sendpulse.com/user/info"
 	sendPulseURL = "https://api.sendpulse.com/oauth/access_token"
 
-	// A test defines a token endpoint with this pattern and URL.
+	// These are the pattern and the URL of a token endpoint that a test defines.
 	examplePattern = "POST api.example.test/oauth/token"
 	exampleTokens  = "https://api.example.test/oauth/token"
 )
@@ -136,7 +136,7 @@ func obtain(t *testing.T, client *http.Client, account simulator.Client) string 
 	got := do(t, client, tokenRequest(account))
 	token, _ := object(t, got)["access_token"].(string)
 	if got.status != http.StatusOK || token == "" {
-		t.Fatalf("no token: status %d", got.status)
+		t.Fatalf("the token request returned no token, and status %d", got.status)
 	}
 	return token
 }
@@ -169,7 +169,7 @@ func await(t *testing.T, endpoint *simulator.TokenEndpoint, n int) {
 	}
 }
 
-// begin sends a request in the background, whose answer the returned channel receives.
+// begin sends a request in the background, and returns a channel that receives the answer.
 func begin(t *testing.T, client *http.Client, r *http.Request) <-chan response {
 	answers := make(chan response, 1)
 	go func() {

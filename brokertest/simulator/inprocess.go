@@ -75,8 +75,8 @@ type exchange struct {
 	body   *io.PipeWriter
 
 	once    sync.Once
-	started chan struct{} // closed when the fields below are set
-	err     error         // set if the handler sent no response
+	started chan struct{} // a channel that is closed when the following fields are set
+	err     error         // the error if the handler sent no response
 	status  int
 	sent    http.Header
 }
@@ -98,14 +98,14 @@ func (e *exchange) Write(p []byte) (int, error) {
 // Flush sends the response's header. The body is never buffered.
 func (e *exchange) Flush() { e.WriteHeader(http.StatusOK) }
 
-// end finishes the response with an error, which is all that the client receives if the response
-// has not begun.
+// end finishes the response with an error. If the response has not begun, the client receives only
+// the error.
 func (e *exchange) end(err error) {
 	e.once.Do(func() {
 		e.err = err
 		close(e.started)
 	})
-	_ = e.body.CloseWithError(err) // only the first error is kept
+	_ = e.body.CloseWithError(err) // a pipe keeps only the first error
 }
 
 // run calls the handler as a server would: if the handler aborts, the connection is closed.

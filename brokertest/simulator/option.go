@@ -15,8 +15,9 @@ type optionFunc func(*settings)
 
 func (f optionFunc) apply(s *settings) { f(s) }
 
-// WithClock sets the clock by which tokens expire, but not certificates. Without this option
-// tokens expire by the real clock, which is also correct in a testing/synctest bubble.
+// WithClock sets the clock by which tokens expire. Certificates still expire by the real clock.
+// Without this option tokens expire by the real clock, which is also correct in a testing/synctest
+// bubble.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }

@@ -13,14 +13,13 @@ func pendoHosts() []string {
 }
 
 // Pendo simulates Pendo's API on the hosts of its regions: app.pendo.io, us1.app.pendo.io,
-// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io. The simulator serves one API call,
+// app.eu.pendo.io, app.jpn.pendo.io and app.au.pendo.io.
 //
-//	GET /api/v1/token/verify
-//
-// If the header x-pendo-integration-key contains a key of the host's region, the answer has
-// status 200 and the body {"valid":true,"writeAccess":false}. The answer to every other request
-// has status 403 and an empty body, so a client cannot tell a key of another region from a wrong
-// key. Authors of public client libraries report that the real Pendo behaves like this.
+// The simulator serves only the API call GET /api/v1/token/verify. If the request's header
+// x-pendo-integration-key contains a key of the host's region, the answer has status 200 and the
+// body {"valid":true,"writeAccess":false}. The answer to every other request has status 403 and an
+// empty body, so a client cannot tell a key of another region from a wrong key. Authors of public
+// client libraries report that the real Pendo behaves like this.
 type Pendo struct {
 	*API
 

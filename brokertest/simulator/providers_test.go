@@ -39,7 +39,7 @@ func TestSendPulseUserInfo(t *testing.T) {
 		})
 	}
 	if got := sim.SendPulse.RecognisedRequests(); got != 2 {
-		t.Errorf("%d requests recognised, want 2", got)
+		t.Errorf("the API recognised %d requests, want 2", got)
 	}
 }
 
@@ -105,10 +105,10 @@ func TestPulsedive(t *testing.T) {
 				t.Errorf("status = %d, want %d", got.status, test.want)
 			}
 			if _, failed := object(t, got)["error"]; failed != (test.want != 200) {
-				t.Errorf("body with an error: %t, at status %d", failed, got.status)
+				t.Errorf("the answer has an error in its body: %t, although its status is %d", failed, got.status)
 			}
 			if recognised := sim.Pulsedive.RecognisedRequests() - before; recognised != test.recognised {
-				t.Errorf("recognised = %d, want %d", recognised, test.recognised)
+				t.Errorf("the API recognised %d requests, want %d", recognised, test.recognised)
 			}
 		})
 	}
@@ -169,13 +169,13 @@ func TestPendoKeysBelongToARegion(t *testing.T) {
 			if host == keyHost {
 				expect(t, got, 200, map[string]any{"valid": true, "writeAccess": false})
 			} else if got.status != 403 || got.body != "" {
-				t.Errorf("key of %s at %s: status %d with %d bytes, want 403 and an empty body", keyHost, host, got.status, len(got.body))
+				t.Errorf("a request with the key of %s to %s: status = %d and a body of %d bytes, want 403 and an empty body", keyHost, host, got.status, len(got.body))
 			}
 		}
 	}
 	got := do(t, client, get("https://app.pendo.io/api/v1/token/verify", nil))
 	if got.status != 403 || got.body != "" {
-		t.Errorf("no key: status %d with %d bytes, want 403 and an empty body", got.status, len(got.body))
+		t.Errorf("a request without a key: status = %d and a body of %d bytes, want 403 and an empty body", got.status, len(got.body))
 	}
 }
 

@@ -12,18 +12,16 @@ const (
 	taxiiContentType   = "application/taxii+json;version=2.1"
 )
 
-// Pulsedive is pulsedive.com. It serves one API call,
+// Pulsedive simulates Pulsedive's API on the host pulsedive.com.
 //
-//	GET /api/indicator.php?indicator=pulsedive.com&key=...
+// The simulator serves only the API call GET /api/indicator.php?indicator=pulsedive.com&key=KEY.
+// The call without a key is anonymous and also succeeds, as the vendor documents, but
+// [API.RecognisedRequests] does not count it. The answer to a call with an unknown key has status
+// 401, and the answer to a call for an unknown indicator has status 404. Both answers contain a
+// JSON object with the field "error".
 //
-// and the discovery request of Pulsedive's TAXII server, with the user taxii2 and the key as
-// password,
-//
-//	GET /taxii2/
-//
-// An API call without a key is anonymous and also succeeds, as the vendor documents, but
-// [API.RecognisedRequests] does not count it. The answer for an unknown key has status 401, and
-// the answer for an unknown indicator has status 404. Both have the body {"error":...}.
+// The simulator also serves GET /taxii2/, the discovery request of Pulsedive's TAXII server. The
+// request must have HTTP Basic authentication with the user taxii2 and the key as password.
 type Pulsedive struct {
 	*API
 

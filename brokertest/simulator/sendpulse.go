@@ -7,17 +7,14 @@ import (
 
 const sendPulseHost = "api.sendpulse.com"
 
-// SendPulse is api.sendpulse.com. It serves the token endpoint
+// SendPulse simulates SendPulse's API on the host api.sendpulse.com.
 //
-//	POST /oauth/access_token
+// Its token endpoint is POST /oauth/access_token. The endpoint accepts JSON, as the vendor
+// documents, and forms, which some of the official SDKs send.
 //
-// which accepts JSON, as the vendor documents, and forms, which some of the official SDKs send.
-// It also serves one API call,
-//
-//	GET /user/info
-//
-// The answer has status 200 for a valid token or a valid static API key. Otherwise it has status
-// 401 and the body {"message":"Unauthorized!","error_code":401}, as the vendor documents.
+// The simulator serves only the API call GET /user/info. The answer to this call has status 200
+// if the request has a valid token or a valid static API key. Otherwise the answer has status 401
+// and the body {"message":"Unauthorized!","error_code":401}, as the vendor documents.
 type SendPulse struct {
 	*TokenEndpoint
 	*API

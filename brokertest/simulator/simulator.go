@@ -25,7 +25,7 @@ const (
 
 // Simulator is a running server that simulates the providers. Create one with [New].
 type Simulator struct {
-	// The four simulated providers have an account each.
+	// The simulator has one account at each of these providers.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -39,7 +39,7 @@ type Simulator struct {
 
 	listener     net.Listener // nil with InProcess
 	server       *http.Server // nil with InProcess
-	disconnected atomic.Int32 // number of Disconnect calls that are not ended by reconnect
+	disconnected atomic.Int32 // number of calls of Disconnect whose function reconnect was not called yet
 	stopped      context.Context
 	close        func() error
 }
@@ -95,8 +95,8 @@ func (s *Simulator) listen(stop func()) error {
 		Handler:           s.Handler(),
 		TLSConfig:         s.certificate.serverConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		// The server would log every client that closes its connection early, as tests do on
-		// purpose.
+		// The server's log is discarded, because it would report every client that closes its
+		// connection early, as tests do on purpose.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -125,8 +125,8 @@ func (s *Simulator) Handle(pattern string, handler http.Handler) { s.mux.Handle(
 
 // Expect adds an API that the test defines, with a pattern as for [Simulator.Handle]. The API
 // answers requests that it recognises with status 200 and the body `{}`, and others with status
-// 401. For an API that accepts the tokens of an endpoint from [Simulator.HandleTokens], pass
-// [TokenEndpoint.Accepts].
+// 401. If the API shall accept the tokens that an endpoint from [Simulator.HandleTokens] issues,
+// pass the endpoint's method [TokenEndpoint.Accepts].
 func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) *API {
 	api := new(API)
 	s.Handle(pattern, api.handler(func(r *http.Request) (answer, bool) {

@@ -25,7 +25,7 @@ func TestEveryHostIsServedOverTLSUnderItsOwnName(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			response := do(t, client, get("https://"+host+"/no-such-path", nil))
 			if response.status != http.StatusNotFound {
-				t.Errorf("status = %d, want the simulator's 404", response.status)
+				t.Errorf("status = %d, want 404 from the simulator", response.status)
 			}
 		})
 	}
@@ -35,7 +35,7 @@ func TestEveryHostIsServedOverTLSUnderItsOwnName(t *testing.T) {
 	}
 	_, err = send(&http.Client{Transport: &http.Transport{}}, get("https://"+sim.Addr()+"/", nil))
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
-		t.Errorf("a client without the authority: error = %v, want an UnknownAuthorityError", err)
+		t.Errorf("a client that does not trust the simulator's authority: error = %v, want an UnknownAuthorityError", err)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestHTTP2(t *testing.T) {
 	}
 	sim.SendPulse.FailAPIRequests(simulator.CloseConnection())
 	if _, err := send(client, get(userInfo, nil)); err == nil {
-		t.Error("CloseConnection over HTTP/2: no error")
+		t.Error("a request over HTTP/2 succeeded in spite of CloseConnection")
 	}
 }
 
@@ -71,13 +71,13 @@ func TestHandleAndExpectServeATestsOwnProvider(t *testing.T) {
 		return r.Header.Get("x-key") == "k"
 	})
 	if got := do(t, client, get("https://api.example.test/raw", nil)).status; got != http.StatusTeapot {
-		t.Errorf("Handle: status = %d, want the status that the handler sends", got)
+		t.Errorf("a request to the API from Handle: status = %d, want the status that the handler sends", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", header("x-key", "k"))).status; got != 200 {
-		t.Errorf("Expect, a request that is recognised: status = %d, want 200", got)
+		t.Errorf("a request that the API from Expect recognises: status = %d, want 200", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", nil)).status; got != 401 {
-		t.Errorf("Expect, a request that is not recognised: status = %d, want 401", got)
+		t.Errorf("a request that the API from Expect does not recognise: status = %d, want 401", got)
 	}
 	if api.APIRequests() != 2 || api.RecognisedRequests() != 1 {
 		t.Errorf("API requests = %d, recognised requests = %d, want 2 and 1", api.APIRequests(), api.RecognisedRequests())
@@ -159,7 +159,7 @@ func TestInProcessKeepsToTheClockOfABubble(t *testing.T) {
 		defer cancel()
 		_, err := send(client, tokenRequest(sim.SendPulse.Client()).WithContext(ctx))
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("an endpoint that hangs: error = %v, want the deadline's error", err)
+			t.Errorf("a request to an endpoint that hangs: error = %v, want context.DeadlineExceeded", err)
 		}
 		if _, err := send(&http.Client{Transport: sim.Transport()}, get(userInfo, nil)); err == nil {
 			t.Error("Transport works although the simulator does not listen")
@@ -195,10 +195,10 @@ func TestSecretsAreKnownAndDifferentForEachSimulator(t *testing.T) {
 	others := strings.Join(second.Secrets(), "\n")
 	for i, secret := range want {
 		if !strings.Contains(known, secret) {
-			t.Errorf("Secrets does not contain the test's secret number %d", i)
+			t.Errorf("the method Secrets does not return the secret number %d in the test's list", i)
 		}
 		if strings.Contains(others, secret) {
-			t.Errorf("two simulators created the same secret number %d", i)
+			t.Errorf("two simulators created the same secret, number %d in the test's list", i)
 		}
 	}
 }

@@ -12,18 +12,16 @@ func spotDraftHosts() []string {
 }
 
 // SpotDraft simulates SpotDraft's API on the hosts of its regions: api.in.spotdraft.com,
-// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and api.spotdraft.com. The
-// simulator serves one API call,
+// api.us.spotdraft.com, api.me.spotdraft.com, api.eu.spotdraft.com and api.spotdraft.com.
 //
-//	GET /api/v2.1/public/contract_types/
-//
-// with the headers client-id, client-secret and, optionally, user-email. On every host the
-// answer has status 200 if the request names the account's client. The status is 401 for a
-// missing client. It is 401 for a wrong client, too, but the vendor does not document that case.
-// The status is 403 if the header user-email does not belong to an active member. A request for
-// the path without the slash at its end is redirected, with status 302, to the path with the
-// slash. [Leaks] counts the requests that follow this redirect, and how many of these requests
-// contain secrets.
+// The simulator serves only the API call GET /api/v2.1/public/contract_types/. The request must
+// have the headers client-id and client-secret, and may have the header user-email. On every host
+// the answer has status 200 if the request names the account's client. The answer has status 401 if
+// the request names no client, as the vendor documents, or a wrong client, which the vendor does
+// not document. The answer has status 403 if the header user-email does not belong to an active
+// member. A request for the path without the slash at its end is redirected, with status 302, to
+// the path with the slash. [Leaks] counts the requests that follow this redirect, and how many of
+// these requests contain secrets.
 type SpotDraft struct {
 	*API
 

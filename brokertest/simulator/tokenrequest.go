@@ -15,9 +15,9 @@ type BodyFormat int
 
 // The request's Content-Type header must name the encoding that the request uses.
 const (
-	AnyBody  BodyFormat = iota // the body may be JSON or a form
-	JSONBody                   // application/json: the body is a JSON object whose values are strings
-	FormBody                   // application/x-www-form-urlencoded
+	AnyBody  BodyFormat = iota // AnyBody accepts JSON and forms
+	JSONBody                   // JSONBody accepts application/json: a JSON object whose values are strings
+	FormBody                   // FormBody accepts application/x-www-form-urlencoded
 )
 
 // ClientAuthentication is the part of a token request that must contain the client ID and secret.
@@ -31,8 +31,8 @@ const (
 	Basic
 )
 
-// TokenRules are the requirements of a token endpoint. The zero value accepts JSON or a form,
-// with the client ID and secret in the body.
+// TokenRules are the requirements of a token endpoint. An endpoint with the zero value accepts a
+// JSON body or a form that contains the client ID and secret.
 type TokenRules struct {
 	Body                 BodyFormat
 	ClientAuthentication ClientAuthentication
@@ -48,7 +48,7 @@ type clientIDKey struct{}
 type tokenRequest struct {
 	client     Client
 	parameters map[string]string
-	err        error // why the body cannot be parsed; nil if it was parsed
+	err        error // the reason why the body cannot be parsed; nil if it was parsed
 }
 
 // serve decides the outcome of a token request before it counts the request as arrived, so that a

@@ -24,7 +24,7 @@ const DefaultTokenLifetime = time.Hour
 // or a required parameter that is missing or has another value.
 type TokenEndpoint struct {
 	rules    TokenRules
-	passport bool // error answers repeat their description in the field "message"
+	passport bool // whether the field "message" of an error answer repeats the error's description
 	clock    clockwork.Clock
 	secrets  *secrets
 	failures failures
@@ -33,7 +33,7 @@ type TokenEndpoint struct {
 	mu           sync.Mutex
 	lifetime     time.Duration
 	endsPrevious bool
-	clients      map[string][]string // valid secrets by client ID
+	clients      map[string][]string // the valid secrets of each client, by client ID
 	tokens       map[string]issued   // all tokens ever issued, including expired and revoked ones
 }
 
@@ -42,20 +42,20 @@ type Token struct {
 	ClientID string
 	// ExpireTime is the end of the token's lifetime.
 	ExpireTime time.Time
-	// EndTime is the time from which on APIs do not accept the token: its ExpireTime, or the
-	// time of its revocation.
+	// EndTime is when APIs stop accepting the token: its ExpireTime, or the time of its revocation
+	// if that is earlier.
 	EndTime time.Time
 }
 
-// issued is a token with the client secret for which the endpoint issued it.
+// issued is a token together with the client secret that its token request contained.
 type issued struct {
 	Token
 
 	secret string
 }
 
-// HandleTokens adds a token endpoint without clients that the test defines, with a pattern as for
-// [Simulator.Handle]: "POST api.example.test/oauth/token".
+// HandleTokens adds a token endpoint that has no clients yet, and returns it. The pattern has the
+// same form as for [Simulator.Handle]: "POST api.example.test/oauth/token".
 func (s *Simulator) HandleTokens(pattern string, rules TokenRules) *TokenEndpoint {
 	endpoint := newTokenEndpoint(s, rules)
 	s.Handle(pattern, http.HandlerFunc(endpoint.serve))
@@ -73,7 +73,7 @@ func newTokenEndpoint(s *Simulator, rules TokenRules) *TokenEndpoint {
 	}
 }
 
-// AddClient adds a client and returns it, with a random value for an empty ID or secret. If a
+// AddClient adds a client and returns it. An empty ID or secret is replaced by a random value. If a
 // client with this ID exists, its secret is replaced: the old secret is rejected at once, and the
 // client's tokens stay valid.
 func (e *TokenEndpoint) AddClient(client Client) Client {
@@ -87,7 +87,8 @@ func (e *TokenEndpoint) AddClient(client Client) Client {
 }
 
 // RotateSecret gives a client a new secret and returns it. The older secrets stay valid until the
-// returned function is called, which revokes them and the tokens that were issued for them.
+// returned function is called, which revokes these secrets and the tokens that were issued for
+// them.
 func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func()) {
 	rotated = Client{ID: clientID, Secret: e.secrets.keep(newClient().Secret)}
 	e.mu.Lock()
@@ -110,16 +111,17 @@ func (e *TokenEndpoint) RemoveClient(clientID string) {
 	delete(e.clients, clientID)
 }
 
-// SetTokenLifetime sets the lifetime of the tokens that the endpoint issues from now on (default:
-// [DefaultTokenLifetime]). Token answers contain the lifetime in whole seconds, rounded down.
+// SetTokenLifetime sets the lifetime of the tokens that the endpoint issues from now on. The
+// default is [DefaultTokenLifetime]. Token answers contain the lifetime in whole seconds, rounded
+// down.
 func (e *TokenEndpoint) SetTokenLifetime(lifetime time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lifetime = lifetime
 }
 
-// SetEndsPreviousToken sets whether a new token ends the earlier tokens of the same client. By
-// default, earlier tokens stay valid.
+// SetEndsPreviousToken sets whether the endpoint revokes the earlier tokens of a client when it
+// issues a new one. By default, earlier tokens stay valid.
 func (e *TokenEndpoint) SetEndsPreviousToken(ends bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -133,7 +135,8 @@ func (e *TokenEndpoint) RevokeTokens() {
 	e.endTokens(func(issued) bool { return true })
 }
 
-// endTokens revokes the chosen tokens that are valid. The caller must hold e.mu.
+// endTokens revokes the valid tokens for which the function `chosen` returns true. The caller must
+// hold e.mu.
 func (e *TokenEndpoint) endTokens(chosen func(issued) bool) {
 	now := e.clock.Now()
 	for value, token := range e.tokens {

@@ -26,7 +26,7 @@ func TestTokenAnswer(t *testing.T) {
 	expect(t, got, 200, body)
 
 	if parts := strings.Split(token, "."); len(parts) != 3 || len(token) < 800 || len(token) > 1300 {
-		t.Errorf("a token of %d bytes in %d parts, want a JWT of about 1 KB", len(token), len(parts))
+		t.Errorf("the token has %d bytes and %d parts, want a JWT of about 1 KB", len(token), len(parts))
 	}
 	header, _ := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
 	if want := `{"alg":"RS256","typ":"JWT"}`; string(header) != want {
@@ -106,7 +106,7 @@ func TestBasicClientAuthenticationIsFormEncodedFirst(t *testing.T) {
 	request.SetBasicAuth(account.ID, account.Secret)
 	got := do(t, client, request)
 	if got.status != 401 || got.header.Get("WWW-Authenticate") == "" {
-		t.Errorf("client ID and secret not encoded: status = %d, WWW-Authenticate = %q, want 401 and a WWW-Authenticate header",
+		t.Errorf("a request whose client ID and secret are not encoded: status = %d, WWW-Authenticate = %q, want 401 and a WWW-Authenticate header",
 			got.status, got.header.Get("WWW-Authenticate"))
 	}
 	request = postForm(url.Values{"grant_type": {"client_credentials"}})
@@ -114,7 +114,7 @@ func TestBasicClientAuthenticationIsFormEncodedFirst(t *testing.T) {
 	got = do(t, client, request)
 	token, _ := object(t, got)["access_token"].(string)
 	if got.status != 200 || endpoint.TokenRequests(account.ID) != 1 {
-		t.Errorf("client ID and secret encoded: status = %d, %d requests of the client, want 200 and 1", got.status, endpoint.TokenRequests(account.ID))
+		t.Errorf("a request whose client ID and secret are encoded: status = %d after %d requests of the client, want 200 after 1", got.status, endpoint.TokenRequests(account.ID))
 	}
 	do(t, client, get("https://api.example.test/me", bearer(token)))
 	if api.RecognisedRequests() != 1 {
@@ -209,7 +209,7 @@ func TestASecretIsRotated(t *testing.T) {
 	formers, rotateds := obtain(t, client, former), obtain(t, client, rotated)
 	others := obtain(t, client, sim.SendPulse.Client())
 	if !accepts(formers) || !accepts(rotateds) {
-		t.Error("a token is not accepted while both secrets are valid")
+		t.Error("while both secrets are valid, a token that was issued for one of them is not accepted")
 	}
 	end()
 	if got := do(t, client, tokenRequest(former)).status; got != 401 {
@@ -264,25 +264,25 @@ func TestHoldTokenAnswers(t *testing.T) {
 
 		synctest.Wait()
 		if len(first) != 0 || len(second) != 0 {
-			t.Fatal("an answer was sent while it was held")
+			t.Fatal("an answer was sent although it was held back")
 		}
 		release()
 		release()
 		synctest.Wait()
 		if len(first) != 1 || len(second) != 0 {
-			t.Fatal("the first release did not send exactly the answers of its hold")
+			t.Fatal("the first call of release did not send exactly the answers that the first call of HoldTokenAnswers held back")
 		}
 		third := begin(t, client, tokenRequest(sim.SendPulse.Client()))
 		synctest.Wait()
 		if len(third) != 0 {
-			t.Fatal("the release of one hold also released a later hold")
+			t.Fatal("the first call of release also sent an answer that the second call of HoldTokenAnswers held back")
 		}
 		releaseSecond()
 		synctest.Wait()
 		if len(second) != 1 || len(third) != 1 {
-			t.Fatal("the second release did not send the answers of its hold")
+			t.Fatal("the call of releaseSecond did not send the answers that the second call of HoldTokenAnswers held back")
 		}
-		obtain(t, client, sim.SendPulse.Client()) // after the release, answers are not held
+		obtain(t, client, sim.SendPulse.Client()) // later answers are no longer held back
 	})
 }
 
@@ -293,7 +293,7 @@ func TestLaterChangesDoNotAffectAnArrivedRequest(t *testing.T) {
 	await(t, sim.SendPulse.TokenEndpoint, 1)
 	sim.SendPulse.FailTokenRequests(simulator.EmptyBody())
 	sim.SendPulse.RotateClientSecret()
-	sim.SendPulse.RevokeTokens() // this call also revokes tokens whose answers are still held back
+	sim.SendPulse.RevokeTokens() // RevokeTokens also revokes tokens whose answers are still held back
 	release()
 	got := <-answers
 	token, _ := object(t, got)["access_token"].(string)

@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// Addr returns the simulator's address: 127.0.0.1 and a port. It is empty with [InProcess].
+// Addr returns the simulator's address: 127.0.0.1 and a port. With the option [InProcess], the
+// address is empty.
 func (s *Simulator) Addr() string {
 	if s.listener == nil {
 		return ""
@@ -21,13 +22,14 @@ func (s *Simulator) Addr() string {
 
 // Transport returns a new HTTP transport that connects to the simulator without a proxy, whatever
 // host a request names, and trusts only the simulator's certificate. It uses HTTP/1.1 unless the
-// caller sets ForceAttemptHTTP2. With [InProcess], all requests fail.
+// caller sets ForceAttemptHTTP2. With the option [InProcess], all requests over this transport
+// fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			if s.listener == nil {
-				return nil, errors.New("simulator: created with InProcess, so it does not listen; use RoundTripper")
+				return nil, errors.New("simulator: with the option InProcess, use RoundTripper instead of Transport")
 			}
 			if !s.reachable() {
 				return nil, errRefused()
@@ -52,8 +54,8 @@ func (s *Simulator) Disconnect() (reconnect func()) {
 	})
 }
 
-// keepAlives determines whether connections stay open after a request. If keep-alives are off,
-// the server closes idle connections.
+// keepAlives sets whether connections stay open after a request. If keep-alives are off, the server
+// closes idle connections.
 func (s *Simulator) keepAlives(enabled bool) {
 	if s.server != nil {
 		s.server.SetKeepAlivesEnabled(enabled)
