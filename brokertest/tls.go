@@ -101,7 +101,7 @@ func (b *Broker) Address() string {
 }
 
 // CAFile returns the path of the PEM file with the authority that signs the broker's certificate.
-// It is empty without WithTLS.
+// Without the option WithTLS, the path is empty.
 func (b *Broker) CAFile() string {
 	if b.secured == nil {
 		return ""

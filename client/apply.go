@@ -24,9 +24,10 @@ var ErrHostNotAllowed = errors.New("the material must not be sent to this host")
 // headers and query parameters with the same names. If Apply returns an error, the request is
 // unchanged.
 //
-// The error is ErrHostNotAllowed if the host is not one of the decoration's allowed hosts, if the
-// request's field Host differs from the host of its URL, or if the URL is not https. Plain http
-// is allowed only for a literal loopback address. Apply ignores the decoration's expire_time.
+// Apply returns ErrHostNotAllowed if the host in the request's URL is not one of the decoration's
+// allowed hosts, if the request's field Host differs from the host in the URL, or if the URL is not
+// https. Plain http is allowed only for a literal loopback address. Apply ignores the decoration's
+// expire_time.
 //
 // Never send the decorated request with an http.Client that follows redirects, such as
 // http.DefaultClient: it sends custom headers such as X-Api-Key to every host to which a provider
@@ -71,7 +72,7 @@ func checkHost(target *url.URL, allowed []string) error {
 		return fmt.Errorf("%w: the URL of %s is not https", ErrHostNotAllowed, host)
 	}
 	if !slices.ContainsFunc(allowed, func(entry string) bool { return sameHost(entry, host, port) }) {
-		return fmt.Errorf("%w: %s port %s is not one of %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
+		return fmt.Errorf("%w: %s port %s is not among the allowed hosts %s", ErrHostNotAllowed, host, port, strings.Join(allowed, ", "))
 	}
 	return nil
 }
@@ -91,8 +92,8 @@ func isLoopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
-// replaceParam sets one parameter of a URL query, at its end. The other parameters keep their
-// order and encoding.
+// replaceParam removes all values of a parameter from a URL query, and adds the new value at the
+// end of the query. The other parameters keep their order and encoding.
 func replaceParam(rawQuery, name, value string) string {
 	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
 	if rest := removeParam(rawQuery, name); rest != "" {

@@ -22,11 +22,11 @@ func TestApplyRejectsAnotherHostField(t *testing.T) {
 	request := newRequest(t, "https://api.example.test/")
 	request.Host = "evil.test"
 	if err := client.Apply(request, newDecoration()); !errors.Is(err, client.ErrHostNotAllowed) || len(request.Header) > 0 {
-		t.Errorf("the error is %v, want ErrHostNotAllowed and no material", err)
+		t.Errorf("the error is %v, want ErrHostNotAllowed and a request without material", err)
 	}
 	request.Host = "API.example.test"
 	if err := client.Apply(request, newDecoration()); err != nil {
-		t.Errorf("the same host in upper case: %v", err)
+		t.Errorf("Apply rejects a field Host in upper case: %v", err)
 	}
 	if err := client.Apply(&http.Request{}, newDecoration()); err == nil {
 		t.Error("a request without a URL was accepted")
@@ -65,7 +65,7 @@ func TestApplyToAnEmptyRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if request.URL.RawQuery != "key=a+b%26c%3Dd" || request.Header.Get("x-api-key") != "k 1" {
-		t.Error("the decoration is not on the request")
+		t.Error("the request lacks the decoration's header or query parameter")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestApplyAcceptsOnlyAllowedHosts(t *testing.T) {
 		request := newRequest(t, url)
 		err := client.Apply(request, newDecoration())
 		if allowed && err != nil || !allowed && !errors.Is(err, client.ErrHostNotAllowed) {
-			t.Errorf("%s: %v, want allowed: %v", url, err, allowed)
+			t.Errorf("the error for the URL %s is %v; want an allowed URL: %v", url, err, allowed)
 		}
 		if !allowed && (len(request.Header) > 0 || strings.Contains(request.URL.RawQuery, "key")) {
 			t.Errorf("%s is rejected, but the request has material", url)

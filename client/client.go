@@ -28,8 +28,8 @@ const (
 	// reportTimeout is the timeout of ReportRejection. The broker may wait for three token
 	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size, in bytes, of a rejected response that is read to its end so
-	// that its connection can be used again.
+	// maxDrain is the maximum size, in bytes, of a response body that is read to its end so that
+	// the connection can be used again. It applies to responses that reject the material.
 	maxDrain = 4 << 10
 )
 
@@ -39,13 +39,13 @@ type Client struct {
 }
 
 // New returns a Client that calls the broker over a gRPC connection. The caller of New must close
-// the connection when no request needs it any more.
+// the connection when it is no longer needed.
 func New(connection grpc.ClientConnInterface) *Client {
 	return &Client{broker: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
 // HTTPClient returns an http.Client that adds the material of a credential to its requests, as
-// Transport describes. It follows redirects to the allowed hosts.
+// Transport describes. The http.Client follows redirects to the allowed hosts.
 func (c *Client) HTTPClient(credentialID string) *http.Client {
 	return &http.Client{Transport: c.Transport(credentialID, nil)}
 }
@@ -63,10 +63,11 @@ func (c *Client) HTTPClient(credentialID string) *http.Client {
 //     once more if the broker has replaced the material and the request has no body or has its
 //     field GetBody set. Otherwise it returns the provider's answer.
 //
-// The caller's request does not change, and is the field Request of the response. Query parameters
-// with material are removed from a Location header. If the header still contains material, it is
-// deleted, and http.Client returns the redirect itself. So neither the field Request nor the
-// Location header contains a secret that could be logged.
+// The RoundTripper does not change the caller's request. The field Request of the response is that
+// request. If a response has a Location header, query parameters with material are removed from the
+// header. If the header still contains material, it is deleted, and http.Client returns the
+// redirect itself. So neither the field Request nor the Location header contains a secret that
+// could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -102,14 +103,15 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if again == nil {
 		return response, nil
 	}
-	if response.ContentLength >= 0 && response.ContentLength <= maxDrain { // a body of unknown length may never end
+	if response.ContentLength >= 0 && response.ContentLength <= maxDrain { // the body is not read if its length is unknown, because it may never end
 		_, _ = io.CopyN(io.Discard, response.Body, response.ContentLength)
 	}
 	_ = response.Body.Close()
 	return t.send(request, again, successor)
 }
 
-// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
+// CloseIdleConnections closes the idle connections of the base transport. The method
+// CloseIdleConnections of http.Client calls it.
 func (t *transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
@@ -127,9 +129,9 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report tells the broker that the provider rejected a decoration, and returns the decoration for
-// a second attempt, or nil if there must be none. If the report fails, the result is nil too,
-// because the provider's answer is more useful to the caller than an error of the broker.
+// report tells the broker that the provider rejected a decoration, and returns the decoration for a
+// second attempt, or nil if the request must not be sent again. If the report fails, the result is
+// nil too, because the provider's answer is more useful to the caller than an error of the broker.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {

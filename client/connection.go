@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Size limits in bytes. They equal the broker's limits, except that a token file may contain
-// additional white space.
+// These are the maximum sizes in bytes. They equal the broker's limits, except that a token file
+// may contain additional white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
@@ -28,25 +28,25 @@ const (
 // TLS configures connections to a broker whose configuration has the setting listen.tls. The zero
 // value trusts the system's authorities, and sends no client certificate.
 type TLS struct {
-	// CAFile is the path of a PEM file with the trusted authorities (default: the system's).
+	// CAFile is the path of a PEM file with the trusted authorities. By default, the system's
+	// authorities are trusted.
 	CAFile string
 	// CertificateFile is the path of a PEM file with the client certificate, followed by any
 	// intermediate certificates. KeyFile is the path of a PEM file with the certificate's private
 	// key. Set both fields or neither.
 	CertificateFile, KeyFile string
-	// ServerName is a name that the broker's certificate must contain (default: the host in the
-	// broker's address).
+	// ServerName is a name that the broker's certificate must contain. By default, it is the host
+	// in the broker's address.
 	ServerName string
 }
 
-// Credentials returns credentials for the gRPC option grpc.WithTransportCredentials. It reads the
-// files once to check them; each new connection reads them again, so renewed files take effect
-// with the next connection. If the broker asks for a client certificate, the configured
-// certificate is always sent. A broker that does not trust the certificate refuses the
-// connection.
+// Credentials returns credentials for the gRPC option grpc.WithTransportCredentials. Credentials
+// reads the files once to check them. Each new connection reads the files again, so renewed files
+// take effect with the next connection. If the broker asks for a client certificate, the configured
+// certificate is always sent. A broker that does not trust the certificate refuses the connection.
 //
-// Each file must be a regular file. A file of certificates may have at most 1 MiB, and the file
-// of the key at most 64 KiB. Unknown or invalid content in a file is an error, which names the
+// Each file must be a regular file. A file of certificates may have at most 1 MiB, and the file of
+// the key at most 64 KiB. Unknown or invalid content in a file is an error. The error names the
 // file and the line, and quotes nothing from the file.
 func (t TLS) Credentials() (credentials.TransportCredentials, error) {
 	if _, err := t.read(); err != nil {
@@ -72,8 +72,8 @@ func (t TLS) read() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the client certificate with its key: %w", err)
 		}
-		// In Config.Certificates, the certificate would be sent only to a broker that names the
-		// certificate's authority.
+		// If the certificate were in the field Certificates of tls.Config instead, it would be sent
+		// only to a broker that names the certificate's authority.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 	}
 	return config, nil
@@ -127,15 +127,15 @@ func (r rereadTLS) Clone() credentials.TransportCredentials {
 	return rereadTLS{r.TransportCredentials.Clone(), r.files}
 }
 
-// TokenFile returns credentials for the gRPC option grpc.WithPerRPCCredentials, with which each
-// call to the broker sends the token in the file, as `authorization: Bearer TOKEN`. Each call
-// reads the file, so a token that Kubernetes or another program renews takes effect at once.
-// White space around the token is removed. If the token cannot be read, the call fails with
+// TokenFile returns credentials for the gRPC option grpc.WithPerRPCCredentials. With these
+// credentials, each call to the broker sends the token in the file, in the header `authorization`.
+// Each call reads the file, so a token that Kubernetes or another program renews takes effect at
+// once. White space around the token is removed. If the token cannot be read, the call fails with
 // UNAUTHENTICATED. The file must be a regular file of at most 64 KiB, and the token may have at
 // most 8 KiB.
 //
-// Nobody else may be able to read the connection: it must use TLS, or lead to a Unix socket and
-// have the credentials of google.golang.org/grpc/credentials/local.
+// The connection must use TLS, or lead to a Unix socket and have the credentials of
+// google.golang.org/grpc/credentials/local, so that nobody else can read the token.
 func TokenFile(path string) credentials.PerRPCCredentials {
 	return token{path, func() (string, error) {
 		text, err := readFile(path, maxTokenFile)
@@ -143,8 +143,8 @@ func TokenFile(path string) credentials.PerRPCCredentials {
 	}}
 }
 
-// Token returns the same kind of credentials as TokenFile, but gets the token from a function.
-// Each call to the broker calls the function, which must be safe for concurrent use, and whose
+// Token returns the same kind of credentials as TokenFile, but gets the token from a function. Each
+// call to the broker calls the function. The function must be safe for concurrent use, and its
 // errors must not contain the token.
 func Token(read func() (string, error)) credentials.PerRPCCredentials { return token{"it", read} }
 
@@ -156,8 +156,8 @@ type token struct {
 // tokenCharacters are the characters that a bearer token may contain (RFC 6750).
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 
-// GetRequestMetadata implements credentials.PerRPCCredentials. Its errors do not contain the
-// token.
+// GetRequestMetadata implements credentials.PerRPCCredentials. The errors of GetRequestMetadata do
+// not contain the token.
 func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	text, err := t.read()
 	text = strings.TrimSpace(text)

@@ -60,7 +60,7 @@ func (a answers) Check(ctx context.Context, _ *grpc_health_v1.HealthCheckRequest
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
-// newPlace starts a server on TCP with TLS, or on a Unix socket.
+// newPlace starts a test server that listens on a TCP port with TLS, or on a Unix socket.
 func newPlace(t *testing.T, withTLS bool) place {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "client") // a short path, because the paths of sockets are limited
@@ -88,7 +88,7 @@ func newPlace(t *testing.T, withTLS bool) place {
 	}
 	server := grpc.NewServer(grpc.Creds(transport))
 	grpc_health_v1.RegisterHealthServer(server, answers{seen: p.seen})
-	go server.Serve(listener) //nolint:errcheck // if the server cannot run, the calls of the test fail
+	go server.Serve(listener) //nolint:errcheck // an error of Serve does not matter: if the server cannot run, the test's calls fail
 	t.Cleanup(server.Stop)
 	p.write(p.files.CAFile, p.authority.PEM())
 	p.renew(p.authority)
@@ -145,7 +145,7 @@ func (p place) want(connection *grpc.ClientConn, token string) proof {
 	}
 	brought := <-p.seen
 	if len(brought.authorization) != 1 || brought.authorization[0] != "Bearer "+token {
-		p.Errorf("the call has the tokens %q, want one token %q", brought.authorization, token)
+		p.Errorf("the call's headers `authorization` are %q, want one header with the token %q", brought.authorization, token)
 	}
 	return brought
 }
@@ -158,25 +158,25 @@ func TestRenewedFiles(t *testing.T) {
 	p.write(p.token, []byte("first\n"))
 	connection := p.connect()
 	if brought := p.want(connection, "first"); brought.serial != first {
-		t.Error("the call has another certificate")
+		t.Error("the call was not authenticated with the first certificate")
 	}
 	p.write(p.token, []byte(" second=\r\n"))
 	second := p.renew(p.authority)
 	if brought := p.want(connection, "second="); brought.serial != first {
-		t.Error("an open connection has another certificate")
+		t.Error("a call over the open connection was not authenticated with the first certificate")
 	}
 	transport, err := p.files.Credentials()
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := p.renew(p.authority) // renewed after the files were read for the first time
+	third := p.renew(p.authority) // the certificate is renewed after the method Credentials has read the files
 	if brought := p.want(p.dial(transport.Clone()), "second="); brought.serial != third || second == third {
-		t.Error("a new connection does not have the renewed certificate")
+		t.Error("a call over a new connection was not authenticated with the renewed certificate")
 	}
 }
 
-// TestCertificateIsSent checks that the client sends its certificate to a server that does not
-// trust the certificate's authority, which refuses the connection.
+// TestCertificateIsSent checks that the client sends its certificate even to a server that does not
+// trust the certificate's authority. The server then refuses the connection.
 func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
@@ -209,7 +209,7 @@ func TestTokenNeedsAPrivateConnection(t *testing.T) {
 	tcp := newPlace(t, true)
 	tcp.write(tcp.token, []byte("t"))
 	if err := call(t, tcp.dial(local.NewCredentials())); err == nil || !strings.Contains(err.Error(), "insecure connection") {
-		t.Errorf("over TCP without TLS the error is %v", err)
+		t.Errorf("the error over TCP without TLS is %v, want one about an insecure connection", err)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestInvalidTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := call(t, connection); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), "does not exist") {
-		t.Errorf("without a file: %v", err)
+		t.Errorf("the error without a token file is %v", err)
 	}
 	p.write(p.token, []byte(strings.Repeat("c", 8<<10)))
 	p.want(connection, strings.Repeat("c", 8<<10))

@@ -10,7 +10,8 @@ import (
 )
 
 // A service on Kubernetes calls a broker that requires TLS, and authenticates with the projected
-// token of its service account. The kubelet renews the token file, which each call reads again.
+// token of its service account. Each call reads the token file again, because the kubelet renews
+// it.
 func ExampleTokenFile() {
 	connect := func() (*grpc.ClientConn, error) {
 		transport, err := client.TLS{CAFile: "/etc/broker/ca.pem"}.Credentials()

@@ -15,7 +15,7 @@ import (
 )
 
 // TestHostileBroker calls brokers that announce more bytes than they send, or that send headers
-// without end. gRPC's default limits apply: 4 MiB for a message, and 16 MiB for headers.
+// without end. The client uses gRPC's default limits: 4 MiB for a message, and 16 MiB for headers.
 func TestHostileBroker(t *testing.T) {
 	for name, answer := range peertest.HTTP2Answers() {
 		t.Run(name, func(t *testing.T) {
@@ -23,7 +23,7 @@ func TestHostileBroker(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer connection.Close() //nolint:errcheck // an error here does not matter
+			defer connection.Close() //nolint:errcheck // an error of Close does not matter
 			// gRPC reads headers beyond its limit until the call ends, but does not store them.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -49,7 +49,7 @@ func TestCrowdedDecorations(t *testing.T) {
 		request := newRequest(t, "https://api.example.test/")
 		err := client.Apply(request, decoration)
 		if err == nil || !strings.Contains(err.Error(), "more than 1000") || len(request.Header) > 0 || request.URL.RawQuery != "" {
-			t.Errorf("%s: %v, and the request has %d headers", name, err, len(request.Header))
+			t.Errorf("a decoration with a million %s: the error is %v, and the request has %d headers", name, err, len(request.Header))
 		}
 	}
 }

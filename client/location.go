@@ -28,7 +28,7 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 		return
 	}
 	target, err := url.Parse(location)
-	if err != nil { // http.Client's error would contain the invalid URL
+	if err != nil { // an error of http.Client would contain the invalid URL
 		header.Del("Location")
 		return
 	}
@@ -79,7 +79,7 @@ func unescape(text string) string {
 	forms := []string{text}
 	for range maxUnescape {
 		text = escaped.ReplaceAllStringFunc(text, func(one string) string {
-			plain, _ := url.PathUnescape(one) // cannot fail: the text consists of percent-encoded bytes
+			plain, _ := url.PathUnescape(one) // PathUnescape cannot fail, because the text is one percent-encoded byte
 			return plain
 		})
 		forms = append(forms, text)

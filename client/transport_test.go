@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// materialOn returns the names of the parts of a request that contain acme's key.
+// materialOn returns the names of the parts of a request that contain the key of the provider acme.
 func materialOn(r *http.Request) (places []string) {
 	if r.Header.Get("Authorization") == "Bearer "+acmeSecret {
 		places = append(places, "bearer")
@@ -79,14 +79,14 @@ func TestTransportChecksEachRedirect(t *testing.T) {
 						t.Error("the error contains the key")
 					}
 					if len(h.strange) > 0 {
-						t.Errorf("other hosts got requests: %v", h.strange)
+						t.Errorf("hosts other than the provider got requests for these URLs: %v", h.strange)
 					}
 					if want := map[bool]int{true: 2, false: 1}[redirected.allowed]; len(h.provider) != want {
 						t.Errorf("the provider got %d requests, want %d", len(h.provider), want)
 					}
 					for _, r := range h.provider {
 						if on := materialOn(r); len(on) != 1 || on[0] != method {
-							t.Errorf("the request for %s has the key in %v, want %s", r.URL.Path, on, method)
+							t.Errorf("the request for %s contains the key in these parts: %v; want %s", r.URL.Path, on, method)
 						}
 					}
 				})
@@ -127,16 +127,16 @@ func TestTransportChecksEachRedirectForMaterial(t *testing.T) {
 					t.Errorf("the answer is %d with Location %q, want 302 without a Location", response.StatusCode, location)
 				}
 				if len(h.provider) != 1 || len(h.strange) > 0 {
-					t.Errorf("the provider got %d requests and other hosts got %v, want 1 and none", len(h.provider), h.strange)
+					t.Errorf("the provider got %d requests, want 1; other hosts got %v, want none", len(h.provider), h.strange)
 				}
 			})
 		}
 	}
 }
 
-// TestTransportKeepsRedirectsWithValuesOfTheURL checks that a Location header with values of the
-// decoration is kept if the caller's own URL contains the same values, which therefore are not
-// secret.
+// TestTransportKeepsRedirectsWithValuesOfTheURL checks that a Location header that contains values
+// of the decoration is kept if the caller's own URL contains the same values, because such values
+// are not secret.
 func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	h := newHosts(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/end" {
@@ -149,11 +149,12 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK || len(h.provider) != 2 {
-		t.Errorf("the answer is %d after %d requests, want 200 after 2", response.StatusCode, len(h.provider))
+		t.Errorf("the answer has status %d after %d requests, want 200 after 2", response.StatusCode, len(h.provider))
 	}
 }
 
-// wrapping is a RoundTripper that returns errors of an http.Client.
+// wrapping is a RoundTripper that sends requests with an http.Client, and wraps the errors of the
+// http.Client.
 type wrapping struct{ *http.Client }
 
 func (w wrapping) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -174,7 +175,7 @@ func TestTransportUnwrapsErrorsWithTheURL(t *testing.T) {
 		_ = response.Body.Close()
 	}
 	if !errors.Is(err, broken) || strings.Contains(err.Error(), "canary") {
-		t.Errorf("the error is %v, want the error of the connection, without the key", err)
+		t.Errorf("the error is %v, want the error of the connection without the text of the key", err)
 	}
 }
 
@@ -221,7 +222,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 		t.Error("the caller's request was changed")
 	}
 	if len(h.provider) != 3 || h.broker.count["GetAuthDecoration"] != 3 {
-		t.Errorf("%d requests to the provider and the calls %v to the broker, want 3", len(h.provider), h.broker.count)
+		t.Errorf("the provider got %d requests, and the broker got the calls %v; want 3 requests and 3 calls", len(h.provider), h.broker.count)
 	}
 }
 
@@ -252,7 +253,7 @@ func TestTransportRejects(t *testing.T) {
 			_ = response.Body.Close()
 		}
 		if status.Code(errors.Unwrap(err)) != one.code || one.is != nil && !errors.Is(err, one.is) || !body.closed {
-			t.Errorf("%s: %v, and the body is closed: %v", name, err, body.closed)
+			t.Errorf("%s: the error is %v, and the request's body is closed: %v", name, err, body.closed)
 		}
 	}
 	if len(h.provider)+len(h.strange) > 0 {
@@ -300,10 +301,10 @@ func TestTransportReportsOnce(t *testing.T) {
 			}
 			defer response.Body.Close()
 			if text, err := io.ReadAll(response.Body); err != nil || string(text) != "answer" || response.StatusCode != one.status {
-				t.Errorf("the answer is %d %q, %v; want %d", response.StatusCode, text, err, one.status)
+				t.Errorf("the answer has status %d and the body %q (%v); want status %d", response.StatusCode, text, err, one.status)
 			}
 			if len(h.provider) != one.requests || h.broker.count["ReportRejection"] != one.reports {
-				t.Errorf("%d requests and %d reports, want %d and %d", len(h.provider), h.broker.count["ReportRejection"], one.requests, one.reports)
+				t.Errorf("the provider got %d requests, and the broker got %d reports; want %d and %d", len(h.provider), h.broker.count["ReportRejection"], one.requests, one.reports)
 			}
 			for i, body := range h.bodies {
 				if one.body != nil && body != "text" {

@@ -52,8 +52,8 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts is a real broker, the provider at https://api.example.test, and servers that answer for
-// every other host, port and scheme.
+// hosts contains a real broker, the provider at https://api.example.test, and test servers that
+// answer requests for every other host, port and scheme.
 type hosts struct {
 	*testing.T
 	broker *calls
@@ -61,7 +61,7 @@ type hosts struct {
 	base   *http.Transport
 
 	mu       sync.Mutex
-	provider []*http.Request // requests to the provider, with their bodies read
+	provider []*http.Request // requests to the provider, whose bodies have been read
 	bodies   []string
 	strange  []string // URLs of the requests to other hosts
 }
@@ -116,7 +116,7 @@ func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			h.Errorf("a body cannot be read: %v", err)
+			h.Errorf("the body of a request cannot be read: %v", err)
 		}
 		h.mu.Lock()
 		h.provider, h.bodies = append(h.provider, r), append(h.bodies, string(body))
