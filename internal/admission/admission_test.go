@@ -105,7 +105,7 @@ func isOpen(client net.Conn) bool {
 	synctest.Wait()
 	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := client.Read(make([]byte, 1))
-	return err != io.EOF //nolint:errorlint // net.Pipe returns io.EOF itself
+	return err != io.EOF //nolint:errorlint // net.Pipe does not wrap io.EOF
 }
 
 func TestUnprovedConnectionExpires(t *testing.T) {
@@ -138,11 +138,11 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			s.Error("after 65 connections from one address, the first one is open, or a later one is closed")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // with the 64 connections of the first address, there are 200
+		for i := range 136 { // together with the 64 connections of the first address, the listener then has 200
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {
-			s.Error("a connection is closed although there are not too many")
+			s.Error("a connection is closed although the listener has only 200 unauthenticated ones")
 		}
 		s.connect("198.51.100.200:1")
 		if isOpen(clients[1]) || !isOpen(clients[2]) {
@@ -177,7 +177,7 @@ func TestListenerStopsTrusting(t *testing.T) {
 		proved, server := s.connect("127.0.0.1:2")
 		_, another := s.connect("127.0.0.1:3")
 		if !another.Prove(s.admission.Everybody()) {
-			s.Error("a connection without a caller of its own is refused")
+			s.Error("a connection that counts for no single caller is refused")
 		}
 		s.distrusts.Store(true)
 		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {
@@ -202,7 +202,7 @@ func TestBytesOfAnUnprovedConnection(t *testing.T) {
 			}
 			n, err := io.CopyN(io.Discard, server, 128<<10)
 			if want := map[bool]int64{false: 64 << 10, true: 128 << 10}[proves]; n != want || (err == nil) != proves {
-				s.Errorf("the client authenticates: %v; the server received %d bytes: %v", proves, n, err)
+				s.Errorf("with authentication %v, the server received %d bytes, and the error is %v", proves, n, err)
 			}
 		})
 	}
@@ -323,11 +323,11 @@ func TestWatchLimitIsAPartOfAllCalls(t *testing.T) {
 	a := admission.New(small, func(admission.Limit, string) {})
 	for range 2 {
 		if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal != nil {
-			t.Errorf("fewer watches than a quarter of all calls are refused: %+v", refusal)
+			t.Errorf("a watch within the caller's limit is refused by %+v", refusal)
 		}
 	}
 	if refusal := a.Caller("one").Begin(admission.Watch, 1, time.Now()); refusal == nil || refusal.Limit != admission.WatchesPerCaller {
-		t.Errorf("more watches than a quarter of all calls: the answer is %+v", refusal)
+		t.Errorf("the refusal of a watch over the caller's limit is %+v", refusal)
 	}
 }
 
@@ -403,7 +403,7 @@ func TestCallsOfAnUnprovedConnection(t *testing.T) {
 		}
 		go func() { _, _ = client.Write([]byte{0}) }()
 		if _, err := server.Read(make([]byte, 1)); err == nil {
-			t.Error("after 32 calls the connection may send more")
+			t.Error("the connection may send more bytes after 32 calls")
 		}
 		s.wantReached(admission.Unproved)
 	})

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// callerPart divides the limit of concurrent calls: one caller may use a quarter of the limit.
+	// callerPart is the number by which the limit of concurrent calls is divided: one caller may
+	// use a quarter of the limit.
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
@@ -40,7 +41,7 @@ type useLimit struct {
 type Caller struct {
 	name      string
 	admission *Admission
-	rate      *rate.Limiter // limits the caller's calls per second; nil: the caller has no limits of its own
+	rate      *rate.Limiter // limits the caller's calls per second; nil if the caller has no limits of its own
 	uses      [uses]atomic.Int64
 }
 
@@ -81,11 +82,11 @@ func (a *Admission) forgetIdle() {
 // Refusal explains which limit refused a call.
 type Refusal struct {
 	Limit Limit
-	Wait  time.Duration // time until the call would be allowed; 0: unknown
+	Wait  time.Duration // time until the call would be allowed, or 0 if unknown
 }
 
-// Begin counts a call or a watch for a number of credentials. If Begin returns nil, the call or
-// watch must be ended with End.
+// Begin counts one call or watch, which requests the given number of credentials. If Begin returns
+// nil, the call or watch must be ended with End.
 func (c *Caller) Begin(use Use, credentials int, now time.Time) *Refusal {
 	a := c.admission
 	all, own := a.calls.Add(1), c.uses[use].Add(1)

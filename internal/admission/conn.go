@@ -32,8 +32,8 @@ const (
 
 var errUnproved = errors.New("the connection has sent too many bytes before a caller authenticated")
 
-// Conn is a connection that a listener with limits has accepted. A Conn counts for these limits
-// until the Conn is closed.
+// Conn is a connection that a listener with limits has accepted. A Conn counts for the limits of
+// its listener until the Conn is closed.
 type Conn struct {
 	net.Conn
 	source      netip.Prefix
@@ -42,13 +42,13 @@ type Conn struct {
 	proved      atomic.Bool
 	budget      atomic.Int64           // bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent health calls
-	caller      atomic.Pointer[Caller] // nil: the caller is not known yet; changed only while listener.mu is locked
-	expiry      *time.Timer            // closes an unauthenticated connection; nil: the connection does not expire
+	caller      atomic.Pointer[Caller] // the caller of the connection, or nil while unknown; changed only while listener.mu is locked
+	expiry      *time.Timer            // closes an unauthenticated connection; nil if the connection does not expire
 
 	// The following fields are guarded by listener.mu.
-	class    *class        // nil: the connection belongs to a caller, or is closed
-	place    *list.Element // element in the list of the class
-	refilled time.Time     // when the budget was last set to healthBytes
+	class    *class        // class of the connection; nil if the connection belongs to a caller, or is closed
+	place    *list.Element // element of the connection in the list of its class
+	refilled time.Time     // when the number of bytes in `budget` was last set to healthBytes
 	closed   bool
 }
 
@@ -134,7 +134,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // undoes the subtraction in Called, because health calls have a limit of their own
+		c.budget.Add(callBytes) // gives back the bytes that Called subtracted, because health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {

@@ -149,9 +149,9 @@ type class struct {
 	most, perSource int
 }
 
-// over returns the connection to close because the class has too many: the oldest one from the
-// given source if too many come from that source, or else the oldest one of the class. If the class
-// does not have too many connections, over returns nil.
+// `over` returns the connection to close because the class has too many: the oldest one from the
+// given source if too many come from that source, or else the oldest one of the class. The result
+// is nil if the class does not have too many connections.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0
