@@ -52,7 +52,7 @@ var operations = map[string]func(ctx context.Context, b *broker.Broker, id strin
 	"report": func(ctx context.Context, b *broker.Broker, id string) (*broker.Decoration, error) {
 		decoration, outcome, err := b.ReportRejection(ctx, web, id, "v", 401)
 		if (err == nil) != (outcome != "") {
-			return nil, fmt.Errorf("the call returned the outcome %q together with the error %w", outcome, err)
+			return nil, fmt.Errorf("the call returned the outcome %q although it failed: %w", outcome, err)
 		}
 		return decoration, err
 	},
@@ -177,11 +177,11 @@ func TestWatchFollowsGrants(t *testing.T) {
 		s.wantReason("board", fault.AccessDenied)
 		w.restrict(grant("1", "board"))
 		if result := s.next(0); result.CredentialID != "board" || result.Err != nil {
-			t.Errorf("the watch sends %s (%v), want board", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (%v), want the credential board", result.CredentialID, result.Err)
 		}
 		w.restrict(both)
 		if result := s.next(time.Second); result.CredentialID != "mail" || result.Err != nil || result.Decoration.Version == version {
-			t.Errorf("the watch sends %s (%v), want a later token of mail", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (%v), want a later token of the credential mail", result.CredentialID, result.Err)
 		}
 	})
 }

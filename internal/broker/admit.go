@@ -30,7 +30,7 @@ type decision struct {
 	caller, id string
 	groups     []string
 	allowed    bool
-	grant      string // the grant's position in the configuration; empty if access is denied or needs no grant
+	grant      string // the grant's position in the configuration; empty if access is denied, or if callers need no grant
 }
 
 func (g *Generation) decide(caller *access.Caller, id string) *decision {

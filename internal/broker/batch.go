@@ -9,7 +9,7 @@ import (
 )
 
 // batchPatience is the time limit for computing the results of a batch if the call has no deadline.
-// Writing the audit records of the batch then has the same time limit.
+// If the call has no deadline, writing the audit records of the batch has the same time limit.
 const batchPatience = 5 * time.Second
 
 // Result is the outcome for one credential ID: a decoration or an error.

@@ -66,7 +66,8 @@ type Options struct {
 	// Managed is true if there are managed credentials. Until they are known, calls for IDs that
 	// the configuration does not declare fail with fault.StoreUnavailable.
 	Managed bool
-	// Encode computes Decoration.Encoded. If Encode is nil, Encoded stays nil.
+	// Encode computes Decoration.Encoded. If the option Encode is nil, Decoration.Encoded is nil
+	// too.
 	Encode func(*Decoration) []byte
 }
 
@@ -78,7 +79,7 @@ type Broker struct {
 
 	current atomic.Pointer[Generation]
 	index   *tokenIndex
-	mu      sync.Mutex    // held while `current` is replaced
+	mu      sync.Mutex    // locked while `current` is replaced
 	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
 
 	watching sync.Mutex // guards `watches`
@@ -137,7 +138,7 @@ func (b *Broker) Use(load Load) error {
 		}
 	}
 	b.replace(g, ids)
-	b.retryRefused() // a reload may have repaired what the provider refused
+	b.retryRefused() // the reload may have replaced secrets that providers rejected
 	b.markAll()
 	return nil
 }
@@ -193,7 +194,7 @@ func (b *Broker) RetryRefused() {
 	b.retryRefused()
 }
 
-// retryRefused is RetryRefused for callers that hold b.mu.
+// retryRefused does the work of RetryRefused. The caller must hold b.mu.
 func (b *Broker) retryRefused() {
 	close(b.retry)
 	b.retry = make(chan struct{})

@@ -74,7 +74,8 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 }
 
 // refreshTime computes the RefreshTime of a decoration that is made now. Other calls may get the
-// same decoration until the second returned time; later, its RefreshTime would be too near.
+// same decoration until the second returned time, from which a decoration must have a later
+// RefreshTime.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
@@ -99,8 +100,8 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 }
 
 // versions returns every version that a replica of the fleet may give to the decoration with this
-// token, one for each version key. This replica uses the first version. The token is nil for static
-// material.
+// token, one for each version key. This replica gives the first of these versions to the
+// decoration. The token is nil for static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {

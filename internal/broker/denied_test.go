@@ -47,7 +47,7 @@ func TestDeniedCallsTouchNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version() // after this call, the cache has a token
 		if tokens.asked.Load() == 0 {
-			t.Fatal("the calls of the token cache are not counted")
+			t.Fatal("the token cache does not count its calls")
 		}
 		w.restrict(grant("1", "others"))
 		r.take()

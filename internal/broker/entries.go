@@ -18,10 +18,10 @@ import (
 // of a managed credential stay encrypted until then.
 type entry struct {
 	credential *credentials.Credential
-	canary     *entry // used instead for some callers; nil: for none
+	canary     *entry // entry that some callers get instead of this one; nil if there is no canary
 	opening    sync.Mutex
 	opened     atomic.Pointer[account]
-	failure    error // why the account cannot be made; guarded by opening
+	failure    error // error with which making the account failed; guarded by opening
 	removed    bool  // set when no Generation uses the entry any more; guarded by the mutex of the tokenIndex
 }
 
@@ -41,12 +41,13 @@ func (e *entry) versions() []*entry {
 	return []*entry{e, e.canary}
 }
 
-// has reports whether an account is that of the entry or of its canary.
+// `has` reports whether an account was made for the entry or for its canary.
 func (e *entry) has(a *account) bool {
 	return e.opened.Load() == a || e.canary != nil && e.canary.opened.Load() == a
 }
 
-// inGrace reports whether the entry's account has a grace decoration.
+// inGrace reports whether the entry's account may serve the decoration of its previous secret
+// (grace decoration).
 func (e *entry) inGrace() bool {
 	a := e.opened.Load()
 	return a != nil && a.grace.Load() != nil
@@ -144,8 +145,8 @@ func (s *entries) shard(id string) *map[string]*entry {
 // get returns the entry of a credential ID, or nil.
 func (s *entries) get(id string) *entry { return (*s.shard(id))[id] }
 
-// with returns a copy in which the IDs passed have these entries. An ID whose entry is nil has no
-// entry in the copy.
+// `with` returns a copy of the set in which the given IDs have the given entries. An ID whose entry
+// is nil has no entry in the copy.
 func (s *entries) with(changed map[string]*entry) *entries {
 	next := *s
 	copied := map[*map[string]*entry]bool{}
@@ -166,7 +167,7 @@ func (s *entries) with(changed map[string]*entry) *entries {
 	return &next
 }
 
-// all returns all entries. It does not return canaries.
+// all returns all entries, but not their canaries.
 func (s *entries) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, shard := range s.shards {
@@ -179,10 +180,10 @@ func (s *entries) all() iter.Seq[*entry] {
 	}
 }
 
-// tokenIndex finds the accounts that use a token. It contains the accounts that were made.
+// tokenIndex contains the accounts that were made, and finds those that use a given token.
 type tokenIndex struct {
 	mu    sync.Mutex
-	byKey map[string][]*entry // by the token key of the account
+	byKey map[string][]*entry // entries whose accounts use tokens, by token key
 	made  map[*entry]struct{}
 }
 
@@ -203,8 +204,8 @@ func (x *tokenIndex) add(e *entry) {
 	}
 }
 
-// remove removes an entry that no Generation uses any more. It reports whether no other account
-// uses the token of the entry.
+// remove removes an entry that no Generation uses any more. The result reports whether no other
+// account uses the token of the entry.
 func (x *tokenIndex) remove(e *entry) (unused bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -225,7 +226,7 @@ func (x *tokenIndex) remove(e *entry) (unused bool) {
 	return true
 }
 
-// has reports whether an account uses a token.
+// `has` reports whether an account uses a token.
 func (x *tokenIndex) has(tokenKey string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

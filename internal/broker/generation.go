@@ -55,8 +55,8 @@ type account struct {
 	source     *strategies.TokenSource // nil if the material is static or the credential is disabled
 	tokenKey   string                  // source's token key
 	latest     atomic.Pointer[Decoration]
-	grace      atomic.Pointer[grace]     // nil if the account has no grace decoration
-	rejection  atomic.Pointer[rejection] // nil if no rejection was reported
+	grace      atomic.Pointer[grace]     // describes the decoration of a previous secret (grace decoration); nil if the account has none
+	rejection  atomic.Pointer[rejection] // the latest report that the material was rejected; nil if there was none
 }
 
 // newGeneration returns the Generation of a Load. Accounts whose material has not changed are
@@ -122,8 +122,8 @@ func (b *Broker) replace(next *Generation, ids []string) {
 	}
 }
 
-// succeed prepares an entry for use in place of the entry `old` of the same ID. It reports
-// whether the entry's account has a grace decoration now.
+// succeed prepares an entry that replaces the entry `old` of the same ID. The result reports
+// whether the entry's account now serves the decoration of its previous secret (grace decoration).
 func (b *Broker) succeed(e, old *entry, previous *Generation) bool {
 	if e.opened.Load() != nil {
 		b.index.add(e)

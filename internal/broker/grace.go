@@ -9,21 +9,23 @@ import (
 )
 
 const (
-	// gracePatience is how long the broker serves a grace decoration while the provider has neither
-	// issued a token for the new secret nor rejected the secret.
+	// gracePatience is how long the broker serves the decoration of the previous secret (grace
+	// decoration) while the provider has neither issued a token for the new secret nor rejected the
+	// secret.
 	gracePatience = 10 * time.Second
-	// graceRefresh is how far ahead the RefreshTime of a grace decoration is.
+	// graceRefresh is the time from a call to the RefreshTime of the grace decoration that the call
+	// gets.
 	graceRefresh = time.Second
 	// minRetryDelay is the minimum delay between two requests for the first token of a new secret.
 	minRetryDelay = 100 * time.Millisecond
 )
 
-// grace describes the grace decoration of a credential whose secret has changed. Until the provider
-// issues a token for the new secret, the credential continues to serve the latest decoration of its
-// previous account: for at most gracePatience or, if the provider rejects the new secret, until the
-// previous token expires. The new secret may belong to another tenant of the provider, so the grace
-// decoration is served only for hosts and callers that both the previous and the new configuration
-// allow.
+// grace describes the decoration of the previous secret (grace decoration) of a credential whose
+// secret has changed. Until the provider issues a token for the new secret, the credential
+// continues to serve the latest decoration of its previous account: for at most gracePatience or,
+// if the provider rejects the new secret, until the previous token expires. The new secret may
+// belong to another tenant of the provider, so the grace decoration is served only for hosts and
+// callers that both the previous and the new configuration allow.
 type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration
@@ -31,9 +33,9 @@ type grace struct {
 	rejected bool // the provider rejects the new secret
 }
 
-// inherit gives the account a, which replaces the account old, a grace decoration if possible, and
-// reports whether it did so. Accounts of different providers inherit nothing. The caller must hold
-// b.mu.
+// inherit makes the account `a`, which replaces the account `old`, serve the decoration of a
+// previous secret (grace decoration) if possible, and reports whether `a` now has one. If the two
+// accounts belong to different providers, `a` gets no grace decoration. The caller must hold b.mu.
 func (b *Broker) inherit(a, old *account, previous *Generation) bool {
 	if old == nil || old.source == nil || a.source == nil || old.credential.Provider.ID != a.credential.Provider.ID {
 		return false
@@ -72,7 +74,8 @@ func commonHosts(a, b *account) []string {
 	return hosts
 }
 
-// graceOf returns the grace of an account, or nil if there is none or if it is over.
+// graceOf returns the description of the grace decoration that an account may serve now, or nil if
+// there is none.
 func (b *Broker) graceOf(a *account) *grace {
 	g, now := a.grace.Load(), b.options.Clock.Now()
 	if g == nil || !now.Before(g.tokenEnd()) || !g.rejected && !now.Before(g.until) {
@@ -83,8 +86,9 @@ func (b *Broker) graceOf(a *account) *grace {
 
 func (g *grace) tokenEnd() time.Time { return g.previous.latest.Load().token.LastEnd() }
 
-// graceDecoration returns the grace decoration that an account has for a caller. The result is nil
-// if the account has no grace decoration, or if this caller may not get it.
+// graceDecoration returns the decoration of the previous secret (grace decoration) that an account
+// has for a caller. The result is nil if the account has no grace decoration, or if this caller may
+// not get it.
 func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	g := b.graceOf(a)
 	if g == nil || !allows(g.policy, caller, a) {
@@ -97,9 +101,9 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 	return &d
 }
 
-// fetchFirstToken requests the first token of an account that has a grace decoration.
-// fetchFirstToken retries until a token is issued, the grace is over, or another account replaces
-// this account.
+// fetchFirstToken requests the first token of an account that may serve the decoration of its
+// previous secret (grace decoration). The requests are repeated until a token is issued, the grace
+// decoration may no longer be served, or another account replaces this one.
 func (b *Broker) fetchFirstToken(a *account) {
 	for {
 		retry, ok := b.inGrace(a)
@@ -126,13 +130,13 @@ func (b *Broker) fetchFirstToken(a *account) {
 }
 
 // inGrace reports whether fetchFirstToken must still request a token. The returned channel is
-// closed when fetchFirstToken must try again at once. If the grace of the account is over, inGrace
-// removes it.
+// closed when fetchFirstToken must try again at once. If the grace decoration of the account may no
+// longer be served, inGrace removes it.
 func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil || !b.current.Load().serves(a) {
-		return nil, false // the grace is kept, because calls that use the replaced account still get its grace decoration
+		return nil, false // the grace decoration is kept, because calls that use the replaced account still get it
 	}
 	if b.graceOf(a) == nil {
 		a.grace.Store(nil)
@@ -142,8 +146,8 @@ func (b *Broker) inGrace(a *account) (retry <-chan struct{}, ok bool) {
 	return b.retry, true
 }
 
-// noteRejectedSecret prolongs the grace of an account until the previous token expires, and logs
-// the rejection once.
+// noteRejectedSecret makes an account serve its grace decoration until the previous token expires,
+// and logs the rejection once.
 func (b *Broker) noteRejectedSecret(a *account, message string) {
 	g := a.grace.Load()
 	if g == nil || g.rejected {
@@ -151,7 +155,7 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	}
 	next := *g
 	next.rejected = true
-	if a.grace.CompareAndSwap(g, &next) { // if the swap fails, TokenChanged has ended the grace
+	if a.grace.CompareAndSwap(g, &next) { // the swap fails if TokenChanged has removed the grace decoration
 		b.options.Logger.Error("the provider rejects the changed secret: the previous token is served until it ends",
 			"credential_id", a.credential.ID, "end", b.wall(g.tokenEnd()), "message", message)
 	}

@@ -32,7 +32,7 @@ func TestPreviousTokenIsServedUntilThereIsANewOne(t *testing.T) {
 						t.Error("the previous token is not served while there is no new token")
 					}
 					if left := time.Until(w.get("mail").RefreshTime); left <= 0 || left > time.Second {
-						t.Errorf("the refresh time is in %v, want a second at most", left)
+						t.Errorf("the refresh time is in %v, want one second at most", left)
 					}
 					s.wantNothing(time.Second)
 				}
@@ -109,7 +109,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		if w.version() != previous {
 			t.Error("another token is served before the next attempt was due")
 		}
-		w.pass(10*time.Second + time.Millisecond) // the broker remembers the first rejection for 30 seconds in all
+		w.pass(10*time.Second + time.Millisecond) // the broker makes the next request 30 seconds after the first rejection
 		successor := w.version()
 		if successor == previous {
 			t.Error("the accepted secret has produced no token")
@@ -251,7 +251,7 @@ func TestReportOfThePreviousVersion(t *testing.T) {
 			time.AfterFunc(time.Second, release)
 			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 			if err != nil || outcome != broker.AlreadyReplaced || decoration.Version == previous {
-				t.Errorf("the outcome is %v (%v), want the successor", outcome, err)
+				t.Errorf("the outcome is %v (%v), want AlreadyReplaced and another version", outcome, err)
 			}
 			if w.version() == previous {
 				t.Error("the reported version is served again")
@@ -323,7 +323,7 @@ func TestRemovedCredentialComesBack(t *testing.T) {
 		}
 		for range 2 {
 			if result := s.next(0); result.Err != nil {
-				t.Errorf("the watch sends %s: %v", result.CredentialID, result.Err)
+				t.Errorf("the watch sends the credential %s with the error %v", result.CredentialID, result.Err)
 			}
 		}
 		s.wantNothing(time.Second)

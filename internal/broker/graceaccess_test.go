@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// tenant is a caller without a grant in the first configuration.
+// tenant is a caller to which the first configuration grants nothing.
 var tenant = broker.Caller{Caller: access.Caller{Name: "spiffe://prod/tenant", Method: "mutual_tls"}}
 
 // useFor reloads the configuration, and grants the given credentials to the callers whose names
@@ -42,17 +42,17 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 				t.Error("a caller of the previous configuration gets another token")
 			}
 			if _, err := w.broker.Get(w.Context(), tenant, "mail"); fault.From(err).Reason != fault.CredentialRejected {
-				t.Errorf("get: the error is %v, want the error of the new secret", err)
+				t.Errorf("the error of Get is %v, want the rejection of the new secret", err)
 			}
 			if result := w.broker.GetBatch(w.Context(), tenant, []string{"mail"})[0]; fault.From(result.Err).Reason != fault.CredentialRejected {
-				t.Errorf("batch: the error is %v, want the error of the new secret", result.Err)
+				t.Errorf("the error in the batch is %v, want the rejection of the new secret", result.Err)
 			}
 			if _, _, err := w.broker.ReportRejection(w.Context(), tenant, "mail", "v", 403); fault.From(err).Reason != fault.CredentialRejected {
-				t.Errorf("report: the error is %v, want the error of the new secret", err)
+				t.Errorf("the error of the report is %v, want the rejection of the new secret", err)
 			}
 		}
 		if second, err := stream.Next(w.Context()); err != nil || fault.From(second.Err).Reason != fault.CredentialRejected {
-			t.Errorf("the watch sends %v (%v), want the error of the new secret", second.Err, err)
+			t.Errorf("the watch sends %v (%v), want the rejection of the new secret", second.Err, err)
 		}
 	})
 }

@@ -86,14 +86,15 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// The refresh time of a grace decoration is a second ahead until its token expires.
+// Until the token of the previous secret expires, each call gets its decoration with a RefreshTime
+// one second later.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()
 		w.use(mail(w.refused()), board("first"))
 		for range simulator.DefaultTokenLifetime / time.Minute {
 			if left := time.Until(w.get("mail").RefreshTime); left != time.Second {
-				t.Fatalf("the refresh time is in %v, want a second", left)
+				t.Fatalf("the refresh time is in %v, want one second", left)
 			}
 			w.pass(time.Minute - time.Nanosecond)
 		}
@@ -150,7 +151,7 @@ func TestReportDuringAReload(t *testing.T) {
 		}
 		for range 2 {
 			if served := w.version(); served != successor {
-				t.Errorf("the successor of the reported token is not served; the reported token is: %v", served == previous)
+				t.Errorf("the successor of the reported token is not served; the reported token is served: %v", served == previous)
 			}
 			w.pass(20 * time.Minute)
 		}

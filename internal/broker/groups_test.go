@@ -32,7 +32,7 @@ func TestGroupsDecideForEachCall(t *testing.T) {
 			} {
 				_, err := w.broker.Get(w.Context(), test.caller, "board")
 				if (err == nil) != test.allowed || err != nil && fault.From(err).Reason != fault.AccessDenied {
-					t.Errorf("in the groups %q, the error is %v; allowed: %v", test.caller.Groups, err, test.allowed)
+					t.Errorf("with the groups %q, the error is %v, but access must be allowed: %v", test.caller.Groups, err, test.allowed)
 				}
 			}
 		}

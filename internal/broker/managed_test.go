@@ -106,13 +106,13 @@ func TestManagedCredentialsChange(t *testing.T) {
 			t.Errorf("the material is %q, want that of version 2", got)
 		}
 		if reason := w.reason("two"); reason != fault.CredentialNotFound {
-			t.Errorf("a removed credential: %s", reason)
+			t.Errorf("the error for a removed credential has the reason %s", reason)
 		}
 		disabled := *key("one", 2, "second").Credential
 		disabled.Disabled = true
 		w.broker.Manage([]*credentials.Credential{&disabled}, nil)
 		if reason := w.reason("one"); reason != fault.CredentialNotFound {
-			t.Errorf("a disabled credential: %s", reason)
+			t.Errorf("the error for a disabled credential has the reason %s", reason)
 		}
 	})
 }
@@ -126,13 +126,13 @@ func TestDeclaredCredentialHidesManagedOne(t *testing.T) {
 		}
 		w.broker.Manage(nil, []string{"board"})
 		if got := w.material(nobody, "board"); got != "first" {
-			t.Errorf("after removing the managed credential: %q", got)
+			t.Errorf("after the managed credential was removed, the material is %q", got)
 		}
 		if err := w.broker.Use(broker.Load{Config: w.parse(), Managed: []*credentials.Credential{managed}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := w.material(nobody, "board"); got != "managed" {
-			t.Errorf("the file declares nothing any more, and the material is %q", got)
+			t.Errorf("the file no longer declares the credential, and the material is %q", got)
 		}
 	})
 }
@@ -141,23 +141,23 @@ func TestIDsBeforeTheStoreIsRead(t *testing.T) {
 	managed := func(options *broker.Options) { options.Managed = true }
 	inWorld(t, func(w *world) {
 		if reason := w.reason("one"); reason != fault.StoreUnavailable {
-			t.Errorf("before the store is read: %s", reason)
+			t.Errorf("before the store is read, the error has the reason %s", reason)
 		}
 		if got := w.material(nobody, "board"); got != "first" {
-			t.Errorf("a declared credential: %q", got)
+			t.Errorf("the material of the declared credential is %q", got)
 		}
-		w.use(board("first")) // a reload does not change that
+		w.use(board("first"))
 		if reason := w.reason("one"); reason != fault.StoreUnavailable {
-			t.Errorf("after a reload: %s", reason)
+			t.Errorf("after a reload, the error has the reason %s", reason)
 		}
 		watch := w.broker.Watch(nobody, nil, []string{"one"})
 		defer watch.Close()
 		if state, err := watch.Next(w.Context()); err != nil || fault.From(state.Err).Reason != fault.StoreUnavailable {
-			t.Errorf("the watch begins with %v, %v", state.Err, err)
+			t.Errorf("the first state of the watch is the error %v, and Next returns the error %v", state.Err, err)
 		}
 		w.broker.Manage(nil, nil)
 		if state, err := watch.Next(w.Context()); err != nil || fault.From(state.Err).Reason != fault.CredentialNotFound {
-			t.Errorf("the watch continues with %v, %v", state.Err, err)
+			t.Errorf("the next state of the watch is the error %v, and Next returns the error %v", state.Err, err)
 		}
 	}, managed)
 }
@@ -231,10 +231,10 @@ func TestUnreadableValuesAffectOneCredential(t *testing.T) {
 			}
 		}
 		if got := w.material(nobody, "one"); got != "first" {
-			t.Errorf("the other credential: %q", got)
+			t.Errorf("the material of the other credential is %q", got)
 		}
 		if n := w.log.Count("the stored values of a credential cannot be used"); n != 2 {
-			t.Errorf("the log has %d lines about it, want one for each credential", n)
+			t.Errorf("the log has %d lines about unusable values, want one for each credential", n)
 		}
 	})
 }

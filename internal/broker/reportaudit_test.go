@@ -27,7 +27,7 @@ func TestRecordOfAReport(t *testing.T) {
 			_, _, err := w.broker.ReportRejection(w.Context(), web, test.id, test.version, test.status)
 			got := r.take()
 			if len(got) != 1 || got[0].Operation != audit.Report || got[0].Report != test.report || got[0].Outcome != test.outcome {
-				t.Errorf("a report %s (%v): the records are %+v, want %s %s", test.name, err, got, test.outcome, test.report)
+				t.Errorf("a report %s ended with the error %v and the records %+v, want %s %s", test.name, err, got, test.outcome, test.report)
 			}
 		}
 		// Reports beyond the limit of forced renewals fail, so their audit records contain no
@@ -43,11 +43,11 @@ func TestRecordOfAReport(t *testing.T) {
 				continue
 			}
 			if got := r.take(); len(got) != 1 || got[0].Outcome != "RATE_LIMITED" || got[0].Report != "" || got[0].Grant != "1" {
-				t.Errorf("a report beyond the limit: the records are %+v", got)
+				t.Errorf("after a report beyond the limit, the records are %+v", got)
 			}
 			return
 		}
-		t.Error("no report is beyond the limit")
+		t.Error("no report reaches the limit of forced renewals")
 	})
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // inMachine runs a test with a broker that uses the clocks of a simulated machine, which the test
-// can set. The machine's wall clock is two hours ahead.
+// can set. The machine's wall clock is two hours ahead of Go's clock.
 func inMachine(t *testing.T, test func(w *world, machine *clocktest.Machine)) {
 	t.Helper()
 	inWorld(t, func(w *world) {

@@ -189,8 +189,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string
 }
 
 // admit decides with the current Generation whether the caller may use a credential. If an earlier
-// Generation authenticated the caller, its grants must also allow the use, because the caller's
-// name may now belong to someone else.
+// Generation authenticated the caller, the grants of that Generation must also allow the use,
+// because the caller's name may now belong to someone else.
 func (w *Watch) admit(id string) (a *account, grant string, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
 	a, grant, err = w.broker.admit(current, &w.caller.Caller, id)

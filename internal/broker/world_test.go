@@ -124,7 +124,7 @@ func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
 
-// pass waits for this duration, and then until all goroutines are idle.
+// pass waits for the given duration, and then until all goroutines are idle.
 func (*world) pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 	synctest.Wait()
