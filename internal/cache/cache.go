@@ -118,8 +118,8 @@ type Cache struct {
 	// epoch grows whenever a message about changes in the Store may have been missed. A token that
 	// was read in an earlier epoch is compared with the Store before callers get it again.
 	epoch atomic.Uint64
-	// lookUps limits how many of the comparisons with the Store that are caused by changes in it
-	// run at once.
+	// lookUps limits how many comparisons of tokens with the Store run at once after changes in the
+	// Store.
 	lookUps chan struct{}
 
 	// Close cancels ctx, which ends every refresh.

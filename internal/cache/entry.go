@@ -64,7 +64,7 @@ type snapshot struct {
 	// none was made.
 	failure *Failure
 	// epoch is the value that Cache.epoch had before the token was last compared with the Store.
-	// news counts the changes of the token in the Store.
+	// The field `news` counts the changes of the token in the Store.
 	epoch, news uint64
 	// served reports that a caller received the token. A token that no caller received is not
 	// renewed.
@@ -167,8 +167,8 @@ func (e *entry) rejectToken(t *token.Token) {
 	e.addRejected(t)
 }
 
-// addRejected is rejectToken for callers that hold e.mu. One version of t is enough to recognise
-// it.
+// addRejected does the work of rejectToken. The caller must hold e.mu. Any one version of the token
+// t is enough to recognise it.
 func (e *entry) addRejected(t *token.Token) {
 	if versions := e.cache.options.Versions(e.key, t); len(versions) > 0 {
 		e.rejected = appendNew(e.rejected, versions[0], maxRejected)

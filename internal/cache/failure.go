@@ -116,7 +116,8 @@ func (e *entry) setFailure(failure *Failure, seen stamp) {
 }
 
 // backoff returns the failure that forbids token requests now, or nil. If both the failure in the
-// Store and this replica's own failure forbid them, backoff returns the one that ends later.
+// Store and this replica's own failure forbid token requests, backoff returns the failure that ends
+// later.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
 	switch {
@@ -129,10 +130,10 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	}
 }
 
-// newFailure returns the failure of a token request. The wait after it grows with each consecutive
-// failure. The wait is computed from the previous failure in the Store, or else from this replica's
-// own last failure, so that a Store that was emptied does not shorten it. The wait does not last
-// beyond the given latest time, if that is in the future.
+// newFailure returns the failure of a token request. The wait after this failure grows with each
+// consecutive failure. The wait is computed from the previous failure in the Store, or else from
+// this replica's own last failure, so that a Store that was emptied does not shorten it. The wait
+// does not last beyond the given latest time, if that is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {

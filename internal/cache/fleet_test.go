@@ -46,7 +46,7 @@ func TestFleetRenewsOnce(t *testing.T) {
 					// Every token request after the first one was a renewal.
 					first := (&token.Token{Lifetime: lifetime}).RenewTime(0).Sub(time.Time{})
 					if f.elapsed() < 5*first {
-						f.Errorf("six token requests in %v", f.elapsed())
+						f.Errorf("the fleet made six token requests in %v, want a longer time", f.elapsed())
 					}
 				})
 			})
@@ -66,7 +66,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // longer than the maximum, which is half the lifetime
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // the Cache shortens this window to its maximum, half the lifetime
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))
@@ -75,7 +75,7 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 			f.pass(time.Second)
 		}
 		f.provider.set(working)
-		f.pass(75 * time.Second) // longer than the longest back-off
+		f.pass(75 * time.Second) // this time is longer than the longest back-off
 		for i := range f.fleet {
 			f.within(0, func() { f.wantValid(i) })
 		}

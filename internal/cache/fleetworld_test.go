@@ -33,7 +33,7 @@ func inFleet(t *testing.T, replicas int, test func(*fleet)) {
 		for range replicas {
 			f.join()
 		}
-		synctest.Wait() // until all replicas follow the Store
+		synctest.Wait() // waits until all replicas follow the Store
 		test(f)
 	})
 }
@@ -101,7 +101,7 @@ func (f *fleet) wantReads(i, want int) {
 	}
 }
 
-// forgetTrips resets what wantReads checks.
+// forgetTrips resets the counts that wantReads checks.
 func (f *fleet) forgetTrips() {
 	for _, l := range f.links {
 		l.reads.Store(0)

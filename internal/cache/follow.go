@@ -2,8 +2,8 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps limits how many tokens are compared with the Store at the same time because they
-// changed there, and how many because changes may have been missed.
+// maxLookUps limits how many tokens are compared with the Store at the same time after reported
+// changes, and how many after changes may have been missed.
 const maxLookUps = 8
 
 // Follow makes the Cache receive the changes that other processes make in the Store, until the

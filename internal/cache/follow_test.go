@@ -181,7 +181,7 @@ func TestNewsMissedWhileALookUpIsUnderWay(t *testing.T) {
 		f.wantEverywhere("token-1")
 		f.links[1].set(func(l *link) { l.latency = 200 * time.Millisecond })
 		f.links[1].miss()
-		f.pass(100 * time.Millisecond) // until the replica has read token-1
+		f.pass(100 * time.Millisecond) // waits until replica 1 has read token-1
 		f.shared.set((*sharedStore).forget)
 		f.links[1].miss()
 		f.wantAt("token-1", 1)

@@ -38,7 +38,8 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// cell returns the cell of a key, without a token that has ended. The caller must hold m.mu.
+// cell returns the cell of a key, after removing a token that has ended from it. The caller must
+// hold m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {

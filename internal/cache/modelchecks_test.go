@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// fine is how long a provider must have answered quickly until its earlier failures have no effect
-// any more: the longest back-off, plus the time of a refresh that began at the end of that
+// `fine` is how long a provider must have answered quickly until its earlier failures have no
+// effect any more: the longest back-off, plus the time of a refresh that began at the end of that
 // back-off.
 const fine = 75*time.Second + 15*time.Second
 
@@ -54,7 +54,7 @@ func (m *model) current(i *issuer, replica int) string {
 	return currentValue(m.replicas[replica].cache, i.at(replica))
 }
 
-// isCurrent reports whether the replica that was called was not restarted.
+// isCurrent reports whether the replica has not been restarted since the call began.
 func (m *model) isCurrent(replica int, c modelCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -139,7 +139,7 @@ func TestReportsDoNotWaitForRenewals(t *testing.T) {
 	})
 }
 
-// late makes a provider answer after the given latency, with tokens of the given lifetime.
+// `late` makes a provider answer after the given latency, with tokens of the given lifetime.
 func late(latency, lifetime time.Duration) func(*provider) {
 	return func(p *provider) {
 		p.latency = latency

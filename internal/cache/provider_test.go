@@ -25,8 +25,8 @@ type provider struct {
 	window   time.Duration
 	latency  time.Duration
 	ends     bool
-	answer   func(n int) (string, error) // returns the answer to the n-th token request; nil: each answer is a new token
-	issue    func() *token.Token         // returns the issued token; nil: the token is made from the result of `answer`
+	answer   func(n int) (string, error) // returns the answer to the n-th token request; if nil, each answer is a new token
+	issue    func() *token.Token         // returns the issued token; if nil, the token is made from the result of `answer`
 	newest   string                      // the token that was issued last
 }
 

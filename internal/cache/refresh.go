@@ -76,7 +76,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 	})
 }
 
-// forcedOutcome converts the error of a forced renewal, or nil, for the Observer.
+// forcedOutcome converts the error of a forced renewal, which is nil after a success, for the
+// Observer.
 func forcedOutcome(err error) Forced {
 	switch {
 	case err == nil:
@@ -160,7 +161,7 @@ func (e *entry) lock(
 		seen = next
 		e.compareStored(record.Token, seen)
 		is := enough(record)
-		next = e.stamp() // must be taken before the next record is read
+		next = e.stamp() // the stamp must be taken before the next record is read
 		return is
 	})
 	if err == nil || ctx.Err() != nil {
@@ -191,12 +192,12 @@ func (e *entry) request(
 		return nil, fail(err, time.Time{})
 	}
 	if r.forced && r.old != nil && fresh.Value.Equal(r.old.Value) {
-		return nil, fail(errSameToken, time.Time{}) // fails even if the provider extended the token's life
+		return nil, fail(errSameToken, time.Time{}) // the request fails even if the provider extended the token's life
 	}
 	if again, end := e.isIssuedAgain(fresh, record.Token); again {
 		return nil, fail(errSameToken, end)
 	}
-	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // without cancellation: a token that arrives late is stored too
+	stored, err := lease.Commit(context.WithoutCancel(ctx), fresh, r.forced) // Commit ignores the cancellation of ctx, so that a token that arrives late is stored too
 	switch {
 	case errors.Is(err, ErrLeaseLost):
 		return nil, err
@@ -206,7 +207,7 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // needed here too: the call that reported the token may have been cancelled
+		e.rejectToken(r.old) // also done here, because the call that reported the token may have been cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
@@ -231,7 +232,7 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether Commit did not store t because it was rejected before. The Store then
+// isRefused reports whether Commit did not store t because it was rejected before. If so, the Store
 // still has the token of the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
@@ -254,7 +255,8 @@ func (e *entry) settle(fresh, stored *token.Token, seen stamp) *token.Token {
 	return e.snapshot.Load().token
 }
 
-// explain converts the error with which a refresh ended for the callers that wait for it.
+// explain returns the error for the callers that wait for a refresh, given the error with which the
+// refresh ended.
 func (e *entry) explain(err error) error {
 	switch {
 	case e.cache.ctx.Err() != nil:

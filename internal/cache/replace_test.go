@@ -59,7 +59,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		})
 		w.wantRequests(2)
 		if replaced.Load() == 0 {
-			w.Error("no report returned that the token was replaced")
+			w.Error("no report was answered with a replaced token")
 		}
 		// No replica that answered a report serves the reported token again.
 		for _, c := range w.fleet {
@@ -233,7 +233,7 @@ func TestCancelledReportIsRemembered(t *testing.T) {
 		}
 		w.pass(5 * time.Second)
 		if current, replaced, err := w.report("B"); err == nil {
-			w.Errorf("the report of B was answered with %q (replaced %v), want an error", current, replaced)
+			w.Errorf("the report of token B was answered with %q (replaced %v), want an error", current, replaced)
 		}
 	})
 }

@@ -57,8 +57,8 @@ func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns the cell of a key, without a token or a lease that has ended. The caller must hold
-// s.mu.
+// cell returns the cell of a key, after removing a token or a lease that has ended from it. The
+// caller must hold s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -193,8 +193,8 @@ func (l *link) set(change func(*link)) {
 	change(l)
 }
 
-// findPlace reports that changes were missed after the time that a replica needs to notice it. The
-// caller must hold the mutex of the Store.
+// findPlace reports that changes were missed, but only after the time that a replica needs to
+// notice it. The caller must hold the mutex of the Store.
 func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }

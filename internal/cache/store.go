@@ -44,9 +44,9 @@ type Lease interface {
 	// this call nor later. The Store remembers at least the last 8 rejected tokens. Commit fails
 	// with ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
-	// Fail stores the failure of a token request that brought no token, or one that ends at once.
-	// The current token stays in the Store, even if Commit stored it under this Lease. Fail returns
-	// ErrLeaseLost when another replica has the lease, or has stored a token.
+	// Fail stores the failure of a token request that brought no token, or a token that is about
+	// to expire. The current token stays in the Store, even if Commit stored it under this
+	// Lease. Fail returns ErrLeaseLost when another replica has the lease, or has stored a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait, because the number of forced
 	// renewals within the window, which is an hour at most, has reached the limit. A call of Commit

@@ -11,8 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These constants configure connections. A timeBudget sets the timeout of each operation, within
-// the time limits below.
+// These constants configure connections. The timeout of each operation is set by its timeBudget.
 const (
 	idleTimeout = 5 * time.Minute
 	// spareConnections is the number of connections for requests that do not wait in a queue: reads

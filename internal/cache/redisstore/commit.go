@@ -20,8 +20,8 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// commit stores a token if no other replica has the lock and if the stored entry is still the one
-// that was read before, which is in here.sealed. commit updates the parameter `here`, and returns
+// commit stores a token if no other replica has the lock and if the stored entry is still
+// here.sealed, the entry that was read before. The parameter `here` is updated, and the result is
 // the token that is in Redis afterwards.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,

@@ -29,7 +29,7 @@ const (
 	errUnknownKey = unreadable("key")    // the entry is encrypted under a fleet key that this replica does not have
 	errDamaged    = unreadable("damaged")
 	// errNoEnd is returned for an entry that does not expire, or that expires later than its token
-	// or failure. The broker writes no such entries.
+	// or failure, because brokers write no such entries.
 	errNoEnd = unreadable("no_end")
 )
 
@@ -72,8 +72,8 @@ func (s *Store) sealToken(set keySet, t *token.Token) []byte {
 	})
 }
 
-// readToken returns the token in a script's reply, or nil if it cannot be read, and its encrypted
-// entry. The parameter `left` is the remaining life that the entry had at the time readAt.
+// readToken returns the token in a script's reply, or nil if the token cannot be read, and the
+// encrypted entry. The parameter `left` is the remaining life of the entry at the time `readAt`.
 func (s *Store) readToken(set keySet, entry, left any, readAt time.Time) (t *token.Token, sealed string) {
 	var stored storedToken
 	sealed, life, err := s.open(set.token, entry, left, &stored)
@@ -106,7 +106,7 @@ func (s *Store) sealFailure(set keySet, failure *cache.Failure, now time.Time) (
 }
 
 // readFailure returns the failure in a script's reply, or nil if it cannot be read. The parameter
-// `left` is the remaining life that the entry had at the time readAt.
+// `left` is the remaining life of the entry at the time `readAt`.
 func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cache.Failure {
 	var stored storedFailure
 	_, life, err := s.open(set.failure, entry, left, &stored)

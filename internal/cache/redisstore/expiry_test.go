@@ -27,7 +27,7 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 		}
 		wantToken(t, store, want)
 		if got := seen.takeUnreadable(); len(got) != causes || causes == 1 && got[0] != "no_end" {
-			t.Errorf("with a remaining life of %v, the calls of Unreadable are %q", life, got)
+			t.Errorf("for an entry with a remaining life of %v, the calls of Unreadable are %q", life, got)
 		}
 	}
 }

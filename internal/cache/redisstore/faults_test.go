@@ -203,10 +203,10 @@ func (c *caller) call(when string, account int) {
 	began := time.Now()
 	got, err := c.cache.Token(c.Context(), s)
 	if err != nil || !strings.HasSuffix(value(got), "of "+s.key) {
-		c.Fatalf("call %d %s: got token %q, error %v", account, when, value(got), err)
+		c.Fatalf("call %d (made %s) returned token %q, error %v", account, when, value(got), err)
 	}
 	if took := time.Since(began); took > 4*mostOperation {
-		c.Errorf("call %d %s took %v", account, when, took)
+		c.Errorf("call %d (made %s) took %v", account, when, took)
 	}
 }
 
@@ -269,7 +269,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	for _, when := range []string{"before", "after"} {
 		c.call(when, 1)
 	}
-	if more := c.requests.Load() - requests; more > 1 { // no token may have been requested yet for the account "after 1"
+	if more := c.requests.Load() - requests; more > 1 { // the account of the call after the fault may still need its first token
 		c.Errorf("%d token requests for accounts whose tokens are already in the Cache", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {

@@ -202,7 +202,7 @@ func newTokenAt(value string, now time.Time) *token.Token {
 	return fresh
 }
 
-// never is an argument for Lock: the function accepts no record, so Lock waits for the lease.
+// `never` is an argument for Lock: the function accepts no record, so Lock waits for the lease.
 func never(cache.Record) bool { return false }
 
 // hasToken is an argument for Lock that accepts a record with a token.

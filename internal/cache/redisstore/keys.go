@@ -39,7 +39,8 @@ type tokenKeys struct {
 	// two replicas never wait for each other's locks.
 	primary keySet
 	all     []keySet
-	// changed, guarded by tokenIndex.mu, is closed when the next change of the token is reported.
+	// The channel `changed`, guarded by tokenIndex.mu, is closed when the next change of the token
+	// is reported.
 	changed chan struct{}
 }
 
@@ -55,7 +56,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// of returns the keys of a token, which it adds to the index.
+// `of` returns the keys of a token, and adds them to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()

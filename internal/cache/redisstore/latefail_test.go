@@ -27,7 +27,7 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	defer late.Release()
 	client := server.Client()
 	for _, key := range client.Keys(t.Context(), "*:lock").Val() {
-		client.Del(t.Context(), key) // as if the lock had expired
+		client.Del(t.Context(), key) // deletes the lock, as if it had expired
 	}
 	_, lease, err := quick.Lock(t.Context(), "3f", never)
 	if err != nil {

@@ -78,7 +78,7 @@ func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, er
 	if owner != "" {
 		operation = "lock"
 	}
-	began := s.clock.Now() // read before the request is sent, so that the token seems to end too early, not too late
+	began := s.clock.Now() // the time `began` is read before the request is sent, so that the token seems to end too early, not too late
 	reply, err := s.run(ctx, operation, lookScript, []string{set.token, set.failure, set.lock},
 		maxEntry, owner, lockLife.Milliseconds())
 	if err != nil {

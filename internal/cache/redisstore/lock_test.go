@@ -237,7 +237,7 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 		cancel()
 	}
 	if got := p.seen.count("look timeout"); got != 0 {
-		t.Errorf("%d ended deadlines of callers counted as failures of Redis", got)
+		t.Errorf("%d calls whose deadlines ended were counted as failures of Redis", got)
 	}
 }
 

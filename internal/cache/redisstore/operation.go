@@ -37,7 +37,7 @@ func (unobserved) Operated(string, string, time.Duration) {}
 func (unobserved) Unreadable(string)                      {}
 func (unobserved) Degraded(bool)                          {}
 
-// The circuit breaker does not count operations with these errors.
+// The circuit breaker does not count operations that end with one of the following errors.
 var (
 	// errGaveUp is returned when the caller's context ended first.
 	errGaveUp = errors.New("the caller gave up")

@@ -19,7 +19,7 @@ func (states) Operated(string, string, time.Duration) {}
 func (states) Unreadable(string)                      {}
 func (s states) Degraded(is bool)                     { s <- is }
 
-// during repeats a call until the time limit is over or the state changes.
+// `during` repeats a call until the time limit is over or the state changes.
 func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
@@ -77,15 +77,15 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 
 			tell(commands.refuse)
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
-				t.Fatalf("the new state is degraded %v (changed: %v), want degraded true", is, changed)
+				t.Fatalf("the Store is out of reach: %v (a change was reported: %v), want true", is, changed)
 			}
 			// Each second, the Store tries one operation.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
-				t.Fatalf("the state becomes degraded %v while the server refuses writes", is)
+				t.Fatalf("the Store reports that it is out of reach: %v while the server refuses writes", is)
 			}
 			tell(commands.mend)
 			if is, changed := states.during(20*time.Second, call); !changed || is {
-				t.Fatalf("the new state is degraded %v (changed: %v), want degraded false", is, changed)
+				t.Fatalf("the Store is out of reach: %v (a change was reported: %v), want false", is, changed)
 			}
 		})
 	}
@@ -98,6 +98,6 @@ func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	states, call := callStore(t, redisstore.Server{Addresses: group.Addrs(), SentinelMaster: "another"})
 	if is, changed := states.during(20*time.Second, call); !changed || !is {
-		t.Errorf("the new state is degraded %v (changed: %v), want degraded true", is, changed)
+		t.Errorf("the Store is out of reach: %v (a change was reported: %v), want true", is, changed)
 	}
 }

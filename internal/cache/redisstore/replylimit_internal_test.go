@@ -46,10 +46,10 @@ func TestReplyLimit(t *testing.T) {
 				rest = rest[n:]
 			}
 			if got := errors.Is(err, errReplyLimit); got != test.broken {
-				t.Errorf("%s, read %d bytes at a time: exceeding the limit is %v, want %v", name, size, got, test.broken)
+				t.Errorf("whether the reply %s, read %d bytes at a time, exceeds the limit: %v, want %v", name, size, got, test.broken)
 			}
 			if !test.broken && (limit.pending != 0 || limit.cost != 0 || limit.skip != 0 || len(limit.line) != 0) {
-				t.Errorf("%s, %d bytes at a time: the stream is not at the start of a reply: %+v", name, size, limit)
+				t.Errorf("after the reply %s, read %d bytes at a time, the stream is not at the start of another reply: %+v", name, size, limit)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func FuzzReplyLimit(f *testing.F) {
 			}
 		}
 		if !errors.Is(wholeErr, singleErr) {
-			t.Errorf("the reply read at once: %v; the same reply read byte by byte: %v", wholeErr, singleErr)
+			t.Errorf("the reply read at once ends with the error %v, but read byte by byte with the error %v", wholeErr, singleErr)
 		}
 	})
 }

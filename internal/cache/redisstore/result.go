@@ -50,8 +50,8 @@ func isFailure(err error) bool { return err != nil && !isWrongType(err) }
 // broker does not write.
 func isWrongType(err error) bool { return answerCode(err) == "WRONGTYPE" }
 
-// ofScript matches the beginning of a script's error in Redis versions before 7, which precedes the
-// error of the command that failed in the script.
+// ofScript matches the text that Redis versions before 7 put before the error of a command that
+// failed in a script.
 var ofScript = regexp.MustCompile(`^ERR Error running script .*?(?:@user_script: ?\d+: -?)+`)
 
 // answerCode returns the code of an error that Redis sent, or "" for any other error.

@@ -33,8 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test for each two successive phases, because replicas of both phases run at the
-// same time, and again with the phases of the two replicas exchanged.
+// neighbours runs a test for each two successive phases, in both orders, because replicas of two
+// successive phases run at the same time.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)
@@ -56,7 +56,7 @@ func TestRotationSharesLocks(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if _, _, err := store.Lock(ctx, key, never); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Lock of a key that a neighbour has locked returns error %v, want that Lock waits", err)
+			t.Errorf("Lock of a key that the other replica has locked returns error %v, want context.DeadlineExceeded", err)
 		}
 		lease.Release()
 		_, lease = lock(t, store)
@@ -77,13 +77,13 @@ func TestRotationSharesNews(t *testing.T) {
 		wantToken(t, reader, "second")
 		fail(t, writer)
 		if record, err := reader.Load(t.Context(), key); err != nil || record.Failure == nil {
-			t.Errorf("the neighbour does not know of the failure: %v", err)
+			t.Errorf("the other replica does not know of the failure: %v", err)
 		}
 		if err := reader.ForgetFailures(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if record, err := writer.Load(t.Context(), key); err != nil || record.Failure != nil {
-			t.Errorf("the failure that the neighbour removed is still stored: %+v, %v", record.Failure, err)
+			t.Errorf("the failure that the other replica removed is still stored: %+v, %v", record.Failure, err)
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestRotationSharesTheLimit(t *testing.T) {
 			_, lease := lock(t, store)
 			for limit, want := range map[int]bool{2: true, 3: false} {
 				if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || want != (wait > 59*time.Minute) || !want && wait != 0 {
-					t.Errorf("replica %d: ForcedWait(%d) returns %v, error %v; a wait is wanted: %v", i, limit, wait, err, want)
+					t.Errorf("replica %d: ForcedWait(%d) returns %v, error %v; the renewal must wait: %v", i, limit, wait, err, want)
 				}
 			}
 			lease.Release()

@@ -91,7 +91,7 @@ func formOf(text, secret string) string {
 		"percent":    url.QueryEscape(secret),
 		"in a quote": strings.Trim(strconv.Quote(secret), `"`),
 	}
-	for skip := range 3 { // for each alignment of the secret in base64
+	for skip := range 3 { // the base64 text depends on where the secret begins within a group of three bytes
 		inside := secret[skip : skip+(len(secret)-skip)/3*3]
 		forms["base64"+strings.Repeat("+", skip)] = base64.StdEncoding.EncodeToString([]byte(inside))
 		forms["base64 for URLs"+strings.Repeat("+", skip)] = base64.URLEncoding.EncodeToString([]byte(inside))

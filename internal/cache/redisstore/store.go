@@ -1,6 +1,6 @@
 // Package redisstore implements the cache.Store of a fleet. The Store keeps encrypted tokens in
 // Redis, and lets only one replica at a time make requests for a token. While Redis cannot be
-// reached, the methods of the Store fail soon, and the Cache works without it.
+// reached, the methods of the Store soon return an error, and the Cache works without the Store.
 package redisstore
 
 import (

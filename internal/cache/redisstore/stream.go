@@ -66,7 +66,7 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	})
 	for _, e := range unsent {
 		if e.kind == eventForgotten {
-			_ = s.removeFailures(ctx) // the failures have stayed in Redis until now
+			_ = s.removeFailures(ctx) // the failures could not be removed from Redis earlier
 		}
 		_ = s.publish(ctx, e)
 	}
@@ -78,7 +78,7 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
 		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
 			s.overloaded.Store(false)
-			s.needsResync.Store(true) // the Cache did without the operations that were not tried
+			s.needsResync.Store(true) // the Cache has worked without the results of the operations that were not tried
 		}
 		if s.needsResync.Swap(false) || lost {
 			found, err := s.findPosition(ctx, position)
@@ -168,7 +168,7 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 		s.needsResync.Store(true)
 		return nil, s.do(ctx, "publish", s.emptyStream)
 	case isWrongType(err):
-		s.needsResync.Store(true) // the key must be removed, which findPosition does
+		s.needsResync.Store(true) // findPosition removes the Redis key with the wrong type
 	}
 	return events, err
 }

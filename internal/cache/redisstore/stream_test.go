@@ -58,7 +58,7 @@ func TestForgottenFailures(t *testing.T) {
 	}
 	eventually(t, "the other forgets", func() bool { return other.forgotten.Load() == 1 })
 	if record, err := other.Load(t.Context(), key); err != nil || record.Failure != nil {
-		t.Errorf("the failure is still stored: Load returns %+v, error %v", record.Failure, err)
+		t.Errorf("the failure is still stored; Load returns %+v, error %v", record.Failure, err)
 	}
 	if one.forgotten.Load() != 0 {
 		t.Error("a replica received its own event")

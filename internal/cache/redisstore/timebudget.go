@@ -37,7 +37,7 @@ type timeBudget struct {
 
 type budgetKey struct{}
 
-// of returns a copy of ctx with which operations share the time budget.
+// `of` returns a copy of ctx for operations that share the time budget.
 func (b *timeBudget) of(ctx context.Context) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }

@@ -107,7 +107,7 @@ func TestUnreadableEntries(t *testing.T) {
 					t.Errorf("the token is %q, want %q", got, want)
 				}
 				if got, want := record.Failure != nil, kind == "token"; got != want {
-					t.Errorf("whether a failure is stored: %v, want %v", got, want)
+					t.Errorf("a failure is stored: %v, want %v", got, want)
 				}
 				if got := seen.takeUnreadable(); !slices.Equal(got, []string{test.cause}) {
 					t.Errorf("Unreadable was called with %q, want %q", got, test.cause)
@@ -147,7 +147,7 @@ func TestFailureOfUnknownReason(t *testing.T) {
 		e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"`+reason+`","message":"no","life":3600000000000,"count":1}`))))
 		record, err := store.Load(t.Context(), key)
 		if err != nil || (record.Failure != nil) != want {
-			t.Errorf("with the reason %q, Load returns failure %+v, error %v; a failure is wanted: %v", reason, record.Failure, err, want)
+			t.Errorf("with the reason %q, Load returns failure %+v, error %v; Load must return a failure: %v", reason, record.Failure, err, want)
 		}
 		if got := seen.takeUnreadable(); !want != slices.Equal(got, []string{"format"}) {
 			t.Errorf("with the reason %q Unreadable was called with %q", reason, got)

@@ -1,9 +1,9 @@
 -- This script stores a token if no replica other than the owner has the lock, if the stored entry
 -- is the one that the owner read before (or there is none), and if the token was not rejected
--- before. KEYS: the Redis keys of the token, the failure, the lock, the rejected tokens and the
--- forced renewals. ARGV: the lock's owner; the entry that the owner read before, or ''; the new
--- entry; its life in milliseconds; the time from which that life counts; the fingerprint of the
--- previous token if it was rejected, or ''; the maximum number of rejected tokens; the maximum
+-- before. KEYS contains the Redis keys of the token, the failure, the lock, the rejected tokens and
+-- the forced renewals. ARGV contains the lock's owner; the entry that the owner read before, or '';
+-- the new entry; its life in milliseconds; the time from which that life counts; the fingerprint of
+-- the previous token if it was rejected, or ''; the maximum number of rejected tokens; the maximum
 -- number of forced renewals; the life of the list of rejected tokens in milliseconds; the life of
 -- the list of forced renewals in milliseconds; the size limit of an entry in bytes; the
 -- fingerprints of the new token. The script returns STORED, LATE, LOST, REJECTED or CHANGED; the

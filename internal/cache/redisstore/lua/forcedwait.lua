@@ -1,5 +1,5 @@
--- This script returns the age of each forced renewal in a list, in milliseconds. KEYS: the Redis
--- key of the list. ARGV: the maximum number of list elements to read.
+-- This script returns the age of each forced renewal in a list, in milliseconds. KEYS contains the
+-- Redis key of the list. ARGV contains the maximum number of list elements to read.
 if redis.call('TYPE', KEYS[1]).ok ~= 'list' then
   return {}
 end
