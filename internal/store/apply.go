@@ -10,24 +10,25 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// Change is a change of one credential. All its parts are stored together, or none.
+// Change is a change of one credential. Apply stores all parts of a Change together, or none.
 type Change struct {
-	// Credential is the new state. Its Revision is the revision at which it was read; 0 creates the
-	// credential. Required.
+	// Credential is the new state of the credential. Credential.Revision is the revision at which the
+	// caller read the credential, or 0 to create the credential. Required.
 	Credential *Credential
-	// Insert is a new version, or nil. A new credential needs its version 1.
+	// Insert is a new version of the credential, or nil. A new credential must insert version 1.
 	Insert *NewVersion
 	// Destroy is the number of a version whose values are erased, or 0.
 	Destroy int
-	// Event is the event of the change. Its CredentialID is set by the Store. Required.
+	// Event describes the change in the credential's history. The Store sets Event.CredentialID.
+	// Required.
 	Event *Event
 	// Request is the request that caused the change, or nil.
 	Request *Request
 }
 
-// NewVersion is a version with its values.
+// NewVersion is a new version of a credential, with values that are not encrypted yet.
 type NewVersion struct {
-	// Number must be free. Required.
+	// Number must not be the number of another version of the credential. Required.
 	Number       int
 	AllowedHosts []string
 	PublicValues map[string]string
@@ -37,12 +38,14 @@ type NewVersion struct {
 	Verification *Verification
 }
 
-// Apply stores a change, and returns its revision. When Apply returns, the change survives a crash.
+// Apply stores a change, and returns the new revision of the store. When Apply returns, the change
+// survives a crash.
 //
-// The error is ErrRepeated if a change with the same request key is stored already; otherwise
-// ErrExists if a new credential's ID is in use, ErrNotFound if there is no credential to be
-// changed, and ErrChanged if its revision is another. The error is ErrVersionNotFound if the
-// versions that the credential names, or the version to be destroyed, do not exist.
+// Apply returns ErrRepeated if a change with the same request key is stored already, ErrExists if
+// the ID of a new credential is in use, ErrNotFound if the credential to be changed does not exist,
+// and ErrChanged if somebody else changed the credential after the caller read it. Apply returns
+// ErrVersionNotFound if the versions that the credential names, or the version to be destroyed, do
+// not exist.
 func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err error) {
 	now := s.now()
 	revision, err = s.write(ctx, "store a change", func(ctx context.Context, tx *sql.Tx, revision int64) error {
@@ -55,7 +58,8 @@ func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err e
 	return revision, err
 }
 
-// erase removes copies of erased values. If that fails, they are removed with the next ones.
+// erase removes copies of destroyed values from the database. If erase fails, the next call removes
+// these copies too.
 func (s *Store) erase(ctx context.Context) {
 	eraser, ok := s.driver.(Eraser)
 	if !ok {
@@ -87,8 +91,8 @@ func (w *writer) apply(change Change) error {
 }
 
 // Record stores an event without changing the credential's revision. If the verification is not
-// nil, it becomes that of the event's version; the error is ErrVersionNotFound if there is no such
-// version.
+// nil, Record also stores the verification in the version that the event names, and returns
+// ErrVersionNotFound if that version does not exist.
 func (s *Store) Record(ctx context.Context, event *Event, verification *Verification) error {
 	now := s.now()
 	_, err := s.write(ctx, "store an event", func(ctx context.Context, tx *sql.Tx, revision int64) error {
@@ -103,7 +107,7 @@ func (s *Store) Record(ctx context.Context, event *Event, verification *Verifica
 	return err
 }
 
-// state returns the revision and the active version of a credential.
+// state returns the revision of a credential and the number of its active version.
 func (w *writer) state(id string) (revision int64, active int, err error) {
 	err = w.tx.QueryRowContext(w.ctx, `SELECT revision, active_version FROM credentials WHERE id = $1`, id).Scan(&revision, &active)
 	if errors.Is(err, sql.ErrNoRows) {

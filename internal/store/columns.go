@@ -49,7 +49,8 @@ func (i instant) Scan(column any) error {
 	return nil
 }
 
-// The columns of a credential, c, and of a version, v, in the order of the methods columns.
+// columnsC lists the columns of a credential c, and columnsV lists the columns of a version v. The
+// methods columns return pointers to the fields in the same order.
 const (
 	columnsC = `c.id, c.display_name, c.description, c.labels, c.provider, c.auth_method, c.disabled, c.keep_warm,
 		c.secret_expire_time, c.active_version, c.canary_version, c.canary_callers, c.create_time, c.update_time, c.delete_time, c.revision`

@@ -25,19 +25,19 @@ type Credential struct {
 	CreateTime time.Time
 	UpdateTime time.Time
 	DeleteTime time.Time
-	// Revision is the revision of the store at which the credential was last changed. Verifying a
-	// version and re-encrypting it are no changes.
+	// Revision is the revision of the store at which the credential was last changed. The
+	// verification and the re-encryption of a version do not count as changes.
 	Revision int64
 }
 
 // Version is one set of values of a credential.
 type Version struct {
 	CredentialID string
-	// Number counts the versions of the credential, from 1.
+	// Number identifies the version among the versions of its credential. Numbers begin with 1.
 	Number int
-	// ID is random: 32 hexadecimal digits.
+	// ID is a random string of 32 hexadecimal digits.
 	ID string
-	// AllowedHosts and PublicValues are authenticated with the values.
+	// AllowedHosts and PublicValues are authenticated together with the encrypted values.
 	AllowedHosts []string
 	// PublicValues are the values of fields that are not secret.
 	PublicValues map[string]string
@@ -49,10 +49,10 @@ type Version struct {
 	DestroyTime  time.Time
 	// Creator is the name of the caller that created the version.
 	Creator string
-	// Verification is the last result of a verification, or nil.
+	// Verification is the result of the latest verification, or nil.
 	Verification *Verification
-	// Sealed is the encrypted values, and DataKey the encrypted key that decrypts them. Both are
-	// nil if the version is destroyed.
+	// Sealed contains the encrypted values. DataKey is the encrypted key that decrypts the values.
+	// Sealed and DataKey are nil if the version is destroyed.
 	Sealed  []byte
 	DataKey []byte
 }
@@ -67,27 +67,27 @@ type Verification struct {
 
 // Event is an entry in the history of a credential. It contains no secret.
 type Event struct {
-	// Number is the revision of the store at which the event was written. It is set by the Store.
+	// Number is the revision of the store at which the event was written. The Store sets Number.
 	Number       int64  `json:"-"`
 	CredentialID string `json:"-"`
-	// Time is set by the Store.
+	// Time is when the event was written. The Store sets Time.
 	Time      time.Time `json:"-"`
 	Caller    string    `json:"caller,omitempty"`
 	Operation string    `json:"operation,omitempty"`
 	Outcome   string    `json:"outcome,omitempty"`
-	// Version is the number of the version concerned, or 0.
+	// Version is the number of the version that the event is about, or 0.
 	Version int `json:"version,omitempty"`
 	// Fields are the names of the fields that were changed.
 	Fields []string `json:"fields,omitempty"`
-	// Details are further facts, by name.
+	// Details are further facts about the event, such as the HTTP status, by name.
 	Details map[string]string `json:"details,omitempty"`
 }
 
-// Row is a credential with the versions that are served.
+// Row is a credential with the versions that callers get.
 type Row struct {
 	Credential Credential
 	Active     *Version
-	// Canary is nil if there is no canary.
+	// Canary is nil if the credential has no canary.
 	Canary *Version
 }
 

@@ -6,19 +6,19 @@ import (
 	"log/slog"
 )
 
-// Driver adapts a Store to one kind of database. A Driver is safe for concurrent use. The database
-// accepts parameters of the form $1, and knows RETURNING and ON CONFLICT.
+// Driver adapts a Store to one kind of database. A Driver is safe for concurrent use. The SQL of the
+// database must support parameters of the form $1, RETURNING and ON CONFLICT.
 type Driver interface {
-	// Migrate brings the schema to the newest version that the driver knows. It may be called by
-	// several replicas at once. A schema that is newer already is left as it is.
+	// Migrate updates the schema to the newest version that the driver knows. Several replicas may
+	// call Migrate at once. Migrate does not change a schema that is newer.
 	Migrate(ctx context.Context, log *slog.Logger) error
 	// Writer returns the connections for statements and transactions that write.
 	Writer() *sql.DB
-	// Reader returns the connections that only read. A transaction with ReadOnly and
-	// LevelRepeatableRead reads one state of the database.
+	// Reader returns the connections that only read. If a transaction has the options ReadOnly and
+	// LevelRepeatableRead, all its queries see the same state of the database.
 	Reader() *sql.DB
-	// Unavailable reports whether an error of a statement says that the database could not be
-	// reached or did not accept the statement for now, so that a later attempt may succeed.
+	// Unavailable reports whether a statement failed for a temporary reason: the database could not
+	// be reached, or did not accept the statement at the time.
 	Unavailable(err error) bool
 	// Close closes all connections.
 	Close() error
@@ -28,27 +28,29 @@ type Driver interface {
 type Notifier interface {
 	// Notify reports a change when the transaction is committed.
 	Notify(ctx context.Context, tx *sql.Tx) error
-	// Listen calls the function for each reported change, and after each time that the connection
-	// was lost. Listen returns when the context ends.
+	// Listen calls changed for each reported change, and also whenever Listen has lost and restored
+	// its connection. Listen returns when the context ends.
 	Listen(ctx context.Context, log *slog.Logger, changed func())
 }
 
 // Eraser is implemented by a Driver whose database keeps copies of overwritten data.
 type Eraser interface {
-	// Erase removes the copies.
+	// Erase removes the copies of overwritten data.
 	Erase(ctx context.Context) error
 }
 
-// snapshot are the options of a transaction that reads one state of the database.
+// snapshot contains the options of a transaction whose queries all see the same state of the
+// database.
 var snapshot = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 
-// write runs a function in one transaction, under the next revision of the store. Calls of write
-// happen one after the other, in all replicas, so revisions are committed in their order.
+// write runs a function in one transaction, which gets the next revision of the store. In all
+// replicas together, only one such transaction runs at a time, so transactions are committed in the
+// order of their revisions.
 func (s *Store) write(ctx context.Context, operation string, change func(ctx context.Context, tx *sql.Tx, revision int64) error) (revision int64, err error) {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	err = inTransaction(limited, s.driver.Writer(), nil, func(tx *sql.Tx) error {
-		// This statement locks the row until the transaction ends.
+		// This statement locks the row of the store until the transaction ends.
 		err := tx.QueryRowContext(limited, `UPDATE store SET revision = revision + 1 WHERE store_id = $1 RETURNING revision`, s.id).Scan(&revision)
 		if err != nil {
 			return orReplaced(err)
@@ -67,8 +69,8 @@ func (s *Store) write(ctx context.Context, operation string, change func(ctx con
 	return revision, nil
 }
 
-// read runs a function in a transaction that reads one state of the database. The function must
-// call extend at least once in every callLimit.
+// read runs a function in a transaction whose queries all see the same state of the database. The
+// transaction is aborted if the function does not call extend for the time callLimit.
 func (s *Store) read(ctx context.Context, operation string, query func(ctx context.Context, tx *sql.Tx, extend func()) error) error {
 	limited, extend, cancel := withExtension(ctx)
 	defer cancel()
@@ -87,7 +89,7 @@ func inTransaction(ctx context.Context, db *sql.DB, options *sql.TxOptions, run 
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // has no effect after Commit
+	defer tx.Rollback() //nolint:errcheck // Rollback has no effect after Commit
 	if err := run(tx); err != nil {
 		return err
 	}

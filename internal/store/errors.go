@@ -9,40 +9,42 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// refusal is an error that the Store itself returns, as opposed to the database.
+// refusal is an error of the Store itself, and not of the database.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// Errors of a Store. Compare them with errors.Is.
+// A Store returns errors that wrap these errors. Compare them with errors.Is.
 const (
-	// ErrUnavailable: the database cannot be reached, or did not answer in time. A change may have
-	// been stored nevertheless; its request ID shows that.
+	// ErrUnavailable means that the database cannot be reached, or did not answer in time. The change
+	// may have been stored nevertheless: if so, Store.Request finds the request of the change.
 	ErrUnavailable refusal = "the store is unavailable"
-	// ErrNotFound: there is no credential with this ID.
+	// ErrNotFound means that there is no credential with this ID.
 	ErrNotFound refusal = "there is no such credential in the store"
-	// ErrExists: there is a credential with this ID already, which may be deleted.
+	// ErrExists means that another credential, which may be deleted, has this ID already.
 	ErrExists refusal = "the credential exists already"
-	// ErrChanged: the credential was changed after it was read.
+	// ErrChanged means that somebody else changed the credential after the caller read it.
 	ErrChanged refusal = "the credential was changed in the meantime: read it again"
-	// ErrRepeated: a change with the same request key is stored already.
+	// ErrRepeated means that a change with the same request key is stored already.
 	ErrRepeated refusal = "a request with this ID was stored already"
-	// ErrVersionNotFound: a version does not exist, or is destroyed, or cannot be destroyed because
-	// it is active or the canary.
+	// ErrVersionNotFound means that a version does not exist, is destroyed, or cannot be destroyed
+	// because it is the active version or the canary.
 	ErrVersionNotFound refusal = "the version does not exist, is destroyed, or is in use"
-	// ErrDestroyed: the values of the version were erased.
+	// ErrDestroyed means that the values of the version were erased.
 	ErrDestroyed refusal = "the values of this version were destroyed"
-	// ErrDamaged: encrypted data, or something that was authenticated with it, was changed.
+	// ErrDamaged means that somebody changed encrypted data, or data that is authenticated together
+	// with the encrypted data.
 	ErrDamaged refusal = "damaged: the encrypted data, or what is bound to it, was changed outside the broker"
-	// ErrUnknownKey: the key that encrypted the data is not in the key ring.
+	// ErrUnknownKey means that the key that encrypted the data is not in the key ring.
 	ErrUnknownKey refusal = "encrypted with a key that is not among the store's keys: add that key"
-	// ErrUnknownFormat: a newer release encrypted the data.
+	// ErrUnknownFormat means that a newer release of the broker encrypted the data.
 	ErrUnknownFormat refusal = "encrypted in a format that this release does not know"
-	// ErrReplaced: the database was replaced by that of another store while the Store was open.
+	// ErrReplaced means that the database now belongs to another store than when the Store was
+	// opened.
 	ErrReplaced refusal = "the database now contains another store: restart the broker"
 )
 
-// orReplaced explains that the row of this store was not found.
+// orReplaced returns ErrReplaced if a query did not find the row of this store, and otherwise err.
 func orReplaced(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrReplaced
@@ -50,7 +52,7 @@ func orReplaced(err error) error {
 	return err
 }
 
-// open decrypts what the key ring encrypted.
+// open decrypts data that the key ring encrypted with the same context.
 func (s *Store) open(context string, sealed []byte) ([]byte, error) {
 	plain, err := s.keys.Open(context, sealed)
 	switch {
@@ -64,7 +66,7 @@ func (s *Store) open(context string, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// withExtension returns a context that ends if extend is not called for the time callLimit.
+// withExtension returns a context that is cancelled if extend is not called for the time callLimit.
 func withExtension(ctx context.Context) (limited context.Context, extend, cancel func()) {
 	limited, end := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(callLimit, func() { end(context.DeadlineExceeded) })

@@ -6,7 +6,8 @@ import (
 	"errors"
 )
 
-// Revision returns the store's revision, which increases with every change. It reads one row.
+// Revision returns the store's revision, which increases with every change. Revision reads only one
+// row of the database.
 func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -17,15 +18,16 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 	return revision, nil
 }
 
-// Changes calls yield for every credential, deleted ones too, that was changed, verified or
-// re-encrypted after a revision of the store, in the order of these changes. After 0, that is
-// every credential. Changes returns the revision of the state that it read, for the next call.
+// Changes calls yield for every credential, even a deleted one, that was changed, verified or
+// re-encrypted after the revision `after` of the store, in the order of these changes. If `after` is
+// 0, Changes calls yield for every credential. Changes returns the revision of the store that it
+// read; pass it as `after` to the next call.
 //
-// If the returned revision is lower than after, an older state of the database was restored: call
-// Changes again after 0. Purged credentials are not reported.
+// If the returned revision is lower than `after`, an older state of the database was restored. In
+// that case call Changes again with `after` 0. Changes does not report purged credentials.
 //
-// An error of yield ends the call, and is returned. Yield keeps the rows; it must not call the
-// Store.
+// If yield returns an error, Changes stops and returns that error. Changes does not reuse the rows,
+// so yield may keep them. The function yield must not call the Store.
 func (s *Store) Changes(ctx context.Context, after int64, yield func(*Row) error) (revision int64, err error) {
 	err = s.read(ctx, "read changes", func(ctx context.Context, tx *sql.Tx, extend func()) error {
 		err := tx.QueryRowContext(ctx, `SELECT revision FROM store WHERE store_id = $1`, s.id).Scan(&revision)
@@ -47,8 +49,8 @@ func (s *Store) Changes(ctx context.Context, after int64, yield func(*Row) error
 	return revision, err
 }
 
-// eachCredential combines rows of the database that belong to the same credential, and calls a
-// function for each credential. Such rows follow each other.
+// eachCredential combines successive rows of the database that belong to the same credential, and
+// calls a function for each credential.
 func eachCredential(rows *sql.Rows, yield func(*Row) error) error {
 	var last *Row
 	for rows.Next() {
@@ -77,8 +79,8 @@ func eachCredential(rows *sql.Rows, yield func(*Row) error) error {
 	return yield(last)
 }
 
-// Credential returns a credential, which may be deleted, and all its versions in the order of
-// their numbers. The error is ErrNotFound if there is no such credential.
+// Credential returns a credential, even if it is deleted, and all its versions in the order of their
+// numbers. Credential returns ErrNotFound if there is no credential with this ID.
 func (s *Store) Credential(ctx context.Context, id string) (*Credential, []*Version, error) {
 	credential, versions := new(Credential), []*Version(nil)
 	err := s.read(ctx, "read a credential", func(ctx context.Context, tx *sql.Tx, _ func()) error {
@@ -115,8 +117,8 @@ func collect[T any](rows *sql.Rows, columns func(*T) []any) (all []*T, err error
 	return all, rows.Err()
 }
 
-// Events returns the events of a credential, newest first, that are older than the event with a
-// number; 0 stands for all. At most limit events are returned.
+// Events returns up to limit events of a credential, the newest first. If `before` is not 0, Events
+// returns only events that are older than the event with the number `before`.
 func (s *Store) Events(ctx context.Context, credentialID string, before int64, limit int) (events []*Event, err error) {
 	err = s.read(ctx, "read events", func(ctx context.Context, tx *sql.Tx, _ func()) error {
 		rows, err := tx.QueryContext(ctx, `SELECT number, credential_id, time, document FROM events
@@ -132,7 +134,8 @@ func (s *Store) Events(ctx context.Context, credentialID string, before int64, l
 	return events, err
 }
 
-// Request returns the fingerprint of a stored request, and whether the request was found.
+// Request returns the fingerprint of the stored request with this key, and whether there is such a
+// request.
 func (s *Store) Request(ctx context.Context, key RequestKey) (fingerprint []byte, found bool, err error) {
 	err = s.read(ctx, "read a request", func(ctx context.Context, tx *sql.Tx, _ func()) error {
 		err := tx.QueryRowContext(ctx, `SELECT fingerprint FROM requests

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The purposes to which encrypted data is bound. Stored data depends on them, so never change
-// them.
+// Encrypted data is bound to one of these purposes. Never change these strings, because stored data
+// could not be decrypted any more.
 const (
 	forValues     = "authmaterial store v1 values"
 	forDataKey    = "authmaterial store v1 data key"
@@ -19,15 +19,15 @@ const (
 )
 
 const (
-	keySize = 32 // size in bytes of a key for AES-256 or HMAC-SHA-256
+	keySize = 32 // the size in bytes of a key for AES-256 or HMAC-SHA-256
 
-	// sealedFormat is the first byte of encrypted values: AES-256-GCM with a random nonce, over a
-	// JSON object of base64 values by field.
+	// sealedFormat is the first byte of encrypted values. This format is a JSON object with one
+	// base64 value for each field, encrypted by AES-256-GCM with a random nonce.
 	sealedFormat = 1
 )
 
-// bound returns an unambiguous encoding of everything that encrypted data of a version is bound
-// to. A change of any part makes the data unreadable.
+// bound returns an unambiguous encoding of everything to which the encrypted data of a version is
+// bound. If any of this changes, the data can no longer be decrypted.
 func (s *Store) bound(purpose string, c *Credential, v *Version) (string, error) {
 	hosts, public := v.AllowedHosts, v.PublicValues
 	if hosts == nil {
@@ -45,7 +45,7 @@ func requestKeyContext(storeID string) string {
 	return string(data)
 }
 
-// seal encrypts values with a new data key, and stores both in the version.
+// seal encrypts values with a new data key, and sets Sealed and DataKey of the version.
 func (s *Store) seal(c *Credential, v *Version, values map[string]secret.Text) error {
 	plain := map[string][]byte{}
 	for field, value := range values {
@@ -73,12 +73,13 @@ func (s *Store) seal(c *Credential, v *Version, values map[string]secret.Text) e
 	return nil
 }
 
-// Values decrypts the values of a version's secret fields. The credential is that of the version.
-// Values does not use the database.
+// Values decrypts the values of the secret fields of v, which must be a version of c. Values does
+// not use the database.
 //
-// The error is ErrDestroyed, ErrUnknownKey, ErrUnknownFormat, or ErrDamaged if anything was changed
-// that is authenticated with the values: the IDs of store, credential and version, the number, the
-// provider, the auth method, the allowed hosts and the public values.
+// Values can return ErrDestroyed, ErrUnknownKey, ErrUnknownFormat and ErrDamaged. Values returns
+// ErrDamaged if the encrypted values were changed, or if anything was changed that is authenticated
+// together with them: the IDs of the store, the credential and the version, the version's number,
+// the provider, the auth method, the allowed hosts and the public values.
 func (s *Store) Values(c *Credential, v *Version) (map[string]secret.Text, error) {
 	plain, err := s.decrypt(c, v)
 	if err != nil {

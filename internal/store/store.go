@@ -1,8 +1,10 @@
 // Package store keeps managed credentials in a SQL database. The values of secret fields are
-// encrypted. The package authorises nobody, and does not know what the fields of a provider are.
+// encrypted. The package does not check who may use a credential, and does not know which fields a
+// provider has.
 //
-// A Store works on a Driver, which adapts it to one kind of database. All SQL statements except
-// those that create the tables are in this package and are the same for all databases.
+// A Store uses a Driver, which adapts the Store to one kind of database. The SQL statements that
+// create the tables belong to the Driver. All other SQL statements are in this package, and are the
+// same for all databases.
 package store
 
 import (
@@ -31,16 +33,17 @@ const (
 
 // Options are the settings of a Store.
 type Options struct {
-	// Keys are the store keys. The first key encrypts, all keys decrypt. Required.
+	// Keys are the store keys. The Store encrypts with the first key, and can decrypt with all keys.
+	// Required.
 	Keys *fleetkeys.Ring
-	// Clock sets the times in the Store. The default is the system's clock.
+	// Clock gives the times that the Store writes. The default is the system's clock.
 	Clock clockwork.Clock
-	// Logger receives warnings. The default discards them.
+	// Logger receives warnings. The default discards warnings.
 	Logger *slog.Logger
 }
 
-// Store is an open credential store. A Store is safe for concurrent use, by several processes
-// too.
+// Store is an open credential store. A Store is safe for concurrent use, and several processes may
+// open the same database.
 type Store struct {
 	driver Driver
 	keys   *fleetkeys.Ring
@@ -51,13 +54,13 @@ type Store struct {
 	requestKey secret.Text
 }
 
-// Open migrates the database to the newest schema, and checks that the keys decrypt the store. A
-// database that a newer release migrated is accepted. On the first call for a database, Open
-// gives the store its random ID.
+// Open migrates the database to the newest schema, and checks that the keys can decrypt the store.
+// Open also accepts a database that a newer release migrated. On the first call for a database, Open
+// gives the store a random ID.
 //
-// The error is ErrUnavailable if the database cannot be reached; call Open again later with the
-// same driver. The error is ErrUnknownKey if the key that encrypted the store is missing. The
-// caller closes the driver when Open fails, and the Store otherwise.
+// Open returns ErrUnavailable if the database cannot be reached; the caller can then try again
+// later with the same driver. Open returns ErrUnknownKey if the key that encrypted the store is
+// missing. If Open fails, the caller must close the driver, and otherwise the Store.
 func Open(ctx context.Context, driver Driver, options Options) (*Store, error) {
 	s := &Store{driver: driver, keys: options.Keys, clock: options.Clock, log: options.Logger}
 	if s.keys == nil {
@@ -87,7 +90,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// identify reads the row of the store itself, or inserts it on the first call for a database.
+// identify reads the ID and the request key of the store, or creates both on the first call for a
+// database.
 func (s *Store) identify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -100,7 +104,7 @@ func (s *Store) identify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		sealed, err = s.readIdentity(ctx) // another replica may have been faster
+		sealed, err = s.readIdentity(ctx) // Another replica may have inserted the row first.
 	}
 	if err != nil {
 		return err
@@ -115,24 +119,24 @@ func (s *Store) readIdentity(ctx context.Context) (requestKey []byte, err error)
 	return requestKey, err
 }
 
-// ID returns the store's random ID: 32 hexadecimal digits.
+// ID returns the store's random ID, a string of 32 hexadecimal digits.
 func (s *Store) ID() string { return s.id }
 
 // Close closes the Store and its driver.
 func (s *Store) Close() error { return s.driver.Close() }
 
-// Listen calls a function soon after each change that any replica made, and whenever changes may
-// have been missed. Calls may be late, missing or superfluous, so poll Revision as well. Listen
-// returns when the context ends, or at once if the database cannot report changes.
+// Listen calls changed soon after each change by any replica, and whenever a change may have been
+// missed. Listen may call changed late, not at all, or without a change, so poll Revision as well.
+// Listen returns when the context ends, or at once if the database cannot report changes.
 func (s *Store) Listen(ctx context.Context, changed func()) {
 	if notifier, ok := s.driver.(Notifier); ok {
 		notifier.Listen(ctx, s.log, changed)
 	}
 }
 
-// Fingerprint returns a keyed digest of several parts, for the fingerprint of a request. All
-// replicas compute the same fingerprint. Someone who guesses the parts cannot check the guess
-// without the store key.
+// Fingerprint returns a keyed digest of the parts of a request's content. All replicas compute the
+// same fingerprint. Without the store key, nobody can check a guess of the parts against the
+// fingerprint.
 func (s *Store) Fingerprint(parts ...secret.Text) []byte {
 	texts := make([]string, len(parts))
 	for i, part := range parts {
@@ -144,7 +148,8 @@ func (s *Store) Fingerprint(parts ...secret.Text) []byte {
 // now returns the current time with the precision that the database stores.
 func (s *Store) now() time.Time { return s.clock.Now().UTC().Truncate(time.Microsecond) }
 
-// failure describes why an operation failed. Errors of the connection become ErrUnavailable.
+// failure returns an error that names the operation that failed. If the database was unavailable,
+// the error wraps ErrUnavailable.
 func (s *Store) failure(ctx context.Context, operation string, err error) error {
 	var refused refusal
 	switch {
@@ -159,7 +164,7 @@ func (s *Store) failure(ctx context.Context, operation string, err error) error 
 	return fmt.Errorf("%s: %w", operation, err)
 }
 
-// randomID returns 128 random bits in hexadecimal.
+// randomID returns a string of 32 random hexadecimal digits.
 func randomID() string {
 	data := make([]byte, 16)
 	_, _ = rand.Read(data) // rand.Read never fails

@@ -6,19 +6,20 @@ import (
 	"time"
 )
 
-// eventLimit is how many events of one credential are kept.
+// eventLimit is the largest number of events that the store keeps for one credential.
 const eventLimit = 1000
 
-// writer is one transaction that writes. Because these transactions happen one after the other,
-// what a writer reads does not change until its end.
+// writer is one transaction that writes. Only one such transaction runs at a time, so data that a
+// writer has read does not change before the transaction ends.
 type writer struct {
 	*Store
 
-	ctx      context.Context // a writer lives as long as one call
+	ctx      context.Context // the context of the call that the writer serves
 	tx       *sql.Tx
 	now      time.Time
 	revision int64
-	// previousActive is the number of the active version before the change, 0 for a new credential.
+	// previousActive is the number of the active version before the change, or 0 for a new
+	// credential.
 	previousActive int
 }
 
@@ -31,8 +32,8 @@ func (w *writer) exec(statement string, parameters ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// execOne executes a statement that must change one row, and returns the given error if the
-// statement changed none.
+// execOne executes a statement that should change one row, and returns the error none if the
+// statement changed no row.
 func (w *writer) execOne(none error, statement string, parameters ...any) error {
 	changed, err := w.exec(statement, parameters...)
 	if err == nil && changed == 0 {
@@ -98,7 +99,8 @@ func (w *writer) destroy(id string, number int) error {
 		WHERE credential_id = $1 AND number = $2 AND destroy_time = 0`, id, number, instant{&w.now})
 }
 
-// activate stores when the active version became active, if it is another than before.
+// activate stores the current time as ActivateTime of the active version if the change made another
+// version active.
 func (w *writer) activate(c Credential) error {
 	if c.ActiveVersion == w.previousActive {
 		return nil
@@ -131,7 +133,7 @@ func (w *writer) verify(event *Event, verification *Verification) error {
 	return err
 }
 
-// insertEvent inserts an event, and deletes the oldest event if there are too many.
+// insertEvent inserts an event, and deletes the oldest events of the credential beyond eventLimit.
 func (w *writer) insertEvent(id string, event *Event) error {
 	_, err := w.exec(`INSERT INTO events (number, credential_id, time, document) VALUES ($1, $2, $3, $4)`,
 		w.revision, id, instant{&w.now}, document{event})

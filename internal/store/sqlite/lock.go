@@ -14,9 +14,10 @@ import (
 // lockInterval is the time between two attempts to lock the folder.
 const lockInterval = 20 * time.Millisecond
 
-// folderLock lets one process at a time migrate the databases of a folder. SQLite's own lock does
-// not cover the whole of a migration. The lock is on the folder, because closing a second file
-// descriptor of the database would release SQLite's locks, and a file of its own would remain.
+// folderLock lets only one process at a time migrate the databases of a folder. SQLite's own lock
+// does not cover a whole migration. A lock on the database file is not possible, because closing
+// that file would release SQLite's own locks. A lock on a separate file would leave that file
+// behind.
 type folderLock struct {
 	path   string
 	folder *os.File

@@ -1,5 +1,5 @@
-// Package sqlite adapts a credential store to SQLite: one file, in a folder of its own or shared
-// with other files of the broker.
+// Package sqlite adapts a credential store to SQLite. The store is one file, whose folder may contain
+// other files of the broker.
 package sqlite
 
 import (
@@ -24,24 +24,26 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// The settings of every connection. secure_delete overwrites deleted data with zeros.
+// settings applies to every connection. The setting secure_delete overwrites deleted data with
+// zeros.
 const settings = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(ON)&_pragma=journal_mode(WAL)" +
 	"&_pragma=secure_delete(ON)&_pragma=synchronous(FULL)"
 
-// readers is the largest number of connections that read at once.
+// readers is the largest number of connections that read at the same time.
 const readers = 4
 
 // driver is a store.Driver for one file.
 type driver struct {
 	folder string
-	// SQLite lets one connection write at a time. With a single connection, writers of this process
-	// wait for each other in database/sql, which is fair, instead of polling the file's lock.
+	// writer has a single connection, because SQLite lets only one connection write at a time. The
+	// goroutines that write thus wait in the fair queue of database/sql, instead of polling the lock
+	// of the file.
 	writer *sql.DB
 	reader *sql.DB
 }
 
-// Open opens or creates a database file. Only the file's owner may have access to the file, and
-// its folder must exist.
+// Open opens or creates a database file. The folder of the file must exist, and only the owner of
+// the file may have access to it.
 func Open(path string) (store.Driver, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -64,15 +66,15 @@ func Open(path string) (store.Driver, error) {
 	return d, nil
 }
 
-// prepare creates the file if it is missing, and checks who has access to it. SQLite gives its
-// journal the permissions of the file.
+// prepare creates the database file if it is missing, and checks who has access to it. SQLite
+// creates its journal with the permissions of the database file.
 func prepare(path string) error {
 	folder, err := os.Stat(filepath.Dir(path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the folder of the database %s does not exist: create it", path)
 	case err != nil:
-		return fmt.Errorf("the folder of the database: %w", err)
+		return fmt.Errorf("the folder of the database cannot be read: %w", err)
 	case folder.Mode().Perm()&0o002 != 0:
 		return fmt.Errorf("everybody may write to the folder of the database %s: run chmod o-w %s", path, filepath.Dir(path))
 	}
@@ -88,7 +90,7 @@ func prepare(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("the database %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("others than its owner have access to the database %s: run chmod 600 %s", path, path)
+		return fmt.Errorf("users other than the owner have access to the database %s: run chmod 600 %s", path, path)
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ func (d *driver) Writer() *sql.DB { return d.writer }
 func (d *driver) Reader() *sql.DB { return d.reader }
 func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
 
-// Migrate runs migrations while it locks the folder.
+// Migrate locks the folder and runs the migrations.
 func (d *driver) Migrate(ctx context.Context, log *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -128,7 +130,7 @@ func (d *driver) Unavailable(err error) bool {
 	if !errors.As(err, &failed) {
 		return false
 	}
-	switch failed.Code() & 0xff { // the other bits are details
+	switch failed.Code() & 0xff { // The other bits of the code give details.
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
 		return true

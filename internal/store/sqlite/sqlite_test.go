@@ -25,7 +25,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// files returns the content of all files of a folder, which only their owner may read.
+// files returns the content of all files of a folder, and checks that only the owner may read them.
 func files(t *testing.T, folder string) (all []byte) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
@@ -33,7 +33,7 @@ func files(t *testing.T, folder string) (all []byte) {
 			return err
 		}
 		if info, err := entry.Info(); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has the mode %v, %v", path, info.Mode(), err)
+			t.Errorf("the file %s has the mode %v and the error %v, want the mode 0600", path, info.Mode(), err)
 		}
 		data, err := os.ReadFile(path)
 		all = append(all, data...)
@@ -67,7 +67,7 @@ func TestOpenRefuses(t *testing.T) {
 		public:                                 "is a directory",
 	} {
 		if _, err := sqlite.Open(path); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s is opened with %v, want an error with %q", path, err, want)
+			t.Errorf("opening the database %s returned the error %v, want an error that contains %q", path, err, want)
 		}
 	}
 }
@@ -84,6 +84,6 @@ func TestNotADatabase(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = driver.Close() })
 	if err := driver.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err == nil || driver.Unavailable(err) || !strings.Contains(err.Error(), "not a database") {
-		t.Errorf("a text file is opened with %v", err)
+		t.Errorf("the migration of a text file returned the error %v, want an error that says that the file is not a database", err)
 	}
 }

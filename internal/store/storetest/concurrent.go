@@ -9,8 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// missesNothing polls changes while several replicas write. Each change sets the display name and
-// the value of a new version to the same text, so a reader would notice half a change.
+// missesNothing checks that a reader that polls the store, while several replicas write, sees every
+// credential's last state. Each change sets the display name and the value of a new version to the
+// same text, so the reader would notice if it saw only a part of a change.
 func missesNothing(t *testing.T, f *fixture) {
 	const writers, rounds = 4, 25
 	reader := f.open()
@@ -36,7 +37,7 @@ func missesNothing(t *testing.T, f *fixture) {
 	}
 	for i := range writers {
 		if got, want := poll.seen[name(i)], fmt.Sprint("round ", rounds-1); got != want {
-			t.Errorf("the last state of %s that the reader saw is %q, want %q", name(i), got, want)
+			t.Errorf("the last display name of %s that the reader saw is %q, want %q", name(i), got, want)
 		}
 	}
 }
@@ -58,7 +59,7 @@ func writeRounds(f *fixture, s *store.Store, id string, rounds int) error {
 	return nil
 }
 
-// poller reads changes again and again, as a replica does.
+// poller reads the changes of the store again and again, as a replica does.
 type poller struct {
 	f     *fixture
 	store *store.Store
@@ -72,7 +73,7 @@ func (p *poller) once() {
 	revision, err := p.store.Changes(p.f.context(), p.after, func(row *store.Row) error {
 		c := &row.Credential
 		if c.Revision <= p.after || c.Revision < last {
-			p.f.t.Errorf("after the revisions %d and %d, the reader got %d", p.after, last, c.Revision)
+			p.f.t.Errorf("the reader asked for changes after the revision %d, and got the revisions %d and %d in this order", p.after, last, c.Revision)
 		}
 		last = c.Revision
 		values, err := p.store.Values(c, row.Active)
@@ -80,13 +81,13 @@ func (p *poller) once() {
 			return err
 		}
 		if row.Active.Number > 1 && !values["password"].Equal(secret.New(c.DisplayName)) {
-			p.f.t.Errorf("%s is %q, but has the value of another change", c.ID, c.DisplayName)
+			p.f.t.Errorf("the credential %s has the display name %q, and the secret value of another change", c.ID, c.DisplayName)
 		}
 		p.seen[c.ID] = c.DisplayName
 		return nil
 	})
 	if err != nil || revision < last {
-		p.f.t.Fatalf("the revision is %d after a change at %d, %v", revision, last, err)
+		p.f.t.Fatalf("Changes returned the revision %d and the error %v, and the last change had the revision %d", revision, err, last)
 	}
 	p.after = revision
 }

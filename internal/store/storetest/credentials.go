@@ -33,7 +33,7 @@ func readsBack(t *testing.T, f *fixture) {
 	_, rows, _ := f.changes(f.open(), 0)
 	credential, versions := f.credential(s, "mail")
 	if diff := cmp.Diff(&want, credential) + cmp.Diff(want, rows["mail"].Credential); diff != "" {
-		t.Errorf("the credential (-want +got):\n%s", diff)
+		t.Errorf("the stored credential is wrong (-want +got):\n%s", diff)
 	}
 	version := &store.Version{
 		CredentialID: "mail", Number: 1, AllowedHosts: change.Insert.AllowedHosts, PublicValues: change.Insert.PublicValues,
@@ -42,14 +42,14 @@ func readsBack(t *testing.T, f *fixture) {
 	}
 	ignored := cmpopts.IgnoreFields(store.Version{}, "ID", "Sealed", "DataKey")
 	if diff := cmp.Diff([]*store.Version{version}, versions, ignored) + cmp.Diff(versions[0], rows["mail"].Active); diff != "" {
-		t.Errorf("the version (-want +got):\n%s", diff)
+		t.Errorf("the stored version is wrong (-want +got):\n%s", diff)
 	}
 	values, err := f.open().Values(credential, versions[0])
 	if err != nil || len(values) != 3 || values["password"].Reveal() != canary("mail") || values["binary"].Reveal() != binary || !values["empty"].Equal(secret.New("")) {
-		t.Errorf("the values are not those that were stored: %v", err)
+		t.Errorf("the decrypted values differ from the stored values, or decryption failed with the error %v", err)
 	}
 	if bytes.Contains(f.database.Dump(t), []byte(canary("mail"))) {
-		t.Error("the database contains the secret")
+		t.Error("the database contains the secret without encryption")
 	}
 }
 
@@ -57,13 +57,13 @@ func createsOnce(t *testing.T, f *fixture) {
 	s := f.open()
 	f.apply(s, NewCredential("one"))
 	if _, err := s.Apply(t.Context(), NewCredential("one")); !errors.Is(err, store.ErrExists) {
-		t.Errorf("a second credential with the same ID: %v", err)
+		t.Errorf("creating a second credential with the same ID returned the error %v, want ErrExists", err)
 	}
 	credential, _ := f.credential(s, "one")
 	credential.DeleteTime = start
 	f.apply(s, update(credential))
 	if _, err := s.Apply(t.Context(), NewCredential("one")); !errors.Is(err, store.ErrExists) {
-		t.Errorf("a credential with the ID of a deleted one: %v", err)
+		t.Errorf("creating a credential with the ID of a deleted credential returned the error %v, want ErrExists", err)
 	}
 	credential, versions := f.credential(s, "one")
 	f.wantValue(s, credential, versions[0], canary("one"))
@@ -78,16 +78,16 @@ func updates(t *testing.T, f *fixture) {
 	changed.DisplayName, changed.Provider, changed.CreateTime = "new name", "another", start.Add(time.Minute)
 	revision := f.apply(s, update(changed))
 	if revision <= created {
-		t.Errorf("the revision after %d is %d", created, revision)
+		t.Errorf("the update has the revision %d, want more than the previous revision %d", revision, created)
 	}
 	if _, err := s.Apply(t.Context(), update(old)); !errors.Is(err, store.ErrChanged) {
-		t.Errorf("an update with an old revision: %v", err)
+		t.Errorf("an update with an old revision returned the error %v, want ErrChanged", err)
 	}
 	got, _ := f.credential(s, "one")
 	want := *old
 	want.DisplayName, want.UpdateTime, want.Revision = "new name", start.Add(time.Hour), revision
 	if diff := cmp.Diff(&want, got); diff != "" {
-		t.Errorf("after the update (-want +got):\n%s", diff)
+		t.Errorf("the updated credential is wrong (-want +got):\n%s", diff)
 	}
 }
 
@@ -105,11 +105,11 @@ func oneWins(t *testing.T, f *fixture) {
 	winner := slices.Index(errs, nil)
 	for i, err := range errs {
 		if i != winner && !errors.Is(err, store.ErrChanged) {
-			t.Errorf("update %d: %v", i, err)
+			t.Errorf("update %d returned the error %v, want ErrChanged", i, err)
 		}
 	}
 	if after, _ := f.credential(replicas[1], "one"); winner < 0 || after.DisplayName != name(winner) {
-		t.Errorf("update %d was successful, and the name is %q", winner, after.DisplayName)
+		t.Errorf("update %d was successful (-1: no update), but the display name is %q", winner, after.DisplayName)
 	}
 }
 
@@ -126,7 +126,7 @@ func versions(t *testing.T, f *fixture) {
 	_, rows, revision := f.changes(f.open(), 0)
 	row := rows["one"]
 	if row.Canary == nil || !row.Canary.ActivateTime.IsZero() || !row.Active.ActivateTime.Equal(start) {
-		t.Fatalf("the canary is %+v", row.Canary)
+		t.Fatalf("the canary is %+v, or a version has a wrong activation time", row.Canary)
 	}
 	f.wantValue(s, &row.Credential, row.Active, canary("one"))
 	f.wantValue(s, &row.Credential, row.Canary, "second")
@@ -137,10 +137,10 @@ func versions(t *testing.T, f *fixture) {
 	ids, rows, _ := f.changes(s, revision)
 	row = rows["one"]
 	if len(ids) != 1 || row.Canary != nil || row.Active.Number != 2 || !row.Active.ActivateTime.Equal(start.Add(time.Minute)) {
-		t.Errorf("after activation the changes are %q, the active version is %+v", ids, row.Active)
+		t.Errorf("after the activation of version 2, the changed credentials are %q, and the active version is %+v", ids, row.Active)
 	}
 	if _, all := f.credential(s, "one"); len(all) != 2 || all[0].Number != 1 || !all[0].ActivateTime.Equal(start) {
-		t.Errorf("the versions are %+v", all)
+		t.Errorf("the credential has the versions %+v, want two versions, the first one with its old activation time", all)
 	}
 }
 
@@ -148,23 +148,23 @@ func keepsVersions(t *testing.T, f *fixture) {
 	s := f.open()
 	f.apply(s, NewCredential("one"))
 	for what, prepare := range map[string]func(*store.Change){
-		"activate a missing version": func(c *store.Change) { c.Credential.ActiveVersion = 2 },
-		"a missing canary":           func(c *store.Change) { c.Credential.CanaryVersion = 2 },
-		"destroy the active version": func(c *store.Change) { c.Destroy = 1 },
-		"destroy a missing version":  func(c *store.Change) { c.Destroy = 2 },
+		"activates a missing version":        func(c *store.Change) { c.Credential.ActiveVersion = 2 },
+		"makes a missing version the canary": func(c *store.Change) { c.Credential.CanaryVersion = 2 },
+		"destroys the active version":        func(c *store.Change) { c.Destroy = 1 },
+		"destroys a missing version":         func(c *store.Change) { c.Destroy = 2 },
 	} {
 		credential, _ := f.credential(s, "one")
 		change := update(credential)
 		prepare(&change)
 		if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrVersionNotFound) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("a change that %s returned the error %v, want ErrVersionNotFound", what, err)
 		}
 	}
 	credential, _ := f.credential(s, "one")
 	change := update(credential)
 	change.Insert = newVersion(1, "again")
 	if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrChanged) {
-		t.Errorf("a version whose number is in use: %v", err)
+		t.Errorf("inserting a version whose number is in use returned the error %v, want ErrChanged", err)
 	}
 }
 
@@ -180,12 +180,12 @@ func storesAllOrNothing(t *testing.T, f *fixture) {
 	}
 	after, versionsAfter := f.credential(s, "one")
 	if diff := cmp.Diff(before, after) + cmp.Diff(versionsBefore, versionsAfter); diff != "" {
-		t.Errorf("a refused change left (-before +after):\n%s", diff)
+		t.Errorf("a refused change modified the credential or its versions (-before +after):\n%s", diff)
 	}
 	if events, err := s.Events(t.Context(), "one", 0, 10); len(events) != 1 || err != nil {
-		t.Errorf("a refused change left %d events, %v", len(events)-1, err)
+		t.Errorf("a refused change stored %d events, or reading the events failed with the error %v", len(events)-1, err)
 	}
 	if _, found, err := s.Request(t.Context(), change.Request.RequestKey); found || err != nil {
-		t.Errorf("a refused change left its request ID, %v", err)
+		t.Errorf("a refused change stored its request, or looking for the request failed with the error %v", err)
 	}
 }

@@ -31,11 +31,11 @@ func events(t *testing.T, f *fixture) {
 	}
 	first, err := s.Events(t.Context(), "one", 0, 3)
 	if diff := cmp.Diff(want[:3], first); diff != "" || err != nil {
-		t.Fatalf("the first page (-want +got):\n%s%v", diff, err)
+		t.Fatalf("the first page of events is wrong (-want +got):\n%s%v", diff, err)
 	}
 	second, err := s.Events(t.Context(), "one", first[2].Number, 3)
 	if diff := cmp.Diff(want[3:], second); diff != "" || err != nil {
-		t.Errorf("the second page (-want +got):\n%s%v", diff, err)
+		t.Errorf("the second page of events is wrong (-want +got):\n%s%v", diff, err)
 	}
 }
 
@@ -50,10 +50,10 @@ func limitsEvents(t *testing.T, f *fixture) {
 	}
 	kept, err := s.Events(t.Context(), "one", 0, 2000)
 	if len(kept) != 1000 || err != nil || kept[999].Operation != "later" {
-		t.Errorf("%d events are kept, %v", len(kept), err)
+		t.Errorf("the store kept %d events of the first credential, want the latest 1000; the error is %v", len(kept), err)
 	}
 	if others, err := s.Events(t.Context(), "two", 0, 10); len(others) != 1 || err != nil {
-		t.Errorf("%d events of another credential are kept, %v", len(others), err)
+		t.Errorf("the store kept %d events of the second credential, want 1; the error is %v", len(others), err)
 	}
 }
 
@@ -67,14 +67,14 @@ func verification(t *testing.T, f *fixture) {
 	}
 	ids, rows, _ := f.changes(s, created)
 	if len(ids) != 1 || cmp.Diff(result, rows["one"].Active.Verification) != "" {
-		t.Fatalf("the changes after the verification are %q", ids)
+		t.Fatalf("after the verification the changed credentials are %q, or the stored verification is wrong", ids)
 	}
 	if got := rows["one"].Credential.Revision; got != created {
 		t.Errorf("the verification changed the revision of the credential from %d to %d", created, got)
 	}
 	event.Version = 2
 	if err := s.Record(t.Context(), event, result); !errors.Is(err, store.ErrVersionNotFound) {
-		t.Errorf("a verification of a missing version: %v", err)
+		t.Errorf("recording the verification of a missing version returned the error %v, want ErrVersionNotFound", err)
 	}
 }
 
@@ -82,16 +82,16 @@ func requests(t *testing.T, f *fixture) {
 	s := f.open()
 	key := store.RequestKey{Caller: "alice", Method: "CreateCredential", CredentialID: "one", RequestID: "4711"}
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
-		t.Fatalf("an unknown request was found: %v, %v", found, err)
+		t.Fatalf("looking for a request that was never stored returned found %v and the error %v", found, err)
 	}
 	change := NewCredential("one")
 	change.Request = &store.Request{RequestKey: key, Fingerprint: []byte("fingerprint")}
 	f.apply(s, change)
 	if got, found, err := f.open().Request(t.Context(), key); string(got) != "fingerprint" || !found || err != nil {
-		t.Errorf("the request has the fingerprint %q, found: %v, %v", got, found, err)
+		t.Errorf("looking for a stored request returned the fingerprint %q, found %v and the error %v", got, found, err)
 	}
 	if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrRepeated) {
-		t.Errorf("the same request again: %v", err)
+		t.Errorf("a second change with the same request returned the error %v, want ErrRepeated", err)
 	}
 	for _, other := range []store.RequestKey{
 		{Caller: "bob", Method: key.Method, CredentialID: "one", RequestID: "4711"},
@@ -100,7 +100,7 @@ func requests(t *testing.T, f *fixture) {
 		{Caller: "alice", Method: key.Method, CredentialID: "one", RequestID: "4712"},
 	} {
 		if _, found, err := s.Request(t.Context(), other); found || err != nil {
-			t.Errorf("%+v was found: %v, %v", other, found, err)
+			t.Errorf("looking for the request %+v, which was never stored, returned found %v and the error %v", other, found, err)
 		}
 	}
 }

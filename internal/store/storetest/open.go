@@ -14,26 +14,26 @@ import (
 func newIsEmpty(t *testing.T, f *fixture) {
 	s := f.open()
 	if len(s.ID()) != 32 {
-		t.Errorf("the ID is %q", s.ID())
+		t.Errorf("the ID of the store is %q, want 32 characters", s.ID())
 	}
 	if ids, _, revision := f.changes(s, 0); len(ids) != 0 || revision != 0 {
-		t.Errorf("there are the credentials %q at the revision %d", ids, revision)
+		t.Errorf("a new store has the credentials %q and the revision %d, want no credentials and the revision 0", ids, revision)
 	}
 	if _, _, err := s.Credential(t.Context(), "none"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a missing credential: %v", err)
+		t.Errorf("reading a missing credential returned the error %v, want ErrNotFound", err)
 	}
 	if _, err := s.Apply(t.Context(), update(&store.Credential{ID: "none", ActiveVersion: 1, Revision: 1})); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("an update of a missing credential: %v", err)
+		t.Errorf("the update of a missing credential returned the error %v, want ErrNotFound", err)
 	}
 	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
-		t.Errorf("a refused change led to the revision %d, %v", revision, err)
+		t.Errorf("after a refused change the store has the revision %d, want 0; the error is %v", revision, err)
 	}
 }
 
 func sharesIdentity(t *testing.T, f *fixture) {
 	first, second := f.open(), f.open()
 	if first.ID() != second.ID() {
-		t.Errorf("one store has the IDs %q and %q", first.ID(), second.ID())
+		t.Errorf("two replicas with the same store read the store IDs %q and %q, want equal IDs", first.ID(), second.ID())
 	}
 	parts := []secret.Text{secret.New("a"), secret.New("b")}
 	if !bytes.Equal(first.Fingerprint(parts...), second.Fingerprint(parts...)) {
@@ -44,10 +44,10 @@ func sharesIdentity(t *testing.T, f *fixture) {
 func needsKey(t *testing.T, f *fixture) {
 	f.apply(f.open(), NewCredential("one"))
 	if _, err := f.tryOpen(fleetkeys.RandomRing()); !errors.Is(err, store.ErrUnknownKey) {
-		t.Errorf("with another key the store opens with %v", err)
+		t.Errorf("opening the store with another key returned the error %v, want ErrUnknownKey", err)
 	}
 	if _, err := f.tryOpen(nil); err == nil {
-		t.Error("the store opens without a key")
+		t.Error("the store could be opened without a key")
 	}
 }
 
@@ -66,7 +66,7 @@ func opensAtOnce(t *testing.T, f *fixture) {
 	}
 	for _, s := range stores {
 		if s.ID() != stores[0].ID() {
-			t.Errorf("replicas see the IDs %q and %q", s.ID(), stores[0].ID())
+			t.Errorf("replicas that opened the store at the same time read the store IDs %q and %q, want equal IDs", s.ID(), stores[0].ID())
 		}
 	}
 }
@@ -79,7 +79,7 @@ func fingerprints(t *testing.T, f *fixture) {
 		seen[string(s.Fingerprint(parts...))] = true
 	}
 	if len(seen) != 6 {
-		t.Errorf("6 different lists have %d fingerprints", len(seen))
+		t.Errorf("6 different lists of parts have %d different fingerprints, want 6", len(seen))
 	}
 	other := &fixture{t: t, database: f.database, keys: f.keys, clock: f.clock}
 	if !bytes.Equal(other.open().Fingerprint(a), s.Fingerprint(a)) {
@@ -96,7 +96,7 @@ func detectsReplaced(t *testing.T, f *fixture) {
 	_, read := s.Changes(t.Context(), 0, func(*store.Row) error { return nil })
 	for _, err := range []error{applied, polled, read} {
 		if !errors.Is(err, store.ErrReplaced) {
-			t.Errorf("in the database of another store: %v", err)
+			t.Errorf("a call after the database was replaced returned the error %v, want ErrReplaced", err)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func cancelled(t *testing.T, f *fixture) {
 	_, read := s.Changes(ctx, 0, func(*store.Row) error { return nil })
 	for _, err := range []error{applied, polled, read} {
 		if !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("a cancelled call returns %v", err)
+			t.Errorf("a cancelled call returned the error %v, want context.Canceled", err)
 		}
 	}
 	f.apply(s, NewCredential("one"))

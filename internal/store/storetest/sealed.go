@@ -18,42 +18,43 @@ func destroys(t *testing.T, f *fixture) {
 	f.apply(s, change)
 	credential, versions := f.credential(s, "one")
 	first := versions[0]
-	// The first bytes are skipped, because the format and the key's ID are no secrets.
+	// The first bytes are not compared, because they contain only the format and the key's ID, which
+	// are not secret.
 	sealed, dataKey := first.Sealed[8:], first.DataKey[8:]
 	if dump := f.database.Dump(t); !bytes.Contains(dump, sealed) || !bytes.Contains(dump, dataKey) {
-		t.Fatal("the dump lacks the encrypted values")
+		t.Fatal("the dump of the database does not contain the encrypted values")
 	}
 	change = update(credential)
 	change.Destroy = 1
 	f.apply(s, change)
 
 	if dump := f.database.Dump(t); bytes.Contains(dump, sealed) || bytes.Contains(dump, dataKey) {
-		t.Error("the database still contains the encrypted values")
+		t.Error("the database contains the encrypted values of a destroyed version")
 	}
 	credential, versions = f.credential(s, "one")
 	if v := versions[0]; v.Sealed != nil || v.DataKey != nil || !v.DestroyTime.Equal(start) || len(v.SecretFields) != 1 {
-		t.Errorf("the destroyed version is %+v", v)
+		t.Errorf("the destroyed version is %+v, want no encrypted values, a destroy time and one secret field", v)
 	}
 	if _, err := s.Values(credential, versions[0]); !errors.Is(err, store.ErrDestroyed) {
-		t.Errorf("the values of a destroyed version: %v", err)
+		t.Errorf("decrypting the values of a destroyed version returned the error %v, want ErrDestroyed", err)
 	}
 	f.wantValue(s, credential, versions[1], "second")
 	for what, prepare := range map[string]func(*store.Change){
-		"destroyed again": func(c *store.Change) { c.Destroy = 1 },
-		"activated":       func(c *store.Change) { c.Credential.ActiveVersion = 1 },
-		"the canary":      func(c *store.Change) { c.Credential.CanaryVersion = 1 },
+		"destroys":  func(c *store.Change) { c.Destroy = 1 },
+		"activates": func(c *store.Change) { c.Credential.ActiveVersion = 1 },
+		"tries out": func(c *store.Change) { c.Credential.CanaryVersion = 1 },
 	} {
 		change := update(credential)
 		prepare(&change)
 		if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrVersionNotFound) {
-			t.Errorf("a destroyed version is %s: %v", what, err)
+			t.Errorf("a change that %s a destroyed version returned the error %v, want ErrVersionNotFound", what, err)
 		}
 		credential, _ = f.credential(s, "one")
 	}
 }
 
-// bound changes everything that is authenticated with the values, as somebody may who can write to
-// the database.
+// bound plays an attacker who can write to the database. The attacker changes each part of a version
+// that is authenticated together with the encrypted values.
 func bound(t *testing.T, f *fixture) {
 	s := f.open()
 	f.apply(s, NewCredential("one"))
@@ -82,13 +83,13 @@ func bound(t *testing.T, f *fixture) {
 		f.exec(attack)
 		credential, versions = f.credential(s, "one")
 		if values, err := s.Values(credential, versions[0]); !errors.Is(err, store.ErrDamaged) || values != nil {
-			t.Errorf("with %s, the values are decrypted: %v", what, err)
+			t.Errorf("decrypting a version that an attacker gave %s returned the error %v, want ErrDamaged", what, err)
 		}
 	}
 	swapsRows(t, f, s)
 }
 
-// swapsRows exchanges the whole versions of two credentials.
+// swapsRows plays an attacker who exchanges the versions of two credentials in the database.
 func swapsRows(t *testing.T, f *fixture, s *store.Store) {
 	f.exec(`DELETE FROM credentials WHERE id = 'one'`)
 	f.apply(s, NewCredential("one"))
@@ -100,7 +101,7 @@ func swapsRows(t *testing.T, f *fixture, s *store.Store) {
 	for _, id := range []string{"one", "two"} {
 		credential, versions := f.credential(s, id)
 		if _, err := s.Values(credential, versions[0]); !errors.Is(err, store.ErrDamaged) {
-			t.Errorf("with swapped rows, the values of %s are decrypted: %v", id, err)
+			t.Errorf("decrypting the values of %s, after the versions were exchanged, returned the error %v, want ErrDamaged", id, err)
 		}
 	}
 }

@@ -18,32 +18,32 @@ import (
 
 // Database is an empty database that belongs to one test.
 type Database struct {
-	// Open returns another driver for the database, as another replica has it.
+	// Open returns a new driver for the database, as each replica has its own driver.
 	Open func() (store.Driver, error)
 	// Dump returns everything that the database keeps on disk.
 	Dump func(*testing.T) []byte
 }
 
-// Run runs all tests of this package. The parameter `create` returns a new database for each test.
+// Run runs all tests of this package. The function create returns a new database for each test.
 func Run(t *testing.T, create func(*testing.T) Database) {
 	tests := map[string]func(*testing.T, *fixture){
 		"a new store is empty":            newIsEmpty,
-		"one ID and one key for all":      sharesIdentity,
-		"needs the key":                   needsKey,
-		"opened by many at once":          opensAtOnce,
-		"reads back what was created":     readsBack,
-		"creates an ID once":              createsOnce,
-		"updates with the revision":       updates,
-		"one of many updates wins":        oneWins,
+		"all replicas share one identity": sharesIdentity,
+		"opening needs the right key":     needsKey,
+		"replicas open the store at once": opensAtOnce,
+		"a credential is read back":       readsBack,
+		"an ID is used only once":         createsOnce,
+		"an update needs the revision":    updates,
+		"one of many updates succeeds":    oneWins,
 		"versions and the canary":         versions,
-		"keeps versions in use":           keepsVersions,
-		"nothing of a refused change":     storesAllOrNothing,
+		"versions in use are kept":        keepsVersions,
+		"a refused change has no effect":  storesAllOrNothing,
 		"readers miss nothing":            missesNothing,
 		"destroy erases":                  destroys,
 		"values are bound to their row":   bound,
 		"events":                          events,
 		"events are limited":              limitsEvents,
-		"verification is no change":       verification,
+		"a verification is not a change":  verification,
 		"request IDs":                     requests,
 		"fingerprints":                    fingerprints,
 		"a replaced database is detected": detectsReplaced,
@@ -60,7 +60,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 
 var start = time.Date(2026, 11, 30, 12, 0, 0, 123456000, time.UTC)
 
-// fixture is a database with a key ring and a clock.
+// fixture is the environment of one test: an empty database, a key ring and a clock.
 type fixture struct {
 	t        *testing.T
 	database Database
@@ -68,7 +68,7 @@ type fixture struct {
 	clock    *clockwork.FakeClock
 }
 
-// driver returns a new driver, which is closed at the end of the test.
+// driver returns a new driver, and closes the driver at the end of the test.
 func (f *fixture) driver() store.Driver {
 	f.t.Helper()
 	driver, err := f.database.Open()
@@ -79,7 +79,7 @@ func (f *fixture) driver() store.Driver {
 	return driver
 }
 
-// open returns a Store of a new replica.
+// open opens the store as a new replica does.
 func (f *fixture) open() *store.Store {
 	f.t.Helper()
 	s, err := f.tryOpen(f.keys)
@@ -94,8 +94,8 @@ func (f *fixture) tryOpen(keys *fleetkeys.Ring) (*store.Store, error) {
 	return store.Open(f.t.Context(), f.driver(), store.Options{Keys: keys, Clock: f.clock})
 }
 
-// exec executes an SQL statement, as an attacker with access to the database may. It must change
-// one row.
+// exec executes an SQL statement, as an attacker with access to the database could. The statement
+// must change exactly one row.
 func (f *fixture) exec(statement string) {
 	f.t.Helper()
 	result, err := f.driver().Writer().ExecContext(f.t.Context(), statement)
@@ -103,11 +103,11 @@ func (f *fixture) exec(statement string) {
 		f.t.Fatalf("%s: %v", statement, err)
 	}
 	if changed, err := result.RowsAffected(); changed != 1 || err != nil {
-		f.t.Fatalf("%s: %d rows were changed, %v", statement, changed, err)
+		f.t.Fatalf("the statement %s changed %d rows, want 1; the error is %v", statement, changed, err)
 	}
 }
 
-// canary returns a secret that tests look for where no secret must be.
+// canary returns a recognisable secret. Tests look for it in places that must not contain secrets.
 func canary(name string) string { return "canary-secret-of-" + name }
 
 // NewCredential returns a change that creates a credential with one secret.
@@ -133,7 +133,7 @@ func update(c *store.Credential) store.Change {
 	return store.Change{Credential: c, Event: &store.Event{Caller: "alice", Operation: "UpdateCredential", Outcome: "OK"}}
 }
 
-// apply stores a change, and returns its revision.
+// apply stores a change, and returns the new revision of the store.
 func (f *fixture) apply(s *store.Store, change store.Change) int64 {
 	f.t.Helper()
 	revision, err := s.Apply(f.t.Context(), change)
@@ -152,7 +152,8 @@ func (f *fixture) credential(s *store.Store, id string) (*store.Credential, []*s
 	return credential, versions
 }
 
-// changes returns the changes after a revision by their IDs, in order.
+// changes returns the credentials that changed after a revision, and their IDs in the order of the
+// changes.
 func (f *fixture) changes(s *store.Store, after int64) (ids []string, rows map[string]*store.Row, revision int64) {
 	f.t.Helper()
 	rows = map[string]*store.Row{}
@@ -172,11 +173,11 @@ func (f *fixture) wantValue(s *store.Store, c *store.Credential, v *store.Versio
 	f.t.Helper()
 	values, err := s.Values(c, v)
 	if err != nil || len(values) != 1 || values["password"].Reveal() != want {
-		f.t.Errorf("version %d of %s has %d values, and not the right one: %v", v.Number, c.ID, len(values), err)
+		f.t.Errorf("version %d of %s has %d values, want the single expected value; the error is %v", v.Number, c.ID, len(values), err)
 	}
 }
 
-// together calls a function many times at once, and returns the errors.
+// together calls a function several times at once, and returns the errors of these calls.
 func together(times int, call func(i int) error) []error {
 	errs, begin, done := make([]error, times), make(chan struct{}), make(chan struct{})
 	for i := range times {
