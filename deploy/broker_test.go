@@ -106,8 +106,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start runs the broker until the test ends, and returns when it serves. At the end of the test, it
-// must stop after SIGTERM.
+// start starts the broker, and returns when the broker serves calls. When the test ends, start
+// sends SIGTERM, after which the broker must stop without an error.
 func (b *broker) start(t *testing.T, arguments []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
@@ -123,7 +123,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
 }
 
-// run runs the broker until it ends, which must be without an error.
+// run runs the broker until its process ends, and fails the test if the exit status is not 0.
 func (b *broker) run(t *testing.T, arguments []string) (output string) {
 	t.Helper()
 	text, err := b.command(t.Context(), arguments).CombinedOutput()
@@ -149,7 +149,7 @@ func (b *broker) wantSocket(t *testing.T, path string) {
 	info, err := os.Lstat(b.here.Replace(path))
 	must(t, err)
 	if info.Mode() != fs.ModeSocket|0o660 {
-		t.Errorf("%s is %v, want a socket of mode 0660", path, info.Mode())
+		t.Errorf("the file %s has the mode %v, want a socket with the mode 0660", path, info.Mode())
 	}
 }
 

@@ -56,12 +56,12 @@ func TestImage(t *testing.T) {
 	tagged := regexp.MustCompile(`^\S+:([^:/\s]+)( AS \w+)?$`)
 	for _, from := range named(all, "FROM") {
 		if match := tagged.FindStringSubmatch(from); match == nil || match[1] == "latest" {
-			t.Errorf("FROM %s: want a tag that is not latest", from)
+			t.Errorf("the Dockerfile has the line FROM %s, want a tag that is not latest", from)
 		}
 	}
 	for _, banned := range []string{"ADD", "ENV", "VOLUME", "EXPOSE", "SHELL"} {
 		if found := named(all, banned); found != nil {
-			t.Errorf("%s %v: the image must not have this instruction", banned, found)
+			t.Errorf("the Dockerfile has the instruction %s %v, which is not allowed", banned, found)
 		}
 	}
 	if got := named(all, "ARG"); !slices.Equal(got, []string{"VERSION=dev"}) {
@@ -76,7 +76,7 @@ func TestImage(t *testing.T) {
 		"RUN":        nil,
 	} {
 		if got := named(lastStage(all), name); !slices.Equal(got, want) {
-			t.Errorf("the last stage has %s %q, want %q", name, got, want)
+			t.Errorf("the last stage of the Dockerfile has the instruction %s %q, want %q", name, got, want)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestImage(t *testing.T) {
 func TestImageIsBuiltWithTheModulesGo(t *testing.T) {
 	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))[1]
 	if from := named(dockerfile(t), "FROM")[0]; !strings.HasPrefix(from, "golang:"+want+"-") {
-		t.Errorf("FROM %s, but go.mod requires Go %s", from, want)
+		t.Errorf("the Dockerfile builds with the image %s, but go.mod requires Go %s", from, want)
 	}
 }
 
@@ -154,7 +154,8 @@ func copyTo(t *testing.T, to, from string) {
 	}
 }
 
-// onlyShipped omits tests and testdata, which may change while this test runs.
+// onlyShipped is a file system without test files and testdata folders, which may change while this
+// test runs.
 type onlyShipped struct{ fs.FS }
 
 // ReadDir implements fs.ReadDirFS.

@@ -112,7 +112,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 				t.Errorf("the container %s mounts the secrets", c.Name)
 			}
 			if mount.SubPath != "" {
-				t.Errorf("%s mounts %s with subPath: Kubernetes does not update such a mount", c.Name, mount.MountPath)
+				t.Errorf("%s mounts %s with subPath, but Kubernetes does not update such a mount", c.Name, mount.MountPath)
 			}
 			if wanted := c.Name != "broker" || mount.Name != "socket"; mount.ReadOnly != wanted {
 				t.Errorf("in %s the mount of %s has readOnly %v", c.Name, mount.Name, mount.ReadOnly)
