@@ -35,7 +35,7 @@ type Provider struct {
 	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
-	definition string // all exported fields as JSON
+	definition string // the values of all exported fields as JSON
 }
 
 // Equal reports whether two providers have the same definition.
@@ -59,7 +59,8 @@ type AuthMethod struct {
 	DocumentationURL string `json:"documentation_url,omitempty"`
 	// RejectedStatuses are the HTTP statuses with which the provider rejects auth material.
 	RejectedStatuses []int `json:"rejected_statuses"`
-	// Fields describe the values, at least one, that a credential has for this method.
+	// Fields has at least one entry. Each entry describes a value that a credential has for this
+	// method.
 	Fields []Field `json:"fields"`
 	// TokenRequest defines how to obtain a token. TokenRequest is nil if the method uses only
 	// fields.

@@ -90,7 +90,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"parameter twice":       {with(fieldA + "  query_params: [{name: x, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:51: duplicate name: it is already in line 8`},
 		"odd parameter":         {with(fieldA + "  query_params: [{name: \"x\\n\", value: \"${a}\"}]\n"), "p.yaml:8:25: the name of a query parameter must not have control characters"},
 		"field twice":           {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: duplicate field: it is already in line 7`},
-		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: use another name: this one is a word of the expression language`},
+		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: use another name: this name is a reserved word of the expression language`},
 		"status":                {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be a whole number from 400 to 599"},
 		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\"\np.yaml:7:17: " + unused},
 		"variable in the URL":   {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/${tenant_id}/t", 1)), "p.yaml:8:40: " + unevaluated},
@@ -182,11 +182,11 @@ func FuzzDefine(f *testing.F) {
 			return
 		}
 		if provider.ID == "" || len(provider.AllowedHosts) == 0 || len(provider.AuthMethods) == 0 {
-			t.Error("a definition without problems is incomplete")
+			t.Error("Define reported no problem, but the provider lacks an ID, allowed hosts or auth methods")
 		}
 		for _, method := range provider.AuthMethods {
 			if len(method.Headers)+len(method.QueryParams) == 0 {
-				t.Error("an auth method without problems adds nothing to a request")
+				t.Error("Define reported no problem, but an auth method adds nothing to a request")
 			}
 		}
 	})

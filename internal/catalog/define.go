@@ -47,7 +47,7 @@ func Define(definition yamlfile.Value) *Provider {
 		ids.Check(item.Get("id"), method.ID, "auth method")
 		provider.AuthMethods = append(provider.AuthMethods, method)
 	}
-	if text, err := json.Marshal(provider); err == nil { // cannot fail, because JSON can represent every field
+	if text, err := json.Marshal(provider); err == nil { // Marshal cannot fail, because JSON can represent every field
 		provider.definition = string(text)
 	}
 	return provider
@@ -59,7 +59,7 @@ func readID(item yamlfile.Value) string {
 
 func readLink(item yamlfile.Value) string {
 	link := item.Get("documentation_url")
-	_ = link.Text(yamlfile.MaxText) // Text reports `${` as a problem
+	_ = link.Text(yamlfile.MaxText) // the method Text reports `${` as a problem
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
@@ -156,7 +156,7 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 		case withToken && field.ID == TokenVariable:
 			item.Get("id").Problemf("use another name: in a method with a token_request, %q is the token", TokenVariable)
 		case field.ID != "" && !expression.ValidName(field.ID):
-			item.Get("id").Problemf("use another name: this one is a word of the expression language")
+			item.Get("id").Problemf("use another name: this name is a reserved word of the expression language")
 		}
 		fields = append(fields, field)
 	}

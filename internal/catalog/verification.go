@@ -13,7 +13,7 @@ import (
 // Rotation is what generating a new secret at the provider does to the old secret.
 type Rotation string
 
-// The effects of a new secret on the old one.
+// These are the possible effects of a new secret on the old secret.
 const (
 	RotationUnknown         Rotation = "UNKNOWN"          // the provider does not document the effect
 	RotationOverlapping     Rotation = "OVERLAPPING"      // the old secret stays valid
@@ -23,7 +23,7 @@ const (
 // Outcome is what an answer of a provider shows about a credential.
 type Outcome string
 
-// The outcomes of a verification.
+// These are the possible outcomes of a verification.
 const (
 	Accepted     Outcome = "ACCEPTED"     // the provider accepts the credential
 	Refused      Outcome = "REFUSED"      // the provider refuses the credential
@@ -38,8 +38,8 @@ type Verification struct {
 	// URL is an https URL, or an http URL whose host is a literal loopback address. Its host is one
 	// of the provider's allowed hosts.
 	URL string `json:"url,omitempty"`
-	// Path is a path, optionally with a query, for which each allowed host of the credential is
-	// asked by https until one accepts the credential.
+	// Path is a path, optionally with a query. The request for this path is sent by https to each
+	// allowed host of the credential in turn, until a host accepts the credential.
 	Path string `json:"path,omitempty"`
 	// AllowPrivateAddresses lets the host have addresses outside the public internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
@@ -70,7 +70,7 @@ func defineVerification(item yamlfile.Value, allowedHosts []string) *Verificatio
 	item.Mapping("method", "url", "path", "allow_private_addresses", "answers").Requires("answers")
 	item.Excludes("path", "url")
 	if !item.Get("url").Exists() && !item.Get("path").Exists() {
-		item.Problemf("needs url, or path to ask each allowed host of the credential")
+		item.Problemf("needs url or path; with path, each allowed host of the credential is asked")
 	}
 	verification := &Verification{
 		Method:                http.MethodGet,

@@ -53,7 +53,7 @@ func TestVerificationDefaults(t *testing.T) {
 func TestVerificationMistakes(t *testing.T) {
 	const answers = ", answers: [{statuses: [200], outcome: ACCEPTED}]}"
 	for text, want := range map[string]string{
-		"{}": `9:17: needs url, or path to ask each allowed host of the credential` + "\n" + `9:17: the key "answers" is missing`,
+		"{}": `9:17: needs url or path; with path, each allowed host of the credential is asked` + "\n" + `9:17: the key "answers" is missing`,
 		"{url: \"https://p.test/\", path: /a" + answers:                                      "9:42: is not allowed together with url",
 		"{url: \"https://other.test/\"" + answers:                                            "9:23: the host must be one of allowed_hosts",
 		"{url: \"https://p.test:8443/\"" + answers:                                           "9:23: the host must be one of allowed_hosts",
