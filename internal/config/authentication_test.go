@@ -29,8 +29,8 @@ func authenticationFolder(t *testing.T) string {
 	return dir
 }
 
-// parseAuthentication parses a file in the folder dir. The argument text begins in line 1, column
-// 17.
+// parseAuthentication parses a file in the folder dir. The argument `text` begins in line 1, column
+// 17, of the file.
 func parseAuthentication(dir, text string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("authentication: "+text+"\n"), config.Options{LookupEnv: environment})
 }
@@ -108,7 +108,7 @@ func TestAuthenticationMistakes(t *testing.T) {
 	)
 	token := authentication.GenerateToken()
 	hash := authentication.HashToken(token).String()
-	// The argument text begins in column 61.
+	// The argument `text` begins in column 61 of the line.
 	issuer := func(text string) string { return "{jwt: [{name: a, issuer: i, audiences: [b], " + text + "}]}" }
 	tokens := func(text string) string { return "{tokens: [" + text + "]}" }
 	for what, test := range map[string]struct {

@@ -132,7 +132,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Policy = readPolicy(root.Get("grants"), l.path, config)
 	if config.Policy.AllowsAll() && config.Listen.OpenToUsers() {
-		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that name who may, such as uid:1000; or let only the broker's user connect, with \"0600\", or also its group, with \"0660\"")
+		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that list the allowed callers, such as uid:1000; or set \"0600\", so that only the broker's user can connect, or \"0660\" for its group, too")
 	}
 	if err := document.Err(); err != nil {
 		return nil, err

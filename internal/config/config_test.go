@@ -112,7 +112,7 @@ func pendo(source string) string {
 }
 
 func TestMistakes(t *testing.T) {
-	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets"
+	const beyond = "would listen beyond this machine without TLS and authenticated callers: add listen.tls, and listen.tls.client_ca_file, authentication.jwt or authentication.tokens. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' permits this, but then anybody on the network can get the secrets"
 	for name, test := range map[string]struct {
 		text string
 		want []string // the expected problems with line and column; $DIR stands for the file's folder

@@ -16,7 +16,7 @@ const maxCredentials = 1_000_000
 
 // credentialItem is a parsed item of the list `credentials`, and depends only on the item's text.
 type credentialItem struct {
-	line                 int // the line where the item's text begins, counted like the lines in the item's places; 0 if unknown
+	line                 int // the number of the line where the item's text begins; 0 if unknown
 	id, provider, method text
 	displayName          string
 	description          string
@@ -28,7 +28,7 @@ type credentialItem struct {
 }
 
 type text struct {
-	value string // empty if a problem was reported
+	value string // the string in the file; empty if a problem was reported
 	at    yamlfile.Place
 }
 

@@ -36,7 +36,7 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	for _, value := range readPatterns(item, "callers") {
 		pattern := readCaller(value, config)
 		if pattern == access.Local && grant.Allows(access.Manage) && !config.Listen.anyPrivate() {
-			value.Warnf("callers without authentication may not manage: they may only over a Unix socket with the socket_mode 0600")
+			value.Warnf("callers without authentication can manage credentials only over a Unix socket with the socket_mode 0600")
 		}
 		grant.Callers = append(grant.Callers, pattern)
 	}
@@ -54,7 +54,7 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	}
 	onlyOperates := len(grant.Actions) == 1 && grant.Allows(access.Operate)
 	if !item.Get("credentials").Exists() && !item.Get("providers").Exists() && !onlyOperates {
-		item.Problemf("the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'")
+		item.Problemf("the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'")
 	}
 	return grant
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts is a section of 5 lines, in which the credential `off` is disabled.
+// accounts is the section `credentials` of a configuration file. It has 5 lines, and its credential
+// `off` is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -24,7 +25,7 @@ const proofs = `authentication:
   - {name: mailer, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
 `
 
-// The variable `inGroups` is the section `proofs`, with a claim for groups.
+// inGroups is the configuration in `proofs` with a claim that names the caller's groups.
 var inGroups = strings.Replace(proofs, "issuer: i,", "issuer: i, groups_claim: roles,", 1)
 
 func parseGrants(t *testing.T, text string) (*config.Config, error) {
@@ -71,7 +72,7 @@ func TestGrants(t *testing.T) {
 			source = decision.Grant.Source
 		}
 		if decision.Allowed != (test.line != "") || test.line != "" && !strings.HasSuffix(source, "/b.yaml:"+test.line) {
-			t.Errorf("%s, %s %s: allowed %v by %q, want line %q", test.caller, test.action, test.object.CredentialID, decision.Allowed, source, test.line)
+			t.Errorf("caller %s, action %s, credential %q: allowed is %v by the grant %q, want the grant in line %q", test.caller, test.action, test.object.CredentialID, decision.Allowed, source, test.line)
 		}
 	}
 }
@@ -104,7 +105,7 @@ func TestPolicyByDefault(t *testing.T) {
 func TestGrantMistakes(t *testing.T) {
 	const kinds = "this is not a caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
-		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
+		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
 		`{callers: [""], credentials: [mail]}`:                  "7:14: ",
 		`{callers: [web], credentials: [mail]}`:                 "7:14: " + kinds,
@@ -116,7 +117,7 @@ func TestGrantMistakes(t *testing.T) {
 		`{callers: ["uid:01"], credentials: [mail]}`:            "7:14: a user is named by number: uid:1000",
 		`{callers: ["jwt:ci"], credentials: [mail]}`:            "7:14: names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject",
 		`{callers: ["group:ci"], credentials: [mail]}`:          "7:14: names no group: group:ISSUER:GROUP has the issuer's name and the group",
-		`{callers: ["*"], actions: [operate, view]}`:            "7:3: the grant is for no credential: add 'credentials', IDs or patterns with *, or 'providers'",
+		`{callers: ["*"], actions: [operate, view]}`:            "7:3: the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'",
 		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
 		`{callers: ["*"], providers: []}`:                       "7:31: ",
 		`{callers: ["*"], providers: [pendo], actions: []}`:     "7:49: ",
@@ -181,7 +182,7 @@ func TestGrantsOfNobody(t *testing.T) {
 func TestGrantsOfUnknownThings(t *testing.T) {
 	const (
 		all      = "pendo, pulsedive, sendpulse, spotdraft"
-		unproven = "callers without authentication may not manage: they may only over a Unix socket with the socket_mode 0600"
+		unproven = "callers without authentication can manage credentials only over a Unix socket with the socket_mode 0600"
 	)
 	for _, test := range []struct{ grant, more, want string }{
 		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: it has none"},

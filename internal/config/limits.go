@@ -4,8 +4,8 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 
 // Limits are the limits on the resources that clients can use. Every limit is greater than 0.
 type Limits struct {
-	// Connections is the largest number of concurrent connections to the gRPC address, and ten
-	// times the largest number for the HTTP address.
+	// Connections is the largest number of concurrent connections to the gRPC address. The HTTP
+	// address accepts a tenth of this number, but at least 16 if this number is not smaller.
 	Connections int
 	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int
@@ -16,8 +16,8 @@ type Limits struct {
 	// MessageBytes and HeaderBytes are the largest sizes of a request's message and of its headers,
 	// in bytes.
 	MessageBytes, HeaderBytes int
-	// WatchesPerCaller is the largest number of concurrent watches of one caller. A caller can also
-	// have at most a quarter of ConcurrentCalls as watches.
+	// WatchesPerCaller is the largest number of concurrent watches of one caller. In addition, the
+	// watches of one caller may take at most a quarter of ConcurrentCalls.
 	WatchesPerCaller int
 	// CallsPerSecond is the sustained call rate of one caller, and CallBurst is the number of calls
 	// that a caller can make at once. A call for several credentials counts once per credential.
@@ -28,8 +28,8 @@ type Limits struct {
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst is the smallest CallBurst and DenialBurst: enough for a batch call for 100 credentials,
-// and the records of 100 denials.
+// minBurst is the smallest allowed value of CallBurst and DenialBurst. It is enough for one batch
+// call with 100 credentials, and for the records of 100 denials.
 const minBurst = 100
 
 func readLimits(section yamlfile.Value) Limits {

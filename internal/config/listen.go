@@ -135,7 +135,7 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	}
 	for key, address := range map[string]Address{"grpc": l.GRPC, "http": l.HTTP} {
 		if address.Remote && lacks != nil && !l.InsecureAllowRemote {
-			section.Get(key).Problemf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' allows it as it is: then anybody on the network can get the secrets",
+			section.Get(key).Problemf("would listen beyond this machine without %s: add %s. Or use 127.0.0.1, [::1] or localhost with a port, or unix:///path. 'insecure_allow_remote: true' under 'listen' permits this, but then anybody on the network can get the secrets",
 				strings.Join(lacks, " and "), strings.Join(add, ", and "))
 		}
 	}

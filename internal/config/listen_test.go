@@ -267,7 +267,7 @@ func TestLimits(t *testing.T) {
 	} {
 		got, err := parse(t, text)
 		if err != nil || got.Limits != want {
-			t.Errorf("%s: %+v (%v), want %+v", text, got, err, want)
+			t.Errorf("%s: the limits are %+v (error: %v), want %+v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"connections: 0", "connections_per_caller: 0", "concurrent_calls: -1", "message_bytes: 16383", "header_bytes: 4095", "call_burst: 99", "denials_per_second: 0", "denial_burst: 0", "calls_per_second: 1.5", "watches_per_caller: many", "streams: 1"} {
@@ -277,9 +277,10 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestPrivateSocket states at which addresses a caller without authentication may manage.
+// TestPrivateSocket checks which addresses count as private. Only at a private address may callers
+// without authentication manage credentials.
 func TestPrivateSocket(t *testing.T) {
-	for text, want := range map[string][2]bool{ // whether grpc and http are private
+	for text, want := range map[string][2]bool{ // whether the addresses `grpc` and `http` are private
 		`{}`:                  {},
 		`{grpc: "unix:///a"}`: {true, false},
 		`{http: "unix:///a"}`: {false, true},
@@ -295,7 +296,7 @@ func TestPrivateSocket(t *testing.T) {
 		}
 		listen := loaded.Listen
 		if got := [2]bool{listen.IsPrivate(listen.GRPC), listen.IsPrivate(listen.HTTP)}; got != want {
-			t.Errorf("%s: private is %v, want %v", text, got, want)
+			t.Errorf("%s: IsPrivate returns %v for grpc and http, want %v", text, got, want)
 		}
 	}
 }

@@ -23,8 +23,8 @@ type digest [sha256.Size]byte
 // NewLoader returns a Loader of the file at path.
 func NewLoader(path string) *Loader { return &Loader{path: path} }
 
-// placedItem is an item and its position in the file: `shift` is added to the line of every place
-// in the item.
+// placedItem is an item and its position in the file. The field `shift` is added to the line
+// numbers of all places in the item.
 type placedItem struct {
 	*credentialItem
 	shift  int
@@ -76,7 +76,7 @@ type itemText struct{ begin, end, line int }
 // extends to the next item or key. In the result, `key` is the line of the key `credentials`, and
 // `rest` is the file with the lines of the items left empty.
 func split(data []byte) (rest []byte, key int, items []itemText) {
-	const before, within, after = 0, 1, 2 // the position relative to the list
+	const before, within, after = 0, 1, 2 // possible positions of a line: before, within and after the list
 	state, indent, offset, number := before, -1, 0, 0
 	for line := range bytes.Lines(data) {
 		number++

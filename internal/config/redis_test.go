@@ -76,7 +76,7 @@ func TestRedis(t *testing.T) {
 			}
 		}
 		if got != want {
-			t.Errorf("%s is %s, want %s", text, got, want)
+			t.Errorf("the section %s was read as %s, want %s", text, got, want)
 		}
 	}
 }

@@ -15,12 +15,12 @@ import (
 
 const maxSecretFile = 64 << 10 // bytes
 
-// source is a value's source in the configuration, of the form `{env: NAME}`, `{file: PATH}` or
-// `{value: TEXT}`.
+// source is a mapping in the configuration that states where a value comes from. Its form is `{env:
+// NAME}`, `{file: PATH}` or `{value: TEXT}`.
 type source struct {
 	field text   // the field of a credential that gets the value
-	kind  string // env, file or value
-	given text   // the text after the kind; empty if a problem was reported
+	kind  string // the mapping's key: `env`, `file` or `value`
+	given text   // the mapping's value; empty if a problem was reported
 	at    yamlfile.Place
 }
 

@@ -18,8 +18,9 @@ import (
 
 var keyOne, keyTwo = fleetkeys.Generate(), fleetkeys.Generate()
 
-// fleetEnvironment looks up the variables of environment and the fleet keys above. Each look-up of
-// a variable that begins with FRESH_ returns a new fleet key.
+// fleetEnvironment looks up environment variables that contain fleet keys, and the variables of the
+// function `environment`. Each look-up of a variable that begins with FRESH_ returns a new fleet
+// key.
 func fleetEnvironment(name string) (string, bool) {
 	values := map[string]string{
 		"KEY_1": keyOne, "KEY_2": keyTwo,
@@ -35,7 +36,8 @@ func fleetEnvironment(name string) (string, bool) {
 	return environment(name)
 }
 
-// parseCache parses a file in the folder dir. The argument tokenCache begins in line 1, column 14.
+// parseCache parses a file in the folder dir. The argument `tokenCache` begins in line 1, column
+// 14, of the file.
 func parseCache(dir, tokenCache string) (*config.Config, error) {
 	return config.Parse(filepath.Join(dir, "b.yaml"), []byte("token_cache: "+tokenCache+"\n"), config.Options{LookupEnv: fleetEnvironment})
 }
@@ -90,7 +92,7 @@ func TestTokenCacheReads(t *testing.T) {
 		config.Options{Reading: func(path string) { read = append(read, filepath.Base(path)) }})
 	slices.Sort(read)
 	if want := []string{"a.key", "a.pem", "b.pem", "fleet", "good"}; err != nil || !slices.Equal(read, want) {
-		t.Errorf("%v; the files read are %v, want %v", err, read, want)
+		t.Errorf("the error is %v, and the files %v were read, want %v", err, read, want)
 	}
 }
 
@@ -104,10 +106,10 @@ func TestTokenCacheMistakes(t *testing.T) {
 		window  = "must be a duration from 10s to 12h, such as 5m"
 		notKey  = "b.key:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file"
 	)
-	// The argument text begins in column 23.
+	// The argument `text` begins in column 23 of the line.
 	redis := func(text string) string { return "{redis: {" + text + "}, fleet_keys: [{env: KEY_1}]}" }
 	url := func(text string) string { return redis(`url: "` + text + `"`) }
-	// The argument text begins in column 48.
+	// The argument `text` begins in column 48 of the line.
 	ofTLS := func(text string) string { return redis(`url: "rediss://a", tls: {` + text + "}") }
 	for name, test := range map[string]struct {
 		text string

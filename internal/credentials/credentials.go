@@ -17,8 +17,8 @@ const IDPattern = `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`
 
 const maxIDSize = 128
 
-// ValidID reports whether an ID matches IDPattern. It does not use the regular expression,
-// because it runs in every call and must be fast.
+// ValidID reports whether an ID matches IDPattern. ValidID does not use the regular expression,
+// because every call to the broker runs ValidID, which must be fast.
 func ValidID(id string) bool {
 	if id == "" || len(id) > maxIDSize || !isAlphanumeric(id[0]) || !isAlphanumeric(id[len(id)-1]) {
 		return false
@@ -44,14 +44,14 @@ type Credential struct {
 	Disabled bool                `json:"disabled"`
 	Provider *catalog.Provider   `json:"-"`
 	Method   *catalog.AuthMethod `json:"-"`
-	// AllowedHosts are the provider's and the credential's own, without duplicates.
+	// AllowedHosts are the allowed hosts of the provider and of the credential, without duplicates.
 	AllowedHosts []string `json:"allowed_hosts"`
 	// Values are the values of the fields, by field ID. A field without a value is absent. Values
 	// is nil while the values of a managed credential are encrypted: see Stored.
 	Values map[string]secret.Text `json:"-"`
 	// Stored is the version of a managed credential. It is nil for a declared credential.
 	Stored *Stored `json:"-"`
-	// Canary is the version that some callers get instead of this one, or nil.
+	// Canary is the version that some callers get instead of this version, or nil.
 	Canary *Canary `json:"-"`
 }
 
