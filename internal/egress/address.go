@@ -28,7 +28,7 @@ var special = []string{
 
 // isPublic reports whether an address belongs to the public internet: it is not private,
 // link-local, loopback or special, and has no zone. An IPv6 address that a gateway translates into
-// an IPv4 address is public if the IPv4 address is.
+// an IPv4 address is public if the IPv4 address is public.
 func isPublic(address netip.Addr) bool {
 	address = embedded(address.Unmap())
 	if !address.IsGlobalUnicast() || address.IsPrivate() || address.Is6() && !within(address, "2000::/3") {

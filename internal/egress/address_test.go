@@ -65,7 +65,7 @@ func TestLiteralAddresses(t *testing.T) {
 			}
 		}
 		if err := given(egress.AllowPrivate(t.Context()), t, direct, locate(address)); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s, allowed: the error is %v, want context.Canceled", address, err)
+			t.Errorf("%s with AllowPrivate: the error is %v, want context.Canceled", address, err)
 		}
 	}
 	for _, address := range append(public, "127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1") {

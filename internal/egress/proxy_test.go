@@ -106,7 +106,7 @@ func TestProxy(t *testing.T) {
 	}
 	transport = newTransport(t, egress.Options{Proxy: http.ProxyURL(through.url())})
 	if _, err := get(t.Context(), t, transport, server.location()); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("an unknown authority behind the proxy: %v", err)
+		t.Errorf("the server behind the proxy has a certificate of an unknown authority, and the error is %v", err)
 	}
 }
 

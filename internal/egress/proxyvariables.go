@@ -63,8 +63,8 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	return problems, warnings
 }
 
-// checkProxy returns, in words that can end a sentence, why a value is not a valid proxy, or "". As
-// in net/http, the URL scheme may be missing.
+// checkProxy returns "" if a value is a valid proxy. Otherwise, it returns the problem, as words
+// that can end a sentence. As in net/http, the URL scheme may be missing.
 func checkProxy(value string) string {
 	if value == "" {
 		return ""

@@ -36,7 +36,7 @@ func TestProxyAddresses(t *testing.T) {
 		}
 		through, err := (&httpproxy.Config{HTTPSProxy: value}).ProxyFunc()(&url.URL{Scheme: "https", Host: "a.test"})
 		if err != nil || (through == nil) != (value == "") || through != nil && through.Hostname() == "" {
-			t.Errorf("%s: package httpproxy uses the proxy %v, %v", value, through, err)
+			t.Errorf("%s: package httpproxy returns the proxy %v and the error %v", value, through, err)
 		}
 	}
 	const scheme, address = "has a scheme that is not supported", "is not the address of a proxy"
@@ -79,10 +79,10 @@ func TestProxyExceptions(t *testing.T) {
 			}
 		}
 		if problems, warnings := egress.CheckProxies(both("canary.test")); problems != nil || warnings != nil {
-			t.Errorf("%s with the same value in upper and lower case: %q, %q", name, problems, warnings)
+			t.Errorf("%s has the same value in upper and lower case, and CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
 		}
 		if problems, warnings := egress.CheckProxies(both("other.test")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
-			t.Errorf("%s with different values in upper and lower case: %q, %q", name, problems, warnings)
+			t.Errorf("%s has different values in upper and lower case, and CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {
@@ -101,7 +101,7 @@ func TestProxyThatIsNotUsed(t *testing.T) {
 	}))
 	defer answering.Close()
 	if answer, err := get(t.Context(), t, egress.NewTransport(egress.Options{}), answering.URL); answer != "answered" {
-		t.Errorf("the answer is %q, %v", answer, err)
+		t.Errorf("the answer is %q, and the error is %v", answer, err)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 const (
 	dialTimeout      = 5 * time.Second
 	handshakeTimeout = 5 * time.Second
-	maxHeaderSize    = 64 << 10 // bytes in the header of an answer
+	maxHeaderSize    = 64 << 10 // size limit for the header of an answer, in bytes
 )
 
 // These errors of requests that were not sent do not quote the address.
@@ -55,8 +55,8 @@ type Options struct {
 // because the operator chose the proxy.
 type Transport struct {
 	proxy     func(*http.Request) (*url.URL, error)
-	public    *http.Transport // connects only to public addresses
-	unchecked *http.Transport // connects to proxies, and to addresses that need no check
+	public    *http.Transport // the transport that connects only to public addresses
+	unchecked *http.Transport // the transport for proxies, and for addresses that need no check
 }
 
 // NewTransport returns a Transport with these options.
@@ -97,8 +97,8 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 
 // These types are keys of the values in a request's context.
 type (
-	privateKey struct{} // present if the request may go to any address
-	proxyKey   struct{} // a *url.URL: the proxy that RoundTrip chose
+	privateKey struct{} // the key of a value that is present if the request may go to any address
+	proxyKey   struct{} // the key of the proxy that RoundTrip chose, a *url.URL
 )
 
 // AllowPrivate returns a context for requests that may go to any address.

@@ -87,26 +87,26 @@ func TestPrivateAddressesNeedPermission(t *testing.T) {
 	server := newProvider(t, nil)
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: newNames(t, loopback).resolver()})
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("without permission, the error is %v", err)
+		t.Errorf("the error of a request without AllowPrivate is %v", err)
 	} else if strings.Contains(egress.ErrAddressRefused.Error(), loopback.String()) {
 		t.Error("the error contains the address")
 	}
 	if made := server.connections.Load(); made != 0 {
-		t.Errorf("%d connections were made without permission", made)
+		t.Errorf("a request without AllowPrivate made %d connections", made)
 	}
 	allowed := egress.AllowPrivate(t.Context())
 	for range 2 {
 		if body, err := get(allowed, t, transport, server.location()); body != "token" {
-			t.Errorf("with permission, the answer is %q, %v", body, err)
+			t.Errorf("the answer to a request with AllowPrivate is %q, and the error is %v", body, err)
 		}
 	}
 	if made := server.connections.Load(); made != 2 {
-		t.Errorf("two requests with permission made %d connections", made)
+		t.Errorf("two requests with AllowPrivate made %d connections", made)
 	}
-	// A request without permission must not reuse the connection of a request with permission, so
-	// each connection is used for only one request.
+	// A request without AllowPrivate must not reuse the connection of a request with AllowPrivate,
+	// so each connection is used for only one request.
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("after requests with permission, the error is %v", err)
+		t.Errorf("the error of a request without AllowPrivate, after requests with AllowPrivate, is %v", err)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestLiteralLoopbackNeedsNoPermission(t *testing.T) {
 	transport := newTransport(t, egress.Options{RootCAs: secure.roots(), Proxy: failing})
 	for _, location := range []string{secure.URL, plain.URL} {
 		if body, err := get(t.Context(), t, transport, location); body != "token" {
-			t.Errorf("%s: %q, %v", location, body, err)
+			t.Errorf("%s: the answer is %q, and the error is %v", location, body, err)
 		}
 	}
 }
@@ -130,12 +130,12 @@ func TestRebinding(t *testing.T) {
 	names := newNames(t, netip.MustParseAddr("8.8.8.8"))
 	resolver := names.resolver()
 	if found, err := resolver.LookupNetIP(t.Context(), "ip4", "example.com"); err != nil || len(found) != 1 || found[0] != netip.MustParseAddr("8.8.8.8") {
-		t.Fatalf("the name resolves to %v, %v", found, err)
+		t.Fatalf("the name resolves to %v, and the error is %v", found, err)
 	}
 	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: resolver})
 	names.set(loopback)
 	if _, err := get(t.Context(), t, transport, server.location()); !errors.Is(err, egress.ErrAddressRefused) {
-		t.Errorf("a request to a name that now resolves to this machine: %v", err)
+		t.Errorf("the error of a request to a name that now resolves to this machine is %v", err)
 	}
 	if server.connections.Load() != 0 {
 		t.Error("a connection was made")
@@ -158,7 +158,7 @@ func TestCertificatesAreChecked(t *testing.T) {
 		t.Errorf("with a certificate for another name, the error is %v", err)
 	}
 	if body, err := get(ctx, t, trusting, server.location()); body != "token" {
-		t.Errorf("with a good certificate, the answer is %q, %v", body, err)
+		t.Errorf("with a good certificate, the answer is %q, and the error is %v", body, err)
 	}
 	trusting = newTransport(t, egress.Options{Resolver: resolver, RootCAs: old.roots()})
 	if _, err := get(ctx, t, trusting, old.location()); err == nil || !strings.Contains(err.Error(), "protocol version") {
