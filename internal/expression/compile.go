@@ -90,7 +90,7 @@ func (e *Environment) compile(template *Template, expression string) (cel.Progra
 	return program, e.addVariables(template, checked.NativeRep(), expression)
 }
 
-// addVariables adds the variables of an expression to those that the template uses and needs.
+// addVariables adds the variables of an expression to the template's fields `uses` and `needs`.
 func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
@@ -104,7 +104,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 			defaulted[target.ID()] = true
 			if !isOptional(target) {
 				at := byteOffset(expression, checked.SourceInfo().GetStartLocation(target.ID()))
-				problems = append(problems, Problem{at, "orValue() is for optional fields, and this is not one"})
+				problems = append(problems, Problem{at, "orValue() may only follow the name of an optional field"})
 			}
 		case expr.Kind() == ast.IdentKind:
 			template.uses = appendOnce(template.uses, expr.AsIdent())

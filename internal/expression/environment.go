@@ -18,7 +18,7 @@ import (
 const (
 	maxSize      = 4096      // in characters
 	maxRecursion = 32        // levels of nesting
-	maxValue     = 128 << 10 // in bytes, for each intermediate value and for the result
+	maxValue     = 128 << 10 // size limit of each intermediate value and of the result, in bytes
 )
 
 // orValue is the name of the function that sets a default for an optional variable.

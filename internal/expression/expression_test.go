@@ -85,7 +85,7 @@ func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 		{"${ }", []expression.Problem{{2, "`${}` holds no expression"}}},
 		{"${1}", []expression.Problem{{2, "the expression is not a string"}}},
 		{"${user + 1}", []expression.Problem{{7, onlyStrings}}},
-		{"${user.orValue('x')}", []expression.Problem{{2, "orValue() is for optional fields, and this is not one"}}},
+		{"${user.orValue('x')}", []expression.Problem{{2, "orValue() may only follow the name of an optional field"}}},
 		{"${size(user)}", []expression.Problem{{6, `unknown field or function; there are: ` + names}}},
 		{"a${" + strings.Repeat("(", 40) + "user" + strings.Repeat(")", 40) + "}", []expression.Problem{{3, notExpression}}},
 		{"a${" + strings.Repeat("[", 40) + "}", []expression.Problem{{3, notExpression}}},
