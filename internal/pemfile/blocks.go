@@ -88,7 +88,7 @@ func misplaced(open *block, file string, number int, line string) error {
 	case open != nil:
 		return open.errorf("line %d has five dashes and is not the END line of this block: part of the block is missing or damaged; copy it again", number)
 	case begins:
-		return errorAt(file, number, "BEGIN must be alone on its line, from the first column to five dashes: add a line break, or remove what is around it, such as an invisible byte order mark")
+		return errorAt(file, number, "BEGIN must be alone on its line, which must start in the first column and end with five dashes: add a line break, or remove other characters, such as an invisible byte order mark")
 	case ends:
 		return errorAt(file, number, "an END line without its BEGIN line: part of the block is missing; copy it again")
 	default:

@@ -97,7 +97,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 		case !isKey:
 			return nil, next.unexpected("expected a PRIVATE KEY, found %s: only the private key belongs in this file")
 		case key != nil:
-			return nil, next.errorf("a second private key: leave one in this file, that of the certificate")
+			return nil, next.errorf("a second private key: leave only the key of the certificate in this file")
 		default:
 			key = next
 		}
@@ -108,7 +108,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error for a block of the wrong kind, for which %s stands in the format.
+// unexpected returns an error for a block of the wrong kind. The kind replaces %s in the format.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

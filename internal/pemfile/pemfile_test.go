@@ -54,7 +54,7 @@ func TestGoodBundles(t *testing.T) {
 	} {
 		certificates, err := pemfile.Certificates("ca.pem", []byte(text))
 		if err != nil || len(certificates) != 3 || certificates[2].Subject.CommonName != "three" {
-			t.Errorf("%s: %d certificates, %v", name, len(certificates), err)
+			t.Errorf("%s: Certificates returned %d certificates and the error %v", name, len(certificates), err)
 		}
 	}
 }

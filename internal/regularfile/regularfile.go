@@ -24,7 +24,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, withoutPath(err)
 	}
-	defer file.Close() //nolint:errcheck // the file was only read
+	defer file.Close() //nolint:errcheck // Close cannot lose data of a file that was only read
 	info, err := file.Stat()
 	if err != nil {
 		return nil, withoutPath(err)

@@ -55,7 +55,7 @@ func TestRead(t *testing.T) {
 	where := folder(t)
 	for name, want := range map[string]string{"small": "text", "key": "text", "full": string(make([]byte, limit))} {
 		if got, err := regularfile.Read(filepath.Join(where, name), limit); err != nil || string(got) != want {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			t.Errorf("%s: Read returned %d bytes and the error %v", name, len(got), err)
 		}
 	}
 	const notRegular, large = "is not a regular file", "is larger than the limit of 1 KiB"
@@ -69,7 +69,7 @@ func TestRead(t *testing.T) {
 			path = filepath.Join(where, name)
 		}
 		if got, err := regularfile.Read(path, limit); err == nil || err.Error() != want || got != nil {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			t.Errorf("%s: Read returned %d bytes and the error %v", name, len(got), err)
 		}
 	}
 	if _, err := regularfile.Read(filepath.Join(where, "none"), limit); !errors.Is(err, fs.ErrNotExist) {
@@ -86,7 +86,7 @@ func TestRead(t *testing.T) {
 func TestReadAll(t *testing.T) {
 	endless := &counter{}
 	if _, err := regularfile.ReadAll(endless, limit); err == nil || endless.read > limit+1 {
-		t.Errorf("%d bytes were read, %v", endless.read, err)
+		t.Errorf("ReadAll read %d bytes and returned the error %v", endless.read, err)
 	}
 	if got, err := regularfile.ReadAll(strings.NewReader("text"), 4); err != nil || string(got) != "text" {
 		t.Errorf("%q, %v", got, err)

@@ -21,9 +21,9 @@ type fixture struct {
 	folder string
 	main   string
 	loads  chan string     // the result of each load: the contents of the files, or the error
-	during func(load int)  // called during each load, after the files were read, with the number of the load
+	during func(load int)  // a function that is called with the number of each load, after the load has read the files
 	now    chan<- struct{} // forces a load
-	end    func()          // stops the Loop, and waits until it has stopped
+	end    func()          // a function that stops the Loop, and waits until it has stopped
 	count  int             // the number of loads so far
 	taken  int             // the number of loads whose results were received
 }

@@ -18,7 +18,7 @@ var errMarshalled = errors.New("a secret cannot be marshalled")
 // The string is stored in a closure, because some code prints values by reflection without calling
 // their methods, and then finds only the address of the closure.
 type Text struct {
-	value *func() string // a pointer, because functions are not comparable
+	value *func() string // a pointer to a function, because functions are not comparable
 }
 
 // New returns a Text with this value.

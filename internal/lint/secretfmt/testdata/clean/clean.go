@@ -42,7 +42,7 @@ func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
 	return protojson.Format(info)
 }
 
-// These functions do not format.
+// These functions do not format their arguments.
 func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
