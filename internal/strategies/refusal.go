@@ -13,19 +13,19 @@ import (
 func (a *tokenAnswer) reason() fault.Reason {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, a.status) }
 	switch class := a.status / 100; {
-	case is(429): // too many requests: RFC 6585, section 4
+	case is(429): // RFC 6585, section 4, defines the status 429 for too many requests
 		return fault.ProviderRateLimited
 	case class != 2 && class != 4 && class != 5:
-		// The answer is a redirect or not final: RFC 9110, sections 15.2 and 15.4.
+		// The answer is a redirect or not final (RFC 9110, sections 15.2 and 15.4).
 		return fault.ProviderUnavailable
 	case is(407, 421, 502, 504, 511):
 		// The answer comes from an intermediary, or from a server that is not responsible for the
-		// host: RFC 9110, sections 15.5.8, 15.5.20, 15.6.3 and 15.6.5; RFC 6585, section 6.
+		// host (RFC 9110, sections 15.5.8, 15.5.20, 15.6.3 and 15.6.5; RFC 6585, section 6).
 		return fault.ProviderUnavailable
 	case a.meaning == fault.ProviderRateLimited: // some providers limit the rate with status 403: stacklok/toolhive#5169
 		return fault.ProviderRateLimited
 	case is(408, 425, 503):
-		// The failure is temporary: RFC 9110, sections 15.5.9 and 15.6.4; RFC 8470, section 5.2.
+		// The failure is temporary (RFC 9110, sections 15.5.9 and 15.6.4; RFC 8470, section 5.2).
 		return fault.ProviderUnavailable
 	case a.meaning == fault.CredentialRejected:
 		// An OAuth error can come with the statuses 400 and 401 (RFC 6749, section 5.2), 200

@@ -142,7 +142,7 @@ func parseLifetime(raw json.RawMessage) time.Duration {
 	if !decimal.MatchString(text) {
 		return 0
 	}
-	seconds, _ := strconv.ParseFloat(text, 64) // infinite if the number is too large for a float64
+	seconds, _ := strconv.ParseFloat(text, 64) // the result is infinite if the number is too large for a float64
 	switch {
 	case seconds == 0:
 		return 0

@@ -44,7 +44,7 @@ func TestAnswerTable(t *testing.T) {
 			want := expected(status, kind)
 			for _, body := range of {
 				if got := outcome(ask(status, nil, body)); got != want {
-					t.Errorf("status %d with %.60q (%s): %s, want %s", status, body, kind, got, want)
+					t.Errorf("an answer with status %d and the body %.60q (%s) has the outcome %s, want %s", status, body, kind, got, want)
 				}
 			}
 		}
@@ -115,10 +115,10 @@ func TestRetryAfterCountsWithAnyStatus(t *testing.T) {
 			} {
 				err := ask(status, http.Header{"Retry-After": {retryAfter}}, body)
 				if err == nil {
-					t.Fatalf("status %d with %.60q was accepted as a token", status, body)
+					t.Fatalf("an answer with status %d and the body %.60q was accepted as a token", status, body)
 				}
 				if got := fault.From(err).RetryDelay; got != want {
-					t.Fatalf("status %d with %.60q and Retry-After %q: %v, want %v", status, body, retryAfter, got, want)
+					t.Fatalf("an answer with status %d, the body %.60q and Retry-After %q leads to a retry delay of %v, want %v", status, body, retryAfter, got, want)
 				}
 			}
 		}
@@ -139,7 +139,7 @@ func TestRetryAfterAsADate(t *testing.T) {
 	} {
 		want := map[string]time.Duration{"without a Date": 15 * time.Minute, "with a Date": time.Minute}[name]
 		if got := fault.From(ask(403, header, "<html>")).RetryDelay; got != want {
-			t.Errorf("%s: retry in %v, want %v", name, got, want)
+			t.Errorf("%s: the retry delay is %v, want %v", name, got, want)
 		}
 	}
 }
@@ -157,7 +157,7 @@ func TestRetryAfterAfterACorrection(t *testing.T) {
 		t.Fatal("an HTML page was accepted as a token")
 	}
 	if got := fault.From(err).RetryDelay; got < 50*time.Second || got > time.Minute {
-		t.Errorf("retry in %v, want 1m, minus the duration of the test", got)
+		t.Errorf("the retry delay is %v, want 1m minus the duration of the test", got)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestAnswersWithoutAWholeBody(t *testing.T) {
 		})
 		_, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
 		if got := fault.From(err); outcome(err) != want || got.RetryDelay != 7*time.Second {
-			t.Errorf("status %d: %v, retry in %v; want %s in 7s", status, outcome(err), got.RetryDelay, want)
+			t.Errorf("status %d: the outcome is %v and the retry delay is %v, want %s and 7s", status, outcome(err), got.RetryDelay, want)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const (
 	requestTimeout = token.MaxDelay
-	maxAnswerSize  = 1 << 20 // in bytes, after decompression
+	maxAnswerSize  = 1 << 20 // size limit of an answer's body after decompression, in bytes
 
 	// Each pair of URL and client ID has a budget of token requests: a burst at first, and then one
 	// request per second. The budget keeps providers from blocking accounts that send too many

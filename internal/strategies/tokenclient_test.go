@@ -158,7 +158,7 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 	}
 	err := request(tokens)
 	if known := fault.From(err); known.Reason != fault.RateLimited || known.RetryDelay != time.Second {
-		t.Errorf("the request beyond the budget: %v, retry in %v", err, known.RetryDelay)
+		t.Errorf("the request beyond the budget has the error %v and the retry delay %v", err, known.RetryDelay)
 	}
 	if len(events) != 21 {
 		t.Errorf("there are %d events for 21 requests", len(events))
@@ -167,11 +167,11 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 		t.Errorf("%d requests were sent, and the last event has the error %v", sent, last.Err)
 	}
 	if err := request(newTokens(t, sendPulse("another", "secret"), client)); err != nil {
-		t.Errorf("the request of another client: %v", err)
+		t.Errorf("the request of another client has the error %v", err)
 	}
 	clock.Advance(time.Second)
 	if err := request(tokens); err != nil {
-		t.Errorf("the request a second later: %v", err)
+		t.Errorf("the request a second later has the error %v", err)
 	}
 }
 
@@ -207,9 +207,9 @@ func TestTokenThatArrivesLate(t *testing.T) {
 		sentAt := clock.Now()
 		issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())
 		if err != nil {
-			t.Errorf("a token with the lifetime %v that arrives after %v: %v", lifetime, latency, err)
+			t.Errorf("the request for a token with the lifetime %v that arrives after %v has the error %v", lifetime, latency, err)
 		} else if end, last := issued.End().Sub(sentAt), issued.LastEnd().Sub(clock.Now()); end != lifetime || last != lifetime {
-			t.Errorf("a token with the lifetime %v that arrives after %v: End is %v after the request, and LastEnd is %v after the answer",
+			t.Errorf("for a token with the lifetime %v that arrives after %v, End is %v after the request, and LastEnd is %v after the answer",
 				lifetime, latency, end, last)
 		}
 	}
