@@ -26,8 +26,8 @@ const MaxSize = 64 << 20
 type Document struct {
 	file     string
 	source   []byte
-	lines    [][]byte            // the lines of the file; set when first needed
-	root     *yaml.Node          // nil if the file could not be read
+	lines    [][]byte            // the lines of the file; nil until they are needed
+	root     *yaml.Node          // the root of the parsed file; nil if the file could not be parsed
 	refused  map[*yaml.Node]bool // nodes with a problem, for which further problems would only be consequences
 	problems Problems
 	warnings Problems

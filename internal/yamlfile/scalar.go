@@ -128,7 +128,8 @@ func (v Value) Duration(least, most, otherwise time.Duration, form string) time.
 	return duration
 }
 
-// is reports whether a value exists and has the wanted kind. A value of another kind is a problem.
+// The method `is` reports whether a value exists and has the wanted kind. A value of another kind
+// is a problem.
 func (v Value) is(want kind) bool {
 	if v.node == nil || v.document.refused[v.node] {
 		return false
@@ -140,7 +141,7 @@ func (v Value) is(want kind) bool {
 	return got == want
 }
 
-// kind is the kind of a value in the words of messages, such as `a mapping`.
+// kind is the kind of a value, in the words in which messages name it, such as `a mapping`.
 type kind string
 
 const (

@@ -15,7 +15,7 @@ import (
 type Value struct {
 	document *Document
 	node     *yaml.Node
-	key      *yaml.Node // nil unless the value belongs to an entry of a mapping
+	key      *yaml.Node // the key of the value's entry in a mapping; nil outside mappings
 }
 
 // Exists reports whether the value is present in the file, even as a null value.
@@ -82,8 +82,8 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only returns the entry of a mapping that has exactly one entry, and reports any other value with
-// the given message.
+// Only is for a mapping that must have exactly one entry. It returns this entry, and reports any
+// other value with the given message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
@@ -158,7 +158,7 @@ func (v Value) List(least, most int) []Value {
 // exact if the text is on one line, near the line's beginning, and contains no escapes. For other
 // texts, the reported place is the beginning of the value.
 func (v Value) ProblemAtf(offset int, format string, args ...any) {
-	const longest = 4096 // in columns; the limit avoids quadratic time for a file that has only one line
+	const longest = 4096 // highest column for an exact place; this limit avoids quadratic time for a file that has only one line
 	at := v.Place()
 	if at.Column <= longest {
 		source, text, before := v.document.from(at), []byte(v.node.Value), 0

@@ -33,7 +33,7 @@ func TestScalars(t *testing.T) {
 		"1.5": "", ".5": "", "1e300": "", "9223372036854775808": "", "0x1F": "|31", "0o17": "|15", ".inf": "", "-.INF": "", ".nan": "",
 	} {
 		if got := read(source); got != want {
-			t.Errorf("%q is %q, want %q", source, got, want)
+			t.Errorf("the scalar %q was read as %q, want %q", source, got, want)
 		}
 	}
 }
