@@ -21,11 +21,12 @@ type Authority struct {
 	now         time.Time
 }
 
-// NewAuthority returns a certificate authority. Its certificates are valid for an hour before and
-// after now.
+// NewAuthority returns a certificate authority. Its certificates are valid from an hour before
+// `now` until an hour after it.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
-// Between returns an intermediate certificate authority that a has signed.
+// Between returns an intermediate certificate authority, whose certificate is signed by the
+// authority `a`.
 func (a *Authority) Between(name string) *Authority { return newAuthority(name, a, a.now) }
 
 func newAuthority(name string, by *Authority, now time.Time) *Authority {

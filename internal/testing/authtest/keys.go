@@ -66,8 +66,8 @@ func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns a copy of the key that signs with HMAC. Attackers know the HMAC secret, such as
-// a public key.
+// BySecret returns a copy of the key that signs tokens with HMAC and the given secret. Tests use it
+// to forge tokens with a secret that an attacker knows, such as a public key.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {
