@@ -3,6 +3,7 @@ package simulator
 import (
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // Client is an OAuth client: a client ID and the client's secret.
@@ -28,4 +29,32 @@ func bearer(r *http.Request) string {
 		return ""
 	}
 	return token
+}
+
+// secretSet is the set of an account's valid secrets. The zero value is empty.
+type secretSet[S comparable] struct {
+	mutex sync.Mutex
+	valid map[S]bool
+}
+
+func (s *secretSet[S]) add(secret S) S {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.valid == nil {
+		s.valid = make(map[S]bool)
+	}
+	s.valid[secret] = true
+	return secret
+}
+
+func (s *secretSet[S]) remove(secret S) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.valid, secret)
+}
+
+func (s *secretSet[S]) has(secret S) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.valid[secret]
 }

@@ -56,6 +56,15 @@ func (p *Pendo) AddKey(host string) string {
 	return key
 }
 
+// RemoveKey makes an integration key invalid.
+func (p *Pendo) RemoveKey(key string) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	for _, keys := range p.hosts {
+		delete(keys, key)
+	}
+}
+
 func (p *Pendo) addHost(host string) {
 	p.hosts[host] = make(map[string]bool)
 	p.mux.Handle("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {

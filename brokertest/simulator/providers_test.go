@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -224,5 +225,47 @@ func TestSpotDraftRedirectsWhereTheSlashIsMissing(t *testing.T) {
 	}
 	if diff := cmp.Diff(simulator.Leaks{RedirectsFollowed: 1, SecretsRedirected: 1}, sim.Leaks()); diff != "" {
 		t.Errorf("leaks of a client that follows redirects (-want +got):\n%s", diff)
+	}
+}
+
+// TestKeysAreAddedAndRemoved checks that each account can have several secrets at once, and that a
+// removed one is rejected.
+func TestKeysAreAddedAndRemoved(t *testing.T) {
+	sim, client := start(t)
+	sendPulse, pulsedive, pendo, spotDraft := sim.SendPulse.AddAPIKey(), sim.Pulsedive.AddKey(), sim.Pendo.AddKey("app.pendo.io"), sim.SpotDraft.AddClient()
+	type account struct {
+		first, added *http.Request
+		remove       func()
+		rejected     int
+	}
+	const indicator, verify = "https://pulsedive.com/api/indicator.php?indicator=pulsedive.com&key=", "https://app.pendo.io/api/v1/token/verify"
+	spotDraftHeader := func(c simulator.Client) http.Header { return header("client-id", c.ID, "client-secret", c.Secret) }
+	for name, test := range map[string]account{
+		"SendPulse": {
+			get(userInfo, bearer(sim.SendPulse.APIKey())), get(userInfo, bearer(sendPulse)),
+			func() { sim.SendPulse.RemoveAPIKey(sendPulse) }, 401,
+		},
+		"Pulsedive": {get(indicator+sim.Pulsedive.Key(), nil), get(indicator+pulsedive, nil), func() { sim.Pulsedive.RemoveKey(pulsedive) }, 401},
+		"Pendo": {
+			get(verify, header("x-pendo-integration-key", sim.Pendo.Key())), get(verify, header("x-pendo-integration-key", pendo)),
+			func() { sim.Pendo.RemoveKey(pendo) }, 403,
+		},
+		"SpotDraft": {
+			get(contractTypes+"/", spotDraftHeader(sim.SpotDraft.Client())), get(contractTypes+"/", spotDraftHeader(spotDraft)),
+			func() { sim.SpotDraft.RemoveClient(spotDraft) }, 401,
+		},
+	} {
+		if first, added := do(t, client, test.first).status, do(t, client, test.added).status; first != 200 || added != 200 {
+			t.Errorf("%s: the statuses of the two secrets are %d and %d, want 200", name, first, added)
+		}
+		test.remove()
+		if first, added := do(t, client, test.first).status, do(t, client, test.added).status; first != 200 || added != test.rejected {
+			t.Errorf("%s: after the removal the statuses are %d and %d, want 200 and %d", name, first, added, test.rejected)
+		}
+	}
+	for _, secret := range []string{sendPulse, pulsedive, pendo, spotDraft.Secret} {
+		if !slices.Contains(sim.Secrets(), secret) {
+			t.Error("Secrets does not list an added secret")
+		}
 	}
 }

@@ -25,18 +25,28 @@ const (
 type Pulsedive struct {
 	*API
 
-	key string
+	key  string
+	keys secretSet[string]
+	keep func(secret string) string
 }
 
 func newPulsedive(s *Simulator) *Pulsedive {
-	p := &Pulsedive{API: new(API), key: s.secrets.keep(randomHex(32))}
+	p := &Pulsedive{API: new(API), keep: s.secrets.keep}
+	p.key = p.AddKey()
 	s.Handle("GET "+pulsediveHost+"/api/indicator.php", p.handler(p.indicator))
 	s.Handle("GET "+pulsediveHost+"/taxii2/{$}", p.handler(p.taxii))
 	return p
 }
 
-// Key returns the account's API key.
+// Key returns the account's first API key.
 func (p *Pulsedive) Key() string { return p.key }
+
+// AddKey creates one more API key, and returns it. The other keys stay valid; the vendor does not
+// document what happens to them.
+func (p *Pulsedive) AddKey() string { return p.keys.add(p.keep(randomHex(32))) }
+
+// RemoveKey makes an API key invalid.
+func (p *Pulsedive) RemoveKey(key string) { p.keys.remove(key) }
 
 func (p *Pulsedive) indicator(r *http.Request) (answer, bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -44,7 +54,7 @@ func (p *Pulsedive) indicator(r *http.Request) (answer, bool) {
 	switch indicator := query.Get("indicator"); {
 	case err != nil || indicator == "" || len(keys) > 1:
 		return pulsediveError(http.StatusBadRequest, "Invalid request."), false
-	case len(keys) == 1 && keys[0] != p.key:
+	case len(keys) == 1 && !p.keys.has(keys[0]):
 		return pulsediveError(http.StatusUnauthorized, "API key invalid."), false
 	case indicator != pulsediveIndicator:
 		return pulsediveError(http.StatusNotFound, "Indicator not found."), len(keys) == 1
@@ -55,7 +65,7 @@ func (p *Pulsedive) indicator(r *http.Request) (answer, bool) {
 
 func (p *Pulsedive) taxii(r *http.Request) (answer, bool) {
 	user, password, _ := r.BasicAuth()
-	if user != pulsediveTAXIIUser || password != p.key || len(r.Header.Values("Authorization")) != 1 {
+	if user != pulsediveTAXIIUser || !p.keys.has(password) || len(r.Header.Values("Authorization")) != 1 {
 		refusal := pulsediveError(http.StatusUnauthorized, "API key invalid.")
 		return refusal.with("WWW-Authenticate", `Basic realm="TAXII"`), false
 	}

@@ -19,7 +19,9 @@ type SendPulse struct {
 	*TokenEndpoint
 	*API
 
-	apiKey string
+	apiKey  string
+	apiKeys secretSet[string]
+	keep    func(secret string) string
 
 	mutex  sync.Mutex
 	client Client
@@ -29,8 +31,9 @@ func newSendPulse(s *Simulator) *SendPulse {
 	p := &SendPulse{
 		TokenEndpoint: newTokenEndpoint(s, TokenRules{}),
 		API:           new(API),
-		apiKey:        s.secrets.keep("sp_apikey_" + randomHex(32)),
+		keep:          s.secrets.keep,
 	}
+	p.apiKey = p.AddAPIKey()
 	p.passport = true
 	p.client = p.AddClient(Client{})
 	s.Handle("POST "+sendPulseHost+"/oauth/access_token", http.HandlerFunc(p.serve))
@@ -45,8 +48,15 @@ func (p *SendPulse) Client() Client {
 	return p.client
 }
 
-// APIKey returns the account's static API key, which does not expire.
+// APIKey returns the account's first static API key. Such a key does not expire.
 func (p *SendPulse) APIKey() string { return p.apiKey }
+
+// AddAPIKey creates one more static API key, and returns it. The other keys stay valid. The simulator
+// does not enforce the vendor's limit of five keys.
+func (p *SendPulse) AddAPIKey() string { return p.apiKeys.add(p.keep("sp_apikey_" + randomHex(32))) }
+
+// RemoveAPIKey makes a static API key invalid.
+func (p *SendPulse) RemoveAPIKey(key string) { p.apiKeys.remove(key) }
 
 // RotateClientSecret gives the account a new client ID and secret, and returns them. The old
 // client is rejected at once, as the vendor documents. Its tokens stay valid until RevokeTokens
@@ -60,7 +70,7 @@ func (p *SendPulse) RotateClientSecret() Client {
 }
 
 func (p *SendPulse) userInfo(r *http.Request) (answer, bool) {
-	if bearer(r) != p.apiKey && !p.Accepts(r) {
+	if !p.apiKeys.has(bearer(r)) && !p.Accepts(r) {
 		return sendPulseError(http.StatusUnauthorized, "Unauthorized!"), false
 	}
 	return jsonAnswer(http.StatusOK, fields{"id": 1, "email": "owner@example.test"}), true

@@ -16,7 +16,7 @@ func spotDraftHosts() []string {
 //
 // The simulator serves only the API call GET /api/v2.1/public/contract_types/. The request must
 // have the headers client-id and client-secret, and may have the header user-email. On every host
-// the answer has status 200 if the request names the account's client. The answer has status 401 if
+// the answer has status 200 if the request names a client of the account. The answer has status 401 if
 // the request names no client, as the vendor documents, or a wrong client, which the vendor does
 // not document. The answer has status 403 if the header user-email does not belong to an active
 // member. A request for the path without the slash at its end is redirected, with status 302, to
@@ -25,13 +25,15 @@ func spotDraftHosts() []string {
 type SpotDraft struct {
 	*API
 
-	client Client
-	email  string
+	client  Client
+	clients secretSet[Client]
+	email   string
+	keep    func(secret string) string
 }
 
 func newSpotDraft(s *Simulator) *SpotDraft {
-	p := &SpotDraft{API: new(API), client: newClient(), email: "member-" + randomHex(4) + "@example.test"}
-	s.secrets.keep(p.client.Secret)
+	p := &SpotDraft{API: new(API), email: "member-" + randomHex(4) + "@example.test", keep: s.secrets.keep}
+	p.client = p.AddClient()
 	contractTypes := p.handler(p.contractTypes)
 	for _, host := range spotDraftHosts() {
 		slashed := spotDraftPath + "/"
@@ -42,8 +44,19 @@ func newSpotDraft(s *Simulator) *SpotDraft {
 	return p
 }
 
-// Client returns the client ID and secret of the account.
+// Client returns the first client of the account.
 func (p *SpotDraft) Client() Client { return p.client }
+
+// AddClient creates one more client, and returns it. The other clients stay valid; the vendor does
+// not document what happens to them.
+func (p *SpotDraft) AddClient() Client {
+	client := newClient()
+	p.keep(client.Secret)
+	return p.clients.add(client)
+}
+
+// RemoveClient makes a client invalid.
+func (p *SpotDraft) RemoveClient(client Client) { p.clients.remove(client) }
 
 // UserEmail returns the address of the only active member of the account's workspace.
 func (p *SpotDraft) UserEmail() string { return p.email }
@@ -52,7 +65,7 @@ func (p *SpotDraft) contractTypes(r *http.Request) (answer, bool) {
 	client := Client{ID: only(r.Header.Values("client-id")), Secret: only(r.Header.Values("client-secret"))}
 	emails := r.Header.Values("user-email")
 	switch {
-	case client != p.client:
+	case !p.clients.has(client):
 		return spotDraftError(http.StatusUnauthorized, "Authentication credentials were not provided."), false
 	case len(emails) > 0 && only(emails) != p.email:
 		return spotDraftError(http.StatusForbidden, "You do not have permission to perform this action."), false
