@@ -68,9 +68,9 @@ credential; otherwise 1.`,
 	return command
 }
 
-// warningLines is a slog.Handler that prints each warning for people, with its attributes in
-// parentheses. An attribute named "warning" replaces the message. Attributes and groups of the
-// logger are ignored.
+// warningLines is a slog.Handler that prints each warning as one line for people. The attributes of
+// the log record follow the message in parentheses, except that an attribute named "warning"
+// replaces the message. Attributes and groups that belong to the logger are not printed.
 type warningLines struct{ out io.Writer }
 
 func (w warningLines) WithAttrs([]slog.Attr) slog.Handler             { return w }
@@ -94,9 +94,9 @@ func (w warningLines) Handle(_ context.Context, record slog.Record) error {
 	return err
 }
 
-// explainAccess prints why a caller may use a credential, or returns an error that explains why
-// not. The error does not quote an impossible caller name, which may be a token that was pasted
-// by mistake.
+// explainAccess prints why a caller may use a credential, or returns an error that explains why the
+// caller may not use it. The error does not quote an impossible caller name, which may be a token
+// that was pasted by mistake.
 func explainAccess(output io.Writer, loaded *config.Config, caller, id string) error {
 	problem, warning := loaded.CheckCaller(caller)
 	if problem != "" {
@@ -126,12 +126,12 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	case !e.Allowed && loaded.Policy.DeniesAll():
 		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: nothing is allowed%s", caller, id, note)
 	case !e.Allowed:
-		return fmt.Errorf("%s may not use %s%s%s%s", caller, id,
-			grantsThatName("the caller", e.ByCaller), grantsThatName("the credential", e.ByCredential), note)
+		note = grantsThatName("the caller", e.ByCaller) + grantsThatName("the credential", e.ByCredential) + note
+		return fmt.Errorf("%s may not use %s%s", caller, id, note)
 	}
 	by := "the configuration has no grants, and does not authenticate callers: every caller may use everything"
 	if e.Grant != nil {
-		by = "by the grant at " + e.Grant.Source
+		by = "the grant at " + e.Grant.Source + " allows it"
 	}
 	_, err := fmt.Fprintf(output, "%s may use %s\n  %s%s\n", caller, id, by, note)
 	return err
@@ -155,7 +155,7 @@ func grantsThatName(what string, grants []access.Grant) string {
 		places = append(places, text)
 	}
 	if places == nil {
-		return "\n  no grant names " + what
+		return "\n  no grant is for " + what
 	}
-	return "\n  grants that name " + what + ": " + strings.Join(places, ", ")
+	return fmt.Sprintf("\n  the grants for %s: %s", what, strings.Join(places, ", "))
 }

@@ -24,13 +24,14 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// Limits, in bytes. A decoration can contain several tokens of 64 KiB, and a batch has up to 100
-// decorations. Decoded, a response with many small parts is many times larger than encoded.
+// These limits are in bytes. A decoration can contain several tokens of 64 KiB, and a batch has up
+// to 100 decorations. A decoded response with many small parts needs many times the memory of the
+// encoded response.
 const (
 	maxDecoration = 1 << 20
 	maxResponse   = 64 << 20
 	maxHeaders    = 64 << 10
-	maxInput      = 64 << 10 // maximum read from standard input
+	maxInput      = 64 << 10 // maximum number of bytes that are read from standard input
 )
 
 // connectionFlags lists the flags that can also be set by an environment variable.
@@ -75,8 +76,8 @@ func (c *connection) addFlags(command *cobra.Command, timeout time.Duration) {
 	}
 }
 
-// checkFlags sets flags that the command line leaves out from their environment variables, and
-// rejects invalid settings.
+// checkFlags sets each flag that is not on the command line to the value of its environment
+// variable, and rejects invalid settings.
 func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 	for _, name := range connectionFlags {
 		value := os.Getenv(variable(name))
@@ -104,7 +105,7 @@ func (c *connection) checkFlags(flags *pflag.FlagSet) error {
 
 func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	off := flags.Changed("tls") && !c.tls
-	var given string // the name of a flag on the command line that turns TLS on
+	var given string // the name of a flag that turns TLS on and is on the command line
 	flags.Visit(func(flag *pflag.Flag) {
 		if strings.HasPrefix(flag.Name, "tls-") || flag.Name == "tls" && c.tls {
 			given = "--" + flag.Name
@@ -115,7 +116,7 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 		return fmt.Errorf("--tls=false and %s cannot be used together", given)
 	case c.isSocket() && given != "":
 		return fmt.Errorf("brokers do not use TLS at a Unix socket: leave %s out", given)
-	case off || c.isSocket(): // the TLS settings of the environment have no effect
+	case off || c.isSocket(): // in these cases, TLS settings from environment variables have no effect
 		c.tls, c.files = false, client.TLS{}
 	case (c.files.CertificateFile == "") != (c.files.KeyFile == ""):
 		return errors.New("--tls-cert and --tls-key must be used together")
@@ -124,8 +125,9 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// checkAddress rejects invalid addresses, and without TLS all addresses of other machines. It
-// accepts localhost without resolving it: the transport credentials check the resolved address.
+// checkAddress rejects invalid addresses. Without TLS, it also rejects addresses of other machines.
+// It accepts the name localhost without resolving it, because the transport credentials check the
+// resolved address.
 func (c *connection) checkAddress() error {
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
 		if !strings.HasPrefix(path, "/") {
@@ -155,13 +157,14 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect reads the certificate files and the token, which may come from standard input, and
-// passes a connection and a context with the token to the function `ask`. The context ends before
-// the timeout, which leaves time to find out why a call failed. The first call dials the broker.
+// connect reads the certificate files and the token, which may come from standard input. It passes
+// a connection and a context with the token to the function `ask`. The context ends before the
+// timeout, so that there is time left to find out why a call failed. The connection is not opened
+// before the first call.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
-	c.transport = local.NewCredentials() // rejects connections to other machines
+	c.transport = local.NewCredentials() // local.NewCredentials rejects connections to other machines
 	var err error
 	if c.tls {
 		if c.transport, err = c.files.Credentials(); err != nil {

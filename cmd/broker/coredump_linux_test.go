@@ -22,7 +22,7 @@ func TestNoCoreDumps(t *testing.T) {
 	write(t, filepath.Join(folder, "broker.yaml"), `listen: {grpc: "127.0.0.1:0", http: "127.0.0.1:0"}`)
 	for name, test := range map[string]struct {
 		args []string
-		line string // printed when the process is ready
+		line string // the text that the process prints when it is ready
 	}{
 		"serve":       {[]string{"serve", "--config", "broker.yaml"}, "msg=serving "},
 		"demo --stay": {[]string{"demo", "--stay"}, "Ctrl-C stops"},
@@ -57,8 +57,8 @@ func TestNoCoreDumps(t *testing.T) {
 	}
 }
 
-// wantNoCoreDump checks the process's limit for core files, and that the process is undumpable:
-// root owns the files in /proc of an undumpable process.
+// wantNoCoreDump checks that the process's limit for core files is 0, and that the process is
+// undumpable, which means that root owns the process's files in /proc.
 func wantNoCoreDump(t *testing.T, pid int) {
 	t.Helper()
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
@@ -77,8 +77,8 @@ func wantNoCoreDump(t *testing.T, pid int) {
 	}
 }
 
-// allowCoreDumps raises the limit for core files, which child processes inherit, as far as
-// possible.
+// allowCoreDumps raises the limit for core files as far as possible. Child processes inherit the
+// limit.
 func allowCoreDumps(t *testing.T) {
 	t.Helper()
 	var before syscall.Rlimit

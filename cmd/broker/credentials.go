@@ -83,12 +83,13 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 	return map[string][]credentialJSON{"credentials": made}
 }
 
-// configVariable names an environment variable with the path of a configuration file. Shells
-// complete the credential IDs of that file if no flag names another.
+// configVariable is the name of an environment variable that contains the path of a configuration
+// file. Shells complete the credential IDs of that file unless a flag names another file.
 const configVariable = "BROKER_CONFIG"
 
-// completeCredentials returns the credential IDs that start with `begun` and are not on the
-// command line yet. It returns none if the file has problems, which the command itself reports.
+// completeCredentials returns the credential IDs that start with `begun` and are not on the command
+// line yet. It returns no IDs if the configuration file has problems, because the command itself
+// reports them.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

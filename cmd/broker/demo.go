@@ -99,7 +99,7 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 		}
 		table = append(table, rows...)
 	}
-	fmt.Fprint(out, "The broker and four simulated providers, all in this process.\n\n")
+	fmt.Fprint(out, "The broker and four simulated providers run in this process.\n\n")
 	head := []string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}
 	err = newScreen(out).printTable(head, table)
 	fmt.Fprint(out, tryIt)
@@ -118,8 +118,8 @@ To try it yourself, run 'make run' in another terminal, and here:
 
 `
 
-// demonstrate gets the material of one credential, calls the provider with it as a service would,
-// and returns the table rows about both calls.
+// demonstrate gets the material of one credential from the broker, calls the provider with the
+// material as a service would, and returns the table rows about both calls.
 func demonstrate(
 	ctx context.Context, broker *grpc.ClientConn, providers http.RoundTripper, call simulated.Call,
 ) ([][]string, error) {

@@ -13,15 +13,15 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// demoServes matches while the demo serves, and portTaken if another process uses a port of the
-// demo.
+// demoServes matches the line that the demo prints when it serves. portTaken matches the error of
+// the demo if another process uses one of its ports.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
 )
 
 // TestDemoStays runs the demo twice on its fixed ports: the second demo must report that they are
-// taken. The first demo must report the same if another process already uses a port.
+// taken. If another process already uses one of the ports, the first demo must report that.
 func TestDemoStays(t *testing.T) {
 	first := startDemo(t)
 	printed, err := first.await(&first.stdout, demoServes)

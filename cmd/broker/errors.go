@@ -21,12 +21,12 @@ import (
 )
 
 // whatToDo maps the reason of an error to advice for the user.
-var whatToDo = map[string]string{ //nolint:gosec // the reasons and the advice contain no credentials
+var whatToDo = map[string]string{
 	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
-	"CREDENTIAL_NOT_FOUND":       "Look in the broker's configuration file for the ID, and for 'disabled'.",
+	"CREDENTIAL_NOT_FOUND":       "Check whether the broker's configuration file contains the ID, and whether the credential is disabled.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
 	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
-	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. SIGHUP retries at once.",
+	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. The broker retries at once when it receives SIGHUP.",
 	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
 	"PROVIDER_RATE_LIMITED":      "If this error persists: find out which other program requests tokens for this client.",
 	"RATE_LIMITED":               "If this error persists: find the service that keeps reporting good material as rejected.",
@@ -47,7 +47,8 @@ func refusal(id, reason, message string, retryDelay time.Duration, advice string
 	return errors.New(text)
 }
 
-// explainFailure explains a failed call, whether the broker rejected it or could not be reached.
+// explainFailure returns an error that explains a failed call, both if the broker rejected the call
+// and if the broker could not be reached.
 func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) error {
 	failed := status.Convert(err)
 	var reason string
@@ -92,7 +93,7 @@ func (f *getFlags) howToIdentify() string {
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
 }
 
-// explainCall explains the error of a call that no broker answered. It also reports whether
+// explainCall returns an error that explains why no broker answered a call. It also reports whether
 // another attempt can succeed, for example because the broker is starting.
 func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
@@ -202,8 +203,8 @@ var (
 // section 3.4).
 const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-// tryAgain connects once more to find out why the first connection failed, because gRPC reports
-// the cause only as text. It returns nil if a gRPC server answers, or if no server answers in
+// tryAgain connects once more to find out why the first connection failed, because gRPC reports the
+// cause only as text. tryAgain returns nil if a gRPC server answers, or if no server answers in
 // time.
 func (c *connection) tryAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.diagnosisTime())
@@ -234,9 +235,9 @@ func (c *connection) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _ = io.WriteString(conn, greeting) // if writing fails, the next read fails too, or returns the server's reason
+	_, _ = io.WriteString(conn, greeting) // an error does not matter: if writing fails, the next read fails too, or returns the server's reason
 	first := make([]byte, len(greeting))
-	n, err := conn.Read(first) // in TLS 1.3, the server rejects a client certificate only after the handshake
+	n, err := conn.Read(first) // with TLS 1.3, a server rejects a client certificate only after the handshake, so the error occurs here
 	const frameType, settings = 3, 4
 	switch first = first[:n]; {
 	case n == 0:

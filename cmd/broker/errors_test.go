@@ -28,8 +28,8 @@ func speaking(t *testing.T, text string) string {
 	return listener.Addr().String()
 }
 
-// TestWrongAddresses calls addresses where no broker listens. The printed explanation must name
-// what listens there instead, and must not quote an internal error of gRPC.
+// TestWrongAddresses calls addresses where no broker listens. The printed explanation must say what
+// kind of server listens at the address, and must not quote an internal error of gRPC.
 func TestWrongAddresses(t *testing.T) {
 	t.Setenv(variable("address"), "")
 	plain := httptest.NewServer(http.NotFoundHandler())

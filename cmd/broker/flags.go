@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,7 +10,7 @@ import (
 
 // choice is the value of a flag that accepts one of a few words, in upper or lower case.
 type choice struct {
-	value   string // the default, until Set is called
+	value   string // the default value until Set is called
 	allowed []string
 }
 
@@ -18,7 +18,7 @@ type choice struct {
 func (c *choice) Set(text string) error {
 	text = strings.ToLower(text)
 	if !slices.Contains(c.allowed, text) {
-		return errors.New("must be one of " + strings.Join(c.allowed, ", "))
+		return fmt.Errorf("must be one of %s", strings.Join(c.allowed, ", "))
 	}
 	c.value = text
 	return nil
@@ -27,14 +27,14 @@ func (c *choice) Set(text string) error {
 func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
 
-// addChoice adds a flag whose words are completed by shells.
+// addChoice adds a flag that accepts one of a few words. Shells complete these words.
 func addChoice(command *cobra.Command, value *choice, name, shorthand, usage string) {
 	command.Flags().VarP(value, name, shorthand, usage)
 	words := cobra.FixedCompletions(value.allowed, cobra.ShellCompDirectiveNoFileComp)
 	must(command.RegisterFlagCompletionFunc(name, words))
 }
 
-// addOutputFlag adds the flag for the output format, whose default is the first of the forms.
+// addOutputFlag adds the flag for the output format. The default is the first of the given formats.
 func addOutputFlag(command *cobra.Command, forms ...string) *choice {
 	format := &choice{value: forms[0], allowed: forms}
 	addChoice(command, format, "output", "o", "the output format")
@@ -51,7 +51,7 @@ func addRequiredConfigFlag(command *cobra.Command, path *string) {
 	must(command.MarkFlagRequired("config"))
 }
 
-// cobra rejects a flag that does not exist or already has completions.
+// must panics if cobra rejects a flag, because the flag does not exist or already has completions.
 func must(err error) {
 	if err != nil {
 		panic(err)

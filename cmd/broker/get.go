@@ -14,7 +14,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// getTimeout is the default of --timeout. It equals the timeout of the broker's token requests.
+// getTimeout is the default of --timeout. The broker's token requests have the same timeout.
 const getTimeout = 10 * time.Second
 
 const getHelp = `Asks a running broker for the material of credentials, as a service would.
@@ -106,8 +106,8 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 // answer is the broker's response and the parts of it that are printed.
 type answer struct {
 	response proto.Message
-	results  []*authmaterialv1.AuthDecorationResult // one for each credential ID
-	outcome  string                                 // outcome of a rejection report; empty for other calls
+	results  []*authmaterialv1.AuthDecorationResult // the results, one for each credential ID
+	outcome  string                                 // the outcome of a report that material was rejected; empty for other calls
 }
 
 // get prints the material of credentials, and returns an error that explains, for each ID without

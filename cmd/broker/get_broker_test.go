@@ -42,15 +42,15 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// The broker runs in the test process, with a clock that does not advance.
+// running is a broker in the test process. Its clock does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
 }
 
-// startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The
-// broker has a credential for each account of the simulator, and oddCredential, whose material
-// may be sent only to the given host.
+// startBroker runs a broker until the test ends, and sets BROKER_ADDRESS to its address. The broker
+// has one credential for each account of the simulator, and the credential in oddCredential. The
+// material of oddCredential may be sent only to the given host.
 func startBroker(t *testing.T, network, host string) running {
 	t.Helper()
 	clock := clockwork.NewFakeClockAt(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
@@ -81,8 +81,8 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn makes the broker serve on a free address, which it returns in the form that --address
-// accepts.
+// serveOn makes the broker serve on a free address. It returns the address in the form that the
+// flag --address accepts.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
 	address := config.Address{Network: network, Address: "127.0.0.1:0"}

@@ -28,13 +28,13 @@ func checkURL(text string) error {
 	return nil
 }
 
-// printCurl prints a curl command that makes a call with the material. Every user of a machine
-// can read the arguments of every process, so curl reads the material from a heredoc instead. The
-// heredoc's quoted delimiter keeps the shell from changing the text; curlQuote escapes the
-// values, none of which can equal the delimiter.
+// printCurl prints a curl command that makes a call with the material. Every user of a machine can
+// read the arguments of every process, so curl reads the material from a heredoc instead. The
+// delimiter of the heredoc is quoted, so that the shell does not change the text. No line of the
+// text can equal the delimiter.
 //
-// The option `-H @-` would be shorter, but would leave the URL, with the material in its query
-// parameters, among curl's arguments.
+// The option `-H @-` would be shorter, but the URL, whose query parameters can contain material,
+// would still be one of curl's arguments.
 func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target string) error {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, target, nil)
 	if err != nil {
@@ -65,7 +65,7 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 		return err
 	}
 	const field = "'allowed_hosts' of the credential"
-	advice := "If the host is the provider's: add it to " + field + "."
+	advice := "If the host belongs to the provider, add it to " + field + "."
 	host := strings.ToLower(target.Hostname())
 	switch ip, parseErr := netip.ParseAddr(host); {
 	case target.Scheme != "https" && (target.Scheme != "http" || parseErr != nil || !ip.IsLoopback()):
@@ -75,15 +75,16 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	case target.Scheme == "http" && slices.Contains(allowed, host):
 		advice = "The host is only allowed at port 443: use https://, or add the host with its port to " + field + "."
 	case slices.Contains(allowed, host):
-		advice = "The host is only allowed at port 443. If this port is right too, add the host with this port to " + field + "."
+		advice = "The host is only allowed at port 443. If the port in --url is right, add the host with this port to " + field + "."
 	case slices.ContainsFunc(allowed, func(entry string) bool { return strings.HasPrefix(entry, host+":") }):
 		advice = "The host is only allowed at another port: use that port in --url."
 	}
 	return fmt.Errorf("%w\n  %s", err, advice)
 }
 
-// curlQuote quotes a value for curl's configuration files. Values have no control characters:
-// headers that contain some were rejected before, and URLs that contain some do not parse.
+// curlQuote quotes a value for curl's configuration files. The values contain no control
+// characters: headers with control characters were rejected before, and URLs with control
+// characters cannot be parsed.
 func curlQuote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }

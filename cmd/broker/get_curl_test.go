@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// shell runs a script with sh, which prefers programs in the given folder.
+// shell runs a script with sh. The given folder is the first folder in which sh looks for programs.
 func shell(t *testing.T, script, folder string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "sh")
@@ -102,19 +102,19 @@ func TestGetCurlForReal(t *testing.T) {
 	t.Setenv("HOME", folder)
 	t.Setenv("CURL_HOME", folder)
 	shell(t, script, folder)
-	provider.Close() // waits until the handler has returned
+	provider.Close() // Close waits until the handler has returned
 	if !slices.Equal(paths, []string{"/{a,b}"}) {
 		t.Errorf("curl requested %q", paths)
 	}
 	if !slices.Equal(headers, []string{oddSecret}) || !slices.Equal(params, []string{oddSecret}) {
-		t.Error("the header or the query parameter was changed on the way")
+		t.Error("the header or the query parameter that the provider received differs from the credential's value")
 	}
 }
 
 func TestGetCurlForOtherHosts(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	const (
-		name  = "If the host is the provider's: add it to 'allowed_hosts' of the credential."
+		name  = "If the host belongs to the provider, add it to 'allowed_hosts' of the credential."
 		https = "Begin --url with https://: material is only sent over encrypted connections."
 	)
 	for url, advice := range map[string]string{
@@ -126,8 +126,8 @@ func TestGetCurlForOtherHosts(t *testing.T) {
 		"HTTP://API.odd.test/":         https,
 		"ftp://api.odd.test/":          https,
 		"https://api.odd.test./":       "Leave out the dot at the end of the host.",
-		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If this port is right too, add the host with this port",
-		"https://API.odd.test:8443/":   "The host is only allowed at port 443. If this port",
+		"https://api.odd.test:8443/":   "The host is only allowed at port 443. If the port in --url is right, add the host with this port",
+		"https://API.odd.test:8443/":   "The host is only allowed at port 443. If the port in --url",
 		"https://x.api.odd.test:8443/": name,
 	} {
 		stdout, stderr, code := invoke(t, "get", "odd", "-o", "curl", "--url", url)

@@ -10,14 +10,14 @@ import (
 func TestGetNotesARejectedKey(t *testing.T) {
 	startBroker(t, "tcp", host)
 	if table := succeed(t, "get", "pendo"); strings.Contains(table, "\nrejected  ") {
-		t.Errorf("a key that was not reported has a note:\n%s", table)
+		t.Errorf("the table has a row about a rejection, although no rejection was reported:\n%s", table)
 	}
 	response := new(authmaterialv1.GetAuthDecorationResponse)
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
 	succeed(t, "get", "pendo", "--report-rejection", response.GetAuthDecoration().GetVersion(), "--http-status", "403")
-	const want = "\nrejected      2031-02-03T04:05:06Z, reported by a caller: check the values at the provider\n"
+	const want = "\nrejected      2031-02-03T04:05:06Z, as a caller reported: check the values at the provider\n"
 	if table := succeed(t, "get", "pendo"); !strings.Contains(table, want) {
-		t.Errorf("the table lacks the note:\n%s", table)
+		t.Errorf("the table lacks the row about the reported rejection:\n%s", table)
 	}
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
 	if at := response.GetAuthDecoration().GetLastRejectionTime().AsTime(); at.Unix() != 1927857906 {

@@ -23,8 +23,8 @@ func printDecorations(out *screen, answer answer, showSecrets bool) {
 	}
 }
 
-// decorationRows returns the rows about a decoration; if `relative` is true, each time is
-// followed by its distance from now.
+// decorationRows returns the table rows about a decoration. If `relative` is true, each time is
+// followed by its distance from the current time.
 func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, showSecrets, relative bool) rows {
 	show := masked
 	if showSecrets {
@@ -43,7 +43,7 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	list.add("expires", moment(decoration.GetExpireTime(), relative))
 	list.add("ask again", moment(decoration.GetRefreshTime(), relative))
 	if last := decoration.GetLastRejectionTime(); last != nil {
-		list.add("rejected", moment(last, relative)+", reported by a caller: check the values at the provider")
+		list.add("rejected", moment(last, relative)+", as a caller reported: check the values at the provider")
 	}
 	list.add("allowed host", decoration.GetAllowedHosts()...)
 	list.add("rejected by", statuses(decoration.GetRejectedStatuses()))
@@ -59,7 +59,8 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText replaces every secret, whatever the secret's length.
+// maskText is printed in place of every secret. It has always the same length, so that it does not
+// reveal the length of the secret.
 const maskText = "********"
 
 // masked hides a secret value, except for an authentication scheme such as Bearer.

@@ -20,7 +20,7 @@ const host = "api.odd.test"
 
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// versions matches lines with versions of material, which are random.
+// versions matches table rows that contain a version. Versions of material are random.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth
@@ -126,7 +126,7 @@ func TestGetJSON(t *testing.T) {
 	got := new(authmaterialv1.BatchGetAuthDecorationsResponse)
 	readJSON(t, stdout, got)
 	if code != exitProblem || !proto.Equal(got, want) {
-		t.Errorf("the exit code is %d, want 1 and the batch response as JSON", code)
+		t.Errorf("the exit code is %d, want the exit code 1 and the batch response as JSON", code)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestGetPrintsTheOtherCredentials(t *testing.T) {
 	startBroker(t, "tcp", host)
 	stdout, stderr, code := invoke(t, "get", "no-such-one", "pendo", "Bad ID", "odd")
 	const want = `no-such-one: CREDENTIAL_NOT_FOUND: there is no credential "no-such-one", or it is disabled
-  Look in the broker's configuration file for the ID, and for 'disabled'.
+  Check whether the broker's configuration file contains the ID, and whether the credential is disabled.
 Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$
   Use IDs from the broker's configuration file, at most 100 in a call.
 `
@@ -184,11 +184,11 @@ func TestGetExplainsRefusals(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(401, "invalid_client"))
 	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: CREDENTIAL_REJECTED: .*\n  .*'broker providers'.*\n$`)
-	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Look in .*\n$`)
+	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Check whether .*\n$`)
 	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\.\n$`)
 }
 
-// TestGetPrintsTheRetryDelay checks the advice after a failed token request.
+// TestGetPrintsTheRetryDelay checks the advice that is printed after a failed token request.
 func TestGetPrintsTheRetryDelay(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.CloseConnection())

@@ -34,7 +34,7 @@ func TestHealthOfServersThatDoNotServe(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			code := run(t.Context(), []string{"health", "--address", address, "--timeout", patience.String()}, &stdout, &stderr)
 			if want := fmt.Sprintf(test.want, address); code != exitProblem || stderr.String() != want || stdout.Len() > 0 {
-				t.Errorf("health exits with %d, prints %q, and prints %q on stderr; want exit code %d and %q on stderr", code, stdout.String(), stderr.String(), exitProblem, want)
+				t.Errorf("the command health exits with %d, and prints %q on stdout and %q on stderr; want exit code %d and %q on stderr", code, stdout.String(), stderr.String(), exitProblem, want)
 			}
 		})
 	}

@@ -52,7 +52,7 @@ func TestGetAMillionHeaders(t *testing.T) {
 	authmaterialv1.RegisterBrokerServiceServer(server, crowded{answer: &authmaterialv1.GetAuthDecorationResponse{AuthDecoration: decoration}})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	peertest.WantAllocated(t, mostAllocated, func() { // includes the memory for the message that the server sends
+	peertest.WantAllocated(t, mostAllocated, func() { // the limit includes the memory for the message that the server sends
 		wantProblem(t, []string{"get", "pendo", "--address", listener.Addr().String(), "--timeout", "1m"}, `larger than max`)
 	})
 }

@@ -85,7 +85,7 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// problem is an error with another cause than a wrong command line.
+// problem is an error whose cause is not a wrong command line.
 type problem struct{ error }
 
 // explained wraps each error of a command's function in a problem. Any other error comes from
@@ -117,9 +117,9 @@ func needCommand(command *cobra.Command, args []string) error {
 	return fmt.Errorf("%q has no command %q; it has: %s", command.CommandPath(), args[0], strings.Join(names, ", "))
 }
 
-// rejectUnknownCommands makes the commands that cobra adds, such as help, fail for the name of an
-// unknown command, for which they would otherwise print help. Call rejectUnknownCommands after
-// the output of the root command is set.
+// rejectUnknownCommands makes the commands that cobra adds, such as `help`, fail if their argument
+// is an unknown command. Otherwise they would print the help of the broker. Call
+// rejectUnknownCommands after the output of the root command is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -139,7 +139,8 @@ func rejectUnknownCommands(root *cobra.Command) {
 	}
 }
 
-// noArgs replaces cobra.NoArgs, whose error calls each argument an unknown command.
+// noArgs replaces cobra.NoArgs, because the error of cobra.NoArgs calls each argument an unknown
+// command.
 func noArgs(command *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

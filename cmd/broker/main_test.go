@@ -8,7 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets scripts and tests run the program as `broker`, each time in a new process.
+// TestMain lets scripts and tests run the test program as the command `broker` in a new process.
 func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		// By default the race detector delays the end of every process by a second.

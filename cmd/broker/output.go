@@ -41,7 +41,7 @@ func (s *screen) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// rows are labels with their values.
+// rows is a table with two columns: labels and their values.
 type rows [][2]string
 
 func (r *rows) add(label string, values ...string) {

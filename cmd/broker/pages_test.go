@@ -36,7 +36,7 @@ func readSteps(t *testing.T, page string) []step {
 	return steps
 }
 
-// varying matches the parts of the output that differ between two runs.
+// varying matches the parts of an output that are different in each run.
 var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
 
 // shortFolder returns a new folder with a path that is short enough for Unix sockets.
@@ -68,12 +68,12 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	for i, got := range strings.Split(string(printed), mark+"\n")[:len(steps)] {
 		got = varying.ReplaceAllString(strings.TrimRight(got, "\n"), "…")
 		if want := varying.ReplaceAllString(local.Replace(steps[i].output), "…"); got != want {
-			t.Errorf("$ %s\n--- prints\n%s\n--- but the page shows\n%s", steps[i].command, got, want)
+			t.Errorf("the command %q prints\n%s\nbut the page shows\n%s", steps[i].command, got, want)
 		}
 	}
 }
 
-// TestTour runs the commands of two pages in docs that begin with a configuration file.
+// TestTour runs the commands on two pages in docs. Both pages begin with a configuration file.
 func TestTour(t *testing.T) {
 	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
 		t.Run(page, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSecuring(t *testing.T) {
 	local := strings.NewReplacer("127.0.0.1:50051", grpc.Addr().String(), "127.0.0.1:9464", http.Addr().String(),
 		"localhost:50051", strings.Replace(grpc.Addr().String(), "127.0.0.1", "localhost", 1))
 	if grpc.Close() != nil || http.Close() != nil {
-		t.Fatal("the ports cannot be freed")
+		t.Fatal("the listeners of the free ports cannot be closed")
 	}
 	runSteps(t, shortFolder(t), steps, local)
 }

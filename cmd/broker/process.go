@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// stopPeriod limits how long the process takes to stop. It is longer than the time limits of
-	// the server and of the trace exporter together.
+	// stopPeriod is the maximum time that the process takes to stop. It is longer than the time
+	// limits of the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
-	// logPeriod limits the additional time for writing a last log line after stopPeriod.
+	// logPeriod is the maximum time, after stopPeriod, for writing the last log line.
 	logPeriod = time.Second
 )
 
@@ -42,16 +42,16 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 	}
 }
 
-// limitMemory sets a soft memory limit, above which Go collects garbage more often, so that
-// garbage does not double the memory that hostile clients make the broker use. The limit is 40
-// MiB, which clients may use, plus 4 times the memory in use now, for tokens and reloads. Call
-// limitMemory after each load of the configuration. It does not change a limit that the operator
-// set with GOMEMLIMIT.
+// limitMemory sets a soft memory limit. Above the limit, Go collects garbage more often, so that
+// garbage does not double the memory that hostile clients make the broker use. The limit is 40 MiB
+// for clients, plus 4 times the memory that is in use now, for tokens and reloads. Call limitMemory
+// after each load of the configuration. It does not change a limit that the operator set with
+// GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	runtime.GC() // updates the metric that is read below
+	runtime.GC() // a garbage collection updates the metric that is read below
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	debug.SetMemoryLimit(40<<20 + 4*int64(live[0].Value.Uint64())) //nolint:gosec // no heap is larger than the largest int64

@@ -2,7 +2,7 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// makeUndumpable prevents core dumps that the kernel pipes to a program, to which the limit for
-// core files does not apply. It also keeps other processes of the same user from reading this
+// makeUndumpable prevents core dumps that the kernel pipes to a program, because the limit for core
+// files does not apply to them. It also keeps other processes of the same user from reading this
 // process's memory.
 func makeUndumpable() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }

@@ -19,10 +19,11 @@ const patience = time.Minute
 type process struct {
 	command        *exec.Cmd
 	stdout, stderr transcript
-	ended          chan struct{} // closed when the process has ended
+	ended          chan struct{} // a channel that is closed when the process has ended
 }
 
-// startProcess starts a program. An empty folder or environment means that of the test.
+// startProcess starts a program. If the folder or the environment is empty, the program has the
+// folder or environment of the test.
 func startProcess(folder string, environment []string, name string, args ...string) (*process, error) {
 	command := exec.Command(name, args...) //nolint:noctx // no context is needed, because the test itself ends the process
 	command.Dir, command.Env = folder, environment
@@ -60,8 +61,8 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// await waits until a complete line of the stream matches the pattern, and returns the text of
-// each group.
+// await waits until a complete line of the stream matches the pattern. It returns the texts that
+// match the pattern and its groups.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -76,7 +77,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 		select {
 		case <-changed:
 		case <-p.ended:
-			ended = true // the output is complete
+			ended = true // from now on, the output is complete
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the process has not printed %q", pattern)
 		}
@@ -87,7 +88,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed at the next write
+	changed chan struct{} // a channel that is closed at the next write
 }
 
 func (t *transcript) Write(p []byte) (int, error) {

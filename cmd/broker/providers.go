@@ -68,7 +68,8 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 	return nil
 }
 
-// loadCatalog returns the built-in providers and, unless the path is empty, those of that file.
+// loadCatalog returns the built-in providers and, unless the path is empty, the providers in the
+// configuration file at the path.
 func loadCatalog(path string) (*catalog.Catalog, error) {
 	if path == "" {
 		return catalog.Builtin(), nil
@@ -91,7 +92,7 @@ func printProviders(out *screen, known *catalog.Catalog) error {
 	return out.printTable([]string{"PROVIDER", "AUTH METHOD", "FIELDS"}, table)
 }
 
-// printProvider prints everything that an operator needs to configure a credential.
+// printProvider prints everything that an operator needs to configure a credential of the provider.
 func printProvider(out *screen, provider *catalog.Provider) {
 	fmt.Fprintln(out, out.bold(printable(provider.DisplayName+" ("+provider.ID+")")))
 	printDescription(out, "", provider.Description)
@@ -142,7 +143,7 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 var rotations = map[catalog.Rotation]string{
 	catalog.RotationOverlapping:     "the old secret stays valid",
 	catalog.RotationRevokesPrevious: "the old secret stops working at once",
-	catalog.RotationUnknown:         "not known whether the old secret stays valid",
+	catalog.RotationUnknown:         "unknown: the old secret may stay valid or not",
 }
 
 // source returns the value of a placement as a provider definition contains it.
@@ -158,8 +159,8 @@ func printDescription(out *screen, indent, text string) {
 	}
 }
 
-// snippet returns an item for `credentials` in a configuration file, with the indentation that it
-// needs there. Optional fields are commented out.
+// snippet returns an item for the section `credentials` of a configuration file, indented as in
+// that section. Optional fields are commented out.
 func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id := provider.ID
 	if len(provider.AuthMethods) > 1 {
@@ -180,8 +181,9 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 		id, provider.ID, method.ID, values, fields)
 }
 
-// completeProviders returns the provider IDs that start with `begun`, or none if an argument is
-// already given. It ignores a configuration file with problems, which the command itself reports.
+// completeProviders returns the provider IDs that start with `begun`, or no IDs if the command line
+// already has an argument. It ignores a configuration file with problems, because the command
+// itself reports them.
 func completeProviders(path string, given []string, begun string) []cobra.Completion {
 	known, err := loadCatalog(path)
 	if err != nil {

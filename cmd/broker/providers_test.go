@@ -15,7 +15,7 @@ import (
 )
 
 // ownProviders is a configuration file whose credentials have no values yet, because the operator
-// is about to look up which values they need.
+// first looks up which values they need.
 const ownProviders = `
 credentials:
   - {id: acme, provider: acme_, auth_method: main, values: {key: {env: NOT_SET}}}
@@ -101,7 +101,7 @@ Auth method api_key: Integration key
 
   header       x-pendo-integration-key: ${api_key}
   rejected by  403
-  new secret   not known whether the old secret stays valid
+  new secret   unknown: the old secret may stay valid or not
   verified by  GET /api/v1/token/verify at each allowed host
 
   Fields
@@ -160,7 +160,7 @@ func TestProvidersJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(list.Providers) != len(known.Providers()) {
-		t.Fatalf("%d providers, want %d", len(list.Providers), len(known.Providers()))
+		t.Fatalf("the JSON has %d providers, want %d", len(list.Providers), len(known.Providers()))
 	}
 	for i, provider := range known.Providers() {
 		one := succeed(t, "providers", provider.ID, "-o", "json", "--config", path)
@@ -173,7 +173,7 @@ func TestProvidersJSON(t *testing.T) {
 			for j, method := range defined.AuthMethods {
 				want := provider.AuthMethods[j]
 				if !reflect.DeepEqual(method.Fields, want.Fields) || !reflect.DeepEqual(method.Verification, want.Verification) {
-					t.Errorf("%s.%s is read differently from\n%s", provider.ID, method.ID, text)
+					t.Errorf("the auth method %s.%s is not the same when it is read from\n%s", provider.ID, method.ID, text)
 				}
 			}
 		}

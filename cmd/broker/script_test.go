@@ -24,8 +24,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are the commands that scripts can use, without negation, in addition to those of
-// testscript.
+// scriptCommands are the commands that scripts can use in addition to those of testscript. They
+// cannot be negated.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
@@ -37,13 +37,13 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"await": scriptCommand(3, (*scriptState).await),
 	// `signal NAME hup|int|term` sends a signal to a program.
 	"signal": scriptCommand(2, (*scriptState).signal),
-	// `ends NAME HOW` waits until a program has ended, which must be as HOW says: `exit 0` or
-	// `signal terminated`, for example.
+	// `ends NAME HOW` waits until a program has ended, and fails unless it ended as HOW says, for
+	// example `exit 0` or `signal terminated`.
 	"ends": scriptCommand(3, (*scriptState).ends),
 	// `call NAME ADDRESS CREDENTIAL` asks a broker for a credential, in the background.
 	"call": scriptCommand(3, (*scriptState).call),
-	// `answer NAME` waits for the result of a call, and prints OK, or the error's code and
-	// reason.
+	// `answer NAME` waits for the result of a call. It prints OK if the call succeeded, and
+	// otherwise the code and reason of the error.
 	"answer": scriptCommand(1, (*scriptState).answer),
 	// `get URL` prints the status and body that an HTTP server returns.
 	"get": scriptCommand(1, (*scriptState).get),
@@ -74,7 +74,7 @@ func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript,
 
 type scriptState struct {
 	sim         *simulator.Simulator
-	release     func() // ends the effect of `provider hold`
+	release     func() // the function that ends the effect of `provider hold`
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
@@ -90,7 +90,7 @@ func newScriptState(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	// Without TLS, token requests can go to literal loopback addresses.
+	// Token requests without TLS are allowed to literal loopback addresses.
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Host = "api.sendpulse.com"
 		sim.Handler().ServeHTTP(w, r)
@@ -137,8 +137,8 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// print passes the broker's output to the commands stdout, stderr and cmp, and fails if the
-// output contains a secret.
+// print stores the broker's output for the script commands `stdout`, `stderr` and `cmp`, and fails
+// if the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
 	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
 		ts.Fatalf("the output contains a secret")
@@ -255,7 +255,7 @@ func (w *scriptState) provider(ts *testscript.TestScript, args []string) {
 	case "requests":
 		w.awaitRequests(ts, args[1])
 	default:
-		ts.Fatalf("provider has no command %s", args[0])
+		ts.Fatalf("the script command `provider` has no argument %s", args[0])
 	}
 }
 

@@ -21,7 +21,7 @@ type secured struct {
 	*testing.T
 	folder    string
 	authority *authtest.Authority
-	token     secret.Text // static token of the caller token:mailer
+	token     secret.Text // the static token of the caller `token:mailer`
 }
 
 // newSecured creates a folder with certificates and tokens, and makes it the current folder. Each
@@ -78,7 +78,8 @@ grants:
   - {callers: ["token:mailer", "spiffe://test/mailer"], credentials: [pendo]}
 `
 
-// serve runs a broker, with additional settings for `listen`, and returns its addresses.
+// serve runs a broker whose section `listen` has the given additional settings, and returns the
+// broker's addresses.
 func (s secured) serve(listen string) (grpc, http string) { return s.serveOn("127.0.0.1:0", listen) }
 
 func (s secured) serveOn(address, listen string) (grpc, http string) {

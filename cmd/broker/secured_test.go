@@ -19,8 +19,8 @@ import (
 // trusted contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient adds the flags for a client certificate, whose caller has a grant for the credential
-// pendo.
+// withClient also contains the flags for a client certificate. A caller with this certificate has a
+// grant for the credential pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
 // TestSecuredBroker calls a broker that requires authentication with a certificate, a token, or
@@ -47,7 +47,7 @@ func TestSecuredBroker(t *testing.T) {
 		}
 	}
 	if got := succeed(t, "health", "--address", address, "--tls-ca", "ca.pem"); got != "serving\n" {
-		t.Errorf("health without a token or certificate: %s", got)
+		t.Errorf("the command health without a token or certificate printed %s", got)
 	}
 }
 
@@ -108,8 +108,8 @@ func TestConnectionProblems(t *testing.T) {
 	}
 }
 
-// TestServersThatRequireCertificates calls gRPC servers that reject clients without a valid
-// certificate during the TLS handshake, which a broker does not do.
+// TestServersThatRequireCertificates calls gRPC servers that, unlike a broker, reject clients
+// without a valid certificate during the TLS handshake.
 func TestServersThatRequireCertificates(t *testing.T) {
 	s := newSecured(t)
 	for version, number := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
@@ -165,8 +165,8 @@ func TestRejectedCallers(t *testing.T) {
 	}
 }
 
-// TestConnectionFromTheEnvironment sets every environment variable about the connection, and
-// overrides some with flags.
+// TestConnectionFromTheEnvironment sets every environment variable for the connection to a broker,
+// and overrides some of them with flags.
 func TestConnectionFromTheEnvironment(t *testing.T) {
 	s := newSecured(t)
 	address, _ := s.serve(listenTLS("broker"))
@@ -212,8 +212,8 @@ func TestTokenFromStandardInput(t *testing.T) {
 	}
 }
 
-// TestSocketNeedsNoTLS checks that the TLS variables have no effect on connections to a Unix
-// socket, over which the token is sent nevertheless.
+// TestSocketNeedsNoTLS checks that the environment variables for TLS have no effect on a connection
+// to a Unix socket, and that the token is sent over that connection.
 func TestSocketNeedsNoTLS(t *testing.T) {
 	s := newSecured(t)
 	folder, err := os.MkdirTemp("", "get") // the path of t.TempDir can be too long for a socket

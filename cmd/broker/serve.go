@@ -49,7 +49,7 @@ stops it at once.`,
 
 func newLogger(out io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
-	_ = least.UnmarshalText([]byte(level)) // cannot fail: the flag accepts only names of levels
+	_ = least.UnmarshalText([]byte(level)) // UnmarshalText cannot fail, because the flag accepts only names of levels
 	options := &slog.HandlerOptions{Level: least}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))
@@ -58,7 +58,7 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 }
 
 func serve(ctx context.Context, path string, logger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1) // buffered, to keep a SIGHUP that arrives while the configuration is read
+	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	forbidCoreDumps(logger)
@@ -102,7 +102,8 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	return err
 }
 
-// If one of the two configured addresses fails, no listener stays open.
+// listen opens listeners for the two configured addresses. If one of them cannot be opened, the
+// other is closed.
 func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
 	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
 	if err != nil {

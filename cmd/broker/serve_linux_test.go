@@ -28,13 +28,13 @@ func TestHangupWhileTheConfigurationIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	if _, err := opened.Read(make([]byte, 4096)); err != nil { // returns when the broker opens the file
+	if _, err := opened.Read(make([]byte, 4096)); err != nil { // Read returns when the broker opens the file
 		t.Fatal(err)
 	}
 	if err := p.command.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// The configuration is loaded once at the start, and once because of the signal.
+	// The broker loads the configuration once when it starts, and again because of the signal.
 	if _, err := p.await(&p.stderr, regexp.MustCompile(`(?s)msg="configuration loaded".*msg=serving .*msg="configuration loaded"`)); err != nil {
 		t.Error(err)
 	}

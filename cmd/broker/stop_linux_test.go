@@ -48,7 +48,7 @@ func TestStopWhileTheAuditHangs(t *testing.T) {
 	}
 	how, err := p.wait()
 	if took := time.Since(began); err != nil || how != "exit 0" || took > 20*time.Second {
-		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 after at most 20 seconds: calls get 10 of these seconds", how, err, took)
+		t.Errorf("the broker ends with %q (%v) after %v, want exit 0 after at most 20 seconds, of which 10 seconds are for calls", how, err, took)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	if err := log.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // until the pipe is completely full
+	for err == nil { // the test writes until the pipe is completely full
 		_, err = log.Write([]byte{'\n'})
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -91,7 +91,7 @@ func TestStopWhileTheLogHangs(t *testing.T) {
 	}
 	how, err := p.wait()
 	if took := time.Since(began); err != nil || how != "exit 1" || took < stopPeriod || took > stopPeriod+20*time.Second {
-		t.Errorf("the broker ends with %q (%v) after %v, want exit 1 after %v and not much later", how, err, took, stopPeriod)
+		t.Errorf("the broker ends with %q (%v) after %v, want exit 1 shortly after %v", how, err, took, stopPeriod)
 	}
 }
 
@@ -111,7 +111,7 @@ func smallPipe(t *testing.T, folder string) (path string, pipe *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const smallest = 4096 // in bytes, enough for about twenty log lines
+	const smallest = 4096 // the smallest size of a pipe in bytes, enough for about twenty log lines
 	var failed error
 	if err := conn.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, smallest) }); errors.Join(err, failed) != nil {
 		t.Fatal(errors.Join(err, failed))
@@ -140,8 +140,8 @@ func fillAudit(t *testing.T, address string) {
 					break
 				}
 			}
-			// Each client makes one more call after a failed one; that call waits until the
-			// broker has ended.
+			// After a failed call, each client makes one more call, which waits until the broker
+			// has ended.
 			_, _ = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(context.Background(),
 				&authmaterialv1.GetAuthDecorationRequest{CredentialId: "k"})
 		}()

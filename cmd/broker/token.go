@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 )
 
-// callerName matches the valid names in authentication.tokens.
+// callerName matches the valid names of callers in the section authentication.tokens.
 var callerName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
 func newTokenNew() *cobra.Command {

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestCheckPrintsWhatServeLogs runs check and serve with configurations that cause warnings of
-// every kind; both must warn of the same problems.
+// TestCheckPrintsWhatServeLogs runs the commands check and serve with configurations that cause
+// warnings of every kind. Both commands must warn of the same problems.
 func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	const (
 		local  = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"
@@ -58,10 +58,10 @@ func TestCheckPrintsWhatServeLogs(t *testing.T) {
 			environment := append([]string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}, test.environment...)
 			checked, served := checkWarnings(t, folder, environment), serveWarnings(t, folder, environment)
 			if !slices.Equal(checked, served) {
-				t.Errorf("check prints\n%s\nand serve logs\n%s", strings.Join(checked, "\n"), strings.Join(served, "\n"))
+				t.Errorf("the command check prints\n%s\nbut serve logs\n%s", strings.Join(checked, "\n"), strings.Join(served, "\n"))
 			}
 			if len(checked) != test.want {
-				t.Errorf("check prints %d warnings, want %d:\n%s", len(checked), test.want, strings.Join(checked, "\n"))
+				t.Errorf("the command check prints %d warnings, want %d:\n%s", len(checked), test.want, strings.Join(checked, "\n"))
 			}
 		})
 	}
@@ -79,7 +79,7 @@ func checkWarnings(t *testing.T, folder string, environment []string) []string {
 	for line := range strings.Lines(stderr.String()) {
 		text, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "warning: ")
 		if !found {
-			t.Errorf("check printed the line %q, want a warning", line)
+			t.Errorf("the command check printed the line %q, want a warning", line)
 		}
 		all = append(all, regexp.MustCompile(` \((grpc|http|provider|variable): .*\)$`).ReplaceAllString(text, ""))
 	}
