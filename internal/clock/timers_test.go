@@ -83,7 +83,7 @@ func TestTimerStopsAndStartsAgain(t *testing.T) {
 		}
 		<-time.After(time.Minute + 1)
 		if fired.Load() != 1 || timer.Stop() {
-			t.Errorf("the timer fired %d times or is still running, want that it fired once and stopped", fired.Load())
+			t.Errorf("the timer fired %d times, or is still running; want a stopped timer that fired once", fired.Load())
 		}
 	})
 }
