@@ -13,7 +13,7 @@ func TestWithRetryDelayLeavesTheOriginalAlone(t *testing.T) {
 	shared := fault.New(fault.ProviderUnavailable, "down")
 	later := shared.WithRetryDelay(time.Minute)
 	if shared.RetryDelay != 0 || later.RetryDelay != time.Minute || later.Reason != shared.Reason || later.Message != shared.Message {
-		t.Errorf("the original is %+v, the copy %+v", *shared, *later)
+		t.Errorf("the original is %+v, and the copy is %+v", *shared, *later)
 	}
 }
 
@@ -23,6 +23,6 @@ func TestFrom(t *testing.T) {
 		t.Errorf("From() = %v, want the wrapped Error", got)
 	}
 	if got := fault.From(errors.New("canary")); got.Reason != fault.Internal || got.Message != "internal error" {
-		t.Errorf("From() of an unknown error = %v %q", got.Reason, got.Message)
+		t.Errorf("From returns the reason %v and the message %q for an unknown error", got.Reason, got.Message)
 	}
 }
