@@ -40,7 +40,7 @@ func TestGenerate(t *testing.T) {
 		t.Error("two different keys are equal")
 	}
 	if (fleetkeys.Key{}).Equal(parse(t, first)) || parse(t, first).Equal(fleetkeys.Key{}) || !(fleetkeys.Key{}).Equal(fleetkeys.Key{}) {
-		t.Error("the zero key is equal to a key, or not to itself")
+		t.Error("the zero key is equal to a valid key, or not equal to itself")
 	}
 }
 

@@ -58,7 +58,7 @@ func TestOrder(t *testing.T) {
 	} {
 		names, fingerprints, versions := made(test.ring, "token")
 		if diff := cmp.Diff(test.names, names) + cmp.Diff(test.fingerprints, fingerprints) + cmp.Diff(test.versions, versions); diff != "" {
-			t.Errorf("a ring of two (-want +got):\n%s", diff)
+			t.Errorf("the results of a ring of two keys (-want +got):\n%s", diff)
 		}
 	}
 	everything := slices.Concat(oldNames, newNames, oldFingerprints, newFingerprints, oldVersions, newVersions, ring(t, numbered(1)).Names("other"))
@@ -112,7 +112,7 @@ func TestRingEqual(t *testing.T) {
 		"none":          {nil, false},
 	} {
 		if both.Equal(test.other) != test.want || test.other.Equal(both) != test.want {
-			t.Errorf("%s: equal is not %v", name, test.want)
+			t.Errorf("the equality with the ring %q is not %v", name, test.want)
 		}
 	}
 	if none := (*fleetkeys.Ring)(nil); !none.Equal(nil) {

@@ -30,7 +30,7 @@ func TestSealAndOpen(t *testing.T) {
 			sealed := test.seals.Seal("context", []byte(plain))
 			opened, err := test.opens.Open("context", sealed)
 			if !errors.Is(err, test.want) || test.want == nil && string(opened) != plain {
-				t.Errorf("%s: %q decrypts to %q, %v; want the error %v", name, plain, opened, err, test.want)
+				t.Errorf("with %s, the encrypted text %q decrypts to %q, %v; want the error %v", name, plain, opened, err, test.want)
 			}
 			if len(sealed) != len(plain)+33 {
 				t.Errorf("%d bytes are encrypted to %d bytes, want 33 more", len(plain), len(sealed))
@@ -56,7 +56,7 @@ func TestOpenRefuses(t *testing.T) {
 	refuses := func(what, context string, sealed []byte, want error) {
 		t.Helper()
 		if plain, err := one.Open(context, sealed); !errors.Is(err, want) || plain != nil {
-			t.Errorf("%s: %q, %v; want the error %v", what, plain, err, want)
+			t.Errorf("an entry (%s) decrypts to %q, %v; want the error %v", what, plain, err, want)
 		}
 	}
 	for _, context := range []string{"", "contex", "context2", "other"} {
@@ -97,7 +97,7 @@ func FuzzOpen(f *testing.F) {
 		if plain, err := both.Open(context, data); err != nil && !errors.Is(errors.Join(known...), err) {
 			t.Errorf("the error is %v", err)
 		} else if err == nil && len(plain)+33 != len(data) {
-			t.Errorf("%d bytes decrypt to %d", len(data), len(plain))
+			t.Errorf("an entry of %d bytes decrypts to %d bytes", len(data), len(plain))
 		}
 		if plain, err := both.Open(context, one.Seal(context, data)); err != nil || !bytes.Equal(plain, data) {
 			t.Errorf("an encrypted entry decrypts to %d bytes, %v", len(plain), err)
