@@ -30,7 +30,7 @@ func New[K comparable](perSecond float64, burst, keys int) *Limiter[K] {
 	return &Limiter[K]{limit: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
-// Take calls the function Take with the bucket of the key.
+// Take takes n events from the bucket of the key, as the function Take does.
 func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +43,7 @@ func (l *Limiter[K]) Take(key K, n int, now time.Time) (wait time.Duration) {
 }
 
 // Take takes n events from the bucket and returns 0. If fewer than n events are allowed at the time
-// now, Take takes none, and returns how long to wait until n events are allowed.
+// `now`, Take takes none, and returns how long to wait until n events are allowed.
 func Take(bucket *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 	if bucket.AllowN(now, n) {
 		return 0

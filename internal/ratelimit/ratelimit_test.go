@@ -29,7 +29,7 @@ func TestTake(t *testing.T) {
 	} {
 		now = now.Add(step.after)
 		if got := l.Take(step.key, step.n, now); got.Round(time.Millisecond) != step.want {
-			t.Errorf("%d of %s: wait %v, want %v", step.n, step.key, got, step.want)
+			t.Errorf("taking %d events of the key %s requires a wait of %v, want %v", step.n, step.key, got, step.want)
 		}
 	}
 }
