@@ -151,7 +151,7 @@ func (c *call) identify(credentials int) (broker.Caller, error) {
 			c.excess = fault.From(err).Reason == fault.RateLimited
 			return broker.Caller{}, err
 		}
-		now = s.options.Clock.Now() // read again, because identifyAnew may have waited for an issuer's keys
+		now = s.options.Clock.Now() // the time is read again, because identifyAnew may have waited for an issuer's keys
 	}
 	c.caller = known.Name
 	if refusal := known.limits.Begin(c.method.use, credentials, now); refusal != nil {

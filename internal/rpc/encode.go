@@ -18,7 +18,7 @@ import (
 // TestEncodedAnswers compares these field numbers with the generated code.
 const (
 	batchResults   protowire.Number = 1
-	itemID         protowire.Number = 1 // in AuthDecorationResult and in WatchAuthDecorationsResponse
+	itemID         protowire.Number = 1 // field number of the ID in AuthDecorationResult and in WatchAuthDecorationsResponse
 	itemDecoration protowire.Number = 2
 	itemError      protowire.Number = 3
 )

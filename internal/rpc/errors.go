@@ -126,8 +126,8 @@ func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Cod
 	return known.WithRetryDelay(0), wire.code
 }
 
-// Recovered returns the error for the client after a panic in a call. It logs the stack, but not
-// the value of the panic, which could contain secrets.
+// Recovered returns the error for the client after a panic in a call. Recovered logs the stack, but
+// not the value of the panic, which could contain secrets.
 func (s *Service) Recovered(ctx context.Context, cause any) error {
 	s.options.Logger.LogAttrs(ctx, slog.LevelError, "panic in a call",
 		slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))

@@ -65,8 +65,9 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	}
 }
 
-// identifyAnew identifies the caller of a call with these values of the authorization header.
-// Without values, it remembers the caller for later calls on the connection.
+// identifyAnew identifies the caller of a call that has the given values of the authorization
+// header. If there are no values, identifyAnew remembers the caller for later calls on the
+// connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {
@@ -99,7 +100,7 @@ func (s *Service) admit(p *Peer, g *broker.Generation, caller access.Caller) (*a
 	return limits, nil
 }
 
-// Prove assigns a connection to the caller that the handshake has authenticated, if any. It
+// Prove assigns a connection to the caller that the handshake has authenticated, if any. Prove
 // ignores errors, because the calls of the connection fail with the same errors.
 func (s *Service) Prove(ctx context.Context, p *Peer) {
 	if len(p.Certificates) == 0 && p.UserID == nil {
