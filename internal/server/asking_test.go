@@ -36,15 +36,15 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of returns the expected outcome for one kind of call. In batches and watches, each item contains
-// the error of its own credential.
+// `of` returns the expected outcome for one kind of call. In batches and watches, each item
+// contains the error of its own credential.
 func (o outcome) of(action string) outcome {
 	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
 	return o
 }
 
-// is reports whether two outcomes are equal, apart from their bytes. The messages of outcomes with
-// the code Unavailable are not compared either, because the gRPC client writes these messages.
+// `is` reports whether two outcomes are equal, apart from their bytes. The messages of outcomes
+// with the code Unavailable are not compared either, because the gRPC client writes these messages.
 func (o outcome) is(want outcome) bool {
 	if o.bytes = ""; want.code == codes.Unavailable {
 		o.message = ""

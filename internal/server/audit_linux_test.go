@@ -86,7 +86,7 @@ func TestAuditOnAFullDisk(t *testing.T) {
 		h := serve(t, audited(path, bestEffort))
 		for range 2 {
 			if err := h.get("key-of-board"); bestEffort && err != nil {
-				t.Errorf("a call fails although the audit mode is best effort: %v", err)
+				t.Errorf("a call fails although the audit mode is best_effort: %v", err)
 			} else if !bestEffort {
 				h.wantError(err, codes.Internal, "INTERNAL", "the audit record could not be written")
 			}
@@ -97,14 +97,14 @@ func TestAuditOnAFullDisk(t *testing.T) {
 		}
 		h.server.ReopenAudit()
 		if err := h.get("key-of-board"); err != nil {
-			t.Errorf("with best effort %v, a call fails although its record can be written: %v", bestEffort, err)
+			t.Errorf("with the setting best_effort=%v, a call fails although its record can be written: %v", bestEffort, err)
 		}
 		h.server.Stop(t.Context())
 		if failures := h.log.lines(t, "audit records cannot be written"); len(failures) != 1 {
-			t.Errorf("with best effort %v, the log has %d lines about the failed write", bestEffort, len(failures))
+			t.Errorf("with the setting best_effort=%v, the log has %d lines about the failed write", bestEffort, len(failures))
 		}
 		if got := records(t, good); len(got) == 0 || got[len(got)-1] != "get key-of-board OK" {
-			t.Errorf("with best effort %v, the records are %v", bestEffort, got)
+			t.Errorf("with the setting best_effort=%v, the records are %v", bestEffort, got)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	for name, test := range map[string]struct {
 		certificates  []tls.Certificate
 		authorization []string
-		caller        string // the name and the authentication method
+		caller        string // the caller's name and authentication method
 		refusal       string
 	}{
 		"SPIFFE ID":                {[]tls.Certificate{spiffe}, nil, "spiffe://example.test/mailer mutual_tls", ""},
@@ -145,7 +145,7 @@ func TestUnavailableKeys(t *testing.T) {
 		}
 	}
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
-		t.Errorf("a call with a static token: %v", err)
+		t.Errorf("a call with a static token fails: %v", err)
 	}
 	if got := h.log.String(); strings.Contains(got, w.keys.URL) || strings.Contains(got, "canary") {
 		t.Errorf("the log contains text that it must not contain:\n%s", got)
@@ -251,7 +251,7 @@ func TestHealthNeedsNoAuthentication(t *testing.T) {
 		_, err = watch.Recv()
 	}
 	if err != nil {
-		t.Errorf("watching the health: %v", err)
+		t.Errorf("a watch of the health fails: %v", err)
 	}
 	list := func(ctx context.Context) error {
 		stream, err := grpc_reflection_v1.NewServerReflectionClient(connection).ServerReflectionInfo(ctx)
@@ -301,11 +301,11 @@ func TestRemovedToken(t *testing.T) {
 	h.wantUnauthenticated(ending(t, ofMailer), noLonger)
 	reload(both)
 	if err := getOver(asMailer, connection); err != nil {
-		t.Errorf("a call after the token was added again: %v", err)
+		t.Errorf("a call after the token was added again fails: %v", err)
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
-	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the watcher has another name, with other grants
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the watcher now has another name, and so other grants
 	reload(tokens(staticToken("board", second)) + "# nothing else\n")
 	h.server.Stop(context.Background())
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")
@@ -358,7 +358,7 @@ func TestReplacedClientAuthority(t *testing.T) {
 	h.wantUnauthenticated(getOver(t.Context(), connection), noAuthority)
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 	if err := getOver(with(t.Context(), "Bearer "+w.mailer.Reveal()), connection); err != nil {
-		t.Errorf("a static token over the same connection: %v", err)
+		t.Errorf("a call with a static token over the same connection fails: %v", err)
 	}
 }
 
@@ -484,11 +484,11 @@ func TestReloadThatExposesSecrets(t *testing.T) {
 		t.Error(err)
 	}
 	if err := w.reload(h, w.authentication()+everybody); err != nil {
-		t.Errorf("a reload with authentication: %v", err)
+		t.Errorf("a reload with authentication fails: %v", err)
 	}
 	const allowed = "\nlisten: {grpc: \"0.0.0.0:0\", insecure_allow_remote: true}\n"
 	if err := w.reload(h, allowed); err == nil || !strings.Contains(err.Error(), "restart the broker to apply it") {
-		t.Errorf("a reload that sets insecure_allow_remote, which was not set at the start: %v", err)
+		t.Errorf("the error of a reload that sets insecure_allow_remote, which was not set at the start, is %v", err)
 	}
 	h.wantUnauthenticated(getOver(t.Context(), w.dial(h)), nobody)
 	careless := w.serve(allowed+everybody, listenTCP(t))

@@ -120,7 +120,7 @@ func TestLargeUnsignedCertificates(t *testing.T) {
 			t.Errorf("after the handshake with %s, the log has %v", name, got)
 		}
 		if err := getOver(ctx, w.dial(h, w.fromCertificate(template))); err != nil {
-			t.Errorf("a call with a signed certificate, %s: %v", name, err)
+			t.Errorf("a call with a signed certificate (%s) fails: %v", name, err)
 		}
 	}
 }

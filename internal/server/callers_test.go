@@ -82,7 +82,7 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load parses a configuration: the credentials that all tests use, and more.
+// load parses a configuration with the credentials that all tests use, and with more text.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }
@@ -146,7 +146,7 @@ func (w world) dialWith(h harness, transport credentials.TransportCredentials, o
 
 func plain() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// with returns the context of a call that sends these headers `authorization`.
+// `with` returns the context of a call that sends the given values of the header `authorization`.
 func with(ctx context.Context, authorizations ...string) context.Context {
 	for _, value := range authorizations {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)

@@ -100,7 +100,7 @@ func TestFailedCallsDoNotFillTheLog(t *testing.T) {
 			for _, l := range b.log.lines(b.T, "failed-call log lines suppressed") {
 				left = append(left, l["left_out"].(float64))
 				if l["last_address"] != "bufconn" || l["level"] != "WARN" {
-					b.Errorf("the line is %v", l)
+					b.Errorf("the log line is %v", l)
 				}
 			}
 			if !slices.Equal(left, told) {

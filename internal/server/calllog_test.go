@@ -109,7 +109,7 @@ func TestDeniedCallersAreLogged(t *testing.T) {
 			}
 			h.awaitLine("call", before)
 			if diff := cmp.Diff(want, h.calls()[before]); diff != "" {
-				t.Errorf("the line (-want +got):\n%s", diff)
+				t.Errorf("the log line of the call (-want +got):\n%s", diff)
 			}
 		}
 	}

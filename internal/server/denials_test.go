@@ -160,14 +160,14 @@ func TestDenialsOfACaller(t *testing.T) {
 		}
 	}
 	if _, err := d.ask(d.mailer, "key-of-board"); err != nil {
-		t.Errorf("getting the granted credential: %v", err)
+		t.Errorf("a call for the granted credential fails: %v", err)
 	}
 	if _, err := d.ask(d.other, "none"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("another caller: %v", err)
 	}
 	d.clock.Advance(time.Second)
 	if _, err := d.ask(d.mailer, "none"); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("a denial after a second: %v", err)
+		t.Errorf("the error of a denied call, a second later, is %v", err)
 	}
 	d.wantRecords("mailer get token-of-mail ACCESS_DENIED", "mailer get none ACCESS_DENIED", "mailer get NO ID INVALID_REQUEST",
 		"mailer get key-of-board OK", "other get none ACCESS_DENIED", "mailer get none ACCESS_DENIED")

@@ -111,7 +111,7 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	h := serve(t, func(o *server.Options) { o.Config, o.TokenTransport = bad, nil })
 	const untrusted = "certificate is signed by an unknown authority"
 	if err := h.get("literal"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
-		t.Errorf("a token request while the authority is not trusted: %v", err)
+		t.Errorf("the error of a token request while the authority is not trusted is %v", err)
 	}
 	reload := func(next *config.Config, err error) {
 		t.Helper()
@@ -124,12 +124,12 @@ func TestTokenRequestsAreReloaded(t *testing.T) {
 	}
 	reload(good, nil)
 	if err := h.get("literal"); err != nil {
-		t.Errorf("a token request when the authority is trusted: %v", err)
+		t.Errorf("a token request fails although the authority is trusted: %v", err)
 	}
 	reload(nil, errors.New("a problem"))
 	reload(bad, nil)
 	if err := h.get("permitted"); err == nil || !strings.HasSuffix(err.Error(), untrusted) {
-		t.Errorf("a token request when the authority is no longer trusted: %v", err)
+		t.Errorf("the error of a token request when the authority is no longer trusted is %v", err)
 	}
 	if log := h.log.String(); strings.Contains(log, "restart to apply") {
 		t.Errorf("the log asks for a restart:\n%s", log)

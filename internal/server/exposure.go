@@ -61,8 +61,7 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 	case listen.GRPC.Remote:
 		logger.Warn("INSECURE: callers are not authenticated: everybody on the network gets the secrets", address)
 	default:
-		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; " +
-			"a Unix socket limits them to one user")
+		logger.Warn("callers are not authenticated: every user of this machine gets the secrets; a Unix socket limits them to one user")
 	}
 	if listen.HTTP.Remote && (listen.TLS == nil || !proven) {
 		logger.Warn("INSECURE: metrics can be read on the network without TLS or by everybody",
@@ -73,10 +72,8 @@ func logExposure(logger *slog.Logger, listen config.Listen, c *config.Config) {
 // These errors reject reloads of configurations that are safe only with other 'listen' settings,
 // whose change needs a restart.
 var (
-	errExposed = errors.New("other machines can connect to the broker, and this configuration authenticates " +
-		"no caller: restart the broker to apply it")
-	errOpenToUsers = errors.New("every user of this machine can connect to the Unix socket, and this configuration " +
-		"has no grants: restart the broker to apply it")
+	errExposed     = errors.New("other machines can connect to the broker, and this configuration authenticates no caller: restart the broker to apply it")
+	errOpenToUsers = errors.New("every user of this machine can connect to the Unix socket, and this configuration has no grants: restart the broker to apply it")
 )
 
 // checkExposure returns an error if a configuration would give secrets to every client that can

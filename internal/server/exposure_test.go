@@ -42,6 +42,6 @@ func TestReloadThatOpensASocket(t *testing.T) {
 		}
 	}
 	if err := w.reload(h, socket+"grants: []\n"); err != nil {
-		t.Errorf("a reload with grants: %v", err)
+		t.Errorf("a reload with grants fails: %v", err)
 	}
 }

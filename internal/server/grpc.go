@@ -67,10 +67,10 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 	server := grpc.NewServer(append(append(traces.ServerOptions(), TransportOptions()...),
 		grpc.Creds(s.newHandshakes(service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
-		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // at most a million
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // the limit is at most a million
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
-		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // at most two mebibytes
+		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // the sum is at most two mebibytes
 		// With this option, GracefulStop also waits for calls whose clients have disconnected.
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(service.Unary, recovery.UnaryServerInterceptor(recovered)),

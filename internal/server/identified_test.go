@@ -112,7 +112,7 @@ func TestMessageAfterAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := finish(theirs, "key-of-board"); err != nil {
-		t.Errorf("getting the caller's own credential: %v", err)
+		t.Errorf("a call for the caller's own credential fails: %v", err)
 	}
 	h.wantError(finish(others, "key-of-other"), codes.PermissionDenied, "ACCESS_DENIED", "")
 	if err := w.reload(h, "authentication: {tokens: ["+staticToken("a", first)+"]}\ngrants: [{callers: [\"*\"], credentials: [\"*\"]}]\n"); err != nil {
@@ -130,7 +130,7 @@ func (h harness) eventually(what string, is func() bool) {
 		select {
 		case <-ticker.C:
 		case <-late:
-			h.Fatalf("did not happen within 10 s: %s", what)
+			h.Fatalf("the event did not happen within 10 s: %s", what)
 		}
 	}
 }

@@ -109,7 +109,7 @@ func TestMessageSizeLimit(t *testing.T) {
 	}
 	long := strings.Repeat("x", 16<<10)
 	if err := h.get(long); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a call with a large message: %v", err)
+		t.Errorf("the error of a call with a large message is %v", err)
 	}
 	h.wantLimited("message_bytes", 1)
 	watch, err := h.client().WatchAuthDecorations(t.Context(), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{long}})
@@ -117,7 +117,7 @@ func TestMessageSizeLimit(t *testing.T) {
 		_, err = watch.Recv()
 	}
 	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a watch with a large message: %v", err)
+		t.Errorf("the error of a watch with a large message is %v", err)
 	}
 	h.wantLimited("message_bytes", 2)
 	// The server refuses a message by its announced size, before the content arrives.
@@ -165,7 +165,7 @@ func TestLargeHeadersBesideAWatch(t *testing.T) {
 	} {
 		err := getOver(metadata.NewOutgoingContext(t.Context(), headers), connection)
 		if got := status.Convert(err); got.Code() != codes.InvalidArgument || got.Message() != "the headers of the call are too large" {
-			t.Errorf("the error for headers number %d is %v", i, err)
+			t.Errorf("for the set of headers with number %d, the error is %v", i, err)
 		}
 		h.wantLimited("header_bytes", i+1)
 	}
@@ -253,7 +253,8 @@ func TestConnectionsOfAListener(t *testing.T) {
 	}
 }
 
-// tokens returns a configuration with a static token of the caller mailer, and more.
+// tokens returns a configuration with a static token of the caller `mailer`, and with the given
+// static tokens.
 func (w world) tokens(more ...string) string {
 	return "\nauthentication: {tokens: [" + staticToken("mailer", w.mailer) + strings.Join(more, "") + "]}\n" + everybody
 }
@@ -287,7 +288,7 @@ func TestWatchesOfACaller(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for err := begin(mailer); err != nil; err = begin(mailer) {
 		if time.Now().After(deadline) {
-			t.Fatalf("a new watch after a watch has ended: %v", err)
+			t.Fatalf("a new watch after the end of another watch fails: %v", err)
 		}
 	}
 }
@@ -334,11 +335,11 @@ func TestCallsOfACaller(t *testing.T) {
 	}
 	clock.Advance(100 * time.Millisecond)
 	if err := getOver(mailer, connection); err != nil {
-		t.Errorf("a call after 100 ms: %v", err)
+		t.Errorf("a call after 100 ms fails: %v", err)
 	}
 	clock.Advance(time.Hour)
 	if err := batch(100); err != nil {
-		t.Errorf("a batch of the largest allowed size, after an hour: %v", err)
+		t.Errorf("after an hour, a batch of the largest allowed size fails: %v", err)
 	}
 	wantRateLimited(t, batch(1), nil)
 }

@@ -75,7 +75,7 @@ func removeStale(ctx context.Context, path string) error {
 	return nil
 }
 
-// cause removes the address from an error, because the error of Listen contains it already.
+// `cause` removes the address from an error, because Listen adds the address itself.
 func cause(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) {

@@ -27,8 +27,8 @@ const (
 	off     = "key-of-nobody" // disabled
 )
 
-// matrixOf returns a configuration with a grant for these callers, and another grant that allows
-// all callers the credentials of the provider pulsedive.
+// matrixOf returns a configuration with two grants: one for the given callers, and one that lets
+// all callers use the credentials of the provider pulsedive.
 func (w world) matrixOf(callers ...string) string {
 	return "  - {id: " + off + ", disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n" +
 		"grants:\n" +
@@ -36,7 +36,7 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// granted returns a caller with the grant for each authentication method.
+// granted returns one caller for each authentication method, who has the grant of the test matrix.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
 }
@@ -222,7 +222,7 @@ func TestRevokedGrant(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			take(all...) // may remove keys and tokens; the next reloads change only grants
+			take(all...) // this reload may remove keys and tokens; the next reloads change only grants
 			who := p.rows()[row].who
 			stream := who.watch(t, there, missing)
 			p.wantStates(stream, map[string]outcome{there: allowed, missing: notFound})

@@ -58,7 +58,7 @@ func export(t *testing.T) exported {
 			}
 		}
 	}
-	e.families[authentications] = secured[authentications] // has a series for each authentication method
+	e.families[authentications] = secured[authentications] // this metric has a series for each authentication method
 	e.add("up", nil)
 	for name, family := range e.families {
 		for _, metric := range family.GetMetric() {
@@ -317,7 +317,7 @@ func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
 		files, err := filepath.Glob("../" + folder + "/*.go")
 		if err != nil || len(files) == 0 {
-			t.Fatalf("searching the code of %s: %v", folder, err)
+			t.Fatalf("searching the code in the folder %s fails: %v", folder, err)
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)

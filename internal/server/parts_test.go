@@ -51,7 +51,7 @@ func TestIdleConnectionsAreEvicted(t *testing.T) {
 	mailer := with(t.Context(), "Bearer "+w.mailer.Reveal())
 	for range 20 {
 		if err := getOver(mailer, w.dialWith(h, plain())); err != nil {
-			t.Errorf("a call of an authenticated caller: %v", err)
+			t.Errorf("a call of an authenticated caller fails: %v", err)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestBurstOfFirstCalls(t *testing.T) {
 		for range 100 {
 			calls.Go(func() {
 				if err := getOver(mailer, connection); err != nil {
-					t.Errorf("a call with %d bytes of metadata: %v", size, err)
+					t.Errorf("a call with %d bytes of metadata fails: %v", size, err)
 				}
 			})
 		}
@@ -105,7 +105,7 @@ func TestHealthWatchesAreLimited(t *testing.T) {
 	wantRateLimited(t, watch(), nil)
 	h.wantLimited("health", 1)
 	if err := h.get("key-of-board"); err != nil {
-		t.Errorf("a call besides the health watches: %v", err)
+		t.Errorf("a call fails although only health watches use up their limit: %v", err)
 	}
 }
 
@@ -116,7 +116,7 @@ type unread struct {
 	ask func() (stream uint32)
 }
 
-// askForUnread requests batches, with more headers, until a batch is refused.
+// askForUnread requests batches, with the given additional headers, until a batch is refused.
 func askForUnread(t *testing.T, w world, headers ...string) (c unread, refused event) {
 	t.Helper()
 	h := w.serve(w.tokens()+"limits: {streams_per_connection: 200, calls_per_second: 1000000}\n", listenTCP(t))

@@ -128,8 +128,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential was absent in one of its states during a call, or
-// present if `absent` is false.
+// seeks returns a complaint unless the credential was, in one of its states during a call, absent
+// if `absent` is true, or present if `absent` is false.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -148,7 +148,7 @@ type reloading struct {
 	loaded   chan loadedConfig // result of each load
 	told     map[*subject]chan string
 	calls    atomic.Int64
-	called   chan struct{} // an element for each call, while a test waits for calls
+	called   chan struct{} // receives an element for each call, while a test waits for calls
 }
 
 // A loadedConfig is the result of a load: an error, or the values of each credential.
@@ -197,7 +197,7 @@ func (r *reloading) follow() {
 	r.Helper()
 	loop, err := reload.New(r.load)
 	if err != nil {
-		r.Fatalf("the first load: %v", err)
+		r.Fatalf("the first load fails: %v", err)
 	}
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -342,7 +342,7 @@ func (r *reloading) callBatch(broker authmaterialv1.BrokerServiceClient) {
 		failure := result.GetError()
 		code := codes.Code(failure.GetCode())
 		if complaint := r.subjects[i].complaint(before[i], result.GetAuthDecoration(), code, failure.GetMessage()); complaint != "" {
-			r.Errorf("%s, in a batch: %s", ids[i], complaint)
+			r.Errorf("the answer for %s in a batch is wrong: %s", ids[i], complaint)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestRevocation(t *testing.T) {
 				if err := c.call(); c.taken {
 					h.wantUnauthenticated(err, test.refusal)
 				} else if err != nil {
-					t.Errorf("a call with evidence %d, which is still accepted: %v", i, err)
+					t.Errorf("a call with evidence %d, which is still accepted, fails: %v", i, err)
 				}
 			}
 			if log := h.log.String(); !strings.Contains(log, test.warning) {

@@ -221,7 +221,7 @@ func TestRollingRestart(t *testing.T) {
 		if t.Failed() {
 			break
 		}
-		for _, name := range names { // until clients have connected to both servers
+		for _, name := range names { // waits until clients have connected to both servers
 			r.awaitCalls(name, loadCallers)
 		}
 		name := names[i%2]

@@ -101,7 +101,7 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.tokens.Close()
 	if !endsWithin(lastPeriod, done) {
-		go s.grpc.Stop() // closes all connections, but also waits for calls
+		go s.grpc.Stop() // Stop closes all connections, but also waits for calls to finish
 		if !endsWithin(lastPeriod, done) {
 			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}

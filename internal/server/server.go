@@ -63,9 +63,9 @@ type Server struct {
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
 	stale      atomic.Bool   // whether the last reload failed
 	serving    atomic.Bool
-	stopping   context.Context // ends when Stop begins
+	stopping   context.Context // context that ends when Stop begins
 	beginStop  context.CancelFunc
-	stopped    context.Context // ends when Stop has finished
+	stopped    context.Context // context that ends when Stop has finished
 	endStop    context.CancelFunc
 }
 

@@ -140,7 +140,7 @@ func TestTokenReportsAreNotStaticReports(t *testing.T) {
 		}
 		b.report(decoration)
 		if decoration, err = b.get(); err != nil || decoration.GetLastRejectionTime() != nil {
-			t.Errorf("a token has the rejection time of a static key, or the error %v", err)
+			t.Errorf("the answer for a token has the rejection time of a static key, or the error %v", err)
 		}
 		b.wantNoMetric(`authmaterial_static_reports_total{` + mail + `,report="rejected"}`)
 	})

@@ -62,7 +62,7 @@ func expiry(chain tls.Certificate) time.Time {
 // configuration that is in use when the connection begins.
 func (s *Server) tlsConfig(protocol string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, // overridden for each connection
+		MinVersion: tls.VersionTLS13, // GetConfigForClient replaces this setting for each connection
 		NextProtos: []string{protocol},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return connectionTLS(s.broker.Current().Config.Listen.TLS, protocol), nil

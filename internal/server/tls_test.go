@@ -66,7 +66,7 @@ func TestVersionsOfTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for listener, want := range map[net.Addr]bool{newer.grpc.Addr(): test.newer, newer.http.Addr(): test.newer, older.grpc.Addr(): test.older, older.http.Addr(): test.older} {
 				if _, err := w.handshake(listener, test.change); (err == nil) != want {
-					t.Errorf("the handshake ends with the error %v; want success: %v", err, want)
+					t.Errorf("the handshake ends with the error %v, but success is wanted: %v", err, want)
 				}
 			}
 		})
@@ -87,7 +87,7 @@ func TestSessionsAreNotResumed(t *testing.T) {
 		for range 3 {
 			state, err := w.handshake(h.http.Addr(), func(c *tls.Config) { c.ClientSessionCache, c.MaxVersion = sessions, version })
 			if err != nil || state.DidResume {
-				t.Errorf("with TLS version %x, resumed is %v (%v)", version, state.DidResume, err)
+				t.Errorf("with TLS version %x, the session is resumed: %v (error %v)", version, state.DidResume, err)
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	// certificate stays in use.
 	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
 	if err := w.reload(h, w.listenTLS()+everybody); err == nil || !strings.Contains(err.Error(), "does not belong to the first certificate") {
-		t.Errorf("a reload with a changed certificate but the old key: %v", err)
+		t.Errorf("the error of a reload with a changed certificate but the old key is %v", err)
 	}
 	for _, listener := range []net.Listener{h.grpc, h.http} {
 		if got := w.served(listener.Addr(), w.authority); got != before {
@@ -138,7 +138,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		}
 	}
 	if err := getOver(t.Context(), open); err != nil {
-		t.Errorf("a call over a connection that was opened before the change: %v", err)
+		t.Errorf("a call over a connection that was opened before the change fails: %v", err)
 	}
 	w.wantCaller("spiffe://example.test/mailer", "mutual_tls")
 	want := fmt.Sprintf("\nauthmaterial_tls_certificate_expiry_timestamp_seconds %v\n", float64(certificate.Leaf.NotAfter.Unix()))
@@ -158,7 +158,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 	h.wantUnauthenticated(getOver(t.Context(), open), noAuthority)
 	if err := getOver(t.Context(), renewed.dial(h, next.IssueSPIFFE("spiffe://example.test/mailer"))); err != nil {
-		t.Errorf("a call with a certificate of the new authority: %v", err)
+		t.Errorf("a call with a certificate of the new authority fails: %v", err)
 	}
 	loaded := h.log.lines(t, "TLS certificate loaded")
 	if len(loaded) != 2 {
