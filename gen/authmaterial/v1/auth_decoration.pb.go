@@ -33,53 +33,56 @@ type AuthDecoration struct {
 	// Required. The ID of the credential that this material belongs to, as in the
 	// request. 1 to 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. An opaque string that changes whenever the material changes: 1 to 64
-	// visible ASCII characters. Pass it to ReportRejection. It may be logged, because
-	// the material cannot be derived from it. Only replicas with the same fleet key
-	// return the same version for the same material; a broker without a fleet key
-	// returns another version after each restart.
+	// Required. An opaque string of 1 to 64 visible ASCII characters that changes whenever
+	// the material changes. A caller passes the version to ReportRejection. The version may
+	// be logged, because the material cannot be derived from it. Only replicas with the
+	// same fleet key return the same version for the same material. A broker without a
+	// fleet key returns another version after each restart.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Optional. The headers to set. Each header replaces all values that the request
-	// has for this header name. Names are unique, compared without regard to case.
+	// Optional. The headers to set. Each header replaces all values that the request has
+	// for this header name. No two headers have the same name, compared without regard to
+	// case.
 	Headers []*Header `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
-	// Optional. The query parameters to set. Each parameter replaces all values that
-	// the request's URL has for this parameter name. Names are unique.
+	// Optional. The query parameters to set. Each parameter replaces all values that the
+	// request's URL has for this parameter name. No two parameters have the same name.
 	QueryParams []*QueryParam `protobuf:"bytes,4,rep,name=query_params,json=queryParams,proto3" json:"query_params,omitempty"`
 	// Optional. The time from which on the material must not be used. The broker has
-	// already subtracted a safety margin. Absent: the material does not expire.
+	// already subtracted a safety margin from the expiry time of the material. If
+	// expire_time is absent, the material does not expire.
 	//
-	// A decoration that was just received may be used for one request even if
-	// expire_time has passed: the caller's clock may be fast, and while token requests
-	// fail the broker returns a token until the end of its safety margin.
+	// A decoration that was just received may be used for one request even if expire_time
+	// has passed, because the caller's clock may be fast, and because the broker, while
+	// token requests fail, returns a token until the end of the token's safety margin.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Required. The time at which a caller that keeps a copy of the material should
-	// call again. By then the broker has renewed the material by itself, so the call
-	// returns the new material. For material that does not expire, refresh_time is
-	// about five minutes after the answer, so that callers notice a changed
-	// configuration within that time.
+	// Required. The time at which a caller that keeps a copy of the material should call
+	// again. By refresh_time the broker has renewed the material by itself, so the call
+	// returns the new material. For material that does not expire, refresh_time is about
+	// five minutes after the answer, so that callers notice a changed configuration within
+	// that time.
 	//
-	// refresh_time is at least one second after the answer. It is later than
-	// expire_time if the provider invalidates a token when it issues the next one, and
+	// refresh_time is at least one second after the answer. refresh_time is later than
+	// expire_time if the provider invalidates a token when it issues the next token, and
 	// while a token is used within its safety margin.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
-	// Required. The only hosts to which this material may be sent: at least one. Each
-	// host is an exact host name or IP address in lower case, optionally with `:port`.
-	// A host without a port is allowed only at port 443. Send the material over https;
-	// plain http is allowed for a literal loopback address only.
+	// Required. The only hosts to which this material may be sent. The list has at least
+	// one host. Each host is an exact host name or IP address in lower case, optionally
+	// with `:port`. A host without a port is allowed only at port 443. Send the material
+	// over https; plain http is allowed only for a literal loopback address.
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
-	// material. A caller that receives one of them calls ReportRejection once, and
-	// retries only if the outcome allows a retry. Empty: no status means that the
-	// material is rejected.
+	// material. A caller that receives one of these statuses calls ReportRejection once,
+	// and retries only if the outcome allows a retry. If the list is empty, no status means
+	// that the material is rejected.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
 	// Optional. The last time that a caller reported one of rejected_statuses for this
-	// version of static material. The broker cannot replace static material: a person
-	// has to check the values of the credential. Absent: the material is a token, or
-	// the answering replica has received no such report since it started.
+	// version of static material. The broker cannot replace static material, so a person
+	// has to check the values of the credential. If last_rejection_time is absent, the
+	// material is a token, or the answering replica has received no such report since it
+	// started.
 	//
-	// Any caller with a grant can report a rejection, so this time is a hint for
-	// people: programs continue to use the material. A watch does not send a decoration
-	// only because this time changed.
+	// Any caller with a grant can report a rejection, so last_rejection_time is only a hint
+	// for people, and programs continue to use the material. If only last_rejection_time
+	// changes, a watch does not send the decoration again.
 	LastRejectionTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_rejection_time,json=lastRejectionTime,proto3" json:"last_rejection_time,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -186,9 +189,9 @@ type Header struct {
 	// regard to case. The name is never `Host`, `Content-Length`, `Transfer-Encoding`,
 	// `Connection` or a pseudo-header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. Secret. The whole header value, for example `Bearer …`: visible ASCII
-	// characters and spaces, without a space at either end. A token in the value has at
-	// most 64 KiB.
+	// Required. Secret. The whole header value, for example `Bearer …`. The value consists
+	// of visible ASCII characters and spaces, and has no space at either end. A token in
+	// the value has at most 64 KiB.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -243,8 +246,8 @@ type QueryParam struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The parameter's name, not URL-encoded.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. Secret. The parameter's value, not URL-encoded: the caller encodes it,
-	// exactly once. The value has at most 64 KiB of visible ASCII characters and
+	// Required. Secret. The parameter's value, not URL-encoded. The caller encodes the
+	// value exactly once. The value has at most 64 KiB of visible ASCII characters and
 	// spaces, without a space at either end.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -272,9 +272,9 @@ func (x *BatchGetAuthDecorationsResponse) GetResults() []*AuthDecorationResult {
 // AuthDecorationResult is the result for one ID of a batch.
 type AuthDecorationResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The ID as in the request, cut after 128 characters.
+	// Required. The credential's ID as in the request, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. Exactly one field is set.
+	// Required. Either the material, or the reason why there is none.
 	//
 	// Types that are valid to be assigned to Result:
 	//
@@ -371,15 +371,16 @@ type AuthDecorationError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The gRPC code, a value of google.rpc.Code, but never 0 (OK).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	// Required. The reason for the error. JSON has the enum's full name, such as
-	// `ERROR_REASON_CREDENTIAL_NOT_FOUND`, and the google.rpc.ErrorInfo of a failed call
-	// the same name without the prefix: `CREDENTIAL_NOT_FOUND`.
+	// Required. The reason for the error. In JSON, the reason is the enum's full name, such
+	// as `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In the google.rpc.ErrorInfo of a failed call,
+	// the reason is the name without the prefix, such as `CREDENTIAL_NOT_FOUND`.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=authmaterial.v1.ErrorReason" json:"reason,omitempty"`
-	// Required. A sentence for people, without secrets. Programs use the field reason
-	// instead.
+	// Required. A sentence that explains the error to people and contains no secret.
+	// Programs use the field `reason` instead.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Optional. How long to wait before a retry. Absent: a retry does not help, or the
-	// broker does not know when a retry would help; see reason.
+	// Optional. How long to wait before a retry. If retry_delay is absent, a retry does not
+	// help, or the broker does not know when a retry would help; the field `reason` tells
+	// which.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -492,9 +493,9 @@ func (x *WatchAuthDecorationsRequest) GetCredentialIds() []string {
 // WatchAuthDecorationsResponse is the state of one watched credential.
 type WatchAuthDecorationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The ID that this state belongs to, cut after 128 characters.
+	// Required. The ID of the credential that has this state, cut after 128 characters.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. Exactly one field is set.
+	// Required. Either the material, or the reason why there is none.
 	//
 	// Types that are valid to be assigned to State:
 	//

@@ -156,13 +156,13 @@ type VersionState int32
 const (
 	// This value is not used.
 	VersionState_VERSION_STATE_UNSPECIFIED VersionState = 0
-	// The version can be activated.
+	// The version is not in use, and can be activated.
 	VersionState_VERSION_STATE_ENABLED VersionState = 1
-	// Callers get this version.
+	// Callers get this version, unless they get the canary.
 	VersionState_VERSION_STATE_ACTIVE VersionState = 2
-	// Some callers get this version.
+	// Some callers get this version instead of the active version.
 	VersionState_VERSION_STATE_CANARY VersionState = 3
-	// The values are erased.
+	// The values of the version are erased.
 	VersionState_VERSION_STATE_DESTROYED VersionState = 4
 )
 
@@ -221,7 +221,8 @@ const (
 	VerificationOutcome_VERIFICATION_OUTCOME_ACCEPTED VerificationOutcome = 1
 	// The provider refused the values.
 	VerificationOutcome_VERIFICATION_OUTCOME_REFUSED VerificationOutcome = 2
-	// The provider did not answer, or its answer shows neither.
+	// The provider did not answer, or its answer does not show whether it accepts the
+	// values.
 	VerificationOutcome_VERIFICATION_OUTCOME_INCONCLUSIVE VerificationOutcome = 3
 )
 
@@ -268,19 +269,23 @@ func (VerificationOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_authmaterial_v1_credential_proto_rawDescGZIP(), []int{3}
 }
 
-// Credential is one account at a provider. It is either declared in the broker's
-// configuration file, or managed with CredentialService. It never contains a secret.
+// Credential is one account at a provider. A credential is either declared in the
+// broker's configuration file, or managed with CredentialService. This message never
+// contains a secret.
 type Credential struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required; output only. The credential's ID, 1 to 128 characters: `a-z`, `0-9`, `.`,
-	// `_` and `-`, with a letter or digit at each end. Immutable.
+	// Required; output only. The credential's ID, which consists of 1 to 128 of the
+	// characters `a-z`, `0-9`, `.`, `_` and `-`, with a letter or digit at each end.
+	// Immutable.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required for a managed credential, 1 to 128 characters. The name for people.
+	// Required for a managed credential. The credential's name for display, 1 to 128
+	// characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Optional. What the credential is for, at most 4000 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Optional. At most 64 labels. A key has 1 to 63 characters: `a-z`, `0-9`, `.`, `_`,
-	// `/` and `-`, with a letter or digit at each end. A value has at most 256 characters.
+	// Optional. At most 64 labels. The key of a label consists of 1 to 63 of the characters
+	// `a-z`, `0-9`, `.`, `_`, `/` and `-`, with a letter or digit at each end. The value of
+	// a label has at most 256 characters.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Required. The ID of the provider. Immutable.
 	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
@@ -289,37 +294,44 @@ type Credential struct {
 	// Optional. Callers get CREDENTIAL_NOT_FOUND for a disabled credential.
 	Disabled bool `protobuf:"varint,7,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// Optional. If true, the broker obtains the credential's token after it starts, and
-	// renews the token even if no caller asks for it. Has no effect on static material.
+	// renews the token even if no caller asks for it. The field has no effect on static
+	// material.
 	KeepWarm bool `protobuf:"varint,8,opt,name=keep_warm,json=keepWarm,proto3" json:"keep_warm,omitempty"`
-	// Optional. When the secret expires at the provider, as far as a person knows. The
-	// broker warns beforehand; it does not stop using the secret.
+	// Optional. When the secret expires at the provider, according to a person who manages
+	// the credential. The broker warns before that time, and uses the secret even after
+	// that time.
 	SecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=secret_expire_time,json=secretExpireTime,proto3" json:"secret_expire_time,omitempty"`
 	// Output only. Whether the credential is declared or managed.
 	Origin CredentialOrigin `protobuf:"varint,10,opt,name=origin,proto3,enum=authmaterial.v1.CredentialOrigin" json:"origin,omitempty"`
-	// Output only. The number of the version that callers get. 0 for a declared credential.
+	// Output only. The number of the version that callers get, or 0 for a declared
+	// credential.
 	ActiveVersion int32 `protobuf:"varint,11,opt,name=active_version,json=activeVersion,proto3" json:"active_version,omitempty"`
-	// Output only. Absent: no version is being tried out.
+	// Output only. The version that only some callers get. If the field is absent, no
+	// version is being tried out.
 	Canary *Canary `protobuf:"bytes,12,opt,name=canary,proto3" json:"canary,omitempty"`
 	// Output only. The values of those fields that are not secret, by field ID.
 	PublicValues map[string]string `protobuf:"bytes,13,rep,name=public_values,json=publicValues,proto3" json:"public_values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Output only. The IDs of the secret fields that have a value, sorted.
+	// Output only. The IDs of the secret fields that have a value, in alphabetical order.
 	SecretFieldsSet []string `protobuf:"bytes,14,rep,name=secret_fields_set,json=secretFieldsSet,proto3" json:"secret_fields_set,omitempty"`
-	// Output only. All hosts to which the material may be sent: those of the provider, and
-	// those that the active version adds.
+	// Output only. All hosts to which the material may be sent, which are the provider's
+	// hosts and the hosts that the active version adds.
 	AllowedHosts []string `protobuf:"bytes,15,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Output only. Absent for a declared credential.
+	// Output only. When the credential was created. Absent for a declared credential.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only. When the credential was last changed. Absent for a declared credential.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Output only. When the credential was deleted. Absent: it is not deleted. A deleted
-	// credential is removed for good 30 days later; until then, its ID stays taken.
+	// Output only. When the credential was deleted. If the field is absent, the credential
+	// is not deleted. A deleted credential is removed for good 30 days later; until then,
+	// no other credential can have its ID.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
-	// Identifies the state of the credential, for the requests that change it. Empty for a
-	// declared credential.
+	// A string that changes whenever the credential changes. Requests that change the
+	// credential contain this string. Empty for a declared credential.
 	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Output only. The state as the answering replica knows it. For display only.
+	// Output only. The state of the credential as the answering replica knows it. For
+	// display only.
 	State CredentialState `protobuf:"varint,20,opt,name=state,proto3,enum=authmaterial.v1.CredentialState" json:"state,omitempty"`
-	// Output only. Since when the answering replica knows the credential in this state.
+	// Output only. The time since which the credential has this state at the answering
+	// replica.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	// Output only. True if the configuration file declares a credential with the ID of this
 	// managed credential. Callers then get the declared credential.
@@ -517,8 +529,8 @@ type Canary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The number of the version.
 	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Required. 1 to 16 patterns for the names of the callers that get the version. Each
-	// `*` in a pattern matches any sequence of characters.
+	// Required. Patterns for the names of the callers that get the version, 1 to 16
+	// patterns. Each `*` in a pattern matches any sequence of characters.
 	Callers       []string `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -572,21 +584,22 @@ func (x *Canary) GetCallers() []string {
 // contains a secret.
 type CredentialVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The number of the version, from 1. Numbers are not used twice.
+	// Required. The number of the version, from 1. The number is never used for another
+	// version of the credential.
 	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Required. What the version is used for.
 	State VersionState `protobuf:"varint,2,opt,name=state,proto3,enum=authmaterial.v1.VersionState" json:"state,omitempty"`
 	// Optional. The values of those fields that are not secret, by field ID.
 	PublicValues map[string]string `protobuf:"bytes,3,rep,name=public_values,json=publicValues,proto3" json:"public_values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Optional. The IDs of the secret fields that have a value, sorted.
+	// Optional. The IDs of the secret fields that have a value, in alphabetical order.
 	SecretFieldsSet []string `protobuf:"bytes,4,rep,name=secret_fields_set,json=secretFieldsSet,proto3" json:"secret_fields_set,omitempty"`
-	// Optional. The hosts that the version adds to those of the provider.
+	// Optional. The hosts that the version adds to the provider's hosts.
 	AllowedHosts []string `protobuf:"bytes,5,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Required. When the version was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Required. The name of the caller that created the version.
 	Creator string `protobuf:"bytes,7,opt,name=creator,proto3" json:"creator,omitempty"`
-	// Optional. When the version became the active version the last time.
+	// Optional. When the version last became the active version.
 	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
 	// Optional. When the values of the version were erased.
 	DestroyTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=destroy_time,json=destroyTime,proto3" json:"destroy_time,omitempty"`
@@ -696,17 +709,18 @@ func (x *CredentialVersion) GetVerification() *Verification {
 	return nil
 }
 
-// Verification is the result of trying values at the provider.
+// Verification is the result of a request that shows whether the provider accepts the
+// values of a credential.
 type Verification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Whether the provider accepted the values.
 	Outcome VerificationOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=authmaterial.v1.VerificationOutcome" json:"outcome,omitempty"`
-	// Required. A sentence for people about the outcome and what to do. It quotes nothing
-	// that the provider sent.
+	// Required. A sentence that tells people what the outcome means and what to do. The
+	// sentence quotes nothing that the provider sent.
 	Explanation string `protobuf:"bytes,2,opt,name=explanation,proto3" json:"explanation,omitempty"`
-	// Optional. The HTTP status of the provider's answer. 0: no answer.
+	// Optional. The HTTP status of the provider's answer, or 0 if there was no answer.
 	HttpStatus int32 `protobuf:"varint,3,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
-	// Required. When the values were tried.
+	// Required. When the verification was made.
 	VerifyTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=verify_time,json=verifyTime,proto3" json:"verify_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -770,7 +784,8 @@ func (x *Verification) GetVerifyTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// FieldValue is the value of one field. Requests contain it; answers never do.
+// FieldValue is the value of one field. Only requests contain field values; answers never
+// do.
 type FieldValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The ID of the field, such as `client_secret`.

@@ -27,20 +27,22 @@ const (
 // CreateCredentialRequest describes a new credential.
 type CreateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The credential. Required fields: display_name, provider, auth_method.
-	// Output-only fields are ignored.
+	// Required. The new credential, which must have display_name, provider and auth_method.
+	// The broker ignores its output-only fields.
 	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
-	// Optional. The ID of the credential. Default: an ID that is made from the display name,
-	// such as `sendpulse-production` for `SendPulse production`.
+	// Optional. The ID of the credential. The default is made from the display name, such
+	// as `sendpulse-production` for `SendPulse production`.
 	CredentialId string `protobuf:"bytes,2,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Required. The values of the fields of the auth method. Each field appears at most once.
+	// Required. The values of the fields of the auth method. The list has at most one value
+	// for each field.
 	Values []*FieldValue `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
-	// Optional. Hosts in addition to those of the provider. The broker's setting
+	// Optional. Allowed hosts in addition to the provider's hosts. The broker's setting
 	// store.allowed_hosts must allow each of them.
 	AllowedHosts []string `protobuf:"bytes,4,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Optional. Makes the request safe to repeat; see CredentialService.
+	// Optional. An ID that makes the request safe to repeat, as the comment of
+	// CredentialService explains.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Optional. If true, the request is only checked. Nothing is stored.
+	// Optional. If true, the broker only checks the request, and stores nothing.
 	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -213,7 +215,7 @@ func (x *GetCredentialRequest) GetCredentialId() string {
 // GetCredentialResponse has one credential.
 type GetCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The credential. It can be a deleted one: see delete_time.
+	// Required. The credential. A credential with a delete_time is deleted.
 	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -261,14 +263,14 @@ type ListCredentialsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The maximum number of credentials in the answer, 1 to 1000. Default: 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Optional. The next_page_token of the page before. It is valid only for the same caller
-	// and the same filter.
+	// Optional. The next_page_token of the previous page. This token is valid only for the
+	// same caller and the same filter.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Optional. Conditions that are joined with `AND`, such as
-	// `provider = "sendpulse" AND labels.team = "growth" AND disabled = true`. The fields
-	// `provider`, `auth_method` and `labels.KEY` are compared with `=`; `disabled` is
-	// compared with `true` or `false`; `display_name : "mail"` finds names that contain
-	// `mail` in any case. At most 1000 characters.
+	// Optional. Conditions that are joined with `AND`, such as `provider = "sendpulse" AND
+	// labels.team = "growth" AND disabled = true`. The fields `provider`, `auth_method` and
+	// `labels.KEY` are compared with `=`; `disabled` is compared with `true` or `false`;
+	// the condition `display_name:"mail"` finds names that contain `mail` in upper or lower
+	// case. At most 1000 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Optional. If true, deleted credentials are included.
 	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
@@ -339,7 +341,7 @@ type ListCredentialsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The credentials of the page.
 	Credentials []*Credential `protobuf:"bytes,1,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// Optional. The page_token for the next page. Empty: this is the last page.
+	// Optional. The page_token for the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -394,11 +396,12 @@ type UpdateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential with its ID and the new values of the fields in update_mask.
 	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
-	// Required. The fields to change: `display_name`, `description`, `labels`, `disabled`,
-	// `keep_warm`, `secret_expire_time`. `labels` replaces all labels.
+	// Required. The names of the fields to change, out of `display_name`, `description`,
+	// `labels`, `disabled`, `keep_warm` and `secret_expire_time`. A change of `labels`
+	// replaces all labels.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Required. The etag of the credential. If the credential has changed since, the error
-	// is CREDENTIAL_CHANGED.
+	// Required. The etag of the credential. If the credential has changed since the caller
+	// read that etag, the method fails with CREDENTIAL_CHANGED.
 	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -701,21 +704,24 @@ type CreateCredentialVersionRequest struct {
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required, unless reset is true. The etag of the credential.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Optional. The new values. A field that is not named keeps its value.
+	// Optional. The new values. A field that the list does not contain keeps its value.
 	Values []*FieldValue `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
-	// Optional. The hosts that the version adds to those of the provider. Default: those of
-	// the active version. The broker's setting store.allowed_hosts must allow each new one.
+	// Optional. The hosts that the version adds to the provider's hosts. By default, the
+	// version adds the same hosts as the active version. The broker's setting
+	// store.allowed_hosts must allow each new host.
 	AllowedHosts []string `protobuf:"bytes,4,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Optional. If true, nothing is taken from the active version: neither values nor hosts.
+	// Optional. If true, the new version takes no values and no hosts from the active
+	// version.
 	Reset_ bool `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`
-	// Optional. If true, the version is tried at the provider. It is activated only if the
+	// Optional. If true, the broker verifies the version, and activates it only if the
 	// provider accepts it.
 	Verify bool `protobuf:"varint,6,opt,name=verify,proto3" json:"verify,omitempty"`
 	// Optional. If true, a version whose verification is inconclusive is activated too.
 	AcceptInconclusive bool `protobuf:"varint,7,opt,name=accept_inconclusive,json=acceptInconclusive,proto3" json:"accept_inconclusive,omitempty"`
 	// Optional. If true, the version becomes the active version.
 	Activate bool `protobuf:"varint,8,opt,name=activate,proto3" json:"activate,omitempty"`
-	// Optional. Makes the request safe to repeat; see CredentialService.
+	// Optional. An ID that makes the request safe to repeat, as the comment of
+	// CredentialService explains.
 	RequestId     string `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -970,9 +976,9 @@ type ActivateCredentialVersionRequest struct {
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Required. The etag of the credential.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Optional. At most 16 patterns for the names of callers. If there are any, the version
-	// becomes the canary for these callers. Default: the version becomes the active version
-	// of all callers, and a canary with the same version ends.
+	// Optional. At most 16 patterns for the names of callers. If the list is not empty, the
+	// version becomes the canary for these callers. If the list is empty, the version
+	// becomes the active version of all callers, and a canary with the same version ends.
 	Callers       []string `protobuf:"bytes,4,rep,name=callers,proto3" json:"callers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1041,8 +1047,8 @@ type ActivateCredentialVersionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential.
 	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
-	// Optional. A sentence for people, if the version may not work: for example, because the
-	// provider revokes a secret when it issues the next one.
+	// Optional. A sentence that warns people if the version may not work, for example
+	// because the provider revokes a secret when it issues the next secret.
 	Warning       string `protobuf:"bytes,2,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1312,26 +1318,28 @@ func (x *DestroyCredentialVersionResponse) GetCredential() *Credential {
 	return nil
 }
 
-// VerifyCredentialRequest names what to try: a stored version, or values that are not
+// VerifyCredentialRequest contains the number of a stored version, or values that are not
 // stored.
 type VerifyCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The ID of the credential. For values that are not stored, the ID may belong
-	// to no credential yet.
+	// Required. The ID of the credential. To verify values that are not stored, no
+	// credential with this ID needs to exist.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Optional. The number of a stored version. Default: the active version. Must be 0 if
-	// provider is set.
+	// Optional. The number of a stored version. The default is the active version. Must be
+	// 0 if `provider` is set.
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Optional. The ID of the provider, for values that are not stored.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Optional. The ID of the auth method. Required if provider is set.
+	// Optional. The ID of the auth method. Required if `provider` is set.
 	AuthMethod string `protobuf:"bytes,4,opt,name=auth_method,json=authMethod,proto3" json:"auth_method,omitempty"`
-	// Optional. The values to try. Allowed only if provider is set.
+	// Optional. The values to verify. Allowed only if `provider` is set.
 	Values []*FieldValue `protobuf:"bytes,5,rep,name=values,proto3" json:"values,omitempty"`
-	// Optional. Hosts in addition to those of the provider. Allowed only if provider is set.
+	// Optional. Allowed hosts in addition to the provider's hosts. Allowed only if
+	// `provider` is set.
 	AllowedHosts []string `protobuf:"bytes,6,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Optional. Where a new token ends the token before, trying values can interrupt callers
-	// of the credential. True confirms that this is intended.
+	// Optional. If a provider ends the previous token when it issues a new token, a
+	// verification can interrupt callers of the credential. The value true allows such an
+	// interruption.
 	AllowTokenReplacement bool `protobuf:"varint,7,opt,name=allow_token_replacement,json=allowTokenReplacement,proto3" json:"allow_token_replacement,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -1416,10 +1424,10 @@ func (x *VerifyCredentialRequest) GetAllowTokenReplacement() bool {
 	return false
 }
 
-// VerifyCredentialResponse has the result of the try.
+// VerifyCredentialResponse has the result of the verification.
 type VerifyCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The result.
+	// Required. The result of the verification.
 	Verification  *Verification `protobuf:"bytes,1,opt,name=verification,proto3" json:"verification,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1513,7 +1521,7 @@ type GetCredentialStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential.
 	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
-	// Required. The status.
+	// Required. The status of the credential.
 	Status        *CredentialStatus `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1566,18 +1574,18 @@ func (x *GetCredentialStatusResponse) GetStatus() *CredentialStatus {
 // CredentialStatus is what the answering replica knows about a credential.
 type CredentialStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The state.
+	// Required. The state of the credential.
 	State CredentialState `protobuf:"varint,1,opt,name=state,proto3,enum=authmaterial.v1.CredentialState" json:"state,omitempty"`
-	// Required. The reason for the state, in sentences for people.
+	// Required. Sentences that explain to people why the credential has this state.
 	Explanation string `protobuf:"bytes,2,opt,name=explanation,proto3" json:"explanation,omitempty"`
-	// Required. Since when the replica has collected this status.
+	// Required. The time since which the replica has collected this status.
 	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	// Optional. The status of the active version.
 	Active *MaterialStatus `protobuf:"bytes,4,opt,name=active,proto3" json:"active,omitempty"`
 	// Optional. The status of the canary.
 	Canary *MaterialStatus `protobuf:"bytes,5,opt,name=canary,proto3" json:"canary,omitempty"`
-	// Optional. The callers that used the credential most recently: at most 100, the latest
-	// first.
+	// Optional. The callers that used the credential most recently, the latest first. The
+	// list has at most 100 callers.
 	Callers []*CallerUse `protobuf:"bytes,6,rep,name=callers,proto3" json:"callers,omitempty"`
 	// Optional. When the active version was activated. Absent for a declared credential.
 	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
@@ -1686,17 +1694,17 @@ func (x *CredentialStatus) GetTokenRequestsToday() int64 {
 // MaterialStatus is what the answering replica knows about the material of one version.
 type MaterialStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The number of the version. 0 for a declared credential.
+	// Required. The number of the version, or 0 for a declared credential.
 	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Optional. For a token: when the broker obtained the token that it serves.
+	// Optional. When the broker obtained the token that it serves.
 	ObtainTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=obtain_time,json=obtainTime,proto3" json:"obtain_time,omitempty"`
-	// Optional. For a token: from when on the token must not be used.
+	// Optional. The time from which on the token must not be used.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Optional. For a token: when the broker renews the token.
+	// Optional. When the broker will renew the token.
 	RenewTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	// Optional. The latest token request that the replica has sent.
 	LastAttempt *TokenAttempt `protobuf:"bytes,5,opt,name=last_attempt,json=lastAttempt,proto3" json:"last_attempt,omitempty"`
-	// Optional. After a failure: when the broker requests a token again.
+	// Optional. When the broker will request a token again after a failure.
 	NextAttemptTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=next_attempt_time,json=nextAttemptTime,proto3" json:"next_attempt_time,omitempty"`
 	// Optional. When a caller last reported that the provider rejected the material.
 	LastReportTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_report_time,json=lastReportTime,proto3" json:"last_report_time,omitempty"`
@@ -1799,12 +1807,12 @@ type TokenAttempt struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Required. Whether the provider issued a token.
 	Succeeded bool `protobuf:"varint,2,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
-	// Optional. The HTTP status of the answer. 0: no answer.
+	// Optional. The HTTP status of the answer, or 0 if there was no answer.
 	HttpStatus int32 `protobuf:"varint,3,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
-	// Optional. The `error` of the answer, if it is registered by OAuth, such as
-	// `invalid_client`.
+	// Optional. The value of `error` in the answer, such as `invalid_client`, if OAuth
+	// registers this value.
 	OauthError string `protobuf:"bytes,4,opt,name=oauth_error,json=oauthError,proto3" json:"oauth_error,omitempty"`
-	// Optional. A sentence for people about a failure.
+	// Optional. A sentence that explains a failure to people.
 	Explanation   string `protobuf:"bytes,5,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1884,7 +1892,7 @@ type CallerUse struct {
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	// Required. The number of calls since the time in CredentialStatus.since.
 	Count int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	// Required. The number of the version that the latest call got. 0 for a declared
+	// Required. The number of the version that the latest call got, or 0 for a declared
 	// credential.
 	Version       int32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1956,7 +1964,7 @@ type ListCredentialEventsRequest struct {
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Optional. The maximum number of events in the answer, 1 to 1000. Default: 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Optional. The next_page_token of the page before.
+	// Optional. The next_page_token of the previous page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2018,7 +2026,7 @@ type ListCredentialEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The events of the page, the newest first.
 	Events []*CredentialEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Optional. The page_token for the next page. Empty: this is the last page.
+	// Optional. The page_token for the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2071,7 +2079,7 @@ func (x *ListCredentialEventsResponse) GetNextPageToken() string {
 // CredentialEvent is one change or verification of a credential.
 type CredentialEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. When it happened.
+	// Required. When the change or verification happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Required. The name of the caller.
 	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -2081,7 +2089,7 @@ type CredentialEvent struct {
 	Version int32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	// Optional. The names of the changed fields, without their values.
 	Fields []string `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
-	// Optional. For a verification: the outcome.
+	// Optional. The outcome of a verification.
 	Outcome       VerificationOutcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=authmaterial.v1.VerificationOutcome" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2162,7 +2170,7 @@ func (x *CredentialEvent) GetOutcome() VerificationOutcome {
 // WatchCredentialStatesRequest selects credentials.
 type WatchCredentialStatesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Optional. A filter, as in ListCredentialsRequest.
+	// Optional. A filter in the form of ListCredentialsRequest.filter.
 	Filter        string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2210,9 +2218,10 @@ type WatchCredentialStatesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. Credentials that are new or changed, or whose state changed.
 	Credentials []*Credential `protobuf:"bytes,1,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// Optional. The IDs of credentials that the caller no longer sees.
+	// Optional. The IDs of credentials that no longer belong to the stream, for example
+	// because the caller may no longer view them.
 	Removed []string `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`
-	// Required. True as soon as the stream has sent all credentials once.
+	// Required. True once the stream has sent all credentials.
 	Complete      bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2274,7 +2283,7 @@ type ExplainAccessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The credential's ID.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Optional. The name of the caller. Default: the caller of this method.
+	// Optional. The name of the caller. The default is the caller of this method.
 	Caller        string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2324,16 +2333,16 @@ func (x *ExplainAccessRequest) GetCaller() string {
 	return ""
 }
 
-// ExplainAccessResponse explains a decision.
+// ExplainAccessResponse explains a decision about access.
 type ExplainAccessResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The actions that the caller may perform on the credential: `use`, `view`,
-	// `manage`, `operate`.
+	// Required. The actions that the caller may perform on the credential, out of `use`,
+	// `view`, `manage` and `operate`.
 	AllowedActions []string `protobuf:"bytes,1,rep,name=allowed_actions,json=allowedActions,proto3" json:"allowed_actions,omitempty"`
-	// Optional. For each allowed action, the position of the first grant that allows it, such
-	// as `broker.yaml:40:5`. In the order of allowed_actions.
+	// Optional. The position of the first grant that allows each action, such as
+	// `broker.yaml:40:5`, in the order of allowed_actions.
 	Grants []string `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
-	// Required. A sentence for people that tells which grants match the caller or the
+	// Required. A sentence that tells people which grants match the caller or the
 	// credential.
 	Explanation   string `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2437,18 +2446,19 @@ type GetFleetStatusResponse struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Required. When the configuration in use was loaded.
 	ConfigurationTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=configuration_time,json=configurationTime,proto3" json:"configuration_time,omitempty"`
-	// Optional. The problems of the configuration file, if the last reload failed: at most
-	// 20, each with its position.
+	// Optional. The problems of the configuration file, each with its position, if the last
+	// reload failed. The list has at most 20 problems.
 	ConfigurationProblems []string `protobuf:"bytes,4,rep,name=configuration_problems,json=configurationProblems,proto3" json:"configuration_problems,omitempty"`
 	// Required. The state of the shared token cache.
 	TokenCache *Dependency `protobuf:"bytes,5,opt,name=token_cache,json=tokenCache,proto3" json:"token_cache,omitempty"`
 	// Required. The state of the credential store.
 	Store *Dependency `protobuf:"bytes,6,opt,name=store,proto3" json:"store,omitempty"`
-	// Required. The number of credentials by state.
+	// Required. The number of credentials in each state.
 	CredentialsByState map[string]int64 `protobuf:"bytes,7,rep,name=credentials_by_state,json=credentialsByState,proto3" json:"credentials_by_state,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// Required. The token requests of the replica since it started, by provider.
+	// Required. The number of token requests that the replica has sent to each provider
+	// since it started.
 	TokenRequests []*ProviderRequests `protobuf:"bytes,8,rep,name=token_requests,json=tokenRequests,proto3" json:"token_requests,omitempty"`
-	// Optional. The IDs that are both declared and managed: at most 100.
+	// Optional. The IDs of credentials that are both declared and managed, at most 100.
 	ShadowedCredentials []string `protobuf:"bytes,9,rep,name=shadowed_credentials,json=shadowedCredentials,proto3" json:"shadowed_credentials,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -2550,13 +2560,14 @@ func (x *GetFleetStatusResponse) GetShadowedCredentials() []string {
 // Dependency is the state of a server that the broker depends on.
 type Dependency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. False if the broker is configured to work without it.
+	// Required. False if the broker is configured to work without the server.
 	Configured bool `protobuf:"varint,1,opt,name=configured,proto3" json:"configured,omitempty"`
-	// Required. Whether the latest operation succeeded.
+	// Required. Whether the latest operation on the server succeeded.
 	Available bool `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
-	// Optional. A sentence for people, if it is not available.
+	// Optional. A sentence that tells people why the server is not available.
 	Explanation string `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
-	// Optional. The time since the broker last read all changes. Only for the store.
+	// Optional. The time since the broker last read all changes of the credential store.
+	// Absent for the token cache.
 	Staleness     *durationpb.Duration `protobuf:"bytes,4,opt,name=staleness,proto3" json:"staleness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2625,9 +2636,9 @@ type ProviderRequests struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The provider's ID.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Required. The number of requests.
+	// Required. The number of token requests.
 	Requests int64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
-	// Required. The number of requests that did not result in a token.
+	// Required. The number of token requests that did not result in a token.
 	Failures      int64 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

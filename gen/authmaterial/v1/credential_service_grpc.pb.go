@@ -47,9 +47,10 @@ const (
 //
 // No method returns a secret. Only BrokerService returns material.
 //
-// Each method needs a grant for the action that its comment names: `view`, `manage` or
-// `operate`. A grant for `manage` also allows `view`; it never allows `use`. Without a
-// grant the error is ACCESS_DENIED, whether the credential exists or not.
+// Each method needs a grant for the action that the method's comment names, which is
+// `view`, `manage` or `operate`. A grant for `manage` also allows `view`, but never
+// allows `use`. Without a grant the method fails with ACCESS_DENIED, whether or not the
+// credential exists.
 //
 // Every change is recorded in the audit log with the caller, the method and the names of
 // the changed fields, without their values. Errors have the same form as those of
@@ -58,88 +59,99 @@ const (
 // SERVER_STOPPING and INTERNAL. A method that changes a credential can also fail with
 // CREDENTIAL_NOT_FOUND, CREDENTIAL_CHANGED and CREDENTIAL_READ_ONLY.
 //
-// A request_id makes a method safe to repeat: 1 to 64 visible ASCII characters, such as a
-// random UUID. If a caller sends the same request again with the same request_id within
-// 24 hours, nothing is changed, and the answer has the current state of the credential. If
-// the repeated request has other content, the error is INVALID_REQUEST.
+// A request that contains a request_id can be repeated safely. A request_id has 1 to 64
+// visible ASCII characters; a random UUID is a good choice. If a caller sends the same
+// request again with the same request_id within 24 hours, nothing is changed, and the
+// answer has the current state of the credential. If a request with the same request_id
+// has other content, the method fails with INVALID_REQUEST.
 type CredentialServiceClient interface {
 	// CreateCredential creates a credential with version 1, which becomes the active
-	// version. Action: manage.
+	// version. The caller needs a grant for the action `manage`.
 	//
-	// Errors: CREDENTIAL_EXISTS if the ID belongs to a declared, managed or deleted
-	// credential.
+	// CreateCredential fails with CREDENTIAL_EXISTS if the ID belongs to a declared,
+	// managed or deleted credential.
 	CreateCredential(ctx context.Context, in *CreateCredentialRequest, opts ...grpc.CallOption) (*CreateCredentialResponse, error)
-	// GetCredential returns one credential. Action: view.
+	// GetCredential returns one credential. The caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	GetCredential(ctx context.Context, in *GetCredentialRequest, opts ...grpc.CallOption) (*GetCredentialResponse, error)
-	// ListCredentials returns the credentials that the caller may view, declared and managed,
-	// sorted by ID. A page can have fewer credentials than page_size, even none, although
-	// there are more pages. Action: view.
+	// ListCredentials returns the credentials that the caller may view, declared and
+	// managed, sorted by ID. A page can have fewer credentials than page_size, or none,
+	// even if more pages follow. The caller needs a grant for the action `view`.
 	ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error)
-	// UpdateCredential changes the description of a credential, but never its values or
-	// hosts: these belong to versions. Action: manage.
+	// UpdateCredential changes the fields in update_mask, but never the values or hosts of
+	// a credential, which belong to its versions. The caller needs a grant for the action
+	// `manage`.
 	UpdateCredential(ctx context.Context, in *UpdateCredentialRequest, opts ...grpc.CallOption) (*UpdateCredentialResponse, error)
-	// DeleteCredential deletes a credential: callers get CREDENTIAL_NOT_FOUND from then on.
-	// UndeleteCredential restores it within 30 days. Action: manage.
+	// DeleteCredential deletes a credential. From then on, callers get
+	// CREDENTIAL_NOT_FOUND. UndeleteCredential can restore the credential within 30 days.
+	// The caller needs a grant for the action `manage`.
 	DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error)
-	// UndeleteCredential restores a deleted credential. Action: manage.
+	// UndeleteCredential restores a deleted credential. The caller needs a grant for the
+	// action `manage`.
 	UndeleteCredential(ctx context.Context, in *UndeleteCredentialRequest, opts ...grpc.CallOption) (*UndeleteCredentialResponse, error)
-	// CreateCredentialVersion adds a version with new values, and optionally tries it at the
-	// provider and activates it. A credential has at most 20 versions that are not
-	// destroyed. Action: manage.
+	// CreateCredentialVersion adds a version with new values, and optionally verifies and
+	// activates the version. A credential has at most 20 versions that are not destroyed.
+	// The caller needs a grant for the action `manage`.
 	//
-	// A field that the request does not name keeps its value from the active version, unless
-	// the version adds a host, or changes a field that is part of a host or a URL: then every
-	// secret must be sent again.
+	// A field that the request does not name keeps its value from the active version, with
+	// one exception: if the version adds a host, or changes a field that is part of a host
+	// or a URL, the request must contain every secret again.
 	//
-	// Errors: VERIFICATION_UNSUPPORTED.
+	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(ctx context.Context, in *CreateCredentialVersionRequest, opts ...grpc.CallOption) (*CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. Action:
-	// view.
+	// ListCredentialVersions returns all versions of a credential, the newest first. The
+	// caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(ctx context.Context, in *ListCredentialVersionsRequest, opts ...grpc.CallOption) (*ListCredentialVersionsResponse, error)
 	// ActivateCredentialVersion makes a version the active version, or the canary for some
-	// callers. To activate an older version is to roll back. Action: manage.
+	// callers. To roll back a change, activate an older version. The caller needs a grant
+	// for the action `manage`.
 	//
-	// While the provider has not yet issued a token for the new values, callers get the
-	// token of the old values, for up to 10 seconds; if the provider refuses the new values,
-	// until that token expires.
+	// Until the provider has issued a token for the new values, callers get the token of
+	// the old values, for up to 10 seconds. If the provider refuses the new values, callers
+	// get the token of the old values until that token expires.
 	//
-	// Errors: VERSION_NOT_FOUND if there is no such version, or if it is destroyed.
+	// The method fails with VERSION_NOT_FOUND if the version does not exist or is
+	// destroyed.
 	ActivateCredentialVersion(ctx context.Context, in *ActivateCredentialVersionRequest, opts ...grpc.CallOption) (*ActivateCredentialVersionResponse, error)
-	// WithdrawCanary ends the canary: all callers get the active version. Action: manage.
+	// WithdrawCanary ends the canary, so that all callers get the active version. The
+	// caller needs a grant for the action `manage`.
 	WithdrawCanary(ctx context.Context, in *WithdrawCanaryRequest, opts ...grpc.CallOption) (*WithdrawCanaryResponse, error)
 	// DestroyCredentialVersion erases the values of a version. The active version and the
-	// canary cannot be destroyed. Action: manage.
+	// canary cannot be destroyed. The caller needs a grant for the action `manage`.
 	//
-	// Errors: VERSION_NOT_FOUND.
+	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(ctx context.Context, in *DestroyCredentialVersionRequest, opts ...grpc.CallOption) (*DestroyCredentialVersionResponse, error)
-	// VerifyCredential tries a stored version, or values that are not stored, at the
-	// provider. A try counts against the provider's rate limits. Action: manage.
+	// VerifyCredential asks the provider whether it accepts a stored version, or values
+	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// caller needs a grant for the action `manage`.
 	//
-	// Errors: VERSION_NOT_FOUND, VERIFICATION_UNSUPPORTED.
+	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
 	VerifyCredential(ctx context.Context, in *VerifyCredentialRequest, opts ...grpc.CallOption) (*VerifyCredentialResponse, error)
-	// GetCredentialStatus explains the state of a credential at the answering replica.
-	// Action: view.
+	// GetCredentialStatus explains the state of a credential at the answering replica. The
+	// caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	GetCredentialStatus(ctx context.Context, in *GetCredentialStatusRequest, opts ...grpc.CallOption) (*GetCredentialStatusResponse, error)
-	// ListCredentialEvents returns the changes and verifications of a managed credential, the
-	// newest first. Action: view.
+	// ListCredentialEvents returns the changes and verifications of a managed credential,
+	// the newest first. The caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialEvents(ctx context.Context, in *ListCredentialEventsRequest, opts ...grpc.CallOption) (*ListCredentialEventsResponse, error)
-	// WatchCredentialStates streams the credentials that the caller may view: first all of
-	// them, then each one that changes or changes its state. It carries no material. The
-	// stream ends when a watch of BrokerService would end. Action: view.
+	// WatchCredentialStates streams the credentials that the caller may view. The stream
+	// first sends all of these credentials, and then each credential that changes, or whose
+	// state changes. The stream contains no material. The stream ends for the same reasons
+	// as a watch of BrokerService. The caller needs a grant for the action `view`.
 	WatchCredentialStates(ctx context.Context, in *WatchCredentialStatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchCredentialStatesResponse], error)
-	// ExplainAccess explains which grant allows or denies a caller to use a credential.
-	// Action: view for the caller itself, manage for other callers.
+	// ExplainAccess explains which grant allows a caller to use a credential, or why no
+	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
+	// and for the action `manage` to ask about other callers.
 	ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica and of what it depends on.
-	// Action: operate, granted for any credential ID.
+	// GetFleetStatus returns the state of the answering replica, and of the servers that
+	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// credential ID.
 	GetFleetStatus(ctx context.Context, in *GetFleetStatusRequest, opts ...grpc.CallOption) (*GetFleetStatusResponse, error)
 }
 
@@ -339,9 +351,10 @@ func (c *credentialServiceClient) GetFleetStatus(ctx context.Context, in *GetFle
 //
 // No method returns a secret. Only BrokerService returns material.
 //
-// Each method needs a grant for the action that its comment names: `view`, `manage` or
-// `operate`. A grant for `manage` also allows `view`; it never allows `use`. Without a
-// grant the error is ACCESS_DENIED, whether the credential exists or not.
+// Each method needs a grant for the action that the method's comment names, which is
+// `view`, `manage` or `operate`. A grant for `manage` also allows `view`, but never
+// allows `use`. Without a grant the method fails with ACCESS_DENIED, whether or not the
+// credential exists.
 //
 // Every change is recorded in the audit log with the caller, the method and the names of
 // the changed fields, without their values. Errors have the same form as those of
@@ -350,88 +363,99 @@ func (c *credentialServiceClient) GetFleetStatus(ctx context.Context, in *GetFle
 // SERVER_STOPPING and INTERNAL. A method that changes a credential can also fail with
 // CREDENTIAL_NOT_FOUND, CREDENTIAL_CHANGED and CREDENTIAL_READ_ONLY.
 //
-// A request_id makes a method safe to repeat: 1 to 64 visible ASCII characters, such as a
-// random UUID. If a caller sends the same request again with the same request_id within
-// 24 hours, nothing is changed, and the answer has the current state of the credential. If
-// the repeated request has other content, the error is INVALID_REQUEST.
+// A request that contains a request_id can be repeated safely. A request_id has 1 to 64
+// visible ASCII characters; a random UUID is a good choice. If a caller sends the same
+// request again with the same request_id within 24 hours, nothing is changed, and the
+// answer has the current state of the credential. If a request with the same request_id
+// has other content, the method fails with INVALID_REQUEST.
 type CredentialServiceServer interface {
 	// CreateCredential creates a credential with version 1, which becomes the active
-	// version. Action: manage.
+	// version. The caller needs a grant for the action `manage`.
 	//
-	// Errors: CREDENTIAL_EXISTS if the ID belongs to a declared, managed or deleted
-	// credential.
+	// CreateCredential fails with CREDENTIAL_EXISTS if the ID belongs to a declared,
+	// managed or deleted credential.
 	CreateCredential(context.Context, *CreateCredentialRequest) (*CreateCredentialResponse, error)
-	// GetCredential returns one credential. Action: view.
+	// GetCredential returns one credential. The caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	GetCredential(context.Context, *GetCredentialRequest) (*GetCredentialResponse, error)
-	// ListCredentials returns the credentials that the caller may view, declared and managed,
-	// sorted by ID. A page can have fewer credentials than page_size, even none, although
-	// there are more pages. Action: view.
+	// ListCredentials returns the credentials that the caller may view, declared and
+	// managed, sorted by ID. A page can have fewer credentials than page_size, or none,
+	// even if more pages follow. The caller needs a grant for the action `view`.
 	ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error)
-	// UpdateCredential changes the description of a credential, but never its values or
-	// hosts: these belong to versions. Action: manage.
+	// UpdateCredential changes the fields in update_mask, but never the values or hosts of
+	// a credential, which belong to its versions. The caller needs a grant for the action
+	// `manage`.
 	UpdateCredential(context.Context, *UpdateCredentialRequest) (*UpdateCredentialResponse, error)
-	// DeleteCredential deletes a credential: callers get CREDENTIAL_NOT_FOUND from then on.
-	// UndeleteCredential restores it within 30 days. Action: manage.
+	// DeleteCredential deletes a credential. From then on, callers get
+	// CREDENTIAL_NOT_FOUND. UndeleteCredential can restore the credential within 30 days.
+	// The caller needs a grant for the action `manage`.
 	DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error)
-	// UndeleteCredential restores a deleted credential. Action: manage.
+	// UndeleteCredential restores a deleted credential. The caller needs a grant for the
+	// action `manage`.
 	UndeleteCredential(context.Context, *UndeleteCredentialRequest) (*UndeleteCredentialResponse, error)
-	// CreateCredentialVersion adds a version with new values, and optionally tries it at the
-	// provider and activates it. A credential has at most 20 versions that are not
-	// destroyed. Action: manage.
+	// CreateCredentialVersion adds a version with new values, and optionally verifies and
+	// activates the version. A credential has at most 20 versions that are not destroyed.
+	// The caller needs a grant for the action `manage`.
 	//
-	// A field that the request does not name keeps its value from the active version, unless
-	// the version adds a host, or changes a field that is part of a host or a URL: then every
-	// secret must be sent again.
+	// A field that the request does not name keeps its value from the active version, with
+	// one exception: if the version adds a host, or changes a field that is part of a host
+	// or a URL, the request must contain every secret again.
 	//
-	// Errors: VERIFICATION_UNSUPPORTED.
+	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(context.Context, *CreateCredentialVersionRequest) (*CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. Action:
-	// view.
+	// ListCredentialVersions returns all versions of a credential, the newest first. The
+	// caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(context.Context, *ListCredentialVersionsRequest) (*ListCredentialVersionsResponse, error)
 	// ActivateCredentialVersion makes a version the active version, or the canary for some
-	// callers. To activate an older version is to roll back. Action: manage.
+	// callers. To roll back a change, activate an older version. The caller needs a grant
+	// for the action `manage`.
 	//
-	// While the provider has not yet issued a token for the new values, callers get the
-	// token of the old values, for up to 10 seconds; if the provider refuses the new values,
-	// until that token expires.
+	// Until the provider has issued a token for the new values, callers get the token of
+	// the old values, for up to 10 seconds. If the provider refuses the new values, callers
+	// get the token of the old values until that token expires.
 	//
-	// Errors: VERSION_NOT_FOUND if there is no such version, or if it is destroyed.
+	// The method fails with VERSION_NOT_FOUND if the version does not exist or is
+	// destroyed.
 	ActivateCredentialVersion(context.Context, *ActivateCredentialVersionRequest) (*ActivateCredentialVersionResponse, error)
-	// WithdrawCanary ends the canary: all callers get the active version. Action: manage.
+	// WithdrawCanary ends the canary, so that all callers get the active version. The
+	// caller needs a grant for the action `manage`.
 	WithdrawCanary(context.Context, *WithdrawCanaryRequest) (*WithdrawCanaryResponse, error)
 	// DestroyCredentialVersion erases the values of a version. The active version and the
-	// canary cannot be destroyed. Action: manage.
+	// canary cannot be destroyed. The caller needs a grant for the action `manage`.
 	//
-	// Errors: VERSION_NOT_FOUND.
+	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(context.Context, *DestroyCredentialVersionRequest) (*DestroyCredentialVersionResponse, error)
-	// VerifyCredential tries a stored version, or values that are not stored, at the
-	// provider. A try counts against the provider's rate limits. Action: manage.
+	// VerifyCredential asks the provider whether it accepts a stored version, or values
+	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// caller needs a grant for the action `manage`.
 	//
-	// Errors: VERSION_NOT_FOUND, VERIFICATION_UNSUPPORTED.
+	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
 	VerifyCredential(context.Context, *VerifyCredentialRequest) (*VerifyCredentialResponse, error)
-	// GetCredentialStatus explains the state of a credential at the answering replica.
-	// Action: view.
+	// GetCredentialStatus explains the state of a credential at the answering replica. The
+	// caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	GetCredentialStatus(context.Context, *GetCredentialStatusRequest) (*GetCredentialStatusResponse, error)
-	// ListCredentialEvents returns the changes and verifications of a managed credential, the
-	// newest first. Action: view.
+	// ListCredentialEvents returns the changes and verifications of a managed credential,
+	// the newest first. The caller needs a grant for the action `view`.
 	//
-	// Errors: CREDENTIAL_NOT_FOUND.
+	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialEvents(context.Context, *ListCredentialEventsRequest) (*ListCredentialEventsResponse, error)
-	// WatchCredentialStates streams the credentials that the caller may view: first all of
-	// them, then each one that changes or changes its state. It carries no material. The
-	// stream ends when a watch of BrokerService would end. Action: view.
+	// WatchCredentialStates streams the credentials that the caller may view. The stream
+	// first sends all of these credentials, and then each credential that changes, or whose
+	// state changes. The stream contains no material. The stream ends for the same reasons
+	// as a watch of BrokerService. The caller needs a grant for the action `view`.
 	WatchCredentialStates(*WatchCredentialStatesRequest, grpc.ServerStreamingServer[WatchCredentialStatesResponse]) error
-	// ExplainAccess explains which grant allows or denies a caller to use a credential.
-	// Action: view for the caller itself, manage for other callers.
+	// ExplainAccess explains which grant allows a caller to use a credential, or why no
+	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
+	// and for the action `manage` to ask about other callers.
 	ExplainAccess(context.Context, *ExplainAccessRequest) (*ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica and of what it depends on.
-	// Action: operate, granted for any credential ID.
+	// GetFleetStatus returns the state of the answering replica, and of the servers that
+	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// credential ID.
 	GetFleetStatus(context.Context, *GetFleetStatusRequest) (*GetFleetStatusResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()
 }

@@ -24,15 +24,15 @@ const (
 // ErrorReason is the reason why a call, or one ID of a batch or a watch, has no
 // material.
 //
-// An ErrorReason has two spellings. A failed call has its reason in a google.rpc.ErrorInfo
-// detail with the domain `authmaterial`, as text without the prefix:
-// `CREDENTIAL_NOT_FOUND`. An ID of a batch or a watch has its reason as a value of this
-// enum, which JSON and most languages print with its full name:
-// `ERROR_REASON_CREDENTIAL_NOT_FOUND`. In a program, compare enum values with enum values,
-// and text with the name without `ERROR_REASON_`.
+// An ErrorReason has two spellings. A failed call has its reason in a
+// google.rpc.ErrorInfo detail with the domain `authmaterial`, as text without the prefix,
+// such as `CREDENTIAL_NOT_FOUND`. An ID of a batch or a watch has its reason as a value
+// of this enum, which JSON and most languages print with its full name, such as
+// `ERROR_REASON_CREDENTIAL_NOT_FOUND`. To compare the text of an ErrorInfo with the name
+// of an enum value, remove `ERROR_REASON_` from that name.
 //
-// The comment of each value begins with the gRPC code of the reason. New reasons may be
-// added: handle an unknown reason by its gRPC code.
+// The comment of each value begins with the gRPC code of the reason. Later versions may
+// add reasons, so a program should handle an unknown reason by its gRPC code.
 type ErrorReason int32
 
 const (
@@ -77,17 +77,17 @@ const (
 	// UNAVAILABLE. The server that received the call is stopping. Connect to another
 	// replica.
 	ErrorReason_ERROR_REASON_SERVER_STOPPING ErrorReason = 10
-	// INTERNAL. The broker has an internal error, or cannot write a required audit
-	// record. The broker's log has the details; the error has no details.
+	// INTERNAL. The broker has an internal error, or cannot write a required audit record.
+	// The details are in the broker's log, and not in the error.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 11
 	// UNAVAILABLE. The watch has reached its maximum age. Watch again at once: the
 	// broker is healthy, and new replicas get their share of watches.
 	ErrorReason_ERROR_REASON_WATCH_TOO_OLD ErrorReason = 12
-	// ALREADY_EXISTS. The ID belongs to another credential: a declared one, a managed one,
-	// or one that was deleted less than 30 days ago.
+	// ALREADY_EXISTS. The ID belongs to another credential, which is declared, managed, or
+	// was deleted less than 30 days ago.
 	ErrorReason_ERROR_REASON_CREDENTIAL_EXISTS ErrorReason = 13
-	// ABORTED. The credential has changed since the caller read it. Read it again, and
-	// repeat the change with the new etag.
+	// ABORTED. The credential has changed since the caller read it. Read the credential
+	// again, and repeat the change with the new etag.
 	ErrorReason_ERROR_REASON_CREDENTIAL_CHANGED ErrorReason = 14
 	// FAILED_PRECONDITION. The credential is declared in the configuration file, or the
 	// broker has no credential store. Change the configuration file instead.

@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ProviderOrigin is the place of a provider's definition.
+// ProviderOrigin says where a provider's definition comes from.
 type ProviderOrigin int32
 
 const (
@@ -29,8 +29,8 @@ const (
 	ProviderOrigin_PROVIDER_ORIGIN_UNSPECIFIED ProviderOrigin = 0
 	// The definition is part of the broker.
 	ProviderOrigin_PROVIDER_ORIGIN_BUILT_IN ProviderOrigin = 1
-	// The definition is in the broker's configuration file. It may replace a built-in
-	// definition with the same ID.
+	// The definition is in the broker's configuration file. Such a definition may replace a
+	// built-in definition with the same ID.
 	ProviderOrigin_PROVIDER_ORIGIN_CONFIGURATION ProviderOrigin = 2
 )
 
@@ -84,8 +84,8 @@ const (
 	Rotation_ROTATION_UNSPECIFIED Rotation = 0
 	// The old secret stays valid, so that both secrets work for a while.
 	Rotation_ROTATION_OVERLAPPING Rotation = 1
-	// The old secret stops working at once. Activating an older version then probably
-	// does not work.
+	// The old secret stops working at once. A rollback to an older version of a credential
+	// then probably does not work.
 	Rotation_ROTATION_REVOKES_PREVIOUS Rotation = 2
 	// The provider does not document the effect.
 	Rotation_ROTATION_UNKNOWN Rotation = 3
@@ -323,7 +323,8 @@ type Provider struct {
 	// Required. The hosts to which credentials of the provider may be sent, each with an
 	// optional port.
 	AllowedHosts []string `protobuf:"bytes,5,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Required. The auth methods that the provider offers: at least one.
+	// Required. The auth methods that the provider offers. The list has at least one auth
+	// method.
 	AuthMethods []*AuthMethod `protobuf:"bytes,6,rep,name=auth_methods,json=authMethods,proto3" json:"auth_methods,omitempty"`
 	// Required. Where the provider's definition comes from.
 	Origin        ProviderOrigin `protobuf:"varint,7,opt,name=origin,proto3,enum=authmaterial.v1.ProviderOrigin" json:"origin,omitempty"`
@@ -417,20 +418,20 @@ type AuthMethod struct {
 	AuthMethodId string `protobuf:"bytes,1,opt,name=auth_method_id,json=authMethodId,proto3" json:"auth_method_id,omitempty"`
 	// Required. The method's name, at most 200 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Optional. How the method works, and what to know before choosing it; at most 4000
+	// Optional. An explanation of how the method works and when to choose it, at most 4000
 	// characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Optional. An https link to the provider's page about the method.
 	DocumentationUrl string `protobuf:"bytes,4,opt,name=documentation_url,json=documentationUrl,proto3" json:"documentation_url,omitempty"`
-	// Required. What a credential of this method needs: at least one field, in the order
-	// of a form.
+	// Required. The fields of a credential of this method, at least one, in the order in
+	// which a form shows them.
 	Fields []*Field `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
-	// Required. Whether VerifyCredential can try credentials of this method.
+	// Required. Whether VerifyCredential can verify credentials of this method.
 	Verifiable bool `protobuf:"varint,6,opt,name=verifiable,proto3" json:"verifiable,omitempty"`
-	// Required. What happens to the old secret when a person generates a new one at the
+	// Required. What happens to the old secret when a person generates a new secret at the
 	// provider.
 	Rotation Rotation `protobuf:"varint,7,opt,name=rotation,proto3,enum=authmaterial.v1.Rotation" json:"rotation,omitempty"`
-	// Required. Whether the method exchanges the fields for a token that expires.
+	// Required. Whether the broker uses the fields to obtain a token that expires.
 	UsesToken     bool `protobuf:"varint,8,opt,name=uses_token,json=usesToken,proto3" json:"uses_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -534,8 +535,8 @@ type Field struct {
 	// Required. Whether every credential must have a value for the field.
 	Required bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
 	// Required. Whether the value is a secret. Secrets are never returned. If the
-	// definition does not state it, the field counts as secret here, and the auth method
-	// cannot be used for managed credentials.
+	// provider's definition does not say whether the field is secret, `secret` is true, and
+	// the auth method cannot be used for managed credentials.
 	Secret        bool `protobuf:"varint,5,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,19 +27,20 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ProviderService describes the providers that the broker knows: what to fill in to
-// create a credential, and where to find it.
+// ProviderService describes the providers that the broker knows. A description says which
+// values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
 // broker does not authenticate callers, every caller may call them.
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
-	// Errors: CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING, INTERNAL.
+	// ListProviders can fail with CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING and
+	// INTERNAL.
 	ListProviders(ctx context.Context, in *ListProvidersRequest, opts ...grpc.CallOption) (*ListProvidersResponse, error)
 	// GetProvider returns one provider.
 	//
-	// Errors: those of ListProviders, and PROVIDER_NOT_FOUND.
+	// GetProvider can fail with the errors of ListProviders, and with PROVIDER_NOT_FOUND.
 	GetProvider(ctx context.Context, in *GetProviderRequest, opts ...grpc.CallOption) (*GetProviderResponse, error)
 }
 
@@ -75,19 +76,20 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, in *GetProvider
 // All implementations must embed UnimplementedProviderServiceServer
 // for forward compatibility.
 //
-// ProviderService describes the providers that the broker knows: what to fill in to
-// create a credential, and where to find it.
+// ProviderService describes the providers that the broker knows. A description says which
+// values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
 // broker does not authenticate callers, every caller may call them.
 type ProviderServiceServer interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
-	// Errors: CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING, INTERNAL.
+	// ListProviders can fail with CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING and
+	// INTERNAL.
 	ListProviders(context.Context, *ListProvidersRequest) (*ListProvidersResponse, error)
 	// GetProvider returns one provider.
 	//
-	// Errors: those of ListProviders, and PROVIDER_NOT_FOUND.
+	// GetProvider can fail with the errors of ListProviders, and with PROVIDER_NOT_FOUND.
 	GetProvider(context.Context, *GetProviderRequest) (*GetProviderResponse, error)
 	mustEmbedUnimplementedProviderServiceServer()
 }

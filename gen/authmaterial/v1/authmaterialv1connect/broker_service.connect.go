@@ -51,14 +51,14 @@ const (
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for a token request, which takes up to 10 seconds and is shared by all
-	// callers of the credential. Shortly before the caller's deadline the call fails
-	// with PROVIDER_UNAVAILABLE.
+	// If the broker has the material in memory, the call returns at once. Otherwise the
+	// call waits for a token request, which takes up to 10 seconds and is shared by all
+	// callers of the credential. Shortly before the caller's deadline the call fails with
+	// PROVIDER_UNAVAILABLE.
 	//
-	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
-	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
-	// INTERNAL.
+	// GetAuthDecoration can fail with INVALID_REQUEST, CREDENTIAL_NOT_FOUND,
+	// CREDENTIAL_REJECTED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED,
+	// SERVER_STOPPING and INTERNAL.
 	GetAuthDecoration(context.Context, *v1.GetAuthDecorationRequest) (*v1.GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
@@ -66,39 +66,41 @@ type BrokerServiceClient interface {
 	// material of an ID is not ready shortly before the call's deadline, that ID has
 	// the error PROVIDER_UNAVAILABLE. A call without a deadline waits up to 5 seconds.
 	//
-	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
-	// RATE_LIMITED; INTERNAL.
+	// The whole call fails with INVALID_REQUEST if the request has no IDs or more than 100
+	// IDs, and can also fail with RATE_LIMITED and INTERNAL.
 	BatchGetAuthDecorations(context.Context, *v1.BatchGetAuthDecorationsRequest) (*v1.BatchGetAuthDecorationsResponse, error)
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
 	// then each change.
 	//
-	// A slow reader receives the latest state of a credential, not a backlog of
-	// changes. If an ID is unknown, removed or no longer granted, its state is an
-	// error, and the stream continues. The stream ends when the caller's identity
-	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
-	// get their share of watches. Its status then tells the caller to watch again.
+	// A slow reader receives the latest state of a credential, not a backlog of changes. If
+	// an ID is unknown, removed or no longer granted, its state is an error, and the stream
+	// continues. The stream ends when the caller's identity expires, when the server stops,
+	// and after 30 to 60 minutes, so that new replicas get their share of watches. The
+	// status of the stream then tells the caller to watch again.
 	//
-	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
-	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
+	// The whole call fails with INVALID_REQUEST if the request has no IDs or more than 100
+	// IDs, and can also fail with RATE_LIMITED, CALLER_UNAUTHENTICATED, SERVER_STOPPING,
+	// WATCH_TOO_OLD and INTERNAL.
 	WatchAuthDecorations(context.Context, *v1.WatchAuthDecorationsRequest) (*connect.ServerStreamForClient[v1.WatchAuthDecorationsResponse], error)
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
-	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED
-	// or OUTCOME_REPLACED and the body can be sent again. Otherwise the provider's
-	// answer is the result.
+	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
+	// OUTCOME_REPLACED and the body can be sent again. Otherwise use the provider's answer.
 	//
-	// The broker replaces a version once, however many callers report it. A report that
-	// arrives during a renewal waits for the renewal. If the renewal fails, the report
-	// fails, and the broker returns the reported version while it is valid.
+	// The broker replaces a version once, however many callers report that version. A
+	// report that arrives during a renewal waits for the renewal. If the renewal fails, the
+	// report fails, and the broker continues to serve the reported version while that
+	// version is valid.
 	//
-	// A report waits as long as GetAuthDecoration does. If a token request for another
-	// purpose is in progress, the report waits for up to three token requests.
+	// A report waits for a token request as long as GetAuthDecoration does. If a token
+	// request for another purpose is in progress, the report waits for up to three token
+	// requests.
 	//
-	// Errors: the errors of GetAuthDecoration. RATE_LIMITED also occurs after 3 forced
-	// renewals of one token within 10 minutes; both numbers are configurable.
-	// Credentials that make the same token request share a token.
+	// ReportRejection can fail with the errors of GetAuthDecoration. ReportRejection also
+	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
+	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error)
 }
 
@@ -184,14 +186,14 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, req *v1.Repor
 type BrokerServiceHandler interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// If the broker has the material in memory, it answers at once. Otherwise the call
-	// waits for a token request, which takes up to 10 seconds and is shared by all
-	// callers of the credential. Shortly before the caller's deadline the call fails
-	// with PROVIDER_UNAVAILABLE.
+	// If the broker has the material in memory, the call returns at once. Otherwise the
+	// call waits for a token request, which takes up to 10 seconds and is shared by all
+	// callers of the credential. Shortly before the caller's deadline the call fails with
+	// PROVIDER_UNAVAILABLE.
 	//
-	// Errors: INVALID_REQUEST, CREDENTIAL_NOT_FOUND, CREDENTIAL_REJECTED,
-	// PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED, SERVER_STOPPING,
-	// INTERNAL.
+	// GetAuthDecoration can fail with INVALID_REQUEST, CREDENTIAL_NOT_FOUND,
+	// CREDENTIAL_REJECTED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED,
+	// SERVER_STOPPING and INTERNAL.
 	GetAuthDecoration(context.Context, *v1.GetAuthDecorationRequest) (*v1.GetAuthDecorationResponse, error)
 	// BatchGetAuthDecorations returns the material of up to 100 credentials.
 	//
@@ -199,39 +201,41 @@ type BrokerServiceHandler interface {
 	// material of an ID is not ready shortly before the call's deadline, that ID has
 	// the error PROVIDER_UNAVAILABLE. A call without a deadline waits up to 5 seconds.
 	//
-	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
-	// RATE_LIMITED; INTERNAL.
+	// The whole call fails with INVALID_REQUEST if the request has no IDs or more than 100
+	// IDs, and can also fail with RATE_LIMITED and INTERNAL.
 	BatchGetAuthDecorations(context.Context, *v1.BatchGetAuthDecorationsRequest) (*v1.BatchGetAuthDecorationsResponse, error)
 	// WatchAuthDecorations streams the current state of up to 100 credentials, and
 	// then each change.
 	//
-	// A slow reader receives the latest state of a credential, not a backlog of
-	// changes. If an ID is unknown, removed or no longer granted, its state is an
-	// error, and the stream continues. The stream ends when the caller's identity
-	// expires, when the server stops, and after 30 to 60 minutes, so that new replicas
-	// get their share of watches. Its status then tells the caller to watch again.
+	// A slow reader receives the latest state of a credential, not a backlog of changes. If
+	// an ID is unknown, removed or no longer granted, its state is an error, and the stream
+	// continues. The stream ends when the caller's identity expires, when the server stops,
+	// and after 30 to 60 minutes, so that new replicas get their share of watches. The
+	// status of the stream then tells the caller to watch again.
 	//
-	// Errors of the whole call: INVALID_REQUEST if there are no IDs or more than 100;
-	// RATE_LIMITED; CALLER_UNAUTHENTICATED; SERVER_STOPPING; WATCH_TOO_OLD; INTERNAL.
+	// The whole call fails with INVALID_REQUEST if the request has no IDs or more than 100
+	// IDs, and can also fail with RATE_LIMITED, CALLER_UNAUTHENTICATED, SERVER_STOPPING,
+	// WATCH_TOO_OLD and INTERNAL.
 	WatchAuthDecorations(context.Context, *v1.WatchAuthDecorationsRequest, *connect.ServerStream[v1.WatchAuthDecorationsResponse]) error
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
-	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED
-	// or OUTCOME_REPLACED and the body can be sent again. Otherwise the provider's
-	// answer is the result.
+	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
+	// OUTCOME_REPLACED and the body can be sent again. Otherwise use the provider's answer.
 	//
-	// The broker replaces a version once, however many callers report it. A report that
-	// arrives during a renewal waits for the renewal. If the renewal fails, the report
-	// fails, and the broker returns the reported version while it is valid.
+	// The broker replaces a version once, however many callers report that version. A
+	// report that arrives during a renewal waits for the renewal. If the renewal fails, the
+	// report fails, and the broker continues to serve the reported version while that
+	// version is valid.
 	//
-	// A report waits as long as GetAuthDecoration does. If a token request for another
-	// purpose is in progress, the report waits for up to three token requests.
+	// A report waits for a token request as long as GetAuthDecoration does. If a token
+	// request for another purpose is in progress, the report waits for up to three token
+	// requests.
 	//
-	// Errors: the errors of GetAuthDecoration. RATE_LIMITED also occurs after 3 forced
-	// renewals of one token within 10 minutes; both numbers are configurable.
-	// Credentials that make the same token request share a token.
+	// ReportRejection can fail with the errors of GetAuthDecoration. ReportRejection also
+	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
+	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error)
 }
 

@@ -45,11 +45,12 @@ const (
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
-	// Errors: CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING, INTERNAL.
+	// ListProviders can fail with CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING and
+	// INTERNAL.
 	ListProviders(context.Context, *v1.ListProvidersRequest) (*v1.ListProvidersResponse, error)
 	// GetProvider returns one provider.
 	//
-	// Errors: those of ListProviders, and PROVIDER_NOT_FOUND.
+	// GetProvider can fail with the errors of ListProviders, and with PROVIDER_NOT_FOUND.
 	GetProvider(context.Context, *v1.GetProviderRequest) (*v1.GetProviderResponse, error)
 }
 
@@ -107,11 +108,12 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, req *v1.GetProv
 type ProviderServiceHandler interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
-	// Errors: CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING, INTERNAL.
+	// ListProviders can fail with CALLER_UNAUTHENTICATED, RATE_LIMITED, SERVER_STOPPING and
+	// INTERNAL.
 	ListProviders(context.Context, *v1.ListProvidersRequest) (*v1.ListProvidersResponse, error)
 	// GetProvider returns one provider.
 	//
-	// Errors: those of ListProviders, and PROVIDER_NOT_FOUND.
+	// GetProvider can fail with the errors of ListProviders, and with PROVIDER_NOT_FOUND.
 	GetProvider(context.Context, *v1.GetProviderRequest) (*v1.GetProviderResponse, error)
 }
 
