@@ -18,14 +18,14 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	// Without this variable, each process would take a second longer to end under the race
+	// Without the variable GORACE, each process would take a second longer to end under the race
 	// detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
 
 // tables matches the title of each table in the output, and the calls per second in it.
-var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls a second +(\S+) +(\S+) +(\S+) `)
+var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls per second +(\S+) +(\S+) +(\S+) `)
 
 // measured runs the benchmark, and returns the titles of its tables and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
@@ -38,7 +38,7 @@ func measured(t *testing.T, arguments ...string) (titles []string, output string
 		titles = append(titles, table[1])
 		for _, text := range table[2:5] {
 			if value, err := strconv.ParseFloat(text, 64); err != nil || !(value > 0) {
-				t.Errorf("%s: got %q, want a number greater than 0", table[1], text)
+				t.Errorf("the table %s contains %q, want a number greater than 0", table[1], text)
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func TestMeasuresTheRest(t *testing.T) {
 	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")
 	for _, want := range []string{
 		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `,
-		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 stopped rounds", "The size of the configuration",
+		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 rounds with a suspended Redis", "How the size of the configuration",
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
 			t.Errorf("the output does not contain %q:\n%s", want, output)
@@ -93,13 +93,13 @@ func TestGoals(t *testing.T) {
 	}
 	got := goal{calls: 1, callsEqual: 1, cpu: 1.5, p99: 1.1}.verdicts(rounds)
 	want := []string{
-		"goal: calls a second ≥ 1.00 of do-nothing: 0.97, met",
-		"goal: calls a second ≥ 1.00 of equal options: 1.08, met",
-		"goal: CPU a call, µs ≤ 1.50 of do-nothing: 2.00, MISSED",
+		"goal: calls per second ≥ 1.00 of do-nothing: 0.97, met",
+		"goal: calls per second ≥ 1.00 of equal options: 1.08, met",
+		"goal: CPU per call, µs ≤ 1.50 of do-nothing: 2.00, MISSED",
 		"goal: latency p99, µs ≤ 1.10 of do-nothing: 1.00, met",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("the verdicts are %q, want %q", got, want)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestProcessEndsWithItsStandardInput(t *testing.T) {
 func TestProcessThatFails(t *testing.T) {
 	told := task{Sides: []side{{At: endpoint{GRPC: "127.0.0.1:0"}}}, RoundDuration: time.Millisecond}
 	err := with(t.Context(), roleLoad, told, func(result) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "the load process: exit status 1") {
+	if err == nil || !strings.Contains(err.Error(), "run the load process: exit status 1") {
 		t.Errorf("got the error %v, want an error that says that the load process failed", err)
 	}
 }
@@ -175,7 +175,7 @@ func TestSpread(t *testing.T) {
 			rounds = append(rounds, round{figures{CPU: value}})
 		}
 		if got := spreadOf(rounds, func(r round) float64 { return r[0].CPU }); got != test.want {
-			t.Errorf("%v: got %v, want %v", test.values, got, test.want)
+			t.Errorf("the distribution of the values %v is %v, want %v", test.values, got, test.want)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // serveBroker runs the broker as `broker serve` does, with providers that are simulated in the same
-// process. A warm call sends no request to them.
+// process. A warm call sends no request to these providers.
 func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	sim, err := simulator.New()
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// tlsConfig returns the TLS settings of a server or client with the named certificate. Like the
-// broker's, they are TLS 1.3 without session resumption.
+// tlsConfig returns the TLS settings of a server or client with the named certificate. The settings
+// require TLS 1.3 without session resumption, as the broker's settings do.
 func tlsConfig(folder, name string) (*tls.Config, error) {
 	path := filepath.Join(folder, name)
 	own, err := tls.LoadX509KeyPair(path+".pem", path+".key")

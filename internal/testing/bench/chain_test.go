@@ -67,7 +67,8 @@ func TestChainIsWhole(t *testing.T) {
 	}
 }
 
-// codeOf requests the warm token once and returns the status code.
+// codeOf requests a token that the broker already has, and returns the gRPC status code of the
+// call.
 func codeOf(t *testing.T, address string, by credentials.TransportCredentials) codes.Code {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(by))

@@ -14,7 +14,7 @@ import (
 
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // closed at the next change
+	next chan struct{} // a channel that is closed at the next change
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }

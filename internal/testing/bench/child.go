@@ -14,8 +14,8 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// with starts a process in a role, passes its answer to `use`, and returns when the process has
-// ended.
+// The function `with` starts a process in a role, passes its answer to `use`, and returns when the
+// process has ended.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -26,7 +26,7 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 	defer func() {
 		stop()
 		if ended := command.Wait(); ended != nil && !errors.Is(ended, context.Canceled) {
-			err = errors.Join(fmt.Errorf("the %s process: %w", role, ended), err)
+			err = errors.Join(fmt.Errorf("run the %s process: %w", role, ended), err)
 		}
 	}()
 	if err := json.NewEncoder(stdin).Encode(told); err != nil {

@@ -34,7 +34,7 @@ func measureSetting(ctx context.Context, s setting, chosen options, out io.Write
 
 type doNothingServer struct {
 	name  string
-	equal bool // use the broker's transport options
+	equal bool // whether the server uses the broker's transport options
 }
 
 // withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls `use`.

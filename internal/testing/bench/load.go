@@ -108,7 +108,7 @@ func (t *target) drive(ctx context.Context, callers int, duration time.Duration)
 func (t *target) callUntil(ctx context.Context, caller int, end time.Time) ([]time.Duration, error) {
 	var latencies []time.Duration
 	client := t.clients[caller%len(t.clients)]
-	random := rand.New(rand.NewPCG(uint64(caller), 0)) //nolint:gosec // these random numbers protect nothing
+	random := rand.New(rand.NewPCG(uint64(caller), 0)) //nolint:gosec // these random numbers need not be secure
 	for before := time.Now(); ; {
 		if err := t.call(ctx, client, random.IntN(len(t.requests))); err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	others        bool // also measure refusals, watchers, Redis and sizes, which are not settings
+	others        bool // whether to measure also refusals, watchers, Redis and the sizes of configurations
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {

@@ -16,7 +16,7 @@ const stoppedRounds = 8
 // measureRedis prints how much Redis slows the warm call, or that redis-server is not installed.
 func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 	if _, err := redistest.Find(); err != nil {
-		fmt.Fprintf(out, "\nNOT MEASURED: what Redis costs the warm call. %v\n", err)
+		fmt.Fprintf(out, "\nNOT MEASURED: how much Redis slows a warm call. %v\n", err)
 		return nil
 	}
 	fmt.Fprintf(out, `

@@ -32,7 +32,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	if err := measureRedis(t.Context(), options{}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"NOT MEASURED: what Redis costs", "apt-get install redis-server"} {
+	for _, want := range []string{"NOT MEASURED: how much Redis slows", "apt-get install redis-server"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output does not contain %q:\n%s", want, &out)
 		}

@@ -18,14 +18,15 @@ import (
 // In the comparison of refusals, a caller without a grant requests batches of credentials.
 const (
 	refusalGrants      = 40
-	refusalCallers     = 25 // callers that each grant names
+	refusalCallers     = 25 // number of callers in each grant
 	refusalBatch       = 100
 	refusalCredentials = 1000
-	refusalPairs       = 100 // pairs of batches, multiplied by the flag -rounds
+	refusalPairs       = 100 // number of pairs of batches, which the flag -rounds multiplies
 )
 
-// toldApart is the z-score of a sign test from which two kinds of calls count as distinguishable.
-// Equal kinds reach it once in 15,000 runs.
+// toldApart is a z-score of a sign test. If the z-score of two kinds of calls is at least as high,
+// a caller can distinguish them. If the kinds do not differ, this happens by chance in one of
+// 15,000 runs.
 const toldApart = 4
 
 // writeGrants writes grants for the existing credentials.
@@ -71,7 +72,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer connection.Close() //nolint:errcheck // an error when closing loses no data
+	defer connection.Close() //nolint:errcheck // an error of Close loses no data
 	client := authmaterialv1.NewBrokerServiceClient(connection)
 	ask := func(prefix string) (microsecs float64, err error) {
 		request := &authmaterialv1.BatchGetAuthDecorationsRequest{}
@@ -95,7 +96,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	for i := range pairs + refusalPairs { // the first pairs only warm up the broker
 		var one refusal
 		var first, second error
-		if rand.N(2) == 0 { //nolint:gosec // this random number protects nothing
+		if rand.N(2) == 0 { //nolint:gosec // this random number need not be secure
 			one.existing, first = ask("key-of-1100-byte")
 			one.missing, second = ask("no-key-1100-byte")
 		} else {

@@ -31,15 +31,15 @@ type quantity struct {
 }
 
 var (
-	cpu   = quantity{"CPU a call, µs", "%.1f", func(f figures) float64 { return f.CPU }}
-	calls = quantity{"calls a second", "%.0f", func(f figures) float64 { return f.CallsPerSecond }}
+	cpu   = quantity{"CPU per call, µs", "%.1f", func(f figures) float64 { return f.CPU }}
+	calls = quantity{"calls per second", "%.0f", func(f figures) float64 { return f.CallsPerSecond }}
 	p99   = quantity{"latency p99, µs", "%.0f", func(f figures) float64 { return f.P99 }}
 
 	quantities = []quantity{
 		cpu, calls, p99,
 		{"latency p50, µs", "%.0f", func(f figures) float64 { return f.P50 }},
-		{"allocations a call", "%.1f", func(f figures) float64 { return f.Allocations }},
-		{"allocated a call, bytes", "%.0f", func(f figures) float64 { return f.AllocatedBytes }},
+		{"allocations per call", "%.1f", func(f figures) float64 { return f.Allocations }},
+		{"bytes allocated per call", "%.0f", func(f figures) float64 { return f.AllocatedBytes }},
 	}
 )
 
@@ -131,7 +131,7 @@ func (g goal) verdicts(rounds []round) []string {
 func printRecords(out io.Writer, measured result) {
 	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
 	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })
-	fmt.Fprintf(out, "audit records a call: %.3f written (%.3f–%.3f), %.3f dropped (%.3f–%.3f)\n",
+	fmt.Fprintf(out, "audit records per call: %.3f written (%.3f–%.3f), %.3f dropped (%.3f–%.3f)\n",
 		written.median, written.least, written.most, dropped.median, dropped.least, dropped.most)
 }
 
@@ -146,7 +146,7 @@ func printStops(out io.Writer, measured result) error {
 	longest := func(of int) float64 {
 		return spreadOf(measured.Rounds, func(r round) float64 { return r[of].Longest }).most / 1e3
 	}
-	_, err := fmt.Fprintf(out, "longest call: %.1f ms stopped, %.1f ms well; out of reach at the end of %d of %d stopped rounds\n",
+	_, err := fmt.Fprintf(out, "longest call: %.1f ms while Redis is suspended, %.1f ms while Redis answers; the broker considered Redis unreachable at the end of %d of %d rounds with a suspended Redis\n",
 		longest(0), longest(1), degraded, len(measured.Rounds))
 	return err
 }

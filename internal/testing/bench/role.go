@@ -48,8 +48,8 @@ type task struct {
 	Audit string
 	// Grants is the number of grants in addition to the usual ones.
 	Grants int
-	// Credential is the ID that the load asks for. If IDs is not 0, it is the beginning of so many
-	// IDs, and each call asks for a random one.
+	// Credential is the ID that the load asks for. If IDs is not 0, each call asks for a random one
+	// of that number of IDs, which all begin with Credential.
 	Credential string
 	IDs        int
 	// Batch is the number of IDs in a batch, or 0 for calls of GetAuthDecoration.
@@ -59,8 +59,8 @@ type task struct {
 	// Equal makes a do-nothing server use the broker's transport options.
 	Equal bool
 	Sides []side
-	// Callers is the number of concurrent callers. They share as many connections, with as many
-	// different client certificates, as Connections and Identities say.
+	// Callers is the number of concurrent callers. They share a number of connections
+	// (Connections), which use a number of different client certificates (Identities).
 	Callers, Connections, Identities int
 	// Rounds is the number of measured rounds, without the one that warms up the servers.
 	Rounds int
@@ -109,7 +109,8 @@ type endpoint struct {
 	// Certificates is the folder with the load's certificates. If it is empty, the server does not
 	// use TLS.
 	Certificates string
-	// Footprint is what the configuration costs. Only brokers set it.
+	// Footprint contains the times and the memory that the configuration needs. Only brokers set
+	// it.
 	Footprint footprint
 }
 

@@ -18,12 +18,12 @@ type setting struct {
 	// These are the numbers of concurrent callers, of connections that they share, and of client
 	// certificates of these connections.
 	callers, connections, identities int
-	// credential is the ID that callers ask for. If `ids` is not 0, it is the beginning of so many
-	// IDs, and each call asks for a random one.
+	// credential is the ID that callers ask for. If `ids` is not 0, each call asks for a random one
+	// of that number of IDs, which all begin with `credential`.
 	credential string
 	ids        int
-	batch      int  // IDs in each batch; 0: calls of GetAuthDecoration
-	short      bool // measured without the flag -full too
+	batch      int  // number of IDs in each batch; 0 if the calls are not batches
+	short      bool // whether the setting is also measured without the flag -full
 	goal       goal
 }
 

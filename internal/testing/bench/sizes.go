@@ -61,9 +61,9 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 
 // measureSizes prints the footprint and the calls per second for configurations of several sizes.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
-	fmt.Fprintf(out, "\nThe size of the configuration: a warm call of %s with 64 callers\n", staticKey)
+	fmt.Fprintf(out, "\nHow the size of the configuration affects warm calls of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "credentials\tstart-up, ms\treload of one change, ms\theap, MB\tcalls a second, ratio\tmin–max\t")
+	fmt.Fprintln(table, "credentials\tstart-up, ms\treload after one change, ms\theap, MB\tratio of calls per second\tmin–max\t")
 	for _, credentials := range chosen.credentials {
 		told := task{Credentials: credentials}
 		err := with(ctx, roleBroker, told, func(broker endpoint) error {

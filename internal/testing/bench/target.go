@@ -16,14 +16,14 @@ import (
 // target is a server with the load's connections to it.
 type target struct {
 	name     string
-	clients  []authmaterialv1.BrokerServiceClient // one for each connection
+	clients  []authmaterialv1.BrokerServiceClient // one client for each connection
 	close    func() error
 	metrics  string
 	process  int
-	http     http.RoundTripper // for reading metrics; nil: the default transport
+	http     http.RoundTripper // the transport for reading metrics; nil for the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
-	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // nil: the load requests no batches
-	stopped  int                                            // Redis process that a round suspends; 0: none
+	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the batch that the load requests; nil if it requests no batches
+	stopped  int                                            // ID of the Redis process that a round suspends; 0 if there is none
 }
 
 func newTarget(of side, told task) (*target, error) {

@@ -47,7 +47,7 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 		}
 		return newSpread(values)
 	}
-	fmt.Fprintf(out, "\nA change, until the last of %d watchers over %d connections has it. For the broker\nthat is a reload of its configuration. Goal: 1.5 times a stream that does nothing.\n", watchers, watcherConnections)
+	fmt.Fprintf(out, "\nThe time from a change until the last of %d watchers over %d connections has received it.\nThe broker's change is a reload of its configuration. Goal: 1.5 times the time of a do-nothing stream.\n", watchers, watcherConnections)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\tmedian, ms\tratio\tmin–max\t")
 	for i, s := range told.Sides {
