@@ -28,14 +28,14 @@ const key = "3f"
 // TestStore runs all tests of this package. `open` returns an empty Store for each test.
 func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
-		"knows nothing at first":                   knowsNothing,
-		"keeps a token until it ends":              keepsToken,
-		"keeps a token to its last end":            keepsLateToken,
-		"leases a key to one at a time":            leasesKey,
+		"a new Store is empty":                     knowsNothing,
+		"keeps a token until it expires":           keepsToken,
+		"keeps a token until LastEnd":              keepsLateToken,
+		"leases a key to one caller at a time":     leasesKey,
 		"leases keys independently":                leasesIndependently,
-		"leases nothing where enough is known":     enoughWithoutLease,
-		"shows a lease what was committed":         showsLease,
-		"keeps a failure beside the token":         keepsFailure,
+		"returns a valid token without a lease":    enoughWithoutLease,
+		"returns the committed token with a lease": showsLease,
+		"keeps a token and a failure":              keepsFailure,
 		"keeps a failure after a commit":           keepsFailureOfCommitted,
 		"forgets failures":                         forgetsFailures,
 		"refuses the rejected token":               refusesRejected,
@@ -318,7 +318,8 @@ func (h Harness) fail(t *testing.T, failure cache.Failure) {
 	}
 }
 
-// wantToken checks which token the Store contains. An empty `want` means none.
+// wantToken checks which token the Store contains. If `want` is empty, the Store must contain no
+// token.
 func (h Harness) wantToken(t *testing.T, want string) {
 	t.Helper()
 	got := ""
