@@ -48,7 +48,7 @@ func (a *Answers) add(answer Answer) {
 	defer a.mu.Unlock()
 	a.waits = append(a.waits, answer.Took)
 	if wrong != nil {
-		a.failures[fmt.Sprintf("a caller of %s %v", answer.Broker.Name, wrong)]++
+		a.failures[fmt.Sprintf("a call to %s failed its check: %v", answer.Broker.Name, wrong)]++
 	}
 	known := a.latest[answer.Broker][id]
 	if answer.Err != nil || answer.Began.Before(known.began) {
@@ -110,7 +110,8 @@ func (a *Answers) Versions(credential string) int {
 	return len(a.versions[credential])
 }
 
-// Version returns the version of a credential that callers first received after all others.
+// Version returns the newest version of a credential: the version that callers first received after
+// all other versions.
 func (a *Answers) Version(credential string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

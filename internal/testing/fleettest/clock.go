@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockVariable contains the path of the clock file. The code in testdata/clockshift.go reads both.
+// clockVariable is the environment variable with the path of the clock file. The code in
+// testdata/clockshift.go reads the variable and the file.
 const clockVariable = "AUTHMATERIAL_CLOCK_SHIFT"
 
 // clockFile is a file in a broker's folder whose content shifts the broker's clocks.

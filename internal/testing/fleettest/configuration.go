@@ -69,8 +69,8 @@ func clientIDFile(credential string) string { return credential + ".id" }
 
 func clientSecretFile(credential string) string { return credential + ".secret" }
 
-// Configure writes the broker's configuration file, and the files that it names, by the current
-// Options of the fleet. The function Start has already done so once.
+// Configure writes the broker's configuration file, and the files that it names, according to the
+// current Options of the fleet. The function Start has already called Configure once.
 func (b *Broker) Configure() {
 	b.t.Helper()
 	configuration := b.fleet.configuration(b.folder)

@@ -15,14 +15,14 @@ import (
 // request, they report this, and retry once with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
-	calls    atomic.Int64 // API requests, without retries
-	rejected atomic.Int64 // rejected API requests
+	calls    atomic.Int64 // number of API requests, not counting retries
+	rejected atomic.Int64 // number of rejected API requests
 }
 
 // call returns an error if the API rejects both the request and the retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
-		return errors.New("fails with " + fleettest.Describe(a.Err))
+		return errors.New("the call failed with " + fleettest.Describe(a.Err))
 	}
 	c.calls.Add(1)
 	status, err := c.fleet.Provider.Call(a.Decoration)
@@ -35,7 +35,7 @@ func (c *callers) call(a fleettest.Answer) error {
 	}
 	status, err = c.fleet.Provider.Call(report.Decoration)
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("received status %d from the provider after a report with the outcome %v", status, report.Outcome)
+		err = fmt.Errorf("the provider answered with status %d after a report with the outcome %v", status, report.Outcome)
 	}
 	return err
 }

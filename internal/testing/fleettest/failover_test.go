@@ -17,7 +17,7 @@ type failover struct {
 	fleet  *fleettest.Fleet
 	load   *fleettest.Load
 	watch  func() (asked int, err error)
-	before map[string]int // token requests of each credential before the loss
+	before map[string]int // number of token requests of each credential before the loss of the master
 }
 
 func newFailover(t *testing.T, redis map[string]any) *failover {
@@ -41,7 +41,7 @@ func (f *failover) recovered(master time.Duration) {
 	f.Logf("there was a new master after %v; %v later no broker was degraded, and %v later all had the same tokens; %d extra token requests, at most %d for one credential",
 		master.Round(time.Millisecond), back.Round(time.Millisecond), agreed.Round(time.Millisecond), total, most)
 	if most > 1 {
-		f.Errorf("the loss of a master cost %d token requests for one credential, want 1 at most", most)
+		f.Errorf("the loss of a master caused %d token requests for one credential, want 1 at most", most)
 	}
 	if back+agreed > recoveryLimit {
 		f.Errorf("the fleet recovered %v after the new master accepted writes, want %v at most", back+agreed, recoveryLimit)

@@ -37,11 +37,11 @@ type Options struct {
 	// Credentials is the number of credentials, each with its own client at the provider. Default:
 	// 20.
 	Credentials int
-	// Lifetime is how long tokens are valid. Default: 20 s. Then the safety margin is the last 2 s,
-	// and renewal begins 3.3 s before it.
+	// Lifetime is how long tokens are valid. Default: 20 s. With the default, the safety margin is
+	// the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
 	Lifetime time.Duration
 	// EndsPrevious makes the provider revoke a token when it issues the next one. The brokers'
-	// definition of the provider says the same.
+	// definition of the provider also states this.
 	EndsPrevious bool
 	// Change may modify the configuration of each broker before it is written. Default: no
 	// modification.

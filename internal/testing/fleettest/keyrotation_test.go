@@ -48,7 +48,7 @@ func (r *keyRotation) report(credential fleettest.Credential) {
 	reports := r.fleet.BeginReports(credential, version, 10, r.fleet.Brokers...)()
 	for _, report := range reports {
 		if err := r.fleet.CheckReport(report); err != nil {
-			r.Errorf("a report to %s %v", report.Broker.Name, err)
+			r.Errorf("a report to %s failed its check: %v", report.Broker.Name, err)
 		}
 		if bearer(report.Decoration) != bearer(reports[0].Decoration) {
 			r.Errorf("%s and %s answered reports of the same version with different tokens", report.Broker.Name, reports[0].Broker.Name)

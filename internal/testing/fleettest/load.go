@@ -51,7 +51,7 @@ func (o LoadOptions) withDefaults(f *Fleet) LoadOptions {
 type Answer struct {
 	Broker     *Broker
 	Credential Credential
-	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
+	Decoration *authmaterialv1.AuthDecoration // the decoration in the answer; nil if the call failed
 	Err        error
 	// Began is the start time of the call, and Took is the time that the caller waited.
 	Began time.Time
@@ -63,9 +63,9 @@ type Answer struct {
 func (f *Fleet) Check(a Answer) error {
 	switch {
 	case a.Err != nil:
-		return errors.New("fails with " + Describe(a.Err))
+		return errors.New("the call failed with " + Describe(a.Err))
 	case !f.Provider.Accepts(a.Decoration, a.Credential.Client):
-		return errors.New("received a token that the provider does not accept")
+		return errors.New("the caller received a token that the provider does not accept")
 	default:
 		return nil
 	}

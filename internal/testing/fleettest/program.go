@@ -66,7 +66,7 @@ func clockShiftOverlay(module string) (string, error) {
 
 // lookAtSources reads the list of files in each source folder, and returns the module's folder. `go
 // test` reuses a result if the files that the test opened are unchanged, but does not notice the
-// files that `go build` opens. Without lookAtSources, it would reuse the results of an older
+// files that `go build` opens. Without lookAtSources, `go test` would reuse the results of an older
 // broker.
 func lookAtSources() (module string, err error) {
 	file, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()

@@ -19,12 +19,12 @@ const tokenLife = 20 * time.Second
 // downtime is a fleet under load whose provider is down.
 type downtime struct {
 	fleet *fleettest.Fleet
-	began time.Time // shortly before the first token request
+	began time.Time // time shortly before the first token request
 
 	mu      sync.Mutex
-	told    map[*fleettest.Broker]map[string]bool // credentials for which callers of each broker got an error
-	first   time.Time                             // time of the first of these errors
-	longest time.Duration                         // longest retry delay in these errors
+	told    map[*fleettest.Broker]map[string]bool // for each broker, the credentials for which callers received an error
+	first   time.Time                             // time of the first error that a caller received
+	longest time.Duration                         // longest retry delay in the errors that callers received
 }
 
 // check returns an error for an answer that is not allowed. The provider must accept each token.
@@ -38,10 +38,10 @@ func (d *downtime) check(a fleettest.Answer) error {
 	defer d.mu.Unlock()
 	fault, at := fleettest.FaultOf(a.Err), a.Began.Add(a.Took)
 	if at.Sub(d.began) < tokenLife-reading {
-		return errors.New("fails while the token is valid, with " + fleettest.Describe(a.Err))
+		return errors.New("while the token is valid, the call failed with " + fleettest.Describe(a.Err))
 	}
 	if fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
-		return fmt.Errorf("received the error %s with the retry delay %v", fleettest.Describe(a.Err), fault.RetryDelay)
+		return fmt.Errorf("the caller received the error %s with the retry delay %v", fleettest.Describe(a.Err), fault.RetryDelay)
 	}
 	if d.told[a.Broker] == nil {
 		d.told[a.Broker] = map[string]bool{}
@@ -63,9 +63,9 @@ func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
 	case !ok || token.ClientID != a.Credential.Client.ID:
-		return errors.New("received a decoration without a token of the credential's client")
+		return errors.New("the caller received a decoration without a token of the credential's client")
 	case !token.EndTime.Add(answering).After(a.Began):
-		return errors.New("received a token that had expired")
+		return errors.New("the caller received a token that had expired")
 	default:
 		return nil
 	}
@@ -85,13 +85,13 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is the time that reading from Redis may take. A replica may treat a token or failure that
-// another replica stored as expired this much too early.
+// reading is the time that reading from Redis may take. If another replica stored a token or a
+// failure, a replica may treat it as expired this long before it expires.
 const reading = 250 * time.Millisecond
 
 // mostRequests returns the highest number of token requests that one replica makes within a given
-// time if all of them fail. The replica waits for a second after the first request, and twice as
-// long after each further one, up to a limit.
+// time if all of them fail. The replica waits for a second after the first request. It doubles this
+// wait after each further request, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {
@@ -152,7 +152,7 @@ func (d *downtime) recovered(t *testing.T) {
 	step := d.longest
 	d.mu.Unlock()
 	if took > step+time.Second {
-		t.Errorf("the fleet has tokens again %v after the provider works again, want at most the retry delay %v and a second", took, step)
+		t.Errorf("the fleet has tokens again %v after the provider works again, want at most a second more than the retry delay %v", took, step)
 	}
 	if got := d.fleet.Provider.TotalTokenRequests() - before; got > len(d.fleet.Credentials) {
 		t.Errorf("%d token requests since the provider works again, want %d at most", got, len(d.fleet.Credentials))

@@ -17,7 +17,7 @@ type Report struct {
 	Credential Credential
 	Version    string // reported version
 	Outcome    authmaterialv1.ReportRejectionResponse_Outcome
-	Decoration *authmaterialv1.AuthDecoration // nil if Err is set
+	Decoration *authmaterialv1.AuthDecoration // the decoration in the answer; nil if the call failed
 	Err        error
 	// Ended is the time at which the caller received the answer.
 	Ended time.Time
@@ -68,13 +68,13 @@ func (f *Fleet) BeginReports(credential Credential, version string, callers int,
 func (f *Fleet) CheckReport(r Report) error {
 	switch {
 	case r.Err != nil:
-		return errors.New("fails with " + Describe(r.Err))
+		return errors.New("the call failed with " + Describe(r.Err))
 	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
-		return fmt.Errorf("received the outcome %v", r.Outcome)
+		return fmt.Errorf("the outcome is %v", r.Outcome)
 	case r.Decoration.GetVersion() == r.Version:
-		return errors.New("was answered with the reported version")
+		return errors.New("the answer contains the reported version")
 	case !f.Provider.Accepts(r.Decoration, r.Credential.Client):
-		return errors.New("was answered with a token that the provider does not accept")
+		return errors.New("the answer contains a token that the provider does not accept")
 	default:
 		return nil
 	}
@@ -87,8 +87,8 @@ const newsLimit = time.Second
 // Withdrawals are safe for concurrent use.
 type Withdrawals struct {
 	mu    sync.Mutex
-	first map[string]time.Time             // time of the first answered report of each version
-	by    map[*Broker]map[string]time.Time // time of the first report of each version that each broker answered
+	first map[string]time.Time             // for each version, the time of the first answer to a report
+	by    map[*Broker]map[string]time.Time // for each broker and version, the time of the broker's first answer to a report
 }
 
 func (w *Withdrawals) add(r Report) {
@@ -107,18 +107,18 @@ func (w *Withdrawals) add(r Report) {
 	}
 }
 
-// Check returns an error if a call received a version that must no longer be served. The replica
-// that answered its report must not serve it in later calls. Other replicas must not serve it in
-// calls that begin more than a second after the report.
+// Check returns an error if a call received a version that must no longer be served. A replica that
+// answered a report of a version must not serve this version in later calls. Other replicas must
+// not serve the version in calls that begin more than a second after the report.
 func (w *Withdrawals) Check(a Answer) error {
 	version := a.Decoration.GetVersion()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at, ok := w.by[a.Broker][version]; ok && a.Began.After(at) {
-		return errors.New("received a version that was reported to the same broker before")
+		return errors.New("the caller received a version that was reported to the same broker before")
 	}
 	if at, ok := w.first[version]; ok && a.Began.Sub(at) > newsLimit {
-		return fmt.Errorf("received a version that was reported to another broker more than %v before", newsLimit)
+		return fmt.Errorf("the caller received a version that was reported to another broker more than %v earlier", newsLimit)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	outcomes := map[string]int{}
 	for _, report := range reports {
 		if err := r.fleet.CheckReport(report); err != nil {
-			r.Errorf("a report to %s %v", report.Broker.Name, err)
+			r.Errorf("a report to %s failed its check: %v", report.Broker.Name, err)
 		}
 		if got, want := report.Decoration.GetVersion(), reports[0].Decoration.GetVersion(); got != want {
 			r.Errorf("reports of one version were answered with two tokens, %s and %s", got, want)
@@ -55,7 +55,7 @@ func (r *reporting) served(report fleettest.Report) {
 		for _, b := range r.fleet.Brokers {
 			answer := r.fleet.Ask(b, 0, report.Credential)
 			if err := r.check(answer); err != nil {
-				r.Errorf("a caller of %s %v", b.Name, err)
+				r.Errorf("a call to %s failed its check: %v", b.Name, err)
 			}
 			if answer.Decoration.GetVersion() != report.Decoration.GetVersion() {
 				return errors.New(b.Name + " does not")

@@ -20,7 +20,7 @@ type rotation struct {
 	clients map[string]simulator.Client // clients with their new secrets, by credential
 	end     []func()                    // each function revokes an old secret
 	former  map[string]string           // for each credential, the version of the token for the old secret
-	last    atomic.Pointer[time.Time]   // when the last replica read the new secrets; nil: not yet
+	last    atomic.Pointer[time.Time]   // time when the last replica read the new secrets; nil before that time
 }
 
 // formerLimit is how long a replica may serve a token for the old secret after all replicas have
@@ -32,7 +32,7 @@ func (r *rotation) check(a fleettest.Answer) error {
 		return err
 	}
 	if last := r.last.Load(); last != nil && a.Began.Sub(*last) > formerLimit && a.Decoration.GetVersion() == r.former[a.Credential.ID] {
-		return errors.New("received the token of the old secret")
+		return errors.New("the caller received the token of the old secret")
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 		for _, c := range r.fleet.Credentials {
 			answer := r.fleet.Ask(b, 0, c)
 			if err := r.check(answer); err != nil {
-				r.Errorf("a caller of %s %v", b.Name, err)
+				r.Errorf("a call to %s failed its check: %v", b.Name, err)
 			}
 			if answer.Decoration.GetVersion() == r.former[c.ID] {
 				return fmt.Errorf("the broker still serves a token for the old secret of %s", c.ID)

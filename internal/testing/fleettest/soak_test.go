@@ -33,7 +33,8 @@ type soak struct {
 	peak    int64                      // highest memory use of a broker so far
 }
 
-// soakTime returns how long the soak test runs: BROKER_SOAK minutes, or 12 seconds.
+// soakTime returns how long the soak test runs. The environment variable BROKER_SOAK contains this
+// time in minutes, and the default is 12 seconds.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("BROKER_SOAK")
@@ -87,9 +88,9 @@ func newSoak(t *testing.T, seed uint64) *soak {
 }
 
 // TestSoak causes faults of Redis, the brokers, the provider, the secrets, the clocks and the
-// machine. No caller may receive a token that has expired or was reported. No call may fail that a
-// broker could answer. The provider must not receive more token requests than the faults explain,
-// and no broker may use too much memory.
+// machine. No caller may receive a token that has expired or was reported. A call may fail only if
+// the broker could not answer it. The provider must not receive more token requests than the faults
+// explain, and no broker may use too much memory.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed, length := soakSeed(t), soakTime(t)
@@ -140,7 +141,7 @@ func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 }
 
 // checkRequests checks that the fleet made no more token requests for a credential in this round
-// than the faults explain. It describes the credential with most requests.
+// than the faults explain. The result describes the credential with the most requests.
 func (s *soak) checkRequests(c *cost, before map[string]int) string {
 	s.Helper()
 	most, limit, which := 0, 0, ""
@@ -194,7 +195,7 @@ func (s *soak) awaitWell() time.Duration {
 			for i, b := range s.fleet.Brokers {
 				answer := s.fleet.Ask(b, i, c)
 				if err := s.fleet.Check(answer); err != nil {
-					return fmt.Errorf("a caller of %s %w", b.Name, err)
+					return fmt.Errorf("a call to %s failed its check: %w", b.Name, err)
 				}
 				if got := bearer(answer.Decoration); first == "" {
 					first = got

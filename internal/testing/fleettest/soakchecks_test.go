@@ -66,7 +66,7 @@ func (l *ledger) check(a fleettest.Answer) error {
 	}
 	token, ok := l.fleet.Provider.Token(a.Decoration)
 	if !ok || token.ClientID != a.Credential.Client.ID {
-		return errors.New("received a decoration without a token of the credential's client")
+		return errors.New("the caller received a decoration without a token of the credential's client")
 	}
 	if err := errors.Join(l.checkLife(a, token, ended), l.checkWithdrawn(a, ended)); err != nil {
 		return err
@@ -78,12 +78,12 @@ func (l *ledger) check(a fleettest.Answer) error {
 	return l.report(a)
 }
 
-// soakMargin is the safety margin of the tokens. In it, callers receive a token only if there is no
-// other.
+// soakMargin is the safety margin of the tokens. During the safety margin of a token, callers
+// receive the token only if there is no other.
 const soakMargin = soakLife / 10
 
-// inexactness is how long a replica may consider a token valid too long, because Redis counts time
-// in whole milliseconds.
+// inexactness is the longest time for which a replica may still consider an expired token valid,
+// because Redis counts time in whole milliseconds.
 const inexactness = 10 * time.Millisecond
 
 // checkLife returns an error if the token had expired at the provider before the call began, or if
@@ -92,19 +92,19 @@ const inexactness = 10 * time.Millisecond
 func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time.Time) error {
 	late := l.lastResort(token, a.Began, ended)
 	if !token.ExpireTime.Add(late).After(l.time.earliest(a.Began, a.Began)) {
-		return errors.New("received an expired token")
+		return errors.New("the caller received an expired token")
 	}
 	clock, expires := l.clocks[a.Broker], a.Decoration.GetExpireTime().AsTime().Add(soakMargin)
 	earliest, latest := clock.earliest(a.Began, ended), clock.latest(a.Began, ended)
 	if past := earliest.Sub(expires); past >= late {
-		return fmt.Errorf("received an expire_time that is %v in the past", past.Round(time.Second))
+		return fmt.Errorf("the caller received an expire_time that is %v in the past", past.Round(time.Second))
 	}
 	if ahead := expires.Sub(latest); ahead > soakLife {
-		return fmt.Errorf("received an expire_time that is %v in the future, more than a lifetime", ahead.Round(time.Second))
+		return fmt.Errorf("the caller received an expire_time that is %v in the future, more than a lifetime", ahead.Round(time.Second))
 	}
 	left := token.ExpireTime.Sub(l.time.earliest(a.Began, ended)) + ended.Sub(a.Began)
 	if more := expires.Sub(latest) - left; more > inexactness {
-		return fmt.Errorf("received an expire_time that is %v after the end of the token at the provider", more.Round(100*time.Millisecond))
+		return fmt.Errorf("the caller received an expire_time that is %v after the end of the token at the provider", more.Round(100*time.Millisecond))
 	}
 	return nil
 }
@@ -143,14 +143,14 @@ func (l *ledger) report(a fleettest.Answer) error {
 		if l.asleep(a.Broker, report.Err, began, report.Ended) {
 			return nil
 		}
-		return errors.New("failed to report a rejection: " + fleettest.Describe(report.Err))
+		return errors.New("the report of a rejection failed with " + fleettest.Describe(report.Err))
 	}
 	if report.Decoration.GetVersion() == report.Version {
-		return errors.New("reported a version and received the same version in the answer")
+		return errors.New("the answer to a report contains the reported version")
 	}
 	token, ok := l.fleet.Provider.Token(report.Decoration)
 	if !ok || !token.ExpireTime.Add(l.lastResort(token, began, report.Ended)).After(l.time.earliest(began, began)) {
-		return errors.New("received an expired token in the answer to a report")
+		return errors.New("the caller received an expired token in the answer to a report")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,15 +158,16 @@ func (l *ledger) report(a fleettest.Answer) error {
 	return nil
 }
 
-// checkWithdrawn returns an error if the answer contains a version that was reported earlier. A
-// report to the same process counts at once, and a report to another process after a second, which
-// begins again when a failure of Redis ends.
+// checkWithdrawn returns an error if the answer contains a version that was reported earlier. After
+// a report to the same process, no call may receive the reported version. After a report to another
+// process, calls may still receive it for a second. A failure of Redis restarts this second when
+// the failure ends.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, told := range l.told[a.Decoration.GetVersion()] {
 		if told.Broker == a.Broker && a.Began.After(told.Ended) && !l.down[a.Broker].touches(told.Ended, ended) {
-			return errors.New("received a version that was reported to the same broker before")
+			return errors.New("the caller received a version that was reported to the same broker before")
 		}
 		since := told.Ended
 		for _, trouble := range []*spans{&l.redis, l.stopped[a.Broker]} {
@@ -177,7 +178,7 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 			}
 		}
 		if a.Began.Sub(since) > l.newsLimit(told.Ended, ended) && !l.rotating[a.Credential.ID].touches(told.Ended, ended) {
-			return errors.New("received a version that was reported to another broker, although the report had time to reach this broker")
+			return errors.New("the caller received a version that was reported to another broker, although the report had time to reach this broker")
 		}
 	}
 	return nil
@@ -217,9 +218,9 @@ func (l *ledger) expiring(from, to time.Time) time.Duration {
 	return 4 * reading
 }
 
-// checkFailure returns an error if a call failed that the broker could have answered. A running
-// broker can answer if the provider is healthy, or if a valid token is in the broker's memory or in
-// Redis.
+// checkFailure returns an error if a call failed although the broker could have answered it. A
+// running broker can answer if the provider is healthy, or if a valid token is in the broker's
+// memory or in Redis.
 func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err error, began, ended time.Time) error {
 	fault := fleettest.FaultOf(err)
 	if l.down[b].touches(began, ended) && fault.Reason == "" {
@@ -229,7 +230,7 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 		return nil
 	}
 	if !mayFail(fault.Reason) || !l.provider.touches(began, ended) {
-		return errors.New("fails with " + fleettest.Describe(err))
+		return errors.New("the call failed with " + fleettest.Describe(err))
 	}
 	now, allowed := l.time.latest(ended, ended), l.expiring(began, ended)
 	l.mu.Lock()
@@ -242,11 +243,11 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 			}
 			lost := l.down[b].touches(has.at, ended) || l.clocks[b].touches(has.at, ended)
 			if other == b && !lost {
-				return fmt.Errorf("asked for %s; the call failed although the broker has a token that is valid for %v, with %s",
+				return fmt.Errorf("the call for %s failed although the broker has a token that is valid for %v; the error is %s",
 					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 			if !l.redis.touches(has.at, ended) && !l.rotating[c.ID].touches(has.at, ended) {
-				return fmt.Errorf("asked for %s; the call failed although Redis has a token that is valid for %v, with %s",
+				return fmt.Errorf("the call for %s failed although Redis has a token that is valid for %v; the error is %s",
 					c.ID, left.Round(100*time.Millisecond), fleettest.Describe(err))
 			}
 		}

@@ -78,8 +78,9 @@ func (s *shifts) offsets(from, to time.Time) (least, most time.Duration) {
 	return least, most
 }
 
-// when returns the real time at which the clock showed the given time. The clock must never have
-// been set back. If the clock skipped the given time, when returns the time of that change.
+// The method `when` returns the real time at which the clock showed the given time. The clock must
+// never have been set back. If a change of the clock skipped the given time, the result is the time
+// of that change.
 func (s *shifts) when(shown time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +102,7 @@ const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // one sleep in so many is long
+	longSleeps   = 4 // on average, one sleep in this number of sleeps is long
 )
 
 // suspension lets the machine of the brokers, Redis and the provider sleep for a random time.

@@ -9,7 +9,7 @@ type cost struct {
 	processes   int       // running brokers
 	redis       bool      // Redis failed
 	hostile     bool      // Redis sent wrong replies, or another client wrote into Redis
-	failing     time.Time // since when the provider fails; zero: it works
+	failing     time.Time // the time since which the provider fails; zero while the provider works
 	failed      time.Duration
 	retryAfter  time.Duration // longest delay in the provider's Retry-After headers
 	losses      int           // how often a broker was killed or suspended
@@ -45,9 +45,10 @@ func (c *cost) longestWait() time.Duration {
 }
 
 // recovery returns how long the fleet may take to become healthy after the last fault. Usually this
-// is shorter than the time until a renewal, which would hide many faults. It is longer after a
-// suspension. It is also longer if Redis sent wrong replies that brokers cannot detect, or if
-// another client wrote into Redis, because then only a renewal corrects the stored values.
+// time ends before the next renewal, because a renewal would hide the effects of many faults. The
+// time is longer after a suspension, and also if Redis sent wrong replies that brokers cannot
+// detect, or if another client wrote into Redis, because then only a renewal corrects the stored
+// values.
 func (c *cost) recovery() time.Duration {
 	limit := 4 * time.Second
 	if c.suspensions > 0 {
@@ -67,10 +68,10 @@ func (c *cost) recovery() time.Duration {
 // A broker renews a token after two thirds of its lifetime, and replaces a token that was revoked
 // or reported, or that expired during a sleep. While the provider fails, the broker waits longer
 // after each token request, but not after a sleep. Normally the whole fleet makes only one request
-// for each of these reasons. During a secret rotation, each part of the fleet with the same secret
-// makes its own requests. While Redis fails, each process makes its own requests. A killed broker,
-// or a broker whose lock expired during a sleep, may have made one request without using the
-// answer. After a suspension, the Redis operations of a broker time out, and it makes one more
+// for each renewal or replacement. During a secret rotation, each part of the fleet with the same
+// secret makes its own requests. While Redis fails, each process makes its own requests. A killed
+// broker, or a broker whose lock expired during a sleep, may have made one request without using
+// the answer. After a suspension, the Redis operations of a broker time out, and it makes one more
 // request. A broker whose clock is set forward considers its token expired.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)

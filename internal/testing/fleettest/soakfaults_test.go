@@ -20,7 +20,7 @@ const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
-	longFaults   = 6 // one fault in so many is long
+	longFaults   = 6 // on average, one fault in this number of faults is long
 
 	longestOutage = 20 * time.Second
 )
@@ -162,7 +162,7 @@ func (s *soak) falseReport(c *cost) []action {
 				err = s.report(answer)
 			}
 			if err != nil {
-				s.Errorf("a caller of %s %v", b.Name, err)
+				s.Errorf("a call to %s failed its check: %v", b.Name, err)
 			}
 		})
 	}}}
@@ -188,7 +188,7 @@ func (s *soak) secretRotation(c *cost) []action {
 	c.finally = append(c.finally, action{what: "end the old secret", do: func() {
 		for _, b := range s.fleet.Brokers {
 			now := time.Now()
-			b.SetClient(credential.ID, client) // again, because a starting broker may have read the old files
+			b.SetClient(credential.ID, client) // the files are written again, because a starting broker may have read the old files
 			s.awaitLoaded(b, now)
 		}
 		end()

@@ -17,7 +17,7 @@ import (
 type failure struct {
 	what       string
 	failure    simulator.Failure
-	retryAfter time.Duration // delay in the Retry-After header; 0: no header
+	retryAfter time.Duration // delay in the header Retry-After; 0 if the answer has no such header
 }
 
 // gatewayDelay is the Retry-After delay of a gateway that limits the rate of requests.
@@ -55,7 +55,8 @@ const mostMemory = 128 << 20
 const foreignSize = 32 << 20
 
 // hostileReplies contains replies that Redis never sends, or never sends to the commands of the
-// broker. Some announce a large size, but only the first reply is as large as it announces.
+// broker. Some replies announce a large size, but only the first one contains as much data as it
+// announces.
 var hostileReplies = [][]byte{
 	[]byte("$67108864\r\n" + strings.Repeat("x", 64<<20) + "\r\n"),
 	[]byte("$137438953472\r\n"),

@@ -11,7 +11,8 @@ type spans struct {
 	all []span
 }
 
-// span is a period in which a condition was true. Without an end, the condition is still true.
+// span is a period in which a condition was true. If the span has no end, the condition is still
+// true.
 type span struct{ from, to time.Time }
 
 func (s span) touches(from, to time.Time) bool {

@@ -14,7 +14,7 @@ const watchPause = 100 * time.Millisecond
 // when its stream ends. A Watch is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
-	versions map[string]string // last received version of each credential; empty: the last state was an error
+	versions map[string]string // last received version of each credential; empty if the last state was an error
 }
 
 // Watch starts a watch of all credentials at a broker, which ends with the test.
