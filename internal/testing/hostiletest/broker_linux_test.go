@@ -59,7 +59,7 @@ type broker struct {
 	grpc, http string
 	tls        *tls.Config
 	token      string // token of a caller that follows the protocol
-	hostile    string // token of the attacker, with a grant and its own limits; empty: none
+	hostile    string // token of the attacker, who has a grant and separate limits; empty if the attacker has no token
 	scraper    *http.Client
 }
 

@@ -18,7 +18,7 @@ type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn
 	answered atomic.Int64
-	failure  error // only valid when `done` is closed
+	failure  error // the error of the failed call; may be read only after `done` is closed
 	stop     context.CancelFunc
 	done     chan struct{}
 }

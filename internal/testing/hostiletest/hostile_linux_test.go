@@ -90,7 +90,7 @@ func (b *broker) atRest(good *caller) (memory int64, goroutines int) {
 }
 
 // isBackAt reports whether the broker has about as many goroutines as before the attack. A broker
-// starts and ends a few at any time.
+// starts and ends a few goroutines at any time.
 func (b *broker) isBackAt(rest int) bool {
 	b.Helper()
 	now := b.goroutines()
@@ -130,11 +130,12 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is the highest number of connections of an attack that variants with more connections
-// increase.
+// few is the largest number of connections that counts as few. Variants with more connections
+// replace the number of connections of attacks that use so few.
 const few = 50
 
-// clients opens connections, and calls a function for each. Writes on them have a time limit.
+// clients opens connections, and calls a function for each. Writes on a connection fail after the
+// duration `most`.
 func clients(ctx context.Context, b *broker, connections int, most time.Duration, do func(i int, c *rawClient), settings ...http2.Setting) {
 	if b.variant.connections > 0 && 1 < connections && connections <= few {
 		connections = b.variant.connections
@@ -150,7 +151,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading does the same as clients, and also reads the server's answers.
+// reading does the same as the function `clients`, and also reads the server's answers.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

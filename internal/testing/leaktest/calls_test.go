@@ -41,7 +41,7 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
 }
 
-// as returns a copy of the caller that authenticates with another token.
+// The method `as` returns a copy of the caller that authenticates with another token.
 func (c caller) as(authorization ...string) caller {
 	c.proof = authorization
 	return c

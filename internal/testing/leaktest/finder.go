@@ -20,7 +20,7 @@ func Canary() string { return rand.Text()[:20] + Odd + rand.Text()[:20] }
 
 // Finding describes a secret that was found in a text, without the secret itself.
 type Finding struct {
-	Where  string // searched text, such as a file name
+	Where  string // name of the searched text, such as the name of a file
 	Secret string // name of the secret
 	Form   string // encoding of the secret, such as "base64"
 	View   string // how the text was decoded before the search, such as "percent-decoded"; may be empty

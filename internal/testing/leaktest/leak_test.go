@@ -85,7 +85,8 @@ func overTCP(w *world, redis *redistest.Server, failing []string) {
 	p.end(syscall.SIGTERM)
 }
 
-// misbehaveTo calls all methods for all credentials. Calls for the failing ones must fail.
+// misbehaveTo calls all methods for all credentials. Calls for the credentials in `failing` must
+// fail.
 func misbehaveTo(w *world, c caller, failing []string) {
 	w.Helper()
 	if good := c.getAll(failing); len(good) > 0 {
@@ -139,7 +140,7 @@ func proveBadly(w *world, c caller) {
 func reloadBadly(w *world, p *process) {
 	w.Helper()
 	good := w.configs["tcp.yaml"]
-	for _, slip := range w.slips()[:8] { // a few are enough here; checkSlips tests all of them
+	for _, slip := range w.slips()[:8] { // a few mistakes are enough here; checkSlips tests all mistakes
 		refused := p.count(`the configuration has problems`)
 		w.write("tcp.yaml", good+slip)
 		p.signal(syscall.SIGHUP)

@@ -60,7 +60,7 @@ func checkSlips(w *world) {
 	for i, text := range w.suspicious() {
 		w.write("slip.yaml", text)
 		if out, code := w.run("broker check", "check", "--config", w.path("slip.yaml")); code != 0 || !strings.Contains(out, "warning: ") {
-			w.Errorf("broker check of suspicious grant %d ended with exit status %d:\n%s", i, code, out)
+			w.Errorf("for the suspicious grant number %d, broker check ended with exit status %d:\n%s", i, code, out)
 		}
 	}
 	for i, slip := range w.slips() {
@@ -72,7 +72,7 @@ func checkSlips(w *world) {
 		for _, args := range [][]string{{"check"}, {"serve"}, {"check", "--explain", "local", "static"}} {
 			flags := append([]string{args[0], "--config", w.path("slip.yaml")}, args[1:]...)
 			if out, code := w.run("broker "+args[0], flags...); code != 1 {
-				w.Errorf("%v of slip %d ended with exit status %d:\n%s", args, i, code, out)
+				w.Errorf("the command %v with mistake number %d in the configuration ended with exit status %d:\n%s", args, i, code, out)
 			}
 		}
 	}

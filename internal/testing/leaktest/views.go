@@ -24,8 +24,8 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is how many layers of encoding are decoded. A URL in a quoted error in a JSON log has
-// three.
+// depth is how many layers of encoding are decoded. A URL in a quoted error in a JSON log has three
+// layers.
 const depth = 3
 
 // views returns the text itself, and each different result of a sequence of decoders.
