@@ -31,7 +31,7 @@ func Answers() map[string]Answer {
 		"a body without end":            written(ok+"Content-Length: 1099511627776\r\n\r\n", " "),
 		"chunks without end":            written(chunked, "400\r\n"+strings.Repeat(" ", 1024)+"\r\n"),
 		"a chunk of 8 EiB":              written(chunked+"7fffffffffffffff\r\n", ""),
-		"a chunk's line without end":    written(chunked+"1;", "x"),
+		"a chunk header without end":    written(chunked+"1;", "x"),
 		"trailers without end":          written(chunked+"0\r\n", "X: y\r\n"),
 		"a gzip bomb":                   written(ok+"Content-Encoding: gzip\r\n\r\n", bomb()),
 		"headers without end":           written(ok, "X: y\r\n"),

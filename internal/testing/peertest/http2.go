@@ -30,8 +30,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 		},
 		"a gzip bomb": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, block(append(good, "grpc-encoding", "gzip")...))
-			data := strings.Repeat(bomb(), 50)                                    // fits into a flow-control window of 64 KiB
-			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // only a few KiB
+			data := strings.Repeat(bomb(), 50)                                    // this data fits into a flow-control window of 64 KiB
+			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // the data has only a few KiB
 			data = string(prefix) + data
 			for ; data != ""; data = data[min(len(data), 16<<10):] {
 				if to.WriteData(stream, false, []byte(data[:min(len(data), 16<<10)])) != nil {
@@ -42,7 +42,8 @@ func HTTP2Answers() map[string]HTTP2Answer {
 	}
 }
 
-// headers returns an answer of HTTP/2 header blocks: `beginning` once, and then `rest` repeatedly.
+// headers returns an answer that consists of HTTP/2 header blocks. The answer contains `beginning`
+// once, and then `rest` repeatedly.
 func headers(beginning, rest []byte) HTTP2Answer {
 	return func(to *http2.Framer, stream uint32) {
 		err := to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: beginning})

@@ -28,7 +28,7 @@ func Start(command *exec.Cmd) (*Process, error) {
 		err := command.Start()
 		started <- err
 		if err == nil {
-			_ = command.Wait() // State returns the result
+			_ = command.Wait() // the method State returns the result of Wait
 			close(p.ended)
 		}
 	}()

@@ -24,8 +24,8 @@ type FaultProxy struct {
 // fault describes a disturbance of connections. With the zero value the proxy forwards everything.
 type fault struct {
 	delay     time.Duration // delay of each reply
-	cut       bool          // close the connection once, in the middle of the next reply
-	cutAfter  int           // close the connection after this number of bytes
+	cut       bool          // whether to close the connection once, in the middle of the next reply
+	cutAfter  int           // number of bytes after which to close the connection
 	replace   *replacement  // replies that replace some replies of the server
 	refuse    bool
 	blackhole bool

@@ -70,7 +70,7 @@ func (p *FaultProxy) passRequests(client, server net.Conn) {
 
 func (p *FaultProxy) passReplies(server, client net.Conn) {
 	buffer := make([]byte, bufferSize)
-	cut, left := false, 0 // cut: whether to close the connection after `left` bytes
+	cut, left := false, 0 // if `cut` is true, the proxy closes the connection after `left` bytes
 	for {
 		n, err := server.Read(buffer)
 		if err != nil || !p.hold(true) {
@@ -128,7 +128,7 @@ func (p *FaultProxy) hold(reply bool) bool {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // nil, so never ready, if the fault is Blackhole
+		var delayed <-chan time.Time // the channel stays nil, and so is never ready, if the fault is Blackhole
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

@@ -128,7 +128,7 @@ func (s *Server) run() error {
 		return nil
 	case <-p.Ended():
 		if strings.Contains(p.output.String(), "Address already in use") {
-			return fmt.Errorf("%s: port %d: %w", command.Path, s.port, syscall.EADDRINUSE)
+			return fmt.Errorf("%s cannot listen on port %d: %w", command.Path, s.port, syscall.EADDRINUSE)
 		}
 		return fmt.Errorf("%s ended while it was starting:\n%s", command.Path, p.output)
 	case <-time.After(startLimit):
