@@ -17,8 +17,8 @@ const (
 	View Action = "view"
 	// Manage allows callers to create, change, verify and delete a credential.
 	Manage Action = "manage"
-	// Operate allows callers to read the state of the broker and its replicas. A grant of Operate
-	// applies whatever its credentials are.
+	// Operate allows callers to read the state of the broker and its replicas. A grant that allows
+	// Operate does so whatever credentials it lists.
 	Operate Action = "operate"
 )
 
@@ -28,7 +28,8 @@ func Actions() []Action { return []Action{Use, View, Manage, Operate} }
 // Object is the credential that an access decision is about.
 type Object struct {
 	CredentialID string
-	// Provider is the ID of the credential's provider; empty if the credential does not exist.
+	// Provider is the ID of the credential's provider. Provider is empty if the credential does not
+	// exist.
 	Provider string
 }
 
@@ -38,7 +39,8 @@ type Grant struct {
 	// GroupPrefix. At least one pattern is required.
 	Callers []Pattern
 	// Credentials are patterns for credential IDs, and Providers are IDs of providers. A grant
-	// applies to a credential if a pattern matches its ID, or if its provider is listed.
+	// applies to a credential if a pattern matches the ID of the credential, or if Providers
+	// contains its provider.
 	Credentials []Pattern
 	Providers   []string
 	// Actions are the actions that the grant allows. At least one action is required.
@@ -47,7 +49,7 @@ type Grant struct {
 	Source string
 }
 
-// Allows reports whether the grant allows an action, to its callers and on its credentials.
+// Allows reports whether the grant allows an action to its callers on its credentials.
 func (g *Grant) Allows(action Action) bool {
 	return slices.Contains(g.Actions, action) || action == View && slices.Contains(g.Actions, Manage)
 }

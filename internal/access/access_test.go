@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// callerKinds has, for each kind of caller, a name, a pattern that matches the name, and a similar
-// pattern that does not.
+// callerKinds contains an example for each kind of caller: a name, a pattern that matches the name,
+// and a similar pattern that does not match it.
 var callerKinds = []struct{ name, pattern, near string }{
 	{"spiffe://prod/ns/a/web", "spiffe://prod/ns/*/web", "spiffe://prod/ns/*/job"},
 	{"dns:web.prod.test", "dns:*.prod.test", "dns:*.test.prod"},
@@ -50,15 +50,15 @@ func grantable() [][]access.Action {
 	return sets
 }
 
-// includes states the rule for actions: each action is allowed only by itself, except that manage
-// includes view.
+// includes states the rule for actions: a grant allows only the actions that it lists, except that
+// the action manage includes the action view.
 func includes(granted []access.Action, asked access.Action) bool {
 	return slices.Contains(access.Actions(), asked) &&
 		(slices.Contains(granted, asked) || asked == "view" && slices.Contains(granted, "manage"))
 }
 
 // TestDecide checks every combination of caller, credential and action. Disabled credentials need
-// no test of their own: they have a provider like enabled credentials.
+// no test of their own, because the policy treats them like enabled credentials.
 func TestDecide(t *testing.T) {
 	for _, kind := range callerKinds {
 		caller := &access.Caller{Name: kind.name, PrivateSocket: true}
@@ -75,10 +75,10 @@ func TestDecide(t *testing.T) {
 							got := policy.Decide(caller, asked, access.Object{CredentialID: "mail", Provider: provider})
 							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", kind.name, pattern, object.name, provider, asked, actions)
 							if got.Allowed != want {
-								t.Errorf("%s: allowed is %v, want %v", where, got.Allowed, want)
+								t.Errorf("%s: the action is allowed: %v, want %v", where, got.Allowed, want)
 							}
 							if want != (got.Grant != nil && got.Grant.Source == "broker.yaml:3") {
-								t.Errorf("%s: the grant is %v", where, got.Grant)
+								t.Errorf("%s: the grant in the decision is %v", where, got.Grant)
 							}
 						}
 					}
@@ -92,7 +92,7 @@ func TestPolicies(t *testing.T) {
 	all := access.Grant{Callers: []access.Pattern{"*"}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}}
 	for name, test := range map[string]struct {
 		policy     *access.Policy
-		named      bool // whether the policy allows a caller that has a name
+		named      bool // whether the policy allows the action to a caller that has a name
 		nameless   bool
 		deniesAll  bool
 		withAGrant bool
@@ -108,7 +108,7 @@ func TestPolicies(t *testing.T) {
 		object := access.Object{CredentialID: "mail", Provider: "sendpulse"}
 		named, nameless := test.policy.Decide(access.NamedCaller("uid:1"), access.Use, object), test.policy.Decide(access.NamedCaller(""), access.Use, object)
 		if named.Allowed != test.named || nameless.Allowed != test.nameless || (named.Grant != nil) != test.withAGrant || nameless.Grant != nil {
-			t.Errorf("%s: the decision for a caller is %+v, for a caller without a name %+v", name, named, nameless)
+			t.Errorf("%s: the decision is %+v for a caller with a name, and %+v for a caller without a name", name, named, nameless)
 		}
 		if got := test.policy.DeniesAll(); got != test.deniesAll {
 			t.Errorf("%s: the policy denies everything: %v, want %v", name, got, test.deniesAll)

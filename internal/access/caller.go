@@ -13,19 +13,20 @@ const GroupPrefix = "group:"
 
 // Caller is the identity of a caller.
 type Caller struct {
-	// Name is the caller's identity, with a prefix for its kind. The name is
-	// `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME` for a client certificate,
-	// `jwt:ISSUER:SUBJECT` for a JWT, where ISSUER is the issuer's name in the configuration,
-	// `uid:NUMBER` for a process on the same machine, `token:NAME` for a static token, and Local
-	// if callers are not authenticated.
+	// Name is the name of the caller. It begins with a prefix for the kind of caller. For a client
+	// certificate, the name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT, it
+	// is `jwt:ISSUER:SUBJECT`, where ISSUER is the issuer's name in the configuration. For a
+	// process on the same machine, it is `uid:NUMBER`. For a static token, it is `token:NAME`. If
+	// callers are not authenticated, the name is Local.
 	Name string
-	// Groups are the sorted names of the caller's groups, without duplicates. A name has the form
-	// `group:ISSUER:GROUP`, where ISSUER is the name of the token's issuer in the configuration.
-	// Only callers with a JWT have groups.
+	// Groups are the sorted names of the caller's groups, without duplicates. The name of a group
+	// has the form `group:ISSUER:GROUP`, where ISSUER is the name of the token's issuer in the
+	// configuration. Only callers with a JWT have groups.
 	Groups []string
 	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
 	Method string
-	// Address is the network address from which the call came; empty if unknown.
+	// Address is the network address from which the call came. Address is empty if the address is
+	// unknown.
 	Address string
 	// PrivateSocket is true if the call came over a Unix socket that only the broker's own user can
 	// open.
@@ -35,8 +36,8 @@ type Caller struct {
 	ExpireTime time.Time
 }
 
-// NamedCaller returns a caller for an explanation. If the name is the name of a group, the caller
-// is a member of this group only; otherwise the caller is in no group.
+// NamedCaller returns a caller for which Policy.Explain can explain a decision. If the name is the
+// name of a group, the caller is a member of this group only; otherwise the caller is in no group.
 func NamedCaller(name string) *Caller {
 	if strings.HasPrefix(name, GroupPrefix) {
 		return &Caller{Name: name, Groups: []string{name}}
@@ -78,6 +79,6 @@ func (c *Caller) matchesAny(patterns []Pattern, compared *int) bool {
 	return false
 }
 
-// isUnproven reports whether the caller may be anybody. Web pages and other users of this machine
-// can also call a TCP address without authentication.
+// isUnproven reports whether the caller was not authenticated and called over TCP. Such a caller
+// may be anybody, even a web page or another user of this machine.
 func (c *Caller) isUnproven() bool { return c.Name == "" || c.Name == Local && !c.PrivateSocket }

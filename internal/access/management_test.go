@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestWithoutGrants states what callers may do while no grant exists. In each text, the letters
-// stand for the actions use, view, manage and operate.
+// TestWithoutGrants states what callers may do while no grant exists. The letters in the texts are
+// the first letters of the actions use, view, manage and operate.
 func TestWithoutGrants(t *testing.T) {
 	open, closed := access.AllowAll(), access.NewPolicy()
 	callers := []access.Caller{
@@ -36,14 +36,14 @@ func TestWithoutGrants(t *testing.T) {
 	} {
 		for i, caller := range callers {
 			if got := allowed(test.policy, &caller); got != test.want[i] {
-				t.Errorf("%s: %+v may %q, want %q", name, caller, got, test.want[i])
+				t.Errorf("%s: the actions of the caller %+v are %q, want %q", name, caller, got, test.want[i])
 			}
 		}
 	}
 }
 
 // allowed returns the first letters of the actions that a caller may perform on a credential. The
-// credential may exist or not.
+// actions must be the same for an existing and for a missing credential.
 func allowed(policy *access.Policy, caller *access.Caller) string {
 	var texts [2]string
 	for i, object := range []access.Object{{CredentialID: "mail", Provider: "sendpulse"}, {CredentialID: "none"}} {
@@ -66,13 +66,13 @@ func TestGrantsReplaceAdministrators(t *testing.T) {
 	policy := access.NewPolicy(grant).WithAdministrators("uid:1")
 	for name, want := range map[string]string{"uid:1": "", "uid:2": "vm"} {
 		if got := allowed(policy, access.NamedCaller(name)); got != want {
-			t.Errorf("%s may %q, want %q", name, got, want)
+			t.Errorf("the actions of the caller %s are %q, want %q", name, got, want)
 		}
 	}
 }
 
-// TestUnauthenticatedOverTCPNeverManages checks that no grant lets a caller manage who was not
-// authenticated and calls over TCP.
+// TestUnauthenticatedOverTCPNeverManages checks that a caller who was not authenticated and calls
+// over TCP may not manage, whatever the grants are.
 func TestUnauthenticatedOverTCPNeverManages(t *testing.T) {
 	for _, pattern := range []access.Pattern{"*", "local", "loc*"} {
 		policy := access.NewPolicy(access.Grant{
@@ -80,7 +80,7 @@ func TestUnauthenticatedOverTCPNeverManages(t *testing.T) {
 		})
 		for private, want := range map[bool]string{false: "uvo", true: "uvmo"} {
 			if got := allowed(policy, &access.Caller{Name: "local", Method: "none", PrivateSocket: private}); got != want {
-				t.Errorf("%s, private socket %v: the caller may %q, want %q", pattern, private, got, want)
+				t.Errorf("the caller pattern is %s, and the caller uses a private socket: %v; the caller's actions are %q, want %q", pattern, private, got, want)
 			}
 		}
 	}
@@ -89,7 +89,7 @@ func TestUnauthenticatedOverTCPNeverManages(t *testing.T) {
 func TestGroups(t *testing.T) {
 	member := access.Caller{Name: "jwt:okta:eve", Method: "jwt", Groups: []string{"group:okta:*", "group:okta:admins"}}
 	others := access.Caller{Name: "jwt:okta:bob", Method: "jwt"}
-	for pattern, want := range map[access.Pattern][2]bool{ // whether the pattern matches the member, and the other caller
+	for pattern, want := range map[access.Pattern][2]bool{ // the first value is whether the pattern matches the member of the group, and the second whether it matches the other caller
 		"group:okta:admins":  {true, false},
 		"group:okta:*":       {true, false},
 		"group:*":            {true, false},
@@ -108,12 +108,12 @@ func TestGroups(t *testing.T) {
 		policy := access.NewPolicy(access.Grant{Callers: []access.Pattern{pattern}, Credentials: []access.Pattern{"*"}, Actions: []access.Action{access.Use}})
 		for i, caller := range []access.Caller{member, others} {
 			if got := policy.Decide(&caller, access.Use, access.Object{CredentialID: "a"}).Allowed; got != want[i] {
-				t.Errorf("%s: %s is allowed: %v, want %v", pattern, caller.Name, got, want[i])
+				t.Errorf("the caller pattern is %s; the caller %s is allowed: %v, want %v", pattern, caller.Name, got, want[i])
 			}
 		}
 		nameless := access.Caller{Groups: member.Groups}
 		if policy.Decide(&nameless, access.Use, access.Object{CredentialID: "a"}).Allowed {
-			t.Errorf("%s: a caller without a name is allowed", pattern)
+			t.Errorf("the caller pattern %s allows a caller without a name", pattern)
 		}
 	}
 }

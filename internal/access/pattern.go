@@ -18,7 +18,8 @@ func (p Pattern) Matches(text string) bool {
 		if !more {
 			return strings.HasSuffix(text, part)
 		}
-		// A match at the earliest position leaves the most text for the rest of the pattern.
+		// The earliest match is the best, because it leaves the most text for the rest of the
+		// pattern.
 		_, text, found = strings.Cut(text, part)
 		rest = after
 	}

@@ -42,7 +42,7 @@ func TestPattern(t *testing.T) {
 		{`a\*`, `a*`, false},
 	} {
 		if got := access.Pattern(test.pattern).Matches(test.text); got != test.want {
-			t.Errorf("%q matches %q: %v, want %v", test.pattern, test.text, got, test.want)
+			t.Errorf("the pattern %q matches the text %q: %v, want %v", test.pattern, test.text, got, test.want)
 		}
 	}
 }
@@ -62,10 +62,10 @@ func FuzzPattern(f *testing.F) {
 		}
 		oracle := regexp.MustCompile(`(?s)\A` + strings.Join(parts, ".*") + `\z`)
 		if got, want := access.Pattern(pattern).Matches(text), oracle.MatchString(text); got != want {
-			t.Errorf("%q matches %q: %v, want %v", pattern, text, got, want)
+			t.Errorf("the pattern %q matches the text %q: %v, want %v", pattern, text, got, want)
 		}
 		if access.Pattern(pattern).Exact() && access.Pattern(pattern).Matches(text) != (pattern == text) {
-			t.Errorf("%q is exact, and matches another text", pattern)
+			t.Errorf("the pattern %q is exact, but it matches a different text", pattern)
 		}
 	})
 }
@@ -77,13 +77,13 @@ func TestPatternOfSmallTexts(t *testing.T) {
 		oracle := regexp.MustCompile(`\A` + strings.ReplaceAll(pattern, "*", ".*") + `\z`)
 		for _, text := range texts {
 			if got, want := access.Pattern(pattern).Matches(text), oracle.MatchString(text); got != want {
-				t.Fatalf("%q matches %q: %v, want %v", pattern, text, got, want)
+				t.Fatalf("the pattern %q matches the text %q: %v, want %v", pattern, text, got, want)
 			}
 		}
 	}
 }
 
-// words returns every text of these letters, up to a maximum length.
+// words returns every text that consists of the given letters and has at most the given length.
 func words(letters string, length int) []string {
 	all, last := []string{""}, []string{""}
 	for range length {

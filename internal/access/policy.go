@@ -10,7 +10,7 @@ type Policy struct {
 	administrators []Pattern
 }
 
-// NewPolicy returns a policy with these grants.
+// NewPolicy returns a policy with the given grants.
 func NewPolicy(grants ...Grant) *Policy { return &Policy{grants: slices.Clone(grants)} }
 
 // AllowAll returns a policy that allows every caller every action except Manage. Manage is
@@ -48,8 +48,8 @@ type Decision struct {
 }
 
 // Decide decides whether a caller may perform an action on an object. For the action Operate, the
-// object has no effect. A caller without a name is denied, unless the policy is open. A caller
-// without authentication over TCP may not manage, whatever the policy is.
+// object has no effect. A caller without a name is denied, unless the policy was made by AllowAll.
+// A caller without authentication over TCP may not manage, whatever the policy is.
 func (p *Policy) Decide(caller *Caller, action Action, object Object) Decision {
 	switch {
 	case action == Manage && caller.isUnproven():
@@ -69,8 +69,8 @@ func (p *Policy) Decide(caller *Caller, action Action, object Object) Decision {
 	return decision
 }
 
-// decideWithoutGrants decides for a policy that has no grants. An open policy also lets every
-// caller view and operate, because Use gives more than these actions.
+// decideWithoutGrants decides for a policy that has no grants. A policy from AllowAll also lets
+// every caller view and operate, because these actions reveal less than the action Use.
 func (p *Policy) decideWithoutGrants(caller *Caller, action Action) Decision {
 	var decision Decision
 	switch action {

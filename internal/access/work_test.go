@@ -38,7 +38,7 @@ func TestDenialsTakeTheSameWork(t *testing.T) {
 		} {
 			got := policy.Decide(who, access.Use, object)
 			if got.Allowed || got.Compared != want {
-				t.Errorf("%s, %+v: allowed is %v after %d comparisons, want %d", caller, object, got.Allowed, got.Compared, want)
+				t.Errorf("the caller %s is allowed to use %+v: %v, after %d comparisons; want a denial after %d", caller, object, got.Allowed, got.Compared, want)
 			}
 		}
 	}

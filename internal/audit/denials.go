@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// maxDenied is the maximum number of callers whose denials are counted at the same time, and of
-	// summaries that wait to be written. A caller whose denials are no longer counted may again
-	// have a burst of denials recorded.
+	// maxDenied is the maximum number of callers whose denials are counted at the same time. It is
+	// also the maximum number of summaries that wait to be written. If the denials of a caller are
+	// no longer counted, the next denials of this caller are recorded again.
 	maxDenied = 10_000
 	// summaryInterval is how long the denials of a caller are counted before their summary is
 	// written.
 	summaryInterval = time.Minute
-	// summariesAtOnce is the maximum number of summaries that are written at once. The next
+	// summariesAtOnce is the maximum number of summaries that are written at once. Further
 	// summaries are written after summaryPause, so that summaries do not delay the records of
 	// calls.
 	summariesAtOnce = 500
 	summaryPause    = time.Second
 )
 
-// DenialOptions configure Denials. PerSecond and Burst are required.
+// DenialOptions configure Denials. The fields PerSecond and Burst are required.
 type DenialOptions struct {
 	// PerSecond is how many denials of one caller are recorded per second in the long run, and
 	// Burst is how many are recorded at once.
 	PerSecond, Burst int
 	// Log receives the summaries of denials. If Log is nil, no summaries are written.
 	Log DenialLog
-	// Clock is the source of the time. Default: the system clock.
+	// Clock is the source of the time. By default, it is the system clock.
 	Clock clockwork.Clock
 	// LeftOut, if not nil, is called with the caller's name for each denial without a record of its
 	// own.
@@ -49,15 +49,15 @@ type DenialLog interface {
 }
 
 // Denials limits how many denials of each caller have audit records of their own. Denials over the
-// limit are only counted, and each minute a summary records their number. While the log has too
-// little room, summaries wait, and further denials are added to them. The method Close stops the
-// counting. Denials is safe for concurrent use.
+// limit are only counted, and each minute a summary records their number. A summary waits while the
+// log has too little room, and meanwhile further denials are added to it. The method Close stops
+// the counting. Denials is safe for concurrent use.
 type Denials struct {
 	options DenialOptions
-	rates   *ratelimit.Limiter[string] // limits the recorded denials, by the caller's name
+	rates   *ratelimit.Limiter[string] // the limiter of recorded denials, by the caller's name
 
 	mu        sync.Mutex
-	summaries map[string]*Record // summaries that wait to be written, by the caller's name; at most maxDenied
+	summaries map[string]*Record // up to maxDenied summaries that wait to be written, by the caller's name
 	scheduled bool               // whether a timer for offerSome is running
 	closed    bool
 }
@@ -102,7 +102,7 @@ func (d *Denials) addToSummary(caller access.Caller) {
 		summary = &Record{Operation: LeftOut, Action: access.Use, Outcome: "RATE_LIMITED"}
 		d.summaries[caller.Name] = summary
 	}
-	summary.Caller = caller // the caller's details at the last denial
+	summary.Caller = caller // the summary contains the caller's address and method at the last denial
 	summary.LeftOut++
 	if !d.scheduled {
 		d.scheduled = true
@@ -121,8 +121,8 @@ func (d *Denials) offerSome() {
 	}
 }
 
-// flush passes waiting summaries to the function `take`, until `take` refuses one, or the limit is
-// reached. The lock mu must be held.
+// flush passes waiting summaries to the function `take` until `take` refuses a summary, or until it
+// has passed `limit` summaries. The lock mu must be held.
 func (d *Denials) flush(limit int, take func(Record) bool) {
 	for name, summary := range d.summaries {
 		if limit == 0 || !take(*summary) {
@@ -140,8 +140,8 @@ func (d *Denials) write(summary Record) bool {
 	return true
 }
 
-// Close stops the counting, and writes the summaries that still wait. Denials after Close are in no
-// summary.
+// Close stops the counting, and writes the summaries that still wait. Denials after the call of
+// Close are not part of a summary.
 func (d *Denials) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

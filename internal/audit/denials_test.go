@@ -19,7 +19,7 @@ type tally struct {
 	mu      sync.Mutex
 	records int
 	leftOut int
-	full    bool // makes Offer refuse records
+	full    bool // if true, Offer refuses records
 }
 
 func (l *tally) Offer(record audit.Record) bool {
@@ -59,11 +59,11 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 	asking.Wait()
 	if log.records < callers-10_000 {
-		t.Errorf("%d summaries were written before Close, but %d callers have a summary, and only 10,000 summaries may wait", log.records, callers)
+		t.Errorf("before Close, %d summaries were written for %d callers, although at most 10,000 summaries may wait", log.records, callers)
 	}
 	d.Close()
 	if want := callers * (each - 1); log.leftOut != want || leftOut.leftOut != want {
-		t.Errorf("the summaries count %d denials, and LeftOut was called for %d; want %d", log.leftOut, leftOut.leftOut, want)
+		t.Errorf("the summaries count %d denials, and LeftOut was called for %d denials; want %d", log.leftOut, leftOut.leftOut, want)
 	}
 	before := log.records
 	d.Close()
@@ -75,8 +75,9 @@ func TestDenialsOfManyCallers(t *testing.T) {
 	}
 }
 
-// inDenials runs a test with one recorded denial per second. The function wantWritten advances the
-// clock, and checks all summaries that were written since the beginning of the test.
+// inDenials runs a test in which at most one denial per second is recorded for each caller. The
+// function wantWritten advances the clock, and checks all summaries that were written since the
+// beginning of the test.
 func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten func(after time.Duration, records, leftOut int))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -85,9 +86,9 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // until the timers of the clock have run
+			synctest.Wait() // Wait returns when the functions of the clock's timers have run
 			if log.records != records || log.leftOut != leftOut {
-				t.Errorf("%d summaries count %d denials, want %d summaries of %d denials", log.records, log.leftOut, records, leftOut)
+				t.Errorf("the log has %d summaries that count %d denials, want %d summaries that count %d denials", log.records, log.leftOut, records, leftOut)
 			}
 		})
 	})
@@ -100,7 +101,7 @@ func deny(d *audit.Denials, caller, times int) {
 	}
 }
 
-// TestSummariesAreWrittenInParts checks that few summaries are written at once.
+// TestSummariesAreWrittenInParts checks that at most a few hundred summaries are written at once.
 func TestSummariesAreWrittenInParts(t *testing.T) {
 	inDenials(t, func(d *audit.Denials, _ *tally, wantWritten func(time.Duration, int, int)) {
 		for caller := range 1200 {
@@ -171,8 +172,8 @@ func TestOfferLeavesRoom(t *testing.T) {
 	}
 }
 
-// The last three denials have no records of their own: a minute later, one line reports their
-// number.
+// In TestSummary, the last three denials have no records of their own. A minute later, one audit
+// line contains their number.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

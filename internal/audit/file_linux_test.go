@@ -64,7 +64,7 @@ func TestRotationUnderLoad(t *testing.T) {
 					})
 				}
 				await(t, "a file to rename", func() bool {
-					_, err := os.Stat(path) // the next write after Reopen creates the file
+					_, err := os.Stat(path) // the first write after Reopen creates the file
 					return err == nil && int(s.results.written.Load()) > before
 				})
 				files = append(files, fmt.Sprintf("%s.%d", path, i))
@@ -85,7 +85,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			slices.Sort(all)
 			if n := len(slices.Compact(all)); n != rotations*writers*each || len(all) != n {
-				t.Errorf("%d records, of which %d are different; want %d, all different", len(all), n, rotations*writers*each)
+				t.Errorf("the files have %d records, of which %d are different; want %d different records", len(all), n, rotations*writers*each)
 			}
 		})
 	}
@@ -142,15 +142,16 @@ func TestPipeThatNobodyReads(t *testing.T) {
 		s.mustWrite("a")
 	}
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("%d calls took %v: these calls wait for the pipe", records, took)
+		t.Errorf("%d calls took %v, so they waited for the pipe", records, took)
 	}
 	dropped := int(s.results.dropped.Load())
 	if dropped == 0 || dropped > records-8192 {
-		t.Errorf("%d records were dropped, want at least one, and at most as many as the queue has no room for", dropped)
+		t.Errorf("%d records were dropped, want at least one, but no more than the number of records that do not fit into the queue", dropped)
 	}
 	s.wantLogged("audit records are dropped")
 
-	// Once a process reads the pipe again, the waiting lines are written, and no more are dropped.
+	// When a process reads the pipe again, the waiting lines are written, and no further lines are
+	// dropped.
 	lines := bufio.NewScanner(reader)
 	for range records - dropped {
 		if !lines.Scan() {
@@ -204,9 +205,9 @@ func TestCloseDoesNotWaitForAPipe(t *testing.T) {
 	}
 }
 
-// Calls stop waiting for their audit lines before their deadlines, or at the time limit of the
-// Writer, and leave no goroutines behind. The lines are written whole when a process reads the
-// pipe.
+// TestCallsOfAPipeThatNobodyReads checks that calls stop waiting for their audit lines before their
+// deadlines, or at the time limit of the Writer, and that no goroutine stays behind. The lines must
+// be written whole when a process reads the pipe.
 func TestCallsOfAPipeThatNobodyReads(t *testing.T) {
 	const callers = 50
 	path := pipe(t)

@@ -47,7 +47,7 @@ func (c *count) Inc() { c.Add(1) }
 
 type results struct{ written, dropped, failed count }
 
-// A subject is the tested Writer with its log and its counters.
+// subject contains the tested Writer with its log and its counters.
 type subject struct {
 	*testing.T
 	*audit.Writer
@@ -93,7 +93,7 @@ func (s subject) wantResults(written, dropped, failed int) {
 	s.Helper()
 	w, d, f := int(s.results.written.Load()), int(s.results.dropped.Load()), int(s.results.failed.Load())
 	if w != written || d != dropped || f != failed {
-		s.Errorf("%d records written, %d dropped and %d failed; want %d, %d and %d", w, d, f, written, dropped, failed)
+		s.Errorf("the counters count %d written, %d dropped and %d failed records; want %d, %d and %d", w, d, f, written, dropped, failed)
 	}
 }
 
@@ -104,7 +104,7 @@ func (s subject) wantLogged(text string) {
 	}
 }
 
-// ids returns the credential IDs in audit lines, of which each must be one JSON object.
+// ids returns the credential IDs in audit lines. Each line must be one JSON object.
 func ids(t *testing.T, text string) []string {
 	t.Helper()
 	var found []string
@@ -131,7 +131,8 @@ func read(t *testing.T, path string) string {
 
 func auditFile(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
 
-// A test waits this long for an event only if the Writer is broken.
+// patience is the maximum time that a test waits for an event. A test waits so long only if the
+// Writer is broken.
 const patience = time.Minute
 
 func await(t *testing.T, what string, happened func() bool) {
@@ -143,7 +144,7 @@ func await(t *testing.T, what string, happened func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("did not happen within %v: %s", patience, what)
+			t.Fatalf("within %v, this event did not happen: %s", patience, what)
 		}
 	}
 }

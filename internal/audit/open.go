@@ -31,10 +31,10 @@ type Options struct {
 	// BestEffort makes Write return at once, and drop lines for which the queue has no room.
 	// Without BestEffort, Write returns only after its line is written.
 	BestEffort bool
-	// Clock is the source of the time in lines. Default: the system clock.
+	// Clock is the source of the time in lines. By default, it is the system clock.
 	Clock clockwork.Clock
-	// Logger receives a message when audit lines begin to be lost, and another when they are
-	// written again. Default: slog.Default.
+	// Logger receives a message when audit lines begin to be lost, and another when audit lines are
+	// written again. By default, it is the logger slog.Default().
 	Logger *slog.Logger
 	// TraceID returns the ID of a call's trace, or an empty text if there is none. If TraceID is
 	// nil, lines have no trace IDs.
@@ -71,14 +71,14 @@ func Open(options Options) (*Writer, error) {
 // closePatience is how long Close waits at most until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that still wait, for 2 seconds at most, closes the file, and returns an
-// error if some lines could not be written. A second call of Close does nothing. On a nil Writer,
-// Close and Reopen do nothing.
+// Close writes the lines that still wait, but takes at most 2 seconds for it. Then Close closes the
+// file, and returns an error if some lines could not be written. A second call of Close does
+// nothing. On a nil Writer, Close and Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {
 		return nil
 	}
-	close(w.ended) // makes calls stop waiting for room in the queue
+	close(w.ended) // closing the channel makes calls stop waiting for room in the queue
 	w.adding.Lock()
 	close(w.queue)
 	w.adding.Unlock()

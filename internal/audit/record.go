@@ -39,7 +39,7 @@ type Record struct {
 	Action       access.Action
 	CredentialID string
 	// Grant is the position, in the configuration, of the grant that allowed the call. Grant is
-	// empty if no grant allowed the call, or if the call needs none.
+	// empty if no grant allowed the call, or if the call needs no grant.
 	Grant string
 	// Outcome is "OK", or the reason in the error that the caller gets.
 	Outcome string
@@ -67,8 +67,9 @@ const maxIDSize = 128
 // noLimit is the size limit for texts that are never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON. Reflection would be too slow, because every call
-// has a record. Text from callers can neither end the line nor control a terminal.
+// appendLine appends a record as one line of JSON. It does not use encoding/json, which would be
+// too slow, because every call has a record. It escapes text from callers, so that the text can
+// neither end the line nor control a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
 	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)
@@ -96,8 +97,8 @@ func appendOptional(b []byte, name, value string) []byte {
 	return appendString(append(b, name...), value, noLimit)
 }
 
-// appendString appends a text as a JSON string. If the string has more bytes between its quotes
-// than the limit, it is cut after a whole character, and "…" is appended.
+// appendString appends a text as a JSON string. If the JSON string would have more bytes between
+// its quotes than the limit, the text is cut after a whole character, and "…" is appended.
 func appendString(b []byte, text string, limit int) []byte {
 	if len(text) > limit {
 		return appendEscaped(b, text, limit)

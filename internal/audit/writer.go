@@ -19,8 +19,8 @@ const (
 	// queueSize is the maximum number of lines that wait to be written. When the queue is full,
 	// further lines are dropped if Options.BestEffort is set; otherwise calls wait for room.
 	queueSize = 8192
-	// A chunk consists of lines that are written at once. No more lines are added to a chunk when
-	// it has reached chunkSize, in bytes.
+	// chunkSize limits the size, in bytes, of a chunk, which consists of lines that are written at
+	// once. When a chunk has reached chunkSize, no more lines are added to it.
 	chunkSize = 16 << 10
 	// flushInterval is how long the Writer waits for more lines if Options.BestEffort is set, so
 	// that many lines are written at once.
@@ -42,15 +42,15 @@ type Writer struct {
 	options  Options
 	lines    sync.Pool // of *line
 	queue    chan *line
-	adding   sync.RWMutex // read-locked to queue lines, write-locked to close the queue
+	adding   sync.RWMutex // locked for reading to add a line to the queue, and for writing to close the queue
 	closed   atomic.Bool
-	ended    chan struct{} // closed when the Writer is closed
-	drained  chan struct{} // closed when the writing goroutine has ended
+	ended    chan struct{} // a channel that is closed when the Writer is closed
+	drained  chan struct{} // a channel that is closed when the writing goroutine has ended
 	failing  atomic.Bool   // whether the last chunk could not be written, or a call stopped waiting after that
 	dropping atomic.Bool   // whether lines were dropped after the queue was last empty
 	writing  atomic.Int64  // number of lines in the chunk that are not written yet
 
-	file      atomic.Pointer[os.File] // nil: lines are written to options.Output
+	file      atomic.Pointer[os.File] // the audit file; nil if lines are written to options.Output
 	reopening atomic.Bool             // whether to open the file again before the next chunk is written
 
 	// Only the writing goroutine uses the following fields.
@@ -63,19 +63,19 @@ type Writer struct {
 // A line is one audit record on its way to the output.
 type line struct {
 	text   []byte
-	late   *time.Timer // fires when the call must stop waiting for this line
-	result chan error  // buffered, so that the writing goroutine never waits for the call
+	late   *time.Timer // the timer that ends the call's wait for this line
+	result chan error  // a channel with a buffer, so that the writing goroutine never waits for the call
 	// The field `counted` is true once the line is counted in the metrics: by the writing goroutine
 	// if the line was written in time, or else by the call that stops waiting.
 	counted atomic.Bool
 }
 
-// Write writes an audit record. With BestEffort, Write queues or drops the record, and does not
-// fail. Without BestEffort, Write waits until the record's line is written, for 5 seconds at most,
-// and at most until shortly before the deadline of ctx. A line that is not written by then counts
-// as failed, but is still written whole when the output accepts lines again, as the record of a
-// call that got no material. When ctx has ended, Write does not wait. After Close, Write fails, or
-// drops the record with BestEffort.
+// Write writes an audit record. If the option BestEffort is set, Write adds the record to the queue
+// or drops it, and does not fail. Otherwise Write waits until the record's line is written, for 5
+// seconds at most, and no longer than until shortly before the deadline of ctx. A line that is not
+// written by then counts as failed. It is still written when the output accepts lines again; it is
+// then the record of a call that got no material. When ctx has ended, Write does not wait. After
+// Close, Write fails, or drops the record if the option BestEffort is set.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -106,7 +106,7 @@ func (w *Writer) Offer(record Record) bool {
 	if w.closed.Load() || len(w.queue) > queueSize/2 {
 		return false
 	}
-	_ = w.Write(noWait, record) // the line is written later
+	_ = w.Write(noWait, record) // the writing goroutine writes the line later
 	return true
 }
 
@@ -124,7 +124,7 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 			w.lines.Put(l)
 			return err
 		case <-ctx.Done():
-			return errLate // the line is written later
+			return errLate // the writing goroutine writes the line later
 		case <-l.late.C:
 		}
 	}
@@ -136,8 +136,8 @@ func (w *Writer) commit(ctx context.Context, l *line) error {
 	return errLate
 }
 
-// add adds a line to the queue, and reports whether it did. While the queue is full, add waits
-// until ctx ends, until it is too late for the line, or until the Writer is closed.
+// add adds a line to the queue, and reports whether the line was added. While the queue is full,
+// add waits until ctx ends, until it is too late for the line, or until the Writer is closed.
 func (w *Writer) add(ctx context.Context, l *line) bool {
 	w.adding.RLock()
 	defer w.adding.RUnlock()
@@ -160,13 +160,13 @@ func (w *Writer) add(ctx context.Context, l *line) bool {
 }
 
 // run writes the lines in the queue until the Writer is closed. Before run takes lines from the
-// queue, it pauses, so that more lines can be written at once: those of callers that have just
-// received an answer and call again.
+// queue, it pauses, so that more lines can be written at once. In the pause, callers that have just
+// received an answer can call again.
 func (w *Writer) run() {
 	defer close(w.drained)
 	for first := range w.queue {
 		switch {
-		case len(w.text) >= chunkSize: // the last chunk was full: more lines are waiting already
+		case len(w.text) >= chunkSize: // no pause is needed after a full chunk, because more lines are waiting already
 		case !w.options.BestEffort:
 			runtime.Gosched()
 		default:
@@ -198,7 +198,7 @@ func (w *Writer) collect(next *line) {
 		next = nil
 		if len(w.text) < chunkSize {
 			select {
-			case next = <-w.queue: // nil if the queue is closed
+			case next = <-w.queue: // the result is nil if the queue is closed
 			default:
 			}
 		}
@@ -206,8 +206,8 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk, and returns the number of lines that were written whole, and an error
-// unless all lines were.
+// write writes the chunk. It returns the number of lines that were written whole, and an error
+// unless all lines were written whole.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {
 		w.reopen()
@@ -232,7 +232,8 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts some lines of the chunk, and returns the error to the calls that wait for them.
+// settle counts some lines of the chunk, and passes the error to the calls that wait for these
+// lines.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -252,7 +253,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	}
 }
 
-// logFailure logs a failed write unless the previous one failed too.
+// logFailure logs a failed write unless the previous write failed too.
 func (w *Writer) logFailure(err error) {
 	if !w.failing.Swap(true) {
 		w.options.Logger.Error("audit records cannot be written", "error", err)

@@ -24,7 +24,7 @@ func (o *halfway) Write(text []byte) (int, error) {
 	switch o.writes.Add(1) {
 	case 1:
 		<-o.begin
-	case 2: // the first chunk of the waiting lines
+	case 2: // the second call of Write writes the first chunk of the waiting lines
 	default:
 		<-o.release
 	}
@@ -32,7 +32,8 @@ func (o *halfway) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// When an output has written the lines of some calls and then hangs, those calls must succeed.
+// In TestOutputThatHangsHalfway, the output accepts the lines of some calls and then hangs. The
+// calls whose lines were accepted must succeed.
 func TestOutputThatHangsHalfway(t *testing.T) {
 	output := &halfway{begin: make(chan struct{}), release: make(chan struct{})}
 	w, err := Open(Options{Output: output, Logger: slog.New(slog.DiscardHandler)})
@@ -52,7 +53,7 @@ func TestOutputThatHangsHalfway(t *testing.T) {
 		case errors.Is(err, errLate):
 			late.Add(1)
 		default:
-			t.Errorf("a call ends with %v", err)
+			t.Errorf("a call ends with the error %v", err)
 		}
 	}
 	ended.Add(1)
@@ -70,7 +71,7 @@ func TestOutputThatHangsHalfway(t *testing.T) {
 	close(output.begin)
 	ended.Wait() // all calls end although the output hangs
 	if taken := output.taken.Load(); taken < 2 || written.Load() != taken || late.Load() != 1+calls-taken {
-		t.Errorf("of %d calls, %d succeeded and %d ended without their line, and the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
+		t.Errorf("of %d calls, %d succeeded, and %d ended before their lines were written; the output has %d lines", 1+calls, written.Load(), late.Load(), taken)
 	}
 	close(output.release)
 	if err := w.Close(); err != nil {

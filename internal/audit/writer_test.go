@@ -64,7 +64,7 @@ func TestHostileText(t *testing.T) {
 	}
 	lines := strings.SplitAfter(strings.TrimSuffix(output.String(), "\n"), "\n")
 	if len(lines) != len(hostile) {
-		t.Fatalf("%d lines, want %d", len(lines), len(hostile))
+		t.Fatalf("the output has %d lines, want %d", len(lines), len(hostile))
 	}
 	for i, line := range lines {
 		var fields map[string]string
@@ -74,18 +74,18 @@ func TestHostileText(t *testing.T) {
 		want := strings.ToValidUTF8(hostile[i], "\ufffd")
 		for _, name := range []string{"caller", "method", "address", "credential_id", "version", "grant"} {
 			if fields[name] != want {
-				t.Errorf("%s is %q, want %q", name, fields[name], want)
+				t.Errorf("the field %s is %q, want %q", name, fields[name], want)
 			}
 		}
 		if fields["outcome"] != "" {
-			t.Errorf("the outcome is %q, want none", fields["outcome"])
+			t.Errorf("the outcome in the line is %q, want an empty outcome", fields["outcome"])
 		}
 		if strings.ContainsFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q has a control character", line)
 		}
 	}
 	if !strings.Contains(output.String(), `"</script>"`) {
-		t.Error("characters of HTML are escaped, which makes lines longer")
+		t.Error("the line is longer than necessary, because characters of HTML are escaped")
 	}
 }
 
@@ -103,7 +103,7 @@ func TestLongIDIsCut(t *testing.T) {
 	}
 }
 
-// TestHostileIDIsCut writes IDs that escaping makes longer.
+// TestHostileIDIsCut writes IDs that become longer when their characters are escaped.
 func TestHostileIDIsCut(t *testing.T) {
 	var output bytes.Buffer
 	s := open(t, audit.Options{Output: &output, Clock: clockwork.NewFakeClockAt(noon)})
@@ -113,7 +113,7 @@ func TestHostileIDIsCut(t *testing.T) {
 		output.Reset()
 		s.mustWrite(strings.Repeat(sign, 128))
 		if size := output.Len() - empty; size > 128+len("…") || size < 128-12 {
-			t.Errorf("an ID of 128 times %q has %d bytes in the line: %s", sign, size, output.String())
+			t.Errorf("an ID that consists of 128 characters %q has %d bytes in the line: %s", sign, size, output.String())
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestFileIsAddedTo(t *testing.T) {
 		s := open(t, audit.Options{Path: path})
 		s.mustWrite(id)
 		if got := ids(t, read(t, path)); got[len(got)-1] != id {
-			t.Errorf("the last record is about the credential %s, want %s before Write returns", got[len(got)-1], id)
+			t.Errorf("when Write returns, the last record is about the credential %s, want %s", got[len(got)-1], id)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -150,7 +150,7 @@ func TestTornLineIsEnded(t *testing.T) {
 		s.mustWrite("b")
 		rest, found := strings.CutPrefix(read(t, path), want)
 		if !found || strings.Join(ids(t, rest), " ") != "a b" {
-			t.Errorf("after %q the file is %q", before, read(t, path))
+			t.Errorf("the content of the file was %q before the Writer opened it, and is now %q", before, read(t, path))
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestFileThatCannotBeOpened(t *testing.T) {
 		writer, err := audit.Open(audit.Options{Path: path})
 		var cause *fs.PathError
 		if !errors.As(err, &cause) || !strings.HasPrefix(err.Error(), "open the audit file: ") || writer != nil {
-			t.Errorf("%s: the error is %v", path, err)
+			t.Errorf("the error for the path %s is %v", path, err)
 		}
 	}
 }
@@ -184,7 +184,8 @@ func (w *shortWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortWrites makes two writes fail, after each possible number of bytes.
+// TestShortWrites makes two consecutive writes fail, for every number of bytes that can be written
+// before the failure.
 func TestShortWrites(t *testing.T) {
 	var whole bytes.Buffer
 	measured := open(t, audit.Options{Output: &whole, Clock: clockwork.NewFakeClockAt(noon)})
@@ -207,7 +208,7 @@ func TestShortWrites(t *testing.T) {
 				t.Errorf("after writes of %d and %d bytes there is an empty line", first, second)
 			}
 			lines := strings.SplitAfter(text, "\n")
-			lines = lines[:len(lines)-1] // without the empty string at the end
+			lines = lines[:len(lines)-1] // the last element is the empty string after the last newline
 			if got := ids(t, strings.Join(lines[len(lines)-2:], "")); got[0] != "c" || got[1] != "d" {
 				t.Errorf("after writes of %d and %d bytes, the credential IDs of the last records are %v", first, second, got)
 			}
@@ -243,7 +244,7 @@ func TestCloseOfNothing(t *testing.T) {
 	}
 }
 
-// TestCloseTwice also writes a record after Close, as a call does that is still running after the
+// TestCloseTwice also writes a record after Close, because a call can still be running after the
 // server has stopped.
 func TestCloseTwice(t *testing.T) {
 	for _, bestEffort := range []bool{false, true} {
