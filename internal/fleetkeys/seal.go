@@ -25,11 +25,15 @@ const (
 	headerSize = 1 + idSize
 )
 
+// Header returns the first bytes of each entry that the method Seal encrypts with the first fleet
+// key: the format and the ID of the key. They are not secret.
+func (r *Ring) Header() []byte { return append([]byte{format}, r.keys()[0].id...) }
+
 // Seal encrypts and authenticates data with AES-256-GCM, the first fleet key and a random nonce.
 // Only Open with the same context decrypts the result, which is 33 bytes longer than the data.
 func (r *Ring) Seal(context string, plain []byte) []byte {
 	key := r.keys()[0]
-	header := append([]byte{format}, key.id...)
+	header := r.Header()
 	data := additionalData(header, context)
 	return key.sealing.Seal(header, nil, plain, data) //nolint:gosec // the cipher makes a random nonce itself
 }

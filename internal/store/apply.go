@@ -47,11 +47,7 @@ type NewVersion struct {
 // ErrVersionNotFound if the versions that the credential names, or the version to be destroyed, do
 // not exist.
 func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err error) {
-	now := s.now()
-	revision, err = s.write(ctx, "store a change", func(ctx context.Context, tx *sql.Tx, revision int64) error {
-		w := &writer{Store: s, ctx: ctx, tx: tx, now: now, revision: revision}
-		return w.apply(change)
-	})
+	revision, err = s.write(ctx, "store a change", func(w *writer) error { return w.apply(change) })
 	if err == nil && change.Destroy != 0 {
 		s.erase(ctx)
 	}
@@ -94,9 +90,7 @@ func (w *writer) apply(change Change) error {
 // nil, Record also stores the verification in the version that the event names, and returns
 // ErrVersionNotFound if that version does not exist.
 func (s *Store) Record(ctx context.Context, event *Event, verification *Verification) error {
-	now := s.now()
-	_, err := s.write(ctx, "store an event", func(ctx context.Context, tx *sql.Tx, revision int64) error {
-		w := &writer{Store: s, ctx: ctx, tx: tx, now: now, revision: revision}
+	_, err := s.write(ctx, "store an event", func(w *writer) error {
 		if verification != nil {
 			if err := w.verify(event, verification); err != nil {
 				return err

@@ -4,14 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+
+	"github.com/pressly/goose/v3"
 )
 
 // Driver adapts a Store to one kind of database. A Driver is safe for concurrent use. The SQL of the
 // database must support parameters of the form $1, RETURNING and ON CONFLICT.
 type Driver interface {
-	// Migrate updates the schema to the newest version that the driver knows. Several replicas may
-	// call Migrate at once. Migrate does not change a schema that is newer.
-	Migrate(ctx context.Context, log *slog.Logger) error
+	// Migrations returns the migrations of the schema. Several replicas may run them at once.
+	Migrations(log *slog.Logger) (*goose.Provider, error)
 	// Writer returns the connections for statements and transactions that write.
 	Writer() *sql.DB
 	// Reader returns the connections that only read. If a transaction has the options ReadOnly and
@@ -46,27 +47,40 @@ var snapshot = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true
 // write runs a function in one transaction, which gets the next revision of the store. In all
 // replicas together, only one such transaction runs at a time, so transactions are committed in the
 // order of their revisions.
-func (s *Store) write(ctx context.Context, operation string, change func(ctx context.Context, tx *sql.Tx, revision int64) error) (revision int64, err error) {
-	limited, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	err = inTransaction(limited, s.driver.Writer(), nil, func(tx *sql.Tx) error {
-		// This statement locks the row of the store until the transaction ends.
-		err := tx.QueryRowContext(limited, `UPDATE store SET revision = revision + 1 WHERE store_id = $1 RETURNING revision`, s.id).Scan(&revision)
-		if err != nil {
-			return orReplaced(err)
-		}
-		if err := change(limited, tx, revision); err != nil {
+func (s *Store) write(ctx context.Context, operation string, change func(w *writer) error) (revision int64, err error) {
+	err = s.exclusive(ctx, operation, 1, func(w *writer) error {
+		revision = w.revision
+		if err := change(w); err != nil {
 			return err
 		}
 		if notifier, ok := s.driver.(Notifier); ok {
-			return notifier.Notify(limited, tx)
+			return notifier.Notify(w.ctx, w.tx)
 		}
 		return nil
 	})
+	return revision, err
+}
+
+// exclusive runs a function in one transaction that excludes all others of this kind, in all
+// replicas, and adds a number to the store's revision.
+func (s *Store) exclusive(ctx context.Context, operation string, add int, change func(w *writer) error) error {
+	limited, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	w := &writer{Store: s, ctx: limited, now: s.now()}
+	err := inTransaction(limited, s.driver.Writer(), nil, func(tx *sql.Tx) error {
+		// This statement locks the row of the store until the transaction ends.
+		w.tx = tx
+		err := tx.QueryRowContext(limited, `UPDATE store SET revision = revision + $2 WHERE store_id = $1 RETURNING revision`,
+			s.id, add).Scan(&w.revision)
+		if err != nil {
+			return orReplaced(err)
+		}
+		return change(w)
+	})
 	if err != nil {
-		return 0, s.failure(ctx, operation, err)
+		return s.failure(ctx, operation, err)
 	}
-	return revision, nil
+	return nil
 }
 
 // read runs a function in a transaction whose queries all see the same state of the database. The

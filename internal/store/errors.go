@@ -39,6 +39,12 @@ const (
 	ErrUnknownKey refusal = "encrypted with a key that is not among the store's keys: add that key"
 	// ErrUnknownFormat means that a newer release of the broker encrypted the data.
 	ErrUnknownFormat refusal = "encrypted in a format that this release does not know"
+	// ErrNotBackup means that the file is not a backup of a store.
+	ErrNotBackup refusal = "this is not a backup of a credential store, or its beginning is damaged or missing"
+	// ErrTruncated means that the file does not end with the end of a backup.
+	ErrTruncated refusal = "the end of the backup is missing, or is followed by other data"
+	// ErrNotEmpty means that the database already contains credentials or events.
+	ErrNotEmpty refusal = "the database is in use: restore the backup into a new, empty database"
 	// ErrReplaced means that the database now belongs to another store than when the Store was
 	// opened.
 	ErrReplaced refusal = "the database now contains another store: restart the broker"

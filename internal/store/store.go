@@ -23,13 +23,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-const (
-	// callLimit is the longest time that one call, or one step of a long call, may take.
-	callLimit = 10 * time.Second
-	// migrateLimit is the longest time that Open waits for migrations, including those that
-	// another replica runs.
-	migrateLimit = 2 * time.Minute
-)
+// callLimit is the longest time that one call, or one step of a long call, may take.
+const callLimit = 10 * time.Second
 
 // Options are the settings of a Store.
 type Options struct {
@@ -62,6 +57,21 @@ type Store struct {
 // later with the same driver. Open returns ErrUnknownKey if the key that encrypted the store is
 // missing. If Open fails, the caller must close the driver, and otherwise the Store.
 func Open(ctx context.Context, driver Driver, options Options) (*Store, error) {
+	s, err := newStore(driver, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, s.failure(ctx, "migrate the store", err)
+	}
+	if err := s.identify(ctx); err != nil {
+		return nil, s.failure(ctx, "open the store", err)
+	}
+	return s, nil
+}
+
+// newStore returns a Store that is not open yet.
+func newStore(driver Driver, options Options) (*Store, error) {
 	s := &Store{driver: driver, keys: options.Keys, clock: options.Clock, log: options.Logger}
 	if s.keys == nil {
 		return nil, errors.New("the store needs at least one key")
@@ -72,22 +82,7 @@ func Open(ctx context.Context, driver Driver, options Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.migrate(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.identify(ctx); err != nil {
-		return nil, s.failure(ctx, "open the store", err)
-	}
 	return s, nil
-}
-
-func (s *Store) migrate(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, migrateLimit)
-	defer cancel()
-	if err := s.driver.Migrate(limited, s.log); err != nil {
-		return s.failure(ctx, "migrate the store", err)
-	}
-	return nil
 }
 
 // identify reads the ID and the request key of the store, or creates both on the first call for a

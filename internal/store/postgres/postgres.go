@@ -104,21 +104,16 @@ func (d *driver) Writer() *sql.DB { return d.writer }
 func (d *driver) Reader() *sql.DB { return d.reader }
 func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
 
-// Migrate runs migrations while it holds a lock of the database.
-func (d *driver) Migrate(ctx context.Context, log *slog.Logger) error {
+// Migrations returns migrations that lock the database while they run.
+func (d *driver) Migrations(log *slog.Logger) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, migrateSeconds))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, d.writer, files,
+	return goose.NewProvider(goose.DialectPostgres, d.writer, files,
 		goose.WithSessionLocker(locker), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	_, err = provider.Up(ctx)
-	return err
 }

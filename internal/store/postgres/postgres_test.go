@@ -2,12 +2,14 @@ package postgres_test
 
 import (
 	"encoding/hex"
+	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
 	"github.com/authmaterial/broker/internal/store/postgres"
+	"github.com/authmaterial/broker/internal/store/sqlite"
 	"github.com/authmaterial/broker/internal/store/storetest"
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
@@ -21,14 +23,28 @@ func TestStore(t *testing.T) {
 	server := postgrestest.Start(t, "-c", "max_connections=300")
 	// The subtests run in parallel; the group ends before the server does.
 	t.Run("group", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) storetest.Database {
-			address := server.Database(t)
-			return storetest.Database{
-				Open: func() (store.Driver, error) { return open(address) },
-				Dump: func(t *testing.T) []byte { return decoded(server.Dump(t, address)) },
-			}
-		})
+		storetest.Run(t, func(t *testing.T) storetest.Database { return database(t, server) })
 	})
+}
+
+func TestMove(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	inFile := func() storetest.Database {
+		path := filepath.Join(t.TempDir(), "broker.db")
+		return storetest.Database{Open: func() (store.Driver, error) { return sqlite.Open(path) }}
+	}
+	t.Run("to SQLite", func(t *testing.T) { storetest.Move(t, database(t, server), inFile()) })
+	t.Run("from SQLite", func(t *testing.T) { storetest.Move(t, inFile(), database(t, server)) })
+}
+
+func database(t *testing.T, server *postgrestest.Server) storetest.Database {
+	t.Helper()
+	address := server.Database(t)
+	return storetest.Database{
+		Open: func() (store.Driver, error) { return open(address) },
+		Dump: func(t *testing.T) []byte { return decoded(server.Dump(t, address)) },
+	}
 }
 
 // decoded decodes the columns of type BYTEA in a dump.

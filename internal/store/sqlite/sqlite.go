@@ -99,19 +99,14 @@ func (d *driver) Writer() *sql.DB { return d.writer }
 func (d *driver) Reader() *sql.DB { return d.reader }
 func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
 
-// Migrate locks the folder and runs the migrations.
-func (d *driver) Migrate(ctx context.Context, log *slog.Logger) error {
+// Migrations returns migrations that lock the folder while they run.
+func (d *driver) Migrations(log *slog.Logger) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, d.writer, files,
+	return goose.NewProvider(goose.DialectSQLite3, d.writer, files,
 		goose.WithLocker(&folderLock{path: d.folder}), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	_, err = provider.Up(ctx)
-	return err
 }
 
 // Erase moves all data from the journal to the database file, and empties the journal.

@@ -83,7 +83,18 @@ func TestNotADatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	if err := driver.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err == nil || driver.Unavailable(err) || !strings.Contains(err.Error(), "not a database") {
+	err = migrate(t, driver)
+	if err == nil || driver.Unavailable(err) || !strings.Contains(err.Error(), "not a database") {
 		t.Errorf("the migration of a text file returned the error %v, want an error that says that the file is not a database", err)
 	}
+}
+
+func migrate(t *testing.T, driver store.Driver) error {
+	t.Helper()
+	provider, err := driver.Migrations(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = provider.Up(t.Context())
+	return err
 }

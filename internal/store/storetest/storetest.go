@@ -45,6 +45,18 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"events are limited":              limitsEvents,
 		"a verification is not a change":  verification,
 		"request IDs":                     requests,
+		"uses":                            uses,
+		"uses are limited":                limitsUses,
+		"purge":                           purge,
+		"rekey while others write":        rekey,
+		"check":                           check,
+		"migrates every schema":           migrates,
+		"accepts a newer schema":          acceptsNewer,
+		"damaged backups":                 damagedBackups,
+		"restores all or nothing":         restoresNothing,
+		"backs up one state":              backsUpOneState,
+		"a backup fails with its writer":  failsWithWriter,
+		"backup and restore":              func(t *testing.T, f *fixture) { Move(t, f.database, f.create(t)) },
 		"fingerprints":                    fingerprints,
 		"a replaced database is detected": detectsReplaced,
 		"a cancelled call":                cancelled,
@@ -52,8 +64,9 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			database := create(t)
-			tests[name](t, &fixture{t: t, database: database, keys: fleetkeys.RandomRing(), clock: clockwork.NewFakeClockAt(start)})
+			f := newFixture(t, create(t), fleetkeys.RandomRing())
+			f.create = create
+			tests[name](t, f)
 		})
 	}
 }
@@ -66,6 +79,11 @@ type fixture struct {
 	database Database
 	keys     *fleetkeys.Ring
 	clock    *clockwork.FakeClock
+	create   func(*testing.T) Database // creates another database
+}
+
+func newFixture(t *testing.T, database Database, keys *fleetkeys.Ring) *fixture {
+	return &fixture{t: t, database: database, keys: keys, clock: clockwork.NewFakeClockAt(start)}
 }
 
 // driver returns a new driver, and closes the driver at the end of the test.

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+)
+
+// The trailer of a backup: a label and the SHA-256 of everything before it, in hexadecimal. It tells
+// a truncated backup from a damaged one. Encryption authenticates the backup, the trailer does not.
+const (
+	trailerLabel = "\nsha256:"
+	trailerSize  = len(trailerLabel) + 2*sha256.Size + 1
+)
+
+func trailer(sum hash.Hash) []byte {
+	return append(append([]byte(trailerLabel), hex.EncodeToString(sum.Sum(nil))...), '\n')
+}
+
+// sum calls a function that writes, and appends the trailer to what the function wrote.
+func sum(out io.Writer, write func(io.Writer) error) error {
+	digest := sha256.New()
+	if err := write(io.MultiWriter(out, digest)); err != nil {
+		return err
+	}
+	_, err := out.Write(trailer(digest))
+	return err
+}
+
+// summed reads what the function sum wrote, without the trailer.
+type summed struct {
+	in     *bufio.Reader
+	digest hash.Hash
+}
+
+func newSummed(in io.Reader) *summed { return &summed{bufio.NewReaderSize(in, 64<<10), sha256.New()} }
+
+// Read implements io.Reader. At the end of the content, before the trailer, it returns io.EOF.
+func (s *summed) Read(p []byte) (int, error) {
+	_, err := s.in.Peek(trailerSize + 1)
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.in.Read(p[:min(len(p), s.in.Buffered()-trailerSize)])
+	s.digest.Write(p[:n]) // a hash never returns an error
+	return n, err
+}
+
+// verify reads the rest of the content, and compares its digest with the trailer. The error is
+// ErrTruncated if there is no trailer, and ErrDamaged if it is another one.
+func (s *summed) verify() error {
+	if _, err := io.Copy(io.Discard, s); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	last, err := io.ReadAll(s.in)
+	switch {
+	case err != nil:
+		return err
+	case len(last) != trailerSize || !bytes.HasPrefix(last, []byte(trailerLabel)):
+		return ErrTruncated
+	case !bytes.Equal(last, trailer(s.digest)):
+		return ErrDamaged
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+
+	"filippo.io/age"
+)
+
+// headerLimit is the largest size of a backup's header in bytes.
+const headerLimit = 4 << 10
+
+// Restore writes the data of a backup into a database without credentials and events, of the same
+// kind as the original or of another one. The store keeps its ID. All data is restored, or none.
+// Restart brokers that have the database open.
+//
+// The error is ErrNotBackup, ErrTruncated, ErrDamaged, ErrUnknownKey, ErrUnknownFormat if a newer
+// release made the backup, or ErrNotEmpty. The caller closes the driver.
+func Restore(ctx context.Context, driver Driver, options Options, in io.Reader) error {
+	s, err := newStore(driver, options)
+	if err != nil {
+		return err
+	}
+	content := newSummed(in)
+	header, line, err := readHeader(content)
+	if err != nil {
+		return err
+	}
+	s.id = header.StoreID
+	err = s.restore(ctx, header, content, storeKey{s, line})
+	var failed unreadable
+	if errors.As(err, &failed) {
+		// The checksum tells a truncated or damaged backup from one with another key.
+		if err = content.verify(); err == nil {
+			err = failed.reason(header)
+		}
+	}
+	if err != nil {
+		return s.failure(ctx, "restore the backup", err)
+	}
+	return nil
+}
+
+// ReadBackupHeader reads the beginning of a backup. The header is not authenticated.
+func ReadBackupHeader(in io.Reader) (*BackupHeader, error) {
+	header, _, err := readHeader(newSummed(in))
+	return header, err
+}
+
+// readHeader reads the header, and returns its line too, without the end of the line.
+func readHeader(content *summed) (*BackupHeader, []byte, error) {
+	var line []byte
+	for one := make([]byte, 1); len(line) < headerLimit; line = append(line, one[0]) {
+		if _, err := io.ReadFull(content, one); err != nil {
+			break
+		}
+		if one[0] == '\n' {
+			break
+		}
+	}
+	header := new(BackupHeader)
+	switch err := json.Unmarshal(line, header); {
+	case err != nil || header.Format != backupFormat:
+		return nil, nil, fmt.Errorf("restore the backup: %w", ErrNotBackup)
+	case header.Version != backupVersion:
+		return nil, nil, fmt.Errorf("restore the backup: format version %d: %w", header.Version, ErrUnknownFormat)
+	}
+	return header, line, nil
+}
+
+// unreadable is an error of the backup, as opposed to the database.
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() error { return u.error }
+
+// reason returns why a backup cannot be read although its checksum is right.
+func (u unreadable) reason(header *BackupHeader) error {
+	if errors.Is(u, ErrUnknownKey) {
+		return fmt.Errorf("encrypted with the key %s: %w", header.KeyID, ErrUnknownKey)
+	}
+	return ErrDamaged
+}
+
+// restore migrates the database to the schema of the backup, inserts the rows, and migrates it to
+// the newest schema.
+func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summed, key age.Identity) error {
+	rows, err := age.Decrypt(content, key)
+	if err != nil {
+		return unreadable{err}
+	}
+	provider, err := s.driver.Migrations(s.log)
+	if err != nil {
+		return err
+	}
+	current, newest, err := provider.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return err
+	case header.Schema > newest:
+		return fmt.Errorf("schema %d: %w", header.Schema, ErrUnknownFormat)
+	case current > header.Schema:
+		return fmt.Errorf("the database has the schema %d, and the backup %d: %w", current, header.Schema, ErrNotEmpty)
+	}
+	if _, err := provider.UpTo(ctx, header.Schema); err != nil {
+		return err
+	}
+	limited, extend, cancel := withExtension(ctx)
+	defer cancel()
+	err = inTransaction(limited, s.driver.Writer(), nil, func(tx *sql.Tx) error {
+		for _, step := range []func() error{
+			func() error { return clearStore(limited, tx) },
+			func() error { return insertRows(limited, tx, rows, extend) },
+			content.verify,
+			func() error { return s.checkIdentity(limited, tx) },
+		} {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.migrate(ctx)
+}
+
+// clearStore checks that there is no data that would be lost, and removes the ID of an empty store.
+func clearStore(ctx context.Context, tx *sql.Tx) error {
+	var found int
+	err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM events)`).Scan(&found)
+	if err == nil && found > 0 {
+		return ErrNotEmpty
+	}
+	for _, table := range tables {
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM `+table) //nolint:gosec // the name of a table
+		}
+	}
+	return err
+}
+
+var columnName = regexp.MustCompile(`^[a-z_]+$`)
+
+// insertRows inserts the rows of a backup.
+func insertRows(ctx context.Context, tx *sql.Tx, in io.Reader, extend func()) error {
+	decoder := json.NewDecoder(in)
+	decoder.UseNumber()
+	for {
+		var line row
+		err := decoder.Decode(&line)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = line.check()
+		}
+		if err != nil {
+			return unreadable{err}
+		}
+		values, err := line.parameters()
+		if err != nil {
+			return unreadable{err}
+		}
+		if _, err := tx.ExecContext(ctx, line.insertion(), values...); err != nil {
+			return fmt.Errorf("table %s: %w", line.Table, err)
+		}
+		extend()
+	}
+}
+
+// check checks the names in a row, which become part of a statement.
+func (r *row) check() error {
+	badName := func(name string) bool { return !columnName.MatchString(name) }
+	if !slices.Contains(tables, r.Table) || len(r.Columns) != len(r.Values) || slices.ContainsFunc(r.Columns, badName) {
+		return errors.New("not a row of the store")
+	}
+	return nil
+}
+
+// checkIdentity checks that the restored store is that of the header, and that the keys decrypt it.
+func (s *Store) checkIdentity(ctx context.Context, tx *sql.Tx) error {
+	var id string
+	var sealed []byte
+	if err := tx.QueryRowContext(ctx, `SELECT store_id, request_key FROM store`).Scan(&id, &sealed); err != nil {
+		return err
+	}
+	if id != s.id {
+		return ErrDamaged
+	}
+	_, err := s.open(requestKeyContext(id), bytes.Clone(sealed))
+	return err
+}

@@ -1,0 +1,234 @@
+package storetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+func uses(t *testing.T, f *fixture) {
+	s := f.open()
+	minute := start.Truncate(time.Minute)
+	record := func(all ...store.Use) {
+		t.Helper()
+		if err := f.open().RecordUses(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(
+		store.Use{CredentialID: "two", Caller: "bob", Version: 1, Minute: start, Count: 1},
+		store.Use{CredentialID: "one", Caller: "alice", Version: 1, Minute: start, Count: 3},
+		store.Use{CredentialID: "one", Caller: "alice", Version: 2, Minute: start.Add(time.Minute), Count: 1},
+	)
+	record(store.Use{CredentialID: "one", Caller: "alice", Version: 1, Minute: start.Add(time.Hour), Count: 2})
+	record(store.Use{CredentialID: "one", Caller: "alice", Version: 1, Minute: start.Add(-time.Hour), Count: 1})
+	got, err := s.Uses(t.Context(), "one")
+	want := []*store.Use{
+		{CredentialID: "one", Caller: "alice", Version: 1, Minute: minute.Add(time.Hour), Count: 6},
+		{CredentialID: "one", Caller: "alice", Version: 2, Minute: minute.Add(time.Minute), Count: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("the uses (-want +got):\n%s%v", diff, err)
+	}
+	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
+		t.Errorf("uses led to the revision %d, %v", revision, err)
+	}
+}
+
+// limitsUses records uses of 150 callers at three replicas at once.
+func limitsUses(t *testing.T, f *fixture) {
+	var all []store.Use
+	for i := range 150 {
+		all = append(all,
+			store.Use{CredentialID: "one", Caller: name(i), Version: 1, Minute: start.Add(time.Duration(i) * time.Minute), Count: 1},
+			store.Use{CredentialID: name(i), Caller: "alice", Version: 1, Minute: start, Count: 1})
+	}
+	replicas := []*store.Store{f.open(), f.open(), f.open()}
+	if err := errors.Join(together(3, func(i int) error { return replicas[i].RecordUses(f.context(), all) })...); err != nil {
+		t.Fatal(err)
+	}
+	got, err := replicas[0].Uses(t.Context(), "one")
+	if len(got) != store.UseLimit || err != nil || got[0].Caller != name(149) || got[99].Caller != name(50) || got[0].Count != 3 {
+		t.Errorf("%d uses are kept, %v", len(got), err)
+	}
+	if got, err := replicas[0].Uses(t.Context(), name(0)); len(got) != 1 || err != nil || got[0].Count != 3 {
+		t.Errorf("a credential used at three replicas has the uses %+v, %v", got, err)
+	}
+}
+
+func purge(t *testing.T, f *fixture) {
+	s := f.open()
+	var sealed []byte
+	for i, deleted := range []time.Time{start.Add(-time.Hour), start, {}, start.Add(-2 * time.Hour)} {
+		change := NewCredential(name(i))
+		change.Credential.DeleteTime = deleted
+		change.Request = &store.Request{RequestKey: store.RequestKey{RequestID: name(i)}, Fingerprint: []byte("f")}
+		f.apply(s, change)
+		if i == 0 {
+			_, versions := f.credential(s, name(i))
+			sealed = versions[0].Sealed[8:]
+		}
+	}
+	if err := s.RecordUses(t.Context(), []store.Use{{CredentialID: name(0), Caller: "alice", Version: 1, Minute: start, Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	replicas := []*store.Store{s, f.open(), f.open()}
+	purged := make([][]string, len(replicas))
+	errs := together(len(replicas), func(i int) (err error) {
+		purged[i], err = replicas[i].Purge(f.context(), start, store.Event{Operation: "PurgeCredential"})
+		return err
+	})
+	ids := slices.Concat(purged...)
+	slices.Sort(ids)
+	if want := []string{name(0), name(3)}; errors.Join(errs...) != nil || !slices.Equal(ids, want) {
+		t.Fatalf("%q were purged, want %q; %v", ids, want, errors.Join(errs...))
+	}
+	if bytes.Contains(f.database.Dump(t), sealed) {
+		t.Error("the database still contains the encrypted values")
+	}
+	if _, _, err := s.Credential(t.Context(), name(0)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a purged credential: %v", err)
+	}
+	if left, _, _ := f.changes(s, 0); !slices.Equal(left, []string{name(1), name(2)}) {
+		t.Errorf("the credentials %q remain", left)
+	}
+	events, err := s.Events(t.Context(), name(0), 0, 10)
+	if len(events) != 1 || events[0].Operation != "PurgeCredential" || err != nil {
+		t.Errorf("of a purged credential remain %d events, %v", len(events), err)
+	}
+	if uses, err := s.Uses(t.Context(), name(0)); len(uses) != 0 || err != nil {
+		t.Errorf("of a purged credential remain %d uses, %v", len(uses), err)
+	}
+	f.apply(s, NewCredential(name(0)))
+	key := store.RequestKey{RequestID: name(2)}
+	if _, found, err := s.Request(t.Context(), key); !found || err != nil {
+		t.Errorf("a recent request is forgotten, %v", err)
+	}
+	if _, err := s.Purge(t.Context(), start.Add(time.Second), store.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.Request(t.Context(), key); found || err != nil {
+		t.Errorf("an old request is found, %v", err)
+	}
+}
+
+func key(t *testing.T) fleetkeys.Key {
+	t.Helper()
+	key, err := fleetkeys.Parse(secret.New(fleetkeys.Generate()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func ring(t *testing.T, keys ...fleetkeys.Key) *fleetkeys.Ring {
+	t.Helper()
+	ring, err := fleetkeys.NewRing(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// rekey encrypts the data keys with a new key while a replica, whose first key is the old one,
+// adds versions.
+func rekey(t *testing.T, f *fixture) {
+	oldKey, newKey := key(t), key(t)
+	f.keys = ring(t, oldKey, newKey)
+	writer := f.open()
+	const credentials = 230 // more than one batch
+	for i := range credentials {
+		f.apply(writer, NewCredential(name(i)))
+	}
+	before, versionsBefore := f.credential(writer, name(0))
+	reader, err := f.tryOpen(ring(t, oldKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fingerprint := reader.Fingerprint(secret.New("a"))
+
+	f.keys = ring(t, newKey, oldKey)
+	s := f.open()
+	_, _, revision := f.changes(s, 0)
+	done := make(chan error, 1)
+	go func() { done <- writeRounds(f, writer, name(1), 10) }()
+	rewritten, err := s.Rekey(t.Context())
+	if err != nil || rewritten < credentials {
+		t.Errorf("%d data keys were encrypted, %v", rewritten, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rekey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.Rekey(t.Context()); again != 0 || err != nil {
+		t.Errorf("when all keys are new, %d are encrypted, %v", again, err)
+	}
+
+	after, versionsAfter := f.credential(s, name(0))
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("a new key changed the credential (-before +after):\n%s", diff)
+	}
+	if a, b := versionsBefore[0], versionsAfter[0]; !bytes.Equal(a.Sealed, b.Sealed) || bytes.Equal(a.DataKey, b.DataKey) {
+		t.Error("the values were encrypted again, or the data key was not")
+	}
+	if ids, _, _ := f.changes(s, revision); len(ids) != credentials {
+		t.Errorf("replicas read %d of %d credentials again", len(ids), credentials)
+	}
+	f.keys = ring(t, newKey)
+	last := f.open()
+	if !bytes.Equal(last.Fingerprint(secret.New("a")), fingerprint) {
+		t.Error("a new key changed the fingerprints")
+	}
+	report, err := last.Check(t.Context())
+	if err != nil || len(report.Problems) != 0 || report.Outdated != 0 || report.Credentials != credentials || report.Versions != credentials+10 {
+		t.Errorf("the check reports %+v, %v", report, err)
+	}
+	if _, err := f.tryOpen(ring(t, oldKey)); !errors.Is(err, store.ErrUnknownKey) {
+		t.Errorf("with the old key, the store opens with %v", err)
+	}
+}
+
+func check(t *testing.T, f *fixture) {
+	s := f.open()
+	for i := range 6 {
+		f.apply(s, NewCredential(name(i)))
+	}
+	credential, _ := f.credential(s, name(5))
+	change := update(credential)
+	change.Insert = newVersion(2, "second")
+	f.apply(s, change)
+	credential, _ = f.credential(s, name(5))
+	change = update(credential)
+	change.Destroy = 2
+	f.apply(s, change)
+	f.exec(`UPDATE versions SET allowed_hosts = '["evil.example.com"]' WHERE credential_id = '` + name(1) + `'`)
+	f.exec(`UPDATE versions SET data_key = NULL WHERE credential_id = '` + name(2) + `'`)
+	f.exec(`UPDATE credentials SET active_version = 7 WHERE id = '` + name(3) + `'`)
+	f.exec(`UPDATE credentials SET canary_version = 8 WHERE id = '` + name(4) + `'`)
+	report, err := s.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var problems []string
+	for _, p := range report.Problems {
+		problems = append(problems, fmt.Sprintf("%s %d: %v", p.CredentialID, p.Version, p.Err))
+	}
+	want := []string{
+		fmt.Sprintf("%s 7: %v", name(3), store.ErrVersionNotFound), fmt.Sprintf("%s 8: %v", name(4), store.ErrVersionNotFound),
+		fmt.Sprintf("%s 1: %v", name(1), store.ErrDamaged), fmt.Sprintf("%s 1: %v", name(2), store.ErrDamaged),
+	}
+	if diff := cmp.Diff(want, problems); diff != "" || report.Credentials != 6 || report.Versions != 7 || report.Destroyed != 1 {
+		t.Errorf("the check reports %+v; its problems (-want +got):\n%s", report, diff)
+	}
+}

@@ -1,0 +1,123 @@
+package storetest
+
+import (
+	"bytes"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// The folder testdata contains a backup of each version of the schema, with the rows of fixture.fill.
+// They are encrypted with the key of the function fixtureRing.
+//
+//go:embed testdata
+var backups embed.FS
+
+// writing is the name of an environment variable: a folder to which the test of SQLite writes the
+// missing backup of the newest schema.
+const writing = "STORETEST_WRITE"
+
+func fixtureRing(t *testing.T) *fleetkeys.Ring {
+	t.Helper()
+	data := make([]byte, fleetkeys.Size)
+	for i := range data {
+		data[i] = byte(i)
+	}
+	key, err := fleetkeys.Parse(secret.New(base64.StdEncoding.EncodeToString(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring(t, key)
+}
+
+// migrates restores a backup of each earlier schema, which runs all later migrations on its rows.
+func migrates(t *testing.T, f *fixture) {
+	f.keys = fixtureRing(t)
+	if folder := os.Getenv(writing); folder != "" {
+		s := f.open()
+		f.fill(s)
+		data := f.backup(s)
+		header, err := store.ReadBackupHeader(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("schema-%d.backup", header.Schema)), data, 0o600); err != nil { //nolint:gosec // the developer chose the folder
+			t.Fatal(err)
+		}
+		return
+	}
+	provider, err := f.driver().Migrations(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := provider.ListSources()
+	if len(sources) == 0 {
+		t.Fatal("there are no migrations")
+	}
+	for _, source := range sources {
+		data, err := backups.ReadFile(fmt.Sprintf("testdata/schema-%d.backup", source.Version))
+		if err != nil {
+			t.Errorf("%v: run the tests of package sqlite with %s=../storetest/testdata", err, writing)
+			continue
+		}
+		f.migratesFrom(data)
+	}
+}
+
+func (f *fixture) migratesFrom(backup []byte) {
+	t := f.t
+	t.Helper()
+	target := newFixture(t, f.create(t), f.keys)
+	if err := target.restore(f.keys, bytes.NewReader(backup)); err != nil {
+		t.Fatal(err)
+	}
+	s := target.open()
+	report, err := s.Check(t.Context())
+	if err != nil || len(report.Problems) != 0 || report.Credentials != 3 || report.Versions != 4 {
+		t.Errorf("after migrations the check reports %+v, %v", report, err)
+	}
+	content := target.content(s)
+	for _, want := range []string{"value " + canary(name(0)), "value second", "KeepWarm:true", "CreateCredential", "Caller:bob Version:1", "ACCEPTED", " true <nil>"} {
+		if !strings.Contains(content, want) {
+			t.Errorf("after migrations the store lacks %q:\n%s", want, content)
+		}
+	}
+	target.apply(s, NewCredential("later"))
+}
+
+// acceptsNewer opens a database that a newer release migrated, which may only have added to it.
+func acceptsNewer(t *testing.T, f *fixture) {
+	f.fill(f.open())
+	f.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
+	for _, table := range []string{"store", "credentials", "versions", "events", "requests", "uses"} {
+		if _, err := f.driver().Writer().ExecContext(t.Context(), `ALTER TABLE `+table+` ADD COLUMN of_a_newer_release TEXT NOT NULL DEFAULT 'x'`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	s, err := store.Open(t.Context(), f.driver(), store.Options{Keys: f.keys, Clock: f.clock, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "a newer release has migrated the store") {
+		t.Errorf("the log says: %s", &log)
+	}
+	f.apply(s, NewCredential("later"))
+	credential, _ := f.credential(s, name(0))
+	f.apply(s, update(credential))
+	if _, rows, _ := f.changes(s, 0); len(rows) != 4 {
+		t.Errorf("the store contains %d credentials", len(rows))
+	}
+	if err := s.Backup(t.Context(), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "newer release") {
+		t.Errorf("an older release makes a backup without the new columns: %v", err)
+	}
+}

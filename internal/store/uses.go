@@ -1,0 +1,79 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+)
+
+const (
+	// UseLimit is how many uses of one credential are kept: the most recent ones.
+	UseLimit = 100
+	// useBatch is how many uses are stored in one transaction.
+	useBatch = 200
+)
+
+// Use is how often a caller used a version of a credential, which may be a declared one.
+type Use struct {
+	CredentialID string
+	Caller       string
+	Version      int
+	// Minute is when the caller last used the version, to the minute.
+	Minute time.Time
+	// Count is the number of uses since the first one that is kept.
+	Count int64
+}
+
+// RecordUses adds to the stored uses. If it fails, some of the uses may have been stored. It changes
+// no revision.
+func (s *Store) RecordUses(ctx context.Context, uses []Use) error {
+	sorted := slices.SortedFunc(slices.Values(uses), func(a, b Use) int { return cmp.Compare(a.CredentialID, b.CredentialID) })
+	for batch := range slices.Chunk(sorted, useBatch) {
+		if err := s.exclusive(ctx, "store uses", 0, func(w *writer) error { return w.recordUses(batch) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordUses stores uses that are sorted by credential.
+func (w *writer) recordUses(uses []Use) error {
+	for i, use := range uses {
+		minute := use.Minute.Truncate(time.Minute)
+		_, err := w.exec(`INSERT INTO uses (credential_id, caller, version, minute, count) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (credential_id, caller, version) DO UPDATE SET count = uses.count + excluded.count,
+			minute = CASE WHEN uses.minute > excluded.minute THEN uses.minute ELSE excluded.minute END`,
+			use.CredentialID, use.Caller, use.Version, instant{&minute}, use.Count)
+		if err != nil {
+			return err
+		}
+		if i+1 < len(uses) && uses[i+1].CredentialID == use.CredentialID {
+			continue
+		}
+		_, err = w.exec(`DELETE FROM uses WHERE credential_id = $1 AND (caller, version) NOT IN
+			(SELECT caller, version FROM uses WHERE credential_id = $1 ORDER BY minute DESC, caller, version LIMIT $2)`,
+			use.CredentialID, UseLimit)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Uses returns the uses of a credential, the most recent first, at most UseLimit.
+func (s *Store) Uses(ctx context.Context, credentialID string) (uses []*Use, err error) {
+	err = s.read(ctx, "read uses", func(ctx context.Context, tx *sql.Tx, _ func()) error {
+		rows, err := tx.QueryContext(ctx, `SELECT credential_id, caller, version, minute, count FROM uses
+			WHERE credential_id = $1 ORDER BY minute DESC, caller, version LIMIT $2`, credentialID, UseLimit)
+		if err != nil {
+			return err
+		}
+		uses, err = collect(rows, func(u *Use) []any {
+			return []any{&u.CredentialID, &u.Caller, &u.Version, instant{&u.Minute}, &u.Count}
+		})
+		return err
+	})
+	return uses, err
+}
