@@ -36,6 +36,11 @@ func (p *Policy) NamesProviders() bool {
 	return slices.ContainsFunc(p.grants, func(g Grant) bool { return len(g.Providers) > 0 })
 }
 
+// GrantsOf returns the grants that allow an action, in the order of the configuration.
+func (p *Policy) GrantsOf(action Action) []Grant {
+	return slices.DeleteFunc(slices.Clone(p.grants), func(g Grant) bool { return !g.Allows(action) })
+}
+
 // Decision is the result of Policy.Decide.
 type Decision struct {
 	Allowed bool

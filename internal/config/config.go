@@ -28,7 +28,9 @@ type Config struct {
 	TokenCache        TokenCache
 	Policy            *access.Policy
 	Audit             Audit
-	TokenRequests     TokenRequests
+	// Store is the database of managed credentials; nil: all credentials are in the file.
+	Store         *Store
+	TokenRequests TokenRequests
 	// Warnings are about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
 }
@@ -50,7 +52,7 @@ type parser struct {
 	unread bool
 }
 
-var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests"}
+var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its folder.
 // Load also checks the environment variables that configure proxies. An error of Load either has
@@ -130,7 +132,9 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	config.Listen = p.readListen(root.Get("listen"), root.Get("authentication"), config.Authentication.Remote())
 	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
+	config.Store = p.readStore(root.Get("store"), config)
 	config.Policy = readPolicy(root.Get("grants"), l.path, config)
+	config.warnOfManagers(root.Get("store"))
 	if config.Policy.AllowsAll() && config.Listen.OpenToUsers() {
 		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that list the allowed callers, such as uid:1000; or set \"0600\", so that only the broker's user can connect, or \"0660\" for its group, too")
 	}

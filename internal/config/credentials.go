@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -22,6 +23,8 @@ type credentialItem struct {
 	description          string
 	labels               map[string]string
 	disabled             bool
+	keepWarm             bool
+	secretExpireTime     time.Time
 	allowedHosts         []string
 	values               []source
 	valuesAt             yamlfile.Place // the place of the key 'values'; zero if the key is missing
@@ -38,18 +41,20 @@ var (
 )
 
 func readItem(item yamlfile.Value) *credentialItem {
-	item.Mapping("id", "display_name", "description", "labels", "disabled", "provider", "auth_method", "allowed_hosts", "values").
+	item.Mapping("id", "display_name", "description", "labels", "disabled", "keep_warm", "secret_expire_time", "provider", "auth_method", "allowed_hosts", "values").
 		Requires("id", "provider", "auth_method", "values")
 	id, provider, method, values := item.Get("id"), item.Get("provider"), item.Get("auth_method"), item.Get("values")
 	read := &credentialItem{
-		id:           text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"), id.Place()},
-		displayName:  item.Get("display_name").FreeText(1, 200),
-		description:  item.Get("description").FreeText(0, 4000),
-		labels:       readLabels(item.Get("labels")),
-		disabled:     item.Get("disabled").Bool(false),
-		provider:     text{provider.FreeText(1, yamlfile.MaxText), provider.Place()},
-		method:       text{method.FreeText(1, yamlfile.MaxText), method.Place()},
-		allowedHosts: catalog.ReadHosts(item.Get("allowed_hosts"), 0),
+		id:               text{id.Match(idPattern, "must be 1 to 128 lower-case letters, digits, dots, underscores and hyphens, with a letter or digit at each end"), id.Place()},
+		displayName:      item.Get("display_name").FreeText(1, 200),
+		description:      item.Get("description").FreeText(0, 4000),
+		labels:           readLabels(item.Get("labels")),
+		disabled:         item.Get("disabled").Bool(false),
+		provider:         text{provider.FreeText(1, yamlfile.MaxText), provider.Place()},
+		method:           text{method.FreeText(1, yamlfile.MaxText), method.Place()},
+		allowedHosts:     catalog.ReadHosts(item.Get("allowed_hosts"), 0),
+		keepWarm:         item.Get("keep_warm").Bool(false),
+		secretExpireTime: readTime(item.Get("secret_expire_time")),
 	}
 	entries, ok := values.Entries()
 	for _, entry := range entries {
@@ -61,6 +66,15 @@ func readItem(item yamlfile.Value) *credentialItem {
 		read.valuesAt = values.Place()
 	}
 	return read
+}
+
+func readTime(value yamlfile.Value) time.Time {
+	text := value.Text(64)
+	at, err := time.Parse(time.RFC3339, text)
+	if text != "" && err != nil {
+		value.Problemf("must be a time such as 2027-01-31T00:00:00Z")
+	}
+	return at.UTC()
 }
 
 func readLabels(mapping yamlfile.Value) map[string]string {
@@ -93,13 +107,15 @@ func (p *parser) makeCredentials(items []placedItem, providers *catalog.Catalog)
 
 func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *credentials.Credential {
 	credential := &credentials.Credential{
-		ID:          item.id.value,
-		DisplayName: item.displayName,
-		Description: item.description,
-		Labels:      item.labels,
-		Disabled:    item.disabled,
-		Provider:    providers.Provider(item.provider.value),
-		Values:      make(map[string]secret.Text, len(item.values)),
+		ID:               item.id.value,
+		DisplayName:      item.displayName,
+		Description:      item.description,
+		Labels:           item.labels,
+		Disabled:         item.disabled,
+		KeepWarm:         item.keepWarm,
+		SecretExpireTime: item.secretExpireTime,
+		Provider:         providers.Provider(item.provider.value),
+		Values:           make(map[string]secret.Text, len(item.values)),
 	}
 	if credential.Provider == nil {
 		if id := item.provider.value; id != "" {

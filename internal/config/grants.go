@@ -9,13 +9,20 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-const maxPattern = 1024 // characters
+const (
+	maxPattern  = 1024 // characters
+	maxPatterns = 1000
+)
 
 // readPolicy reads the section `grants`. Without this section, callers may do everything if they
 // need not authenticate, and nothing otherwise.
 func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
+	var administrators []access.Pattern
+	if config.Store != nil {
+		administrators = config.Store.Administrators
+	}
 	if !list.Exists() && !config.mustAuthenticate() {
-		return access.AllowAll()
+		return access.AllowAll().WithAdministrators(administrators...)
 	}
 	var ids []string // the sorted IDs of all credentials
 	for credential := range config.Credentials.All() {
@@ -27,22 +34,20 @@ func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy
 		grant.Source = fmt.Sprintf("%s:%d", path, item.Place().Line)
 		grants = append(grants, grant)
 	}
-	return access.NewPolicy(grants...)
+	return access.NewPolicy(grants...).WithAdministrators(administrators...)
 }
 
 func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	item.Mapping("callers", "credentials", "providers", "actions").Requires("callers")
 	grant := access.Grant{Actions: readActions(item.Get("actions"))}
 	for _, value := range readPatterns(item, "callers") {
-		pattern := readCaller(value, config)
-		if pattern == access.Local && grant.Allows(access.Manage) && !config.Listen.anyPrivate() {
-			value.Warnf("callers without authentication can manage credentials only over a Unix socket with the socket_mode 0600")
-		}
-		grant.Callers = append(grant.Callers, pattern)
+		grant.Callers = append(grant.Callers, readCaller(value, config, grant.Allows(access.Manage)))
 	}
 	for _, value := range readPatterns(item, "credentials") {
 		pattern := access.Pattern(value.Text(maxPattern))
-		warnIfUnmatched(value, pattern, ids)
+		if config.Store == nil { // otherwise the store may have the credential
+			warnIfUnmatched(value, pattern, ids)
+		}
 		grant.Credentials = append(grant.Credentials, pattern)
 	}
 	for _, value := range item.Get("providers").List(1, 1000) {
@@ -74,8 +79,9 @@ func readActions(list yamlfile.Value) []access.Action {
 	return actions
 }
 
-// readCaller reads a pattern for callers, and reports patterns that match no caller.
-func readCaller(value yamlfile.Value, config *Config) access.Pattern {
+// readCaller reads a pattern for callers, and reports a pattern that matches no caller, or no caller
+// that may manage although manages is true.
+func readCaller(value yamlfile.Value, config *Config, manages bool) access.Pattern {
 	pattern := value.Text(maxPattern)
 	problem, warning := config.CheckCaller(pattern)
 	if problem != "" {
@@ -84,13 +90,32 @@ func readCaller(value yamlfile.Value, config *Config) access.Pattern {
 	if warning != "" {
 		value.Warnf("%s", warning)
 	}
+	if manages && pattern == access.Local && !config.Listen.anyPrivate() {
+		value.Warnf("callers without authentication can manage credentials only over a Unix socket with the socket_mode 0600")
+	}
 	return access.Pattern(pattern)
+}
+
+// warnOfManagers warns if nobody may manage the credentials of the store, and of administrators
+// without effect.
+func (c *Config) warnOfManagers(store yamlfile.Value) {
+	if c.Store == nil {
+		return
+	}
+	manages := len(c.Store.Administrators) > 0 || c.Policy.AllowsAll() && c.Listen.anyPrivate()
+	if !c.Policy.AllowsAll() && !c.Policy.DeniesAll() {
+		manages = len(c.Policy.GrantsOf(access.Manage)) > 0
+		store.Get("administrators").Key().Warnf("has no effect: the file has grants, which alone say who may manage")
+	}
+	if !manages {
+		store.Key().Warnf("nobody may manage the credentials of the store: add a grant with the action manage, or store.administrators")
+	}
 }
 
 // readPatterns accepts an empty list with a warning, because a list becomes empty when a user
 // removes its last caller or credential.
 func readPatterns(item yamlfile.Value, key string) []yamlfile.Value {
-	patterns := item.Get(key).List(0, 1000)
+	patterns := item.Get(key).List(0, maxPatterns)
 	if len(patterns) == 0 {
 		item.Get(key).Warnf("the grant has no effect: it has no %s", key)
 	}

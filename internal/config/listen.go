@@ -30,6 +30,9 @@ type Listen struct {
 	Authenticated bool
 	// InsecureAllowRemote allows remote addresses even without TLS or Authenticated.
 	InsecureAllowRemote bool
+	// Management lets callers on other machines manage credentials at the HTTP address. Callers on
+	// this machine need no such setting.
+	Management bool
 	// Reflection enables gRPC reflection.
 	Reflection bool
 }
@@ -85,13 +88,14 @@ func (a Address) String() string {
 var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
 func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
-	section.Mapping("grpc", "http", "socket_mode", "tls", "insecure_allow_remote", "reflection")
+	section.Mapping("grpc", "http", "socket_mode", "tls", "management", "insecure_allow_remote", "reflection")
 	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
 	listen := Listen{
 		GRPC:                readAddress(section.Get("grpc"), "127.0.0.1:50051"),
 		HTTP:                readAddress(section.Get("http"), "127.0.0.1:9464"),
 		SocketMode:          0o600,
 		TLS:                 p.readListenTLS(section.Get("tls")),
+		Management:          section.Get("management").Bool(false),
 		InsecureAllowRemote: section.Get("insecure_allow_remote").Bool(false),
 		Authenticated:       section.Get("tls").Get("client_ca_file").Exists() || tokens,
 	}
@@ -118,6 +122,9 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
 		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked")
 	}
+	if l.Management && !l.HTTP.Remote {
+		section.Get("management").Key().Warnf("has no effect: only this machine can reach listen.http, where management is always on")
+	}
 	if authentication.Get("peer_user").Bool(false) && l.GRPC.Network != "unix" {
 		authentication.Get("peer_user").Key().Warnf("has no effect: listen.grpc is not a Unix socket")
 	}
@@ -132,6 +139,9 @@ func (l Listen) checkRemote(section yamlfile.Value) {
 	if !l.Authenticated {
 		lacks = append(lacks, "authenticated callers")
 		add = append(add, "listen.tls.client_ca_file, authentication.jwt or authentication.tokens")
+	}
+	if l.Management && l.HTTP.Remote && !section.Get("tls").Exists() {
+		section.Get("management").Problemf("needs listen.tls: without TLS, secrets that callers send could be read on the network")
 	}
 	for key, address := range map[string]Address{"grpc": l.GRPC, "http": l.HTTP} {
 		if address.Remote && lacks != nil && !l.InsecureAllowRemote {
@@ -169,8 +179,13 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		value.Problemf("the port must be a number from 0 to 65535")
 	}
+	return Address{Network: "tcp", Address: text, Remote: !isThisMachine(host)}
+}
+
+// isThisMachine reports whether a host is localhost or a loopback address.
+func isThisMachine(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return Address{Network: "tcp", Address: text, Remote: host != "localhost" && (err != nil || !ip.IsLoopback())}
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // readListenTLS returns nil if the section is missing or a problem was reported.

@@ -43,15 +43,15 @@ func (p *parser) readTokenCache(section yamlfile.Value) TokenCache {
 	}
 	return TokenCache{
 		Redis:         p.readRedis(section.Get("redis")),
-		FleetKeys:     p.readFleetKeys(section.Get("fleet_keys")),
+		FleetKeys:     p.readKeyRing(section.Get("fleet_keys"), "fleet key"),
 		RenewalWindow: section.Get("renewal_window").Duration(10*time.Second, 12*time.Hour, 0, "from 10s to 12h, such as 5m"),
 		ForcedLimit:   forced.Get("limit").Int(1, 100, 0),
 		ForcedWindow:  forced.Get("window").Duration(time.Minute, time.Hour, 0, "from 1m to 1h, such as 10m"),
 	}
 }
 
-// readFleetKeys returns nil if the file has no fleet keys or a problem was reported.
-func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
+// readKeyRing returns nil if the list is missing or a problem was reported.
+func (p *parser) readKeyRing(list yamlfile.Value, noun string) *fleetkeys.Ring {
 	var keys []fleetkeys.Key
 	for _, item := range list.List(1, 10) {
 		secret, ok := p.readSecret(item)
@@ -64,7 +64,7 @@ func (p *parser) readFleetKeys(list yamlfile.Value) *fleetkeys.Ring {
 			continue
 		}
 		if earlier := slices.IndexFunc(keys, key.Equal); earlier >= 0 {
-			item.Problemf("duplicate fleet key: it is also number %d of the list", earlier+1)
+			item.Problemf("duplicate %s: it is also number %d of the list", noun, earlier+1)
 		}
 		keys = append(keys, key)
 	}

@@ -121,9 +121,9 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"a key in the file":   {`{fleet_keys: [{value: ` + canary + `}]}`, "29: " + noValue},
 		"a bare key":          {`{fleet_keys: [` + canary + `]}`, "28: " + source},
 		"unset key":           {`{fleet_keys: [{env: UNSET}]}`, "34: the environment variable UNSET is not set"},
-		"a key of no base64":  {`{fleet_keys: [{env: SET}]}`, "28: the fleet key is not standard base64: make one with 'broker keygen'"},
-		"a short key":         {`{fleet_keys: [{env: KEY_1}, {env: SHORT}]}`, "42: the fleet key has 11 bytes, not 32: make one with 'broker keygen'"},
-		"a weak key":          {`{fleet_keys: [{env: ZEROS}]}`, "28: the fleet key is not random: make one with 'broker keygen'"},
+		"a key of no base64":  {`{fleet_keys: [{env: SET}]}`, "28: the key is not standard base64: make one with 'broker keygen'"},
+		"a short key":         {`{fleet_keys: [{env: KEY_1}, {env: SHORT}]}`, "42: the key has 11 bytes, not 32: make one with 'broker keygen'"},
+		"a weak key":          {`{fleet_keys: [{env: ZEROS}]}`, "28: the key is not random: make one with 'broker keygen'"},
 		"the same key":        {`{fleet_keys: [{env: KEY_2}, {env: KEY_1}, {file: fleet}]}`, "56: duplicate fleet key: it is also number 2 of the list"},
 		"no place":            {redis("cluster: true"), "22: needs url or addresses"},
 		"two places":          {redis(`url: "redis://a", addresses: ["a:1"]`), "41: is not allowed together with url"},
@@ -183,7 +183,7 @@ func TestTokenCacheMistakes(t *testing.T) {
 		"a short interval":    {"{forced_renewals: {window: 59s}}", "41: must be a duration from 1m to 1h, such as 10m"},
 		"a long interval":     {"{forced_renewals: {window: 61m}}", "41: must be a duration from 1m to 1h, such as 10m"},
 		"everything is wrong": {`{redis: {url: "redis://` + canary + `@a", password: {value: x}, tls: {ca_file: none}}, renewal_window: 1s, fleet_keys: [{env: SET}]}`,
-			"28: " + noUser + "\n64: " + noValue + "\n90: the file does not exist; a relative path is relative to $DIR\n114: " + window + "\n131: the fleet key is not standard base64: make one with 'broker keygen'"},
+			"28: " + noUser + "\n64: " + noValue + "\n90: the file does not exist; a relative path is relative to $DIR\n114: " + window + "\n131: the key is not standard base64: make one with 'broker keygen'"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := tlsFolder(t)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/catalog"
@@ -41,9 +42,13 @@ type Credential struct {
 	Description string            `json:"description"`
 	Labels      map[string]string `json:"labels"`
 	// Disabled credentials are hidden from callers.
-	Disabled bool                `json:"disabled"`
-	Provider *catalog.Provider   `json:"-"`
-	Method   *catalog.AuthMethod `json:"-"`
+	Disabled bool `json:"disabled"`
+	// KeepWarm makes the broker obtain and renew the credential's token even if nobody uses it.
+	KeepWarm bool `json:"keep_warm"`
+	// SecretExpireTime is when the secret expires at the provider; zero: unknown or never.
+	SecretExpireTime time.Time           `json:"secret_expire_time,omitzero"`
+	Provider         *catalog.Provider   `json:"-"`
+	Method           *catalog.AuthMethod `json:"-"`
 	// AllowedHosts are the allowed hosts of the provider and of the credential, without duplicates.
 	AllowedHosts []string `json:"allowed_hosts"`
 	// Values are the values of the fields, by field ID. A field without a value is absent. Values

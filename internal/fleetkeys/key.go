@@ -51,11 +51,11 @@ func Parse(text secret.Text) (Key, error) {
 	}
 	switch {
 	case err != nil || strings.ContainsAny(text.Reveal(), "\r\n"): // line breaks are rejected here, because the base64 decoder ignores them
-		return Key{}, errors.New("the fleet key is not standard base64: make one with 'broker keygen'")
+		return Key{}, errors.New("the key is not standard base64: make one with 'broker keygen'")
 	case len(data) != Size:
-		return Key{}, fmt.Errorf("the fleet key has %d bytes, not %d: make one with 'broker keygen'", len(data), Size)
+		return Key{}, fmt.Errorf("the key has %d bytes, not %d: make one with 'broker keygen'", len(data), Size)
 	case len(distinct) < minDistinct:
-		return Key{}, errors.New("the fleet key is not random: make one with 'broker keygen'")
+		return Key{}, errors.New("the key is not random: make one with 'broker keygen'")
 	}
 	return Key{secret.New(string(data))}, nil
 }

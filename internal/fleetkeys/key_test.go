@@ -46,18 +46,18 @@ func TestGenerate(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	const (
-		notBase64 = "the fleet key is not standard base64: make one with 'broker keygen'"
-		notRandom = "the fleet key is not random: make one with 'broker keygen'"
+		notBase64 = "the key is not standard base64: make one with 'broker keygen'"
+		notRandom = "the key is not random: make one with 'broker keygen'"
 	)
 	encode := base64.StdEncoding.EncodeToString
 	urlSafe := base64.URLEncoding.EncodeToString(append(bytes.Repeat([]byte{0xfb}, 3), make([]byte, 29)...))
 	for name, test := range map[string]struct{ text, want string }{
-		"nothing":          {"", "the fleet key has 0 bytes, not 32: make one with 'broker keygen'"},
+		"nothing":          {"", "the key has 0 bytes, not 32: make one with 'broker keygen'"},
 		"a word":           {"canary-word!", notBase64},
-		"hexadecimal":      {strings.Repeat("canary00", 8), "the fleet key has 48 bytes, not 32: make one with 'broker keygen'"},
+		"hexadecimal":      {strings.Repeat("canary00", 8), "the key has 48 bytes, not 32: make one with 'broker keygen'"},
 		"the URL alphabet": {urlSafe, notBase64},
-		"31 bytes":         {encode(make([]byte, 31)), "the fleet key has 31 bytes, not 32: make one with 'broker keygen'"},
-		"33 bytes":         {encode(make([]byte, 33)), "the fleet key has 33 bytes, not 32: make one with 'broker keygen'"},
+		"31 bytes":         {encode(make([]byte, 31)), "the key has 31 bytes, not 32: make one with 'broker keygen'"},
+		"33 bytes":         {encode(make([]byte, 33)), "the key has 33 bytes, not 32: make one with 'broker keygen'"},
 		"zeros":            {encode(make([]byte, 32)), notRandom},
 		"few bytes":        {encode([]byte(strings.Repeat("canary", 6)[:32])), notRandom},
 		"a space":          {numbered(1) + " ", notBase64},

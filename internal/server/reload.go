@@ -40,6 +40,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		{"listen", next.Listen.Same(s.fixed.Listen)},
 		{"limits", next.Limits == s.fixed.Limits},
 		{"audit", next.Audit == s.fixed.Audit},
+		{"store", next.Store.Same(s.fixed.Store)},
 		{"token_cache", next.TokenCache.Same(s.fixed.TokenCache)},
 	} {
 		if !setting.same {

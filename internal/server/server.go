@@ -78,7 +78,7 @@ func New(options Options) (*Server, error) {
 	s := &Server{
 		logger: options.Logger,
 		clock:  options.Clock,
-		fixed:  config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache},
+		fixed:  config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store},
 	}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stopped, s.endStop = context.WithCancel(context.Background())
