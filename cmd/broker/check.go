@@ -102,7 +102,7 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	if problem != "" {
 		return errors.New("CALLER: " + problem)
 	}
-	object, note := access.Object{CredentialID: id}, "\n  there is no credential with this ID"
+	object, note := access.Object{CredentialID: id}, "\n  the file has no credential with this ID"
 	for credential := range loaded.Credentials.All() {
 		switch {
 		case credential.ID == id && credential.Disabled:
@@ -110,6 +110,9 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 		case credential.ID == id:
 			object.Provider, note = credential.Provider.ID, ""
 		}
+	}
+	if loaded.Store != nil && object.Provider == "" {
+		note += "; the store may have one"
 	}
 	if warning != "" {
 		note += "\n  " + warning
@@ -124,7 +127,7 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 	e := loaded.Policy.Explain(who, access.Use, object)
 	switch {
 	case !e.Allowed && loaded.Policy.DeniesAll():
-		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: nothing is allowed%s", caller, id, note)
+		return fmt.Errorf("%s may not use %s\n  the configuration has no grants: no caller may use any credential%s", caller, id, note)
 	case !e.Allowed:
 		note = grantsThatName("the caller", e.ByCaller) + grantsThatName("the credential", e.ByCredential) + note
 		return fmt.Errorf("%s may not use %s%s", caller, id, note)

@@ -276,27 +276,3 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
-
-// TestPrivateSocket checks which addresses count as private. Only at a private address may callers
-// without authentication manage credentials.
-func TestPrivateSocket(t *testing.T) {
-	for text, want := range map[string][2]bool{ // whether the addresses `grpc` and `http` are private
-		`{}`:                  {},
-		`{grpc: "unix:///a"}`: {true, false},
-		`{http: "unix:///a"}`: {false, true},
-		`{grpc: "unix:///a", http: "unix:///b", socket_mode: "0700"}`: {true, true},
-		`{grpc: "unix:///a", socket_mode: "0660"}`:                    {},
-		`{grpc: "unix:///a", socket_mode: "0610"}`:                    {},
-		`{http: "unix:///a", socket_mode: "0602"}`:                    {},
-		`{http: "unix:///a", socket_mode: "0604"}`:                    {},
-	} {
-		loaded, err := config.Parse("f", []byte("listen: "+text), config.Options{})
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		listen := loaded.Listen
-		if got := [2]bool{listen.IsPrivate(listen.GRPC), listen.IsPrivate(listen.HTTP)}; got != want {
-			t.Errorf("%s: IsPrivate returns %v for grpc and http, want %v", text, got, want)
-		}
-	}
-}

@@ -21,7 +21,7 @@ func LogWarnings(logger *slog.Logger, c *config.Config) {
 // how many warnings were not.
 func logWarnings(logger *slog.Logger, c, before *config.Config, most int) {
 	if c.Policy.DeniesAll() && (before == nil || !before.Policy.DeniesAll()) {
-		logger.Warn("the configuration has no grants: every caller is denied everything")
+		logger.Warn("the configuration has no grants: no caller may use any credential")
 	}
 	for _, id := range c.ReplacedProviders {
 		logger.Warn("the configuration replaces a built-in provider", "provider", id)

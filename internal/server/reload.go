@@ -25,6 +25,9 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		if served.Listen.TLS == nil { // the server stops using TLS only after a restart
 			served.Listen.TLS = before.Listen.TLS
 		}
+		if (served.Store == nil) != (before.Store == nil) { // the store is opened and closed only by a restart
+			served.Store = before.Store
+		}
 		err = s.use(&served)
 	}
 	if err != nil {

@@ -609,7 +609,7 @@ func TestWarningOfNoGrants(t *testing.T) {
 		if err := w.reload(h, test.more); err != nil {
 			t.Fatal(err)
 		}
-		if lines := h.log.lines(t, "the configuration has no grants: every caller is denied everything"); len(lines) != test.want {
+		if lines := h.log.lines(t, "the configuration has no grants: no caller may use any credential"); len(lines) != test.want {
 			t.Errorf("after reload %d there are %d warnings, want %d", i+1, len(lines), test.want)
 		}
 	}
