@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/access"
 )
 
 type outcome struct {
@@ -36,10 +37,9 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// `of` returns the expected outcome for one kind of call. In batches and watches, each item
-// contains the error of its own credential.
-func (o outcome) of(action string) outcome {
-	o.whole = o.whole || o.code != codes.OK && (action == "get" || action == "report")
+// of returns the expected outcome of a method.
+func (o outcome) of(m method) outcome {
+	o.whole = o.whole || o.code != codes.OK && !m.items
 	return o
 }
 
@@ -111,22 +111,29 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// These are the kinds of calls that callers can make.
-var actions = map[string]func(t *testing.T, a asker, id string) outcome{
-	"get": func(t *testing.T, a asker, id string) outcome {
+// A method makes one kind of call for a credential.
+type method struct {
+	action access.Action // the action for which the call needs a grant
+	items  bool          // whether each item of the answer contains the error of its own credential
+	ask    func(t *testing.T, a asker, id string) outcome
+}
+
+// methods are the methods of the broker's services that name a credential.
+var methods = map[string]method{
+	"get": {access.Use, false, func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD
 		_, err := a.client().GetAuthDecoration(a.in(t), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Header(&header), grpc.Trailer(&trailer))
 		return outcomeOf(err, header, trailer)
-	},
-	"batch": func(t *testing.T, a asker, id string) outcome {
+	}},
+	"batch": {access.Use, true, func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD
 		response, err := a.client().BatchGetAuthDecorations(a.in(t), &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: []string{id}}, grpc.Header(&header), grpc.Trailer(&trailer))
 		if err != nil {
 			return outcomeOf(err, header, trailer)
 		}
 		return outcomeOfItem(response.GetResults()[0].GetError(), header, trailer)
-	},
-	"watch": func(t *testing.T, a asker, id string) outcome {
+	}},
+	"watch": {access.Use, true, func(t *testing.T, a asker, id string) outcome {
 		stream, err := a.client().WatchAuthDecorations(a.in(t), &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
 		if err != nil { // the connection failed
 			return outcomeOf(err)
@@ -136,12 +143,12 @@ var actions = map[string]func(t *testing.T, a asker, id string) outcome{
 			return outcomeOf(err)
 		}
 		return outcomeOfItem(state.GetError())
-	},
-	"report": func(t *testing.T, a asker, id string) outcome {
+	}},
+	"report": {access.Use, false, func(t *testing.T, a asker, id string) outcome {
 		var header, trailer metadata.MD
 		_, err := a.client().ReportRejection(a.in(t), &authmaterialv1.ReportRejectionRequest{CredentialId: id, Version: "v", HttpStatus: http.StatusUnauthorized}, grpc.Header(&header), grpc.Trailer(&trailer))
 		return outcomeOf(err, header, trailer)
-	},
+	}},
 }
 
 func (w world) socket() net.Listener {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/testing/authtest"
@@ -36,6 +37,11 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
+// grantOf returns a grant of one action other than use, on the same credentials.
+func grantOf(action access.Action, callers ...string) string {
+	return "  - {callers: [" + strings.Join(callers, ", ") + "], credentials: [" + there + ", token-of-*], actions: [" + string(action) + "]}\n"
+}
+
 // granted returns one caller for each authentication method, who has the grant of the test matrix.
 func granted() []string {
 	return []string{"spiffe://example.test/granted", "jwt:idp:granted", "token:granted", "uid:" + strconv.Itoa(os.Geteuid())}
@@ -55,6 +61,15 @@ type provers struct {
 	world
 	overTLS, later, overSocket, ofOthers, withoutUsers harness
 	tokens                                             [2]string // static tokens of callers with and without the grant
+	grantees                                           []grantee
+}
+
+// A grantee has the static token of a caller with a grant of one action, and the server that grants
+// the action to the user of the test process over a Unix socket.
+type grantee struct {
+	action     access.Action
+	token      string
+	overSocket harness
 }
 
 func newProvers(t *testing.T) provers {
@@ -64,7 +79,16 @@ func newProvers(t *testing.T) provers {
 	p.tokens = [2]string{w.mailer.Reveal(), other.Reveal()}
 	proofs := strings.Replace(w.authentication(), "tokens: [", "tokens: ["+staticToken("other", other)+", ", 1)
 	proofs = strings.Replace(proofs, "name: mailer", "name: granted", 1)
-	remote := w.matrixOf(granted()...) + w.listenTLS() + proofs
+	proofs = strings.Replace(proofs, "name: idp,", "name: idp, groups_claim: roles,", 1)
+	remote := w.matrixOf(append(granted(), "group:idp:granted")...)
+	for _, action := range []access.Action{access.View, access.Manage, access.Operate} {
+		token := authentication.GenerateToken()
+		proofs = strings.Replace(proofs, "tokens: [", "tokens: ["+staticToken(string(action), token)+", ", 1)
+		remote += grantOf(action, "spiffe://example.test/"+string(action), "jwt:idp:"+string(action), "token:"+string(action))
+		local := w.matrixOf("\"uid:4294967294\"") + grantOf(action, "uid:"+strconv.Itoa(os.Geteuid())) + "authentication: {}\n"
+		p.grantees = append(p.grantees, grantee{action, token.Reveal(), w.serve(local, p.socket())})
+	}
+	remote += w.listenTLS() + proofs
 	clock := clockwork.NewFakeClockAt(time.Now())
 	p.overTLS = w.serve(remote, listenTCP(t), func(o *server.Options) { o.Clock = clock })
 	clock.Advance(10 * time.Second) // an unknown key now makes the server fetch keys
@@ -90,11 +114,24 @@ func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
 // A cell has the caller in one row of the test matrix, the credential that it requests, and the
-// expected outcome of each kind of call.
+// expected outcome of the methods that the caller's grant allows.
 type cell struct {
-	who  asker
-	id   string
-	want outcome
+	who   asker
+	id    string
+	want  outcome
+	grant access.Action // the action that is granted to the caller
+}
+
+// none is the action of a caller without a grant.
+const none access.Action = ""
+
+// wantOf returns the expected outcome of a method.
+func (c cell) wantOf(m method) outcome {
+	granted := c.grant == m.action || c.grant == access.Manage && m.action == access.View
+	if c.grant != none && !granted {
+		return denied.of(m)
+	}
+	return c.want.of(m)
 }
 
 // rows returns the rows of the test matrix. Client certificates have no audience and no key ID. In
@@ -114,42 +151,57 @@ func (p provers) rows() map[string]cell {
 	refused := func(message string) outcome {
 		return outcome{code: codes.Unauthenticated, reason: "CALLER_UNAUTHENTICATED", message: message, whole: true}
 	}
-	return map[string]cell{
-		"mutual TLS: granted":        {p.shows(p.overTLS, workload), there, allowed},
-		"mutual TLS: unknown ID":     {p.shows(p.overTLS, workload), missing, notFound},
-		"mutual TLS: not granted":    {p.shows(p.overTLS, others), there, denied},
-		"mutual TLS: neither":        {p.shows(p.overTLS, others), missing, denied},
-		"mutual TLS: expired since":  {p.shows(p.later, workload), there, refused(noAuthority)},
-		"mutual TLS: expired before": {p.shows(p.overTLS, issue(p.authority, longAgo)), there, refused(noAuthority)},
-		"mutual TLS: for servers":    {p.shows(p.overTLS, issue(p.authority, forServers)), there, refused(noAuthority)},
-		"mutual TLS: other issuer":   {p.shows(p.overTLS, issue(authtest.NewAuthority("others", time.Now()), asIs)), there, refused(noAuthority)},
-		"mutual TLS: other key":      {p.shows(p.overTLS, issue(authtest.NewAuthority("clients", time.Now()), asIs)), there, refused(noAuthority)},
-		"mutual TLS: no certificate": {asker{p.dial(p.overTLS), ""}, there, refused(nobody)},
+	rows := map[string]cell{
+		"mutual TLS: granted":        {p.shows(p.overTLS, workload), there, allowed, access.Use},
+		"mutual TLS: unknown ID":     {p.shows(p.overTLS, workload), missing, notFound, access.Use},
+		"mutual TLS: not granted":    {p.shows(p.overTLS, others), there, denied, none},
+		"mutual TLS: neither":        {p.shows(p.overTLS, others), missing, denied, none},
+		"mutual TLS: expired since":  {p.shows(p.later, workload), there, refused(noAuthority), none},
+		"mutual TLS: expired before": {p.shows(p.overTLS, issue(p.authority, longAgo)), there, refused(noAuthority), none},
+		"mutual TLS: for servers":    {p.shows(p.overTLS, issue(p.authority, forServers)), there, refused(noAuthority), none},
+		"mutual TLS: other issuer":   {p.shows(p.overTLS, issue(authtest.NewAuthority("others", time.Now()), asIs)), there, refused(noAuthority), none},
+		"mutual TLS: other key":      {p.shows(p.overTLS, issue(authtest.NewAuthority("clients", time.Now()), asIs)), there, refused(noAuthority), none},
+		"mutual TLS: no certificate": {asker{p.dial(p.overTLS), ""}, there, refused(nobody), none},
 
-		"JWT: granted":         {p.claims(p.key, nil), there, allowed},
-		"JWT: unknown ID":      {p.claims(p.key, nil), missing, notFound},
-		"JWT: not granted":     {p.claims(p.key, authtest.Claims{"sub": "other"}), there, denied},
-		"JWT: neither":         {p.claims(p.key, authtest.Claims{"sub": "other"}), missing, denied},
-		"JWT: expired":         {p.claims(p.key, authtest.Claims{"exp": time.Now().Unix() - 31}), there, refused("the bearer token has expired")},
-		"JWT: other audience":  {p.claims(p.key, authtest.Claims{"aud": "others"}), there, refused("the bearer token is for another audience")},
-		"JWT: other issuer":    {p.claims(p.key, authtest.Claims{"iss": "https://evil.test"}), there, refused("the bearer token has an issuer that is not accepted")},
-		"JWT: unknown key ID":  {p.claims(authtest.NewEC("unknown"), nil), there, refused(noKey)},
-		"JWT: other key":       {p.claims(authtest.NewEC(p.key.ID), nil), there, refused("the signature of the bearer token is wrong")},
-		"JWT: algorithm none":  {p.claims(authtest.Unsigned(p.key.ID), nil), there, refused(badAlgorithm)},
-		"JWT: algorithm HS256": {p.claims(hs256, nil), there, refused(badAlgorithm)},
+		"JWT: granted":              {p.claims(p.key, nil), there, allowed, access.Use},
+		"JWT: unknown ID":           {p.claims(p.key, nil), missing, notFound, access.Use},
+		"JWT: its group is granted": {p.claims(p.key, authtest.Claims{"sub": "other", "roles": []string{"granted"}}), there, allowed, access.Use},
+		"JWT: its group is not":     {p.claims(p.key, authtest.Claims{"sub": "other", "roles": []string{"*", "others"}}), there, denied, none},
+		"JWT: not granted":          {p.claims(p.key, authtest.Claims{"sub": "other"}), there, denied, none},
+		"JWT: neither":              {p.claims(p.key, authtest.Claims{"sub": "other"}), missing, denied, none},
+		"JWT: expired":              {p.claims(p.key, authtest.Claims{"exp": time.Now().Unix() - 31}), there, refused("the bearer token has expired"), none},
+		"JWT: other audience":       {p.claims(p.key, authtest.Claims{"aud": "others"}), there, refused("the bearer token is for another audience"), none},
+		"JWT: other issuer":         {p.claims(p.key, authtest.Claims{"iss": "https://evil.test"}), there, refused("the bearer token has an issuer that is not accepted"), none},
+		"JWT: unknown key ID":       {p.claims(authtest.NewEC("unknown"), nil), there, refused(noKey), none},
+		"JWT: other key":            {p.claims(authtest.NewEC(p.key.ID), nil), there, refused("the signature of the bearer token is wrong"), none},
+		"JWT: algorithm none":       {p.claims(authtest.Unsigned(p.key.ID), nil), there, refused(badAlgorithm), none},
+		"JWT: algorithm HS256":      {p.claims(hs256, nil), there, refused(badAlgorithm), none},
 
-		"static token: granted":       {p.brings(p.tokens[0]), there, allowed},
-		"static token: unknown ID":    {p.brings(p.tokens[0]), missing, notFound},
-		"static token: not granted":   {p.brings(p.tokens[1]), there, denied},
-		"static token: neither":       {p.brings(p.tokens[1]), missing, denied},
-		"static token: unknown token": {p.brings(authentication.GenerateToken().Reveal()), there, refused(unknown)},
+		"static token: granted":       {p.brings(p.tokens[0]), there, allowed, access.Use},
+		"static token: unknown ID":    {p.brings(p.tokens[0]), missing, notFound, access.Use},
+		"static token: not granted":   {p.brings(p.tokens[1]), there, denied, none},
+		"static token: neither":       {p.brings(p.tokens[1]), missing, denied, none},
+		"static token: unknown token": {p.brings(authentication.GenerateToken().Reveal()), there, refused(unknown), none},
 
-		"Unix socket: granted":             {p.of(p.overSocket), there, allowed},
-		"Unix socket: unknown ID":          {p.of(p.overSocket), missing, notFound},
-		"Unix socket: not granted":         {p.of(p.ofOthers), there, denied},
-		"Unix socket: neither":             {p.of(p.ofOthers), missing, denied},
-		"Unix socket: users are not asked": {p.of(p.withoutUsers), there, refused(nobody)},
+		"Unix socket: granted":             {p.of(p.overSocket), there, allowed, access.Use},
+		"Unix socket: unknown ID":          {p.of(p.overSocket), missing, notFound, access.Use},
+		"Unix socket: not granted":         {p.of(p.ofOthers), there, denied, none},
+		"Unix socket: neither":             {p.of(p.ofOthers), missing, denied, none},
+		"Unix socket: users are not asked": {p.of(p.withoutUsers), there, refused(nobody), none},
 	}
+	for _, m := range p.grantees {
+		name := string(m.action)
+		for way, who := range map[string]asker{
+			"mutual TLS":   p.shows(p.overTLS, p.authority.IssueSPIFFE("spiffe://example.test/"+name)),
+			"JWT":          p.claims(p.key, authtest.Claims{"sub": name}),
+			"static token": p.brings(m.token),
+			"Unix socket":  p.of(m.overSocket),
+		} {
+			rows[way+": may only "+name] = cell{who, there, allowed, m.action}
+			rows[way+": may only "+name+", unknown ID"] = cell{who, missing, notFound, m.action}
+		}
+	}
+	return rows
 }
 
 func longAgo(template *x509.Certificate) {
@@ -165,10 +217,10 @@ func forServers(template *x509.Certificate) {
 func TestMatrix(t *testing.T) {
 	p := newProvers(t)
 	for row, cell := range p.rows() {
-		for name, ask := range actions {
+		for name, m := range methods {
 			t.Run(row+"/"+name, func(t *testing.T) {
-				got := ask(t, cell.who, cell.id)
-				if want := cell.want.of(name); !got.is(want) {
+				got := m.ask(t, cell.who, cell.id)
+				if want := cell.wantOf(m); !got.is(want) {
 					t.Errorf("the answer is %s, want %s", got, want)
 				}
 			})
@@ -181,7 +233,7 @@ func TestMatrix(t *testing.T) {
 func TestRefusalsRevealNothing(t *testing.T) {
 	p := newProvers(t)
 	rows := p.rows()
-	for name, ask := range actions {
+	for name, m := range methods {
 		t.Run(name, func(t *testing.T) {
 			for _, group := range [][]string{
 				{"mutual TLS: not granted", "JWT: not granted", "static token: not granted", "Unix socket: not granted"},
@@ -189,10 +241,10 @@ func TestRefusalsRevealNothing(t *testing.T) {
 				{"JWT: expired"}, {"JWT: other audience"}, {"JWT: unknown key ID"}, {"static token: unknown token"},
 				{"mutual TLS: expired since"},
 			} {
-				first := ask(t, rows[group[0]].who, there)
+				first := m.ask(t, rows[group[0]].who, there)
 				for _, row := range group {
 					for _, id := range []string{there, off, missing, "token-of-mail"} {
-						if got := ask(t, rows[row].who, id); got.code == codes.OK || got.bytes != first.bytes {
+						if got := m.ask(t, rows[row].who, id); got.code == codes.OK || got.bytes != first.bytes {
 							t.Errorf("the answer to %s for %s is %s, and differs from the answer to %s for %s", row, id, got, group[0], there)
 						}
 					}
@@ -231,9 +283,9 @@ func TestRevokedGrant(t *testing.T) {
 			if states[there].bytes != states[missing].bytes {
 				t.Error("the watch reveals which credentials exist")
 			}
-			for action, ask := range actions {
-				if got, want := ask(t, who, there), denied.of(action); !got.is(want) {
-					t.Errorf("the answer to %s is %s, want %s", action, got, want)
+			for name, m := range methods {
+				if got, want := m.ask(t, who, there), denied.of(m); !got.is(want) {
+					t.Errorf("the answer to %s is %s, want %s", name, got, want)
 				}
 			}
 			take(all...)
@@ -254,8 +306,8 @@ func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorat
 		got[state.GetCredentialId()] = outcomeOfItem(state.GetError())
 	}
 	for id, outcome := range want {
-		if !got[id].is(outcome.of("watch")) {
-			p.Errorf("the state of %s is %s, want %s", id, got[id], outcome.of("watch"))
+		if !got[id].is(outcome.of(methods["watch"])) {
+			p.Errorf("the state of %s is %s, want %s", id, got[id], outcome.of(methods["watch"]))
 		}
 	}
 	return got
