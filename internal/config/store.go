@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -96,25 +97,15 @@ func (s *Store) setURL(section yamlfile.Value) {
 	}
 }
 
-// sslModes are the values of sslmode that encrypt a connection or not for certain. The other values
-// of PostgreSQL, allow and prefer, leave the choice to whoever controls the network.
-var sslModes = []string{"disable", "require", "verify-ca", "verify-full"}
-
-// setPostgres sets PostgresURL. Its sslmode is verify-full unless the URL says otherwise, or the
-// host is this machine.
 func (s *Store) setPostgres(value yamlfile.Value, text string) {
 	location, err := url.Parse(text)
 	if err != nil {
 		location = &url.URL{}
 	}
-	port := location.Port()
-	if port == "" {
-		port = "5432"
-	}
 	query, err := url.ParseQuery(location.RawQuery)
+	address := net.JoinHostPort(location.Hostname(), cmp.Or(location.Port(), "5432"))
 	database := strings.TrimPrefix(location.Path, "/")
-	if err != nil || !isAddress(net.JoinHostPort(location.Hostname(), port)) || database == "" || strings.ContainsAny(database, "/") ||
-		strings.Contains(text, "#") {
+	if err != nil || !isAddress(address) || database == "" || strings.Contains(database, "/") || strings.Contains(text, "#") {
 		value.Problemf("must be postgres://HOST:PORT/DATABASE; the port can be left out")
 		return
 	}
@@ -124,11 +115,22 @@ func (s *Store) setPostgres(value yamlfile.Value, text string) {
 			return
 		}
 	}
-	if file := query.Get("sslrootcert"); query.Has("sslrootcert") && !filepath.IsAbs(file) {
+	if query.Has("sslrootcert") && !filepath.IsAbs(query.Get("sslrootcert")) {
 		value.Problemf("sslrootcert needs an absolute path")
 	}
-	local := isThisMachine(location.Hostname())
-	switch mode := query.Get("sslmode"); {
+	setSSLMode(value, query, isThisMachine(location.Hostname()))
+	location.RawQuery = query.Encode()
+	s.PostgresURL = location.String()
+}
+
+// sslModes are the accepted values of sslmode. The other values of PostgreSQL, allow and prefer, let
+// whoever controls the network choose a connection without TLS.
+var sslModes = []string{"disable", "require", "verify-ca", "verify-full"}
+
+// setSSLMode checks the parameter sslmode of a URL, or sets its default.
+func setSSLMode(value yamlfile.Value, query url.Values, local bool) {
+	mode := query.Get("sslmode")
+	switch {
 	case !query.Has("sslmode") && local:
 		query.Set("sslmode", "disable")
 	case !query.Has("sslmode"):
@@ -138,6 +140,4 @@ func (s *Store) setPostgres(value yamlfile.Value, text string) {
 	case !local && !strings.HasPrefix(mode, "verify-"):
 		value.Warnf("with this sslmode, the broker does not check the server's certificate: use verify-full")
 	}
-	location.RawQuery = query.Encode()
-	s.PostgresURL = location.String()
 }
