@@ -59,7 +59,7 @@ type Admission struct {
 
 	mu      sync.Mutex
 	callers map[string]*Caller // by name
-	sweepAt int                // number of callers at which idle callers are forgotten
+	sweepAt int                // number of callers that makes the Admission forget idle callers
 }
 
 // New returns an Admission with the configured limits. Every limit must be positive.

@@ -157,7 +157,7 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 		client, server := s.connect("127.0.0.1:1")
 		go func() { _, _ = client.Write(make([]byte, 1<<20)) }()
 		if n, err := io.CopyN(io.Discard, server, 1<<20); err != nil {
-			s.Errorf("the server received %d bytes: %v", n, err)
+			s.Errorf("the server received %d bytes, and then the error %v", n, err)
 		}
 		<-time.After(time.Hour)
 		if !isOpen(client) {
@@ -166,9 +166,9 @@ func TestTrustedConnectionsNeedNoProof(t *testing.T) {
 	})
 }
 
-// TestListenerStopsTrusting tests a trusted listener that begins to require authentication. From
-// then on, new connections evict unauthenticated ones, and an authenticated connection counts for
-// its caller.
+// TestListenerStopsTrusting tests a trusted listener that begins to require authentication. Once
+// the listener requires authentication, new connections evict unauthenticated ones, and an
+// authenticated connection counts for its caller.
 func TestListenerStopsTrusting(t *testing.T) {
 	small := limits
 	small.Connections, small.ConnectionsPerCaller = 3, 1

@@ -29,7 +29,7 @@ const (
 	Watch
 	batch
 	connection
-	uses // the number of kinds
+	uses // the number of kinds of resources
 )
 
 type useLimit struct {

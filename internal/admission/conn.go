@@ -38,7 +38,7 @@ type Conn struct {
 	net.Conn
 	source      netip.Prefix
 	listener    *listener
-	settled     chan struct{} // closed when the connection is authenticated or closed
+	settled     chan struct{} // channel that is closed when the connection is authenticated or closed
 	proved      atomic.Bool
 	budget      atomic.Int64           // bytes that an unauthenticated connection may still send
 	healthCalls atomic.Int64           // concurrent health calls

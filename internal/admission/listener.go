@@ -23,7 +23,7 @@ type listener struct {
 	reached    Observer
 	onlyNumber bool // whether to limit only the number of connections, and not their time and bytes
 
-	mu       sync.Mutex // guards the following fields, and some fields of each Conn
+	mu       sync.Mutex // mutex that guards the following fields, and some fields of each Conn
 	open     int
 	unproved *class
 	health   *class // unauthenticated connections that have called the health service
