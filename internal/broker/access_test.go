@@ -93,7 +93,7 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 							t.Errorf("%s: the message is %q", id, known.Message)
 						}
 						if waited := time.Since(began); waited != 0 {
-							t.Errorf("%s: the caller waited %v", id, waited)
+							t.Errorf("for the credential %s, the caller waited %v", id, waited)
 						}
 					}
 					synctest.Wait()

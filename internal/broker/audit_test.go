@@ -121,7 +121,8 @@ func TestRecordOfACallerThatHasGone(t *testing.T) {
 }
 
 // The audit records of calls that are cancelled before they are denied must have the denial as the
-// outcome. Otherwise a caller could hide its denied calls by letting their deadlines expire.
+// outcome. If the outcome were CALLER_GONE, a caller could hide its denied calls by letting their
+// deadlines expire.
 func TestRecordOfADenialWhoseCallerHasGone(t *testing.T) {
 	for operation, ask := range operations {
 		inAuditedWorld(t, func(w *world, r *recorder) {

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/audit"
 )
 
-// batchPatience is the time limit for computing the results of a batch if the call has no deadline.
-// If the call has no deadline, writing the audit records of the batch has the same time limit.
+// batchPatience is the time limit for computing the results of a batch if the call has no deadline,
+// and the time limit for writing the audit records of this batch afterwards.
 const batchPatience = 5 * time.Second
 
 // Result is the outcome for one credential ID: a decoration or an error.

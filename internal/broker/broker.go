@@ -63,8 +63,8 @@ type Options struct {
 	// StaticReported, if it is not nil, is called for each report about static material, with the
 	// IDs of the provider and the auth method. StaticReported must not block.
 	StaticReported func(provider, authMethod string, report StaticReport)
-	// Managed is true if there are managed credentials. Until they are known, calls for IDs that
-	// the configuration does not declare fail with fault.StoreUnavailable.
+	// Managed is true if there are managed credentials. Until the managed credentials are known,
+	// calls for IDs that the configuration does not declare fail with fault.StoreUnavailable.
 	Managed bool
 	// Encode computes Decoration.Encoded. If the option Encode is nil, Decoration.Encoded is nil
 	// too.
@@ -75,11 +75,11 @@ type Options struct {
 // when the Broker is no longer needed.
 type Broker struct {
 	options Options
-	wall    func(time.Time) time.Time // converts times of options.Clock to wall-clock times
+	wall    func(time.Time) time.Time // function that converts times of options.Clock to wall-clock times
 
 	current atomic.Pointer[Generation]
 	index   *tokenIndex
-	mu      sync.Mutex    // locked while `current` is replaced
+	mu      sync.Mutex    // mutex that is locked while `current` is replaced
 	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
 
 	watching sync.Mutex // guards `watches`

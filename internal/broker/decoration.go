@@ -100,8 +100,8 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 }
 
 // versions returns every version that a replica of the fleet may give to the decoration with this
-// token, one for each version key. This replica gives the first of these versions to the
-// decoration. The token is nil for static material.
+// token, one for each version key. This replica gives the decoration the first version of the
+// result. The token is nil for static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {

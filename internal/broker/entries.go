@@ -14,8 +14,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// entry is a credential of a Generation. Its account is made at its first use, because the values
-// of a managed credential stay encrypted until then.
+// entry is a credential of a Generation. The account of an entry is made at the first use of the
+// credential, because the values of a managed credential stay encrypted until then.
 type entry struct {
 	credential *credentials.Credential
 	canary     *entry // entry that some callers get instead of this one; nil if there is no canary

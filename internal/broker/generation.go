@@ -39,7 +39,7 @@ type Generation struct {
 
 	entries   *entries // includes disabled credentials
 	decisions *decisions
-	pending   bool // true until the managed credentials are known
+	pending   bool // whether the managed credentials are still unknown
 }
 
 // decisions caches access decisions.
@@ -52,7 +52,7 @@ func newDecisions() *decisions { return &decisions{seed: maphash.MakeSeed()} }
 
 type account struct {
 	credential *credentials.Credential
-	source     *strategies.TokenSource // nil if the material is static or the credential is disabled
+	source     *strategies.TokenSource // source of the account's tokens; nil if the material is static or the credential is disabled
 	tokenKey   string                  // source's token key
 	latest     atomic.Pointer[Decoration]
 	grace      atomic.Pointer[grace]     // describes the decoration of a previous secret (grace decoration); nil if the account has none
@@ -115,7 +115,7 @@ func (b *Broker) replace(next *Generation, ids []string) {
 		}
 	}
 	if waiting {
-		b.retryRefused() // ends the token requests of accounts that were replaced
+		b.retryRefused() // retryRefused also ends the token requests of accounts that were replaced
 	}
 	if unused {
 		b.options.Tokens.Retain(b.index.has)

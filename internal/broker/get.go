@@ -168,8 +168,8 @@ func inTime(ctx context.Context, wait func(context.Context) error) error {
 
 // record writes the audit record of a call's outcome, and returns the error for the caller: the
 // error of the call, except if the audit record cannot be written, or if the call is a denial
-// beyond the limit of recorded denials. Watches limit the audit records of their denials
-// themselves.
+// beyond the limit of recorded denials. Watches themselves limit how many audit records their
+// denials cause.
 func (b *Broker) record(ctx context.Context, record *audit.Record, d *Decoration, err error) error {
 	record.Action, record.Outcome = access.Use, "OK"
 	if err != nil {

@@ -117,7 +117,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		s.wantVersion("mail", successor)
 		w.wantRequests(3)
 
-		// The new token replaces the previous one for good, although the previous one is still
+		// The new token replaces the previous one permanently, although the previous token is still
 		// valid.
 		w.sim.SendPulse.FailTokenRequests(simulator.HTMLPage(http.StatusBadGateway))
 		w.pass(6 * time.Minute)

@@ -101,8 +101,8 @@ func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	})
 }
 
-// A report makes the broker request the first token for a changed secret. From then on, the
-// previous token must not be served again, even when the new token is about to expire and the
+// A report makes the broker request the first token for a changed secret. After this first token,
+// the previous token must not be served again, even when the new token is about to expire and the
 // provider fails.
 func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -147,7 +147,7 @@ func TestReportDuringAReload(t *testing.T) {
 		w.use(withHosts(mail(w.refused()), "new.example.test"), board("first"))
 		release()
 		successor := <-answered
-		for s.next(0).Decoration.Version != successor { // skips the state that has the changed hosts
+		for s.next(0).Decoration.Version != successor { // the loop skips the state that has the changed hosts
 		}
 		for range 2 {
 			if served := w.version(); served != successor {

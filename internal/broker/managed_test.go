@@ -80,7 +80,7 @@ func TestManagedValuesStayEncryptedUntilTheyAreUsed(t *testing.T) {
 		one := key("one", 1, "first")
 		w.broker.Manage([]*credentials.Credential{one.Credential}, nil)
 		if n := one.opened.Load(); n != 0 {
-			t.Errorf("the values were decrypted %d times before the first call", n)
+			t.Errorf("before the first call, the values were already decrypted %d times", n)
 		}
 		for range 3 {
 			if got := w.material(nobody, "one"); got != "first" {

@@ -40,7 +40,7 @@ const (
 // rejection is the latest report that a provider rejected an account's static material.
 type rejection struct {
 	version string
-	at      time.Time // when the report came, as a time of Options.Clock
+	at      time.Time // time of the report by Options.Clock
 }
 
 // ReportRejection handles a caller's report that a provider answered a request with this HTTP

@@ -28,30 +28,30 @@ type Verify func(context.Context, *Generation) (access.Caller, error)
 
 // Watch reports changes of some credentials to one reader. A Watch stores only the latest state of
 // each credential, so a slow reader does not need more memory. Only one goroutine may call Next,
-// and must call Close in the end.
+// and the same goroutine must call Close in the end.
 type Watch struct {
 	broker *Broker
 	caller Caller // By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
 	by     *Generation      // the Generation that was last passed to `verify`
-	slots  map[string]*slot // indexed by credential ID
+	slots  map[string]*slot // the slots, by credential ID
 	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
 }
 
 type slot struct {
 	watch    *Watch
 	id       string
-	queued   atomic.Bool     // set while the slot is in the queue of the watch
-	wait     *tokenWait      // nil if the slot does not wait for a token
+	queued   atomic.Bool     // whether the slot is in the queue of the watch
+	wait     *tokenWait      // the slot's wait for a token, or nil
 	lastSent string          // fingerprint of the state that was sent last; empty if none was sent yet
-	recheck  clockwork.Timer // queues the slot when it fires; nil if there is no timer
+	recheck  clockwork.Timer // timer that queues the slot when it fires; nil if there is none
 }
 
 // tokenWait is a background goroutine's wait for an account's token, and its result.
 type tokenWait struct {
 	account *account
-	ended   chan struct{} // closed when the wait has ended; the fields below are set before that
-	at      time.Time     // when the wait ended; zero if its context was cancelled
+	ended   chan struct{} // channel that is closed when the wait has ended and the fields below are set
+	at      time.Time     // time at which the wait ended; zero if the context of the wait was cancelled
 	result  Result
 }
 

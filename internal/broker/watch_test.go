@@ -149,7 +149,7 @@ func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 			w.Fatal(err, state.Err)
 		}
 		losing.lost.Store(true)
-		w.broker.ProofsChanged() // makes the watch compute its states again
+		w.broker.ProofsChanged() // ProofsChanged makes the watch compute its states again
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -199,7 +199,8 @@ func (w *world) watch(ids ...string) follower {
 }
 
 // watchHeld opens a watch, waits until it has sent a token of `mail`, and returns the token's
-// version. From then on, the provider delays its answers until the function `release` is called.
+// version. After watchHeld has returned, the provider delays its answers until the function
+// `release` is called.
 func (w *world) watchHeld() (previous string, s follower, release func()) {
 	w.Helper()
 	previous = w.version()
