@@ -39,7 +39,8 @@ const (
 
 // Source requests tokens for one token key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey returns the key of the token. A shared Store uses an HMAC of it as its own key.
+	// TokenKey returns the key of the token. A shared Store uses an HMAC of this key as its own
+	// key.
 	TokenKey() string
 	// RequestToken makes one token request. The error wraps a *fault.Error whose RetryDelay is the
 	// shortest wait that the provider asked for.
@@ -114,7 +115,7 @@ func (o Options) withDefaults() Options {
 // Cache returns tokens to callers, and renews them until Close is called.
 type Cache struct {
 	options Options
-	entries sync.Map // maps token keys to *entry
+	entries sync.Map // map from token keys to values of type *entry
 	// epoch grows whenever a message about changes in the Store may have been missed. A token that
 	// was read in an earlier epoch is compared with the Store before callers get it again.
 	epoch atomic.Uint64
@@ -282,8 +283,8 @@ func (c *Cache) Token(ctx context.Context, source Source) (*token.Token, error) 
 
 // Replace returns a token that the provider has not rejected. The given version is that of the
 // rejected token. If the current token has another version, Replace returns the current token, and
-// false. Otherwise Replace joins the refresh that is under way, or forces a renewal. If the renewal
-// fails, the current token stays in use.
+// false. If the current token has the given version, Replace joins the refresh that is under way,
+// or forces a renewal. If the renewal fails, the current token stays in use.
 //
 // The error is a *fault.Error, or the error of ctx.
 func (c *Cache) Replace(

@@ -198,8 +198,9 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 		if got, err := w.get(); err == nil {
 			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
-		// One token request is made at the start of the renewal window. Then the back-off grows to
-		// one request a minute. In the safety margin the back-off allows one request in 8 s.
+		// One token request is made at the start of the renewal window. After that request, the
+		// requests become rarer, down to one request a minute. In the safety margin the back-off
+		// allows one request in 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -337,7 +338,7 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
 			w.Errorf("the error is %v, want an error without details", err)
 		}
-		w.pass(time.Second) // the Cache backs off
+		w.pass(time.Second) // the back-off of the Cache ends within this time
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
 			w.Errorf("the call after the panic fails: %v", err)
 		}
@@ -381,18 +382,18 @@ func TestReadersWhileAnothersRequestHangs(t *testing.T) {
 			}
 		}
 		if got, replaced, err := c.Replace(w.Context(), other, "token-1"); err != nil || !replaced || got.Value.Reveal() != "token-2" {
-			w.Errorf("the report for the other credential: replaced %v, error %v", replaced, err)
+			w.Errorf("the report for the other credential returned replaced=%v and the error %v", replaced, err)
 		}
 		if waited := w.elapsed() - began; waited != 0 {
 			w.Errorf("they waited %v", waited)
 		}
 		select {
 		case err := <-hung:
-			w.Errorf("the request that hangs has ended: %v", err)
+			w.Errorf("the request that should hang has ended with %v", err)
 		default:
 		}
 		if err := <-hung; err == nil {
-			w.Error("the request that hangs brought a token")
+			w.Error("the request that hung brought a token in the end")
 		}
 	})
 }

@@ -36,17 +36,17 @@ type entry struct {
 	key       string
 	source    Source
 	observer  Observer
-	warm      Counter            // counts calls that are answered from memory
+	warm      Counter            // counter of the calls that are answered from memory
 	refreshes singleflight.Group // the running token refresh, at most one
 	shared    singleflight.Group // running comparisons with the Store, by the name of the task
 
 	// snapshot is never nil, and is replaced only while `mu` is locked.
 	snapshot atomic.Pointer[snapshot]
 
-	mu        sync.Mutex      // guards the fields below
+	mu        sync.Mutex      // mutex that guards the fields below
 	timer     clockwork.Timer // timer of the next renewal; nil if none is scheduled
 	resyncing bool
-	retired   bool // set when Retain dropped the key: its token is not renewed
+	retired   bool // whether Retain dropped the key, so that its token is not renewed
 	// The list `rejected` contains versions of tokens that were replaced after a report. The list
 	// `pending` contains reported versions that were not those of the current token: a token with
 	// such a version may still arrive from a replica that cannot reach the Store. If the version of

@@ -67,8 +67,8 @@ func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time,
 	}
 }
 
-// overBudget returns the failure of a token request that the broker's own rate limit prevented.
-// That failure has the Count of the previous failure.
+// overBudget returns the failure of a token request that the broker's own rate limit prevented. The
+// Count of the result is that of the previous failure.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 	until := now.Add(what.RetryDelay)
 	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}

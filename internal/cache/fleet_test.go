@@ -186,7 +186,7 @@ func TestOneReportAndOneRetrySaveARequest(t *testing.T) {
 				// There is one token request for each token that was revoked, and one for each
 				// token that reached its safety margin.
 				if n := f.provider.count(); n > 1+revoked+4 {
-					f.Errorf("%d token requests in 20 minutes with tokens that live for 5 minutes; %d tokens were revoked", n, revoked)
+					f.Errorf("the fleet made %d token requests in 20 minutes with tokens that live for 5 minutes; %d tokens were revoked", n, revoked)
 				}
 				if reports.Load() == 0 {
 					f.Error("nothing was reported")

@@ -28,8 +28,8 @@ type issuer struct {
 	failedAt time.Time
 	failedBy map[int]failedRequest
 	fineFrom time.Time
-	begin    func(i *issuer, replica int)        // called while mu is locked
-	current  func(i *issuer, replica int) string // called while mu is locked
+	begin    func(i *issuer, replica int)        // function that is called while mu is locked
+	current  func(i *issuer, replica int) string // function that is called while mu is locked
 }
 
 // failedRequest is the last token request of a replica, if it failed.
@@ -41,7 +41,7 @@ type failedRequest struct {
 type issue struct {
 	*token.Token
 	value   string
-	gotAt   time.Time // when a replica received the token; zero if none did
+	gotAt   time.Time // time at which a replica received the token; zero if none received it
 	revoked bool
 }
 

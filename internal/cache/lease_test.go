@@ -133,7 +133,7 @@ func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()
-		f.pass(1500 * time.Millisecond) // meanwhile the replica renewed the lease once
+		f.pass(1500 * time.Millisecond) // the replica renews the lease once within this time
 		f.links[0].become(hanging)
 		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
 		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {

@@ -23,12 +23,12 @@ const (
 type memory struct {
 	clock clockwork.Clock
 
-	mu    sync.Mutex // guards the cells, except for their lock channels
+	mu    sync.Mutex // mutex that guards the cells, except for their lock channels
 	cells map[string]*memoryCell
 }
 
 type memoryCell struct {
-	lock     chan struct{} // has one element while the cell is leased
+	lock     chan struct{} // channel that has one element while the cell is leased
 	record   cache.Record
 	rejected []*token.Token
 	forced   []time.Time

@@ -29,16 +29,16 @@ const (
 // A model is a fleet in which random events happen, and a record of them.
 type model struct {
 	*testing.T
-	random  *rand.Rand // used only by the goroutine that runs the model
+	random  *rand.Rand // source of random numbers; used only by the goroutine that runs the model
 	shared  *sharedStore
 	issuers []*issuer
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // when the last disturbance ended; zero while one continues
+	calmFrom time.Time // time at which the last disturbance ended; zero while a disturbance continues
 	served   []modelServed
 	answered []modelReport        // reports that were answered, and whose tokens may become banned
-	banned   map[string]time.Time // for each token, when replicas must stop serving it
+	banned   map[string]time.Time // for each token, the time from which replicas must not serve it
 	events   int                  // number of calls that began plus number of reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
 	history  []string

@@ -196,7 +196,7 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
 		// Replica 0 renews token C, and the provider issues token A, which is in the Store's list
-		// of rejected tokens. So the Store keeps token B.
+		// of rejected tokens. Because of that list, the Store keeps token B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)

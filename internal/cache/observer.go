@@ -2,8 +2,8 @@ package cache
 
 import "time"
 
-// Observer counts the events of one token. The Cache uses it even during calls that are answered
-// from memory, so its methods must not wait, and must not call the Cache.
+// Observer counts the events of one token. The Cache uses the Observer even during calls that are
+// answered from memory, so the methods of an Observer must not wait, and must not call the Cache.
 type Observer interface {
 	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter
@@ -16,7 +16,7 @@ type Observer interface {
 	// finds that such a token has expired.
 	Renewed(when Renewal)
 	// RenewalFailed is called when a renewal in the background failed, with its error, the time of
-	// the next attempt, and the end of the token. After its end, a token is not renewed.
+	// the next attempt, and the end of the token. A token is not renewed after its end.
 	RenewalFailed(err error, next, end time.Time)
 	// Forced is called with the result of each forced renewal, which replaces a rejected token.
 	Forced(outcome Forced)

@@ -195,13 +195,13 @@ func TestTokenThatArrivesInItsMargin(t *testing.T) {
 				}
 			})
 		}
-		f.wantRequests(1) // the replicas back off
+		f.wantRequests(1) // there is only one request, because of the back-off
 		for f.elapsed() < 10*time.Minute {
 			together(len(f.fleet), func(i int) { _, _ = f.at(i) })
 			f.pass(time.Second)
 		}
 		if n := f.provider.count(); n > 10*60/6 {
-			f.Errorf("%d token requests in ten minutes", n)
+			f.Errorf("the fleet made %d token requests in ten minutes", n)
 		}
 	})
 }

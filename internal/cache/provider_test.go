@@ -105,7 +105,7 @@ func inBubble(t *testing.T, replicas int, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, provider: newProvider()}
-		var store cache.Store // nil if there is only one replica, which shares no tokens
+		var store cache.Store // nil if there is only one replica
 		if replicas > 1 {
 			store = newMemory(clockwork.NewRealClock())
 		}

@@ -232,8 +232,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether Commit did not store t because it was rejected before. If so, the Store
-// still has the token of the lease's record.
+// isRefused reports whether Commit did not store t because it was rejected before. When isRefused
+// returns true, the Store still has the token of the lease's record.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true

@@ -42,7 +42,7 @@ func TestProviderThatIssuesATokenUntilItEnds(t *testing.T) {
 		// In each hour, one token request brings a new token, and about a dozen bring the same
 		// token again.
 		if n := w.provider.count(); n > 3*20 {
-			w.Errorf("%d token requests in three hours", n)
+			w.Errorf("the Cache made %d token requests in three hours", n)
 		}
 	})
 }
@@ -62,7 +62,7 @@ func TestProviderThatIssuesARejectedTokenAgain(t *testing.T) {
 		_, err := w.get()
 		w.checkReason(err, fault.ProviderUnavailable)
 		if n := w.provider.count(); n > 30 {
-			w.Errorf("%d token requests: the cache does not back off", n)
+			w.Errorf("the Cache made %d token requests without backing off", n)
 		}
 	})
 }

@@ -21,8 +21,8 @@ type sharedLease struct {
 // cell returns the cell of the lease's key. The caller must hold the mutex of the Store.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
-// take takes the lease. If another replica has it, take returns a channel that is closed when the
-// caller should try again. The caller must hold the mutex of the Store.
+// take takes the lease. If another replica has the lease, take returns a channel that is closed
+// when the caller should try again. The caller must hold the mutex of the Store.
 func (l *sharedLease) take() (changed chan struct{}) {
 	cell := l.cell()
 	if cell.holder != nil {

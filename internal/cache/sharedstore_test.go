@@ -47,10 +47,10 @@ type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
 	holder   *sharedLease // the lease of the key; nil if no replica has it
-	holds    time.Time    // when the lease expires
+	holds    time.Time    // time at which the lease expires
 	rejected []secret.Text
 	forced   []time.Time
-	changed  chan struct{} // closed when waiting replicas should read the cell again
+	changed  chan struct{} // channel that is closed when waiting replicas should read the cell again
 }
 
 func newSharedStore(clock clockwork.Clock) *sharedStore {

@@ -34,7 +34,7 @@ func inSleepingFleet(t *testing.T, replicas int, test func(f *fleet, away func()
 				machine := clocktest.NewMachine()
 				clock := machine.Clock()
 				f := &fleet{world: w, shared: newSharedStore(clock)}
-				w.provider.issue = func() *token.Token { // called while the provider's mutex is locked
+				w.provider.issue = func() *token.Token { // this function is called while the provider's mutex is locked
 					return &token.Token{Value: newValue(fmt.Sprintf("token-%d", w.provider.requests)), RequestedAt: clock.Now(), Lifetime: time.Hour}
 				}
 				for range replicas {

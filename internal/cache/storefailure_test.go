@@ -76,7 +76,7 @@ func TestColdCallsWithoutTheSharedStore(t *testing.T) {
 			}
 		})
 		if n := f.provider.count(); n > 4 {
-			f.Errorf("4 replicas made %d token requests", n)
+			f.Errorf("the 4 replicas made %d token requests", n)
 		}
 		f.recover()
 	})
@@ -98,7 +98,7 @@ func TestRenewalsWithoutTheSharedStore(t *testing.T) {
 			f.pass(10 * time.Second)
 		}
 		if n := f.provider.count(); n > 1+4 {
-			f.Errorf("4 replicas made %d token requests", n)
+			f.Errorf("the 4 replicas made %d token requests", n)
 		}
 		f.recover()
 	})
@@ -114,7 +114,7 @@ func TestReportsWithoutTheSharedStore(t *testing.T) {
 			}
 		})
 		if n := f.provider.count(); n > 1+4 {
-			f.Errorf("4 replicas made %d token requests", n)
+			f.Errorf("the 4 replicas made %d token requests", n)
 		}
 		if f.recover() == "token-1" {
 			f.Error("all replicas serve the token that was reported as rejected")
@@ -136,7 +136,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
 				f.Error(err)
 			}
-			f.pass(300 * time.Millisecond) // a longer time than the possible error of a request time
+			f.pass(300 * time.Millisecond) // this wait is longer than the possible error of a request time
 		}
 		if got := f.recover(); got != f.provider.newest {
 			f.Errorf("all replicas serve token %q, but the provider accepts only token %q", got, f.provider.newest)

@@ -45,7 +45,8 @@ type Server struct {
 	TLS *tls.Config
 }
 
-// silence is a logger that writes nothing. Without it, go-redis would write to the standard error.
+// silence is a logger that writes nothing. Without this logger, go-redis would write to the
+// standard error.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
@@ -70,7 +71,7 @@ func newClient(server Server) redis.UniversalClient {
 		WriteTimeout:          refreshTimeout,
 		PoolTimeout:           refreshTimeout,
 		PoolSize:              maxOperations() + spareConnections,
-		ContextTimeoutEnabled: true, // otherwise operations on a stopped server outlive their contexts
+		ContextTimeoutEnabled: true, // without this setting, operations on a stopped server outlive their contexts
 		ConnMaxIdleTime:       idleTimeout,
 
 		// These two settings switch off commands that Redis servers before version 7.2 do not
@@ -81,9 +82,9 @@ func newClient(server Server) redis.UniversalClient {
 	if server.Cluster {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterReload
-		// Each command has a key, and is sent to the node of that key. With routing policies,
-		// go-redis would first request a description of all commands, which takes longer than the
-		// time limit of an operation.
+		// Each command of the broker has a key, and is sent to the node of that key. With routing
+		// policies, go-redis would first request a description of all commands, which takes longer
+		// than the time limit of an operation.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster)
 	}

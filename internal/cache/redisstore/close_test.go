@@ -54,7 +54,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			<-followed
 			eventually(t, "all that it began has ended", func() bool { return len(ofRedis()) <= len(before) })
 			if left := ofRedis(); len(left) > len(before) {
-				t.Errorf("%d goroutines are left:\n%s", len(left)-len(before), strings.Join(left, "\n\n"))
+				t.Errorf("after Close, %d goroutines are left:\n%s", len(left)-len(before), strings.Join(left, "\n\n"))
 			}
 		})
 	}

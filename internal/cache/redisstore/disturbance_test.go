@@ -48,9 +48,9 @@ func TestConnectionCutMidReply(t *testing.T) {
 	for bytes := 0; ; bytes++ {
 		proxy.CutMidReply(bytes)
 		record, err := store.Load(t.Context(), key)
-		if err == nil { // the reply was complete
+		if err == nil { // the proxy passed the complete reply
 			if value(record.Token) != "first" || record.Failure == nil {
-				t.Errorf("after a reply of %d bytes: got token %q, record %+v", bytes, value(record.Token), record.Failure)
+				t.Errorf("after a complete reply of %d bytes, Load returns token %q and record %+v", bytes, value(record.Token), record.Failure)
 			}
 			break
 		}

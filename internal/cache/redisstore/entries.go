@@ -18,8 +18,8 @@ import (
 // back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is the type of errors for entries that cannot be read. The text of such an error is
-// one word for the cause.
+// unreadable is the type of errors for entries that cannot be read. The text of an unreadable error
+// is one word for the cause.
 type unreadable string
 
 func (u unreadable) Error() string { return string(u) }

@@ -59,7 +59,7 @@ func (v *victim) do(commands ...string) {
 var redisFaults = map[string]redisFault{
 	"refused": {
 		begin:   func(v *victim) { v.server.Kill() },
-		end:     func(v *victim) { v.server.Restart() }, // starts without its data
+		end:     func(v *victim) { v.server.Restart() }, // the server starts without its data
 		failure: "connection",
 	},
 	"hung": {

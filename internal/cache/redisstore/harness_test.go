@@ -158,7 +158,7 @@ type news struct {
 func (n *news) follow(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop) // runs before the Store is closed
+	t.Cleanup(stop) // `stop` runs before the Store is closed
 	go store.Follow(ctx, cache.News{
 		Changed: func(key string) {
 			n.mu.Lock()

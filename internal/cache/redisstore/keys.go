@@ -34,7 +34,7 @@ func newKeySet(name string) keySet {
 // tokenKeys contains the key sets of one token, one for each fleet key.
 type tokenKeys struct {
 	key string // the key of the token
-	// This replica writes to the key set `primary`. The list `all` contains every key set of the
+	// The replica writes to the key set `primary`. The list `all` contains every key set of the
 	// token, in the order in which a replica locks them. Every replica uses the same order, so that
 	// two replicas never wait for each other's locks.
 	primary keySet

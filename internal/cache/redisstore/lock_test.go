@@ -30,7 +30,7 @@ type pair struct {
 	cut    *redisstore.Store
 	other  *redisstore.Store
 	keys   *fleetkeys.Ring
-	seen   *observed // records the operations of the first replica
+	seen   *observed // Observer that records the operations of the first replica
 }
 
 func newPair(t *testing.T, change ...func(*redisstore.Options)) *pair {
@@ -53,7 +53,7 @@ func TestTakeover(t *testing.T) {
 			p := newPair(t)
 			_, dead := lock(t, p.cut)
 			die(p.proxy)
-			t.Cleanup(dead.Release) // releases no lock, because the replica is disconnected
+			t.Cleanup(dead.Release) // Release releases no lock, because the replica is disconnected
 			began := time.Now()
 			_, lease := lock(t, p.other)
 			lease.Release()
@@ -285,7 +285,7 @@ func TestNewsWakesWaiters(t *testing.T) {
 	select {
 	case record := <-got:
 		if value(record.Token) != "first" {
-			t.Errorf("the waiting replica got the token %q", value(record.Token))
+			t.Errorf("the waiting replica got the wrong token %q", value(record.Token))
 		}
 	case <-time.After(longest):
 		t.Fatal("the waiting replica does not return")

@@ -48,9 +48,9 @@ var (
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// proofs lists the operations that run scripts that write. The success of such an operation proves
-// that Redis can be used. The success of other operations proves less: a read-only replica answers
-// reads, and a server that is out of memory removes keys.
+// proofs lists the operations that run scripts that write. A successful operation of this list
+// proves that Redis can be used. The success of any other operation proves less: a read-only
+// replica answers reads, and a server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {

@@ -91,7 +91,7 @@ func (c impatientClock) AfterFunc(d time.Duration, f func()) clockwork.Timer {
 }
 
 // A replica is asked for more tokens than a slow Redis can store in time. All calls must be
-// answered, with one token request for each token. Afterwards all tokens must be in Redis.
+// answered, with one token request for each token. After the calls, all tokens must be in Redis.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	const keys = 600
@@ -110,7 +110,7 @@ func TestOverload(t *testing.T) {
 	}
 	calls.Wait()
 	if c.count(" overload") == 0 {
-		t.Errorf("no operation failed because of a full queue: %v", c.counts())
+		t.Errorf("no operation failed because of a full queue; the counted results are %v", c.counts())
 	}
 	proxy.Pass()
 	eventually(t, "Redis has every token", func() bool { return len(keysOf(t, server.Client(), "token")) == keys })
@@ -134,7 +134,7 @@ func TestGivingUpInTheQueue(t *testing.T) {
 		t.Errorf("Load: %v", err)
 	}
 	if r.count("look gave_up") != 1 || r.count("look ok") > 100*runtime.GOMAXPROCS(0) {
-		t.Errorf("the cancelled call did not leave the queue: %v", r.counts())
+		t.Errorf("the cancelled call did not leave the queue; the counted results are %v", r.counts())
 	}
 	others.Wait()
 }

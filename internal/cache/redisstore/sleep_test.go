@@ -49,7 +49,7 @@ func TestSleepBetweenQuestionAndAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if end := record.Token.End(); clock.Now().Before(end) {
-			t.Errorf("the machine slept after reading %d of the clock, and the token seems to end %v after the sleep", sleeps+1, end.Sub(clock.Now()))
+			t.Errorf("the machine slept after reading number %d of the clock, and the token seems to end %v after the sleep", sleeps+1, end.Sub(clock.Now()))
 		}
 	}
 }
