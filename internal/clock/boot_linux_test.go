@@ -29,7 +29,7 @@ func TestBootIsTheSystems(t *testing.T) {
 func TestBootNoticesSleep(t *testing.T) {
 	before := boot()
 	ahead.Add(-int64(1e12))
-	checked.Store(-int64(time.Second)) // makes the latest comparison seem long ago
+	checked.Store(-int64(time.Second)) // this value makes the latest comparison seem long ago
 	if got := boot(); got < before {
 		t.Errorf("the reading is %d less than before", before-got)
 	}

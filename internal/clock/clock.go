@@ -23,11 +23,11 @@ const tolerance = 100 * time.Millisecond
 // The Clock's timers also count sleep: overdue timers fire within checkInterval after the machine
 // wakes up. The Clock's tickers are Go's own tickers, which do not count sleep.
 type Clock struct {
-	clockwork.Clock // provides NewTicker; all other methods are overridden
+	clockwork.Clock // the embedded clock provides NewTicker; all other methods are overridden
 
 	boot, wall func() int64 // nanoseconds since a fixed moment
 	offsets    atomic.Pointer[offsets]
-	correcting sync.Mutex // held while the offsets change
+	correcting sync.Mutex // mutex that is locked while the offsets change
 }
 
 // offsets contains immutable durations that are added to a reading of the boot clock.

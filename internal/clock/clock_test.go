@@ -91,7 +91,7 @@ func TestSleepBetweenTwoReadings(t *testing.T) {
 	boot := func() int64 { return slept }
 	wall := func() int64 {
 		if readings++; readings > 1 && readings < 4 {
-			slept += int64(time.Hour) // sleep just after a reading of the boot clock
+			slept += int64(time.Hour) // the machine sleeps just after a reading of the boot clock
 		}
 		return int64(1000*time.Hour) + slept
 	}

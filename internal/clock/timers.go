@@ -83,7 +83,7 @@ func (t *timer) check() {
 	case fires:
 		t.running = false
 		if t.ticks != nil {
-			t.ticks <- now // cannot block: the channel was emptied when the timer was set
+			t.ticks <- now // the send cannot block, because the channel was emptied when the timer was set
 		}
 	case t.running:
 		t.inner.Reset(min(left, checkInterval))
