@@ -100,10 +100,10 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("an entry of %d bytes decrypts to %d bytes", len(data), len(plain))
 		}
 		if plain, err := both.Open(context, one.Seal(context, data)); err != nil || !bytes.Equal(plain, data) {
-			t.Errorf("an encrypted entry decrypts to %d bytes, %v", len(plain), err)
+			t.Errorf("a correct encrypted entry decrypts to %d bytes, with the error %v", len(plain), err)
 		}
 		if plain, err := both.Open(context+"x", one.Seal(context, data)); err == nil {
-			t.Errorf("an entry of another context decrypts to %d bytes", len(plain))
+			t.Errorf("an entry decrypts under the context of another entry to %d bytes", len(plain))
 		}
 	})
 }
