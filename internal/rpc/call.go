@@ -68,8 +68,8 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // nil until the call counts for the limits of its caller
-	health  *admission.Conn   // nil except in calls of the health service
+	limits  *admission.Caller // limits of the caller; nil until the call counts for them
+	health  *admission.Conn   // connection of the call in calls of the health service, else nil
 
 	// The following fields are copied to Ended.
 	caller, credentialID string
@@ -195,8 +195,8 @@ const maxHeaders = 64
 type headersKey struct{}
 
 // HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers, or
-// with headers of more than `limit` bytes. The handlers of such calls refuse them: if the tap
-// did, gRPC would not end the call's context, whose timer would run until the deadline that the
+// with headers of more than `limit` bytes. The handlers refuse such calls: if the tap refused
+// them, gRPC would not end the call's context, whose timer would run until the deadline that the
 // client chose. The tap also counts the calls of connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{

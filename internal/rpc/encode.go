@@ -125,7 +125,7 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 // mem.BufferPool to which gRPC returns the buffer when the answer was sent or the call has ended.
 type answer struct {
 	bytes []byte
-	sent  func() // called once or twice, when a batch was sent or its call has ended; nil for other answers
+	sent  func() // function that is called once or twice when a batch was sent or its call has ended; nil for other answers
 }
 
 // batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no sizes

@@ -61,7 +61,7 @@ func TestEncodedAnswers(t *testing.T) {
 			}},
 		} {
 			if err := proto.Unmarshal(test.encoded, test.into); err != nil || !proto.Equal(test.into, test.want) {
-				t.Errorf("a key of %d bytes: the answer is decoded as another message: %v", size, err)
+				t.Errorf("the answer with a key of %d bytes is decoded as another message: %v", size, err)
 			}
 		}
 		if len(good.append(nil)) != good.size() || len(bad.append(nil)) != bad.size() {
@@ -79,7 +79,7 @@ func TestBatchIsSentOnce(t *testing.T) {
 		batch := []item{{"mail", itemDecoration, make([]byte, size)}}
 		encoded, err := of.Marshal(newBatchAnswer(batch, func() { sent++ }))
 		if err != nil || encoded.Len() != sizeOfBatch(batch) {
-			t.Fatalf("the item of %d bytes makes a batch of %d bytes: %v", size, encoded.Len(), err)
+			t.Fatalf("the item of %d bytes makes a batch of %d bytes (error: %v)", size, encoded.Len(), err)
 		}
 		encoded.Ref()
 		encoded.Free()
@@ -98,7 +98,7 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 	want, err := encoding.GetCodecV2("proto").Marshal(message)
 	if err != nil || string(encoded.Materialize()) != string(want.Materialize()) {
-		t.Errorf("an ordinary message is not encoded as by gRPC: %v", err)
+		t.Errorf("an ordinary message is encoded differently from gRPC's own codec: %v", err)
 	}
 }
 

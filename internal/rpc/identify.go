@@ -46,7 +46,7 @@ type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-	again      Counter // counts the calls that use the remembered caller
+	again      Counter // counter of the calls that use the remembered caller
 }
 
 // EvidenceOf returns the evidence of the caller's identity in a call and in its connection.

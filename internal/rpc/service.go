@@ -28,8 +28,8 @@ import (
 
 // Options configure a Service. Every option is required.
 type Options struct {
-	// Broker answers the calls. Its Generations must have Callers, and its Decorations must be
-	// encoded with Encode.
+	// Broker answers the calls. The Broker's Generations must have Callers, and its Decorations
+	// must be encoded with Encode.
 	Broker    *broker.Broker
 	Admission *admission.Admission
 	// Clock decides when identities expire, and Waiting when watches end.
@@ -48,10 +48,10 @@ type Options struct {
 // Service implements the gRPC service authmaterial.v1.BrokerService.
 type Service struct {
 	options   Options
-	everybody *admission.Caller         // counts the calls of callers that have no limits of their own
-	wall      func(time.Time) time.Time // converts times of the option Clock into wall-clock times
-	faults    rate.Sometimes            // limits log lines about internal errors
-	others    sync.Map                  // maps the full names of other services' methods to values of type *method
+	everybody *admission.Caller         // counter of the calls by callers that have no limits of their own
+	wall      func(time.Time) time.Time // function that converts times of the option Clock into wall-clock times
+	faults    rate.Sometimes            // limit of log lines about internal errors
+	others    sync.Map                  // map from the full names of other services' methods to values of type *method
 }
 
 // The comments in the proto files state the same limits of requests.
@@ -103,7 +103,7 @@ func unary[Request any](
 	handle := func(
 		_ any, ctx context.Context, receive func(any) error, _ grpc.UnaryServerInterceptor,
 	) (response any, err error) {
-		one := struct { // one allocation for the call and its request
+		one := struct { // this struct saves an allocation: it contains both the call and its request
 			call
 			request Request
 		}{call: s.begin(ctx, m)}

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half
-// of this age, so that clients do not all reconnect together.
+// MaxWatchAge is the maximum age of a watch. Each watch ends at a random time in the second half of
+// MaxWatchAge, so that clients do not all reconnect together.
 const MaxWatchAge = time.Hour
 
 var (
