@@ -147,11 +147,11 @@ func TestReloadOfAudit(t *testing.T) {
 	}
 	load(path)
 	if n := h.restartsFor("audit"); n != 0 {
-		t.Errorf("%d warnings although no setting changed", n)
+		t.Errorf("the log has %d warnings although no setting changed", n)
 	}
 	load(path + ".new")
 	if n := h.restartsFor("audit"); n != 1 {
-		t.Errorf("%d warnings that a setting changed, want 1", n)
+		t.Errorf("the log has %d warnings that a setting changed, want 1", n)
 	}
 }
 

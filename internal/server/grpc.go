@@ -48,7 +48,7 @@ func TransportOptions() []grpc.ServerOption {
 		}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
-		grpc.ReadBufferSize(8 << 10), // requests have about a hundred bytes
+		grpc.ReadBufferSize(8 << 10), // this size is enough, because requests have about a hundred bytes
 		// A buffer pool would keep memory in use after large messages.
 		experimental.BufferPool(mem.NopBufferPool{}),
 		// The stacks of these worker goroutines have already grown, so that they need not grow

@@ -58,7 +58,7 @@ type harness struct {
 	http   net.Listener
 	// The channel `stopped` is closed when the server no longer serves either listener.
 	stopped chan struct{}
-	conn    *grpc.ClientConn // connected to the gRPC listener
+	conn    *grpc.ClientConn // client connection to the gRPC listener
 }
 
 // newServer returns a server that does not listen yet.

@@ -94,7 +94,7 @@ func TestEveryMetricIsExported(t *testing.T) {
 		}
 		for _, name := range submatches(metricName, string(text)) {
 			if found++; families[name] == nil {
-				t.Errorf("in %s: the broker of these tests does not export %s", file, name)
+				t.Errorf("according to %s there is a metric that the broker of these tests does not export: %s", file, name)
 			}
 		}
 	}

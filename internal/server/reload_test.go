@@ -47,7 +47,7 @@ func soak(usual, long int) int {
 // receive.
 type subject struct {
 	id      string
-	file    string           // file with the key; "": the configuration file contains the key
+	file    string           // file with the key, or "" if the configuration file contains the key
 	oauth   bool             // whether the credential needs a token
 	client  simulator.Client // the token is issued for this OAuth client
 	current int              // number of the state in the files, or after the next write
@@ -139,7 +139,8 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading is a server that reloads its files when they change, with the contents of the files.
+// reloading is a server that reloads its files when they change, together with the contents of the
+// files.
 type reloading struct {
 	harness
 	folder   string

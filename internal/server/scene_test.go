@@ -48,7 +48,7 @@ func inScene(t *testing.T, test func(*scene)) {
 			Logger:         slog.New(slog.NewJSONHandler(b.log, nil)),
 			TokenTransport: sim.RoundTripper(),
 			Version:        "test",
-			Clock:          clockwork.NewRealClock(), // shows the simulated time of the bubble
+			Clock:          clockwork.NewRealClock(), // this clock shows the simulated time of the bubble
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -59,7 +59,7 @@ type Server struct {
 	grpc       *grpc.Server
 	http       *http.Server
 
-	fixed      config.Config // only the settings that a reload does not change
+	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
 	stale      atomic.Bool   // whether the last reload failed
 	serving    atomic.Bool
@@ -119,7 +119,7 @@ func New(options Options) (*Server, error) {
 
 // openAudit opens the audit log, if configured, and limits how many denials are recorded.
 func (s *Server) openAudit(traces *observe.Traces) error {
-	var log audit.DenialLog // stays nil if no audit records are written
+	var log audit.DenialLog // `log` stays nil if no audit records are written
 	if s.fixed.Audit.Enabled {
 		records := s.observer.AuditRecords()
 		options := audit.Options{

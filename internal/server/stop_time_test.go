@@ -56,7 +56,7 @@ func TestStopWaitsNoLongerThanItsContext(t *testing.T) {
 // hangingLog is a log handler that hangs at records about calls.
 type hangingLog struct {
 	slog.Handler
-	told  chan struct{} // receives an element for each record about a call
+	told  chan struct{} // channel that receives an element for each record about a call
 	hangs chan struct{} // Handle hangs until this channel is closed
 }
 
@@ -74,7 +74,7 @@ func TestStopLeavesCallsThatHang(t *testing.T) {
 		log.Handler = o.Logger.Handler()
 		o.Logger = slog.New(log)
 	})
-	t.Cleanup(func() { close(log.hangs) }) // runs before the server is cleaned up, which waits for the hanging call
+	t.Cleanup(func() { close(log.hangs) }) // this function runs before the clean-up of the server, which waits for the hanging call
 	go func() { _ = h.get("unknown") }()
 	<-log.told
 	stopping, now := context.WithCancel(t.Context())

@@ -289,7 +289,7 @@ func TestUnreadWatchEndsWithItsConnection(t *testing.T) {
 		watchers := func(want int) {
 			b.Helper()
 			if text := fmt.Sprintf("\nauthmaterial_watchers %d\n", want); !strings.Contains(b.scrape(), text) {
-				b.Errorf("the number of watchers does not become %d", want)
+				b.Errorf("the number of watchers is not %d", want)
 			}
 		}
 		b.pass(maxWatchAge + time.Minute)
