@@ -14,9 +14,9 @@ func TestLife(t *testing.T) {
 		ends                           bool
 		expire, first, last, refreshed time.Duration
 	}{
-		// The safety margin is a minute, or a tenth of a shorter lifetime. The renewal window
-		// before it is five minutes, or a sixth of a shorter lifetime. Renewals start in the first
-		// fifth of the renewal window.
+		// The safety margin is a minute, or a tenth of a shorter lifetime. The renewal window,
+		// which ends when the safety margin begins, is five minutes, or a sixth of a shorter
+		// lifetime. Renewals start in the first fifth of the renewal window.
 		{time.Hour, false, 59 * time.Minute, 54 * time.Minute, 55 * time.Minute, 56*time.Minute + 30*time.Second},
 		{24 * time.Hour, false, 24*time.Hour - time.Minute, 24*time.Hour - 6*time.Minute, 24*time.Hour - 5*time.Minute, 24*time.Hour - 3*time.Minute - 30*time.Second},
 		{5 * time.Minute, false, 270 * time.Second, 220 * time.Second, 230 * time.Second, 245 * time.Second},
@@ -32,11 +32,11 @@ func TestLife(t *testing.T) {
 			"RefreshTime()": {issued.RefreshTime().Sub(requested), test.refreshed},
 		} {
 			if got.is != got.want {
-				t.Errorf("lifetime %v, EndsPrevious %v: %s is %v after the request, want %v", test.lifetime, test.ends, what, got.is, got.want)
+				t.Errorf("with the lifetime %v and EndsPrevious %v, %s is %v after the request, want %v", test.lifetime, test.ends, what, got.is, got.want)
 			}
 		}
 		if !issued.RefreshTime().After(issued.RenewTime(1)) {
-			t.Errorf("lifetime %v, EndsPrevious %v: callers would ask again before the renewal", test.lifetime, test.ends)
+			t.Errorf("with the lifetime %v and EndsPrevious %v, callers would ask again before the renewal", test.lifetime, test.ends)
 		}
 	}
 }
