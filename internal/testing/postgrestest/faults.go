@@ -17,19 +17,20 @@ func (s *Server) Kill() {
 	children := s.children()
 	s.process.Kill()
 	for _, child := range children {
-		_ = syscall.Kill(child, syscall.SIGKILL) // it may have ended already
+		_ = syscall.Kill(child, syscall.SIGKILL) // the process may have ended already
 	}
 	for len(s.running(children)) > 0 {
-		<-time.After(time.Millisecond) // nobody can wait for processes that are not its children
+		<-time.After(time.Millisecond) // this program cannot wait for the end of processes that are not its children
 	}
 }
 
-// shutDown ends the server, which waits for its processes itself.
+// shutDown tells the server to end, and waits until it has ended. Before the server ends, it ends
+// its other processes.
 func (s *Server) shutDown() {
 	if s.process == nil || !s.process.Runs() {
 		return
 	}
-	_ = errors.Join(s.process.Signal(syscall.SIGQUIT), s.process.Continue()) // it may have ended already
+	_ = errors.Join(s.process.Signal(syscall.SIGQUIT), s.process.Continue()) // the process may have ended already
 	select {
 	case <-s.process.Ended():
 	case <-time.After(startLimit):
@@ -87,7 +88,7 @@ func (s *Server) children() (all []int) {
 	return all
 }
 
-// running returns those of the processes that have not ended.
+// running returns the given processes without those that have ended.
 func (s *Server) running(processes []int) (all []int) {
 	for _, process := range processes {
 		if _, _, state := status(fmt.Sprintf("/proc/%d/stat", process)); state != "" && state != "Z" {
@@ -99,7 +100,7 @@ func (s *Server) running(processes []int) (all []int) {
 
 // status reads the file "stat" of a process. The state is empty if there is no such process.
 func status(path string) (process, parent int, state string) {
-	data, err := os.ReadFile(path)                  // a path in /proc
+	data, err := os.ReadFile(path)                  // the file is in /proc
 	end := strings.LastIndexByte(string(data), ')') // the name of the program may contain spaces
 	if err != nil || end < 0 {
 		return 0, 0, ""

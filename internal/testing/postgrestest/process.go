@@ -14,7 +14,7 @@ import (
 )
 
 // owner is the user that runs the server. PostgreSQL refuses to run as root, so root runs it as
-// another user. An owner that is nil is the current user.
+// another user. A nil owner stands for the current user.
 type owner struct{ uid, gid int }
 
 func findOwner() (*owner, error) {
@@ -36,7 +36,7 @@ func findOwner() (*owner, error) {
 	return nil, errors.New("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
 }
 
-// give makes the owner the owner of a file.
+// give changes the owner of a file to this owner.
 func (o *owner) give(path string) error {
 	if o == nil {
 		return nil

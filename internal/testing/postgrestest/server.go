@@ -1,6 +1,6 @@
 // Package postgrestest runs PostgreSQL servers for tests.
 //
-// Functions and methods of this package end the test when they fail. So they must be called only
+// Functions and methods of this package end the test when they fail, so they must be called only
 // from the goroutine of the test.
 package postgrestest
 
@@ -28,7 +28,7 @@ import (
 // startLimit is the longest time that a server may take to start.
 const startLimit = 60 * time.Second
 
-// User is a user who may do everything, and Password is this user's password.
+// User is the name of a database user with all permissions, and Password is this user's password.
 const (
 	User     = "postgres"
 	Password = "correct-horse-battery-staple"
@@ -48,9 +48,9 @@ type Server struct {
 }
 
 // Start starts a server with an empty database. The parameter `args` contains further command-line
-// arguments, such as "-c", "fsync=on"; without them the server does not survive a crash of the
-// system, but of its processes. When Start returns, the server accepts connections. The server is
-// killed, and its data is deleted, at the end of the test.
+// arguments, such as "-c", "fsync=on". By default, the server's data survives a crash of its
+// processes, but not a crash of the system. When Start returns, the server accepts connections. The
+// server is killed, and its data is deleted, at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	owner, err := findOwner()
@@ -125,7 +125,8 @@ func (s *Server) start() {
 	}
 }
 
-// run starts a process on the server's port, and waits until it accepts connections.
+// run starts a server process on the server's port, and waits until the process accepts
+// connections.
 func (s *Server) run() error {
 	command, err := s.command("postgres", append([]string{
 		"-D", s.data(), "-p", strconv.Itoa(s.port), "-h", "127.0.0.1", "-k", s.folder,
@@ -176,8 +177,8 @@ func (s *Server) Database(t testing.TB) string {
 	return s.URL(name)
 }
 
-// Connect connects to a database, which its address identifies. The connection is closed at the end
-// of the test.
+// Connect connects to the database with the given address. The connection is closed at the end of
+// the test.
 func (s *Server) Connect(t testing.TB, address string) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(address)
@@ -193,7 +194,7 @@ func (s *Server) Connect(t testing.TB, address string) *pgx.Conn {
 	return conn
 }
 
-// Dump returns the output of pg_dump for a database, which its address identifies.
+// Dump returns the output of pg_dump for the database with the given address.
 func (s *Server) Dump(t testing.TB, address string) []byte {
 	t.Helper()
 	command, err := s.command("pg_dump", "--username", User, "--dbname", address)

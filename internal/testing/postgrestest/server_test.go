@@ -34,7 +34,7 @@ func TestServer(t *testing.T) {
 	server.Restart()
 	var text string
 	if err := server.Connect(t, first).QueryRow(t.Context(), `SELECT text FROM notes`).Scan(&text); text != "swordfish" || err != nil {
-		t.Errorf("after a restart the text is %q, %v", text, err)
+		t.Errorf("after a restart the stored text is %q, and the error is %v", text, err)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestLeavesNothing(t *testing.T) {
 	t.Run("server", func(t *testing.T) { postgrestest.Start(t) })
 	entries, err := fs.ReadDir(os.DirFS(os.Getenv("TMPDIR")), ".")
 	if len(entries) != 0 || err != nil {
-		t.Errorf("the server left %v, %v", entries, err)
+		t.Errorf("the server left the files %v in the temporary folder (error: %v)", entries, err)
 	}
 }
 
