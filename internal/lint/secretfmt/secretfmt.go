@@ -48,7 +48,7 @@ var formatters = map[string][]string{
 
 // Each listed function may format messages, for the given reason.
 var allowed = map[string]string{
-	"github.com/authmaterial/broker/cmd/broker.printMessage": "prints the response that the user of the command asked for",
+	"github.com/authmaterial/broker/cmd/broker.printMessage": "the function prints the response that the user of the command asked for",
 }
 
 func run(pass *analysis.Pass) (any, error) {

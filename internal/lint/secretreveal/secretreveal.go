@@ -32,16 +32,16 @@ const (
 
 // Each listed package may reveal secrets, for the given reason.
 var allowed = map[string]string{
-	module + "cmd/broker":                "prints a new static token",
-	module + "internal/authentication":   "verifies bearer tokens of callers",
-	module + "internal/broker":           "computes the version, an HMAC over the material",
-	module + "internal/cache/redisstore": "encrypts tokens, and authenticates to Redis",
-	module + "internal/fleetkeys":        "derives keys from a fleet key",
-	module + "internal/rpc":              "returns the material to the caller",
-	module + "internal/secret":           "compares and hashes",
-	module + "internal/store":            "encrypts values, and hashes requests",
-	module + "internal/store/postgres":   "authenticates to PostgreSQL",
-	module + "internal/strategies":       "computes material, and requests tokens from providers",
+	module + "cmd/broker":                "the command prints a new static token",
+	module + "internal/authentication":   "the package verifies bearer tokens of callers",
+	module + "internal/broker":           "the package computes the version, an HMAC over the material",
+	module + "internal/cache/redisstore": "the package encrypts tokens, and authenticates to Redis",
+	module + "internal/fleetkeys":        "the package derives keys from a fleet key",
+	module + "internal/rpc":              "the package returns the material to the caller",
+	module + "internal/secret":           "the package compares and hashes secrets",
+	module + "internal/store":            "the package encrypts values, and hashes requests",
+	module + "internal/store/postgres":   "the package authenticates to PostgreSQL",
+	module + "internal/strategies":       "the package computes material, and requests tokens from providers",
 }
 
 func run(pass *analysis.Pass) (any, error) {
