@@ -5,7 +5,7 @@ import "github.com/authmaterial/broker/internal/yamlfile"
 // Limits are the limits on the resources that clients can use. Every limit is greater than 0.
 type Limits struct {
 	// Connections is the largest number of concurrent connections to the gRPC address. The HTTP
-	// address accepts a tenth of this number, but at least 16 if this number is not smaller.
+	// address accepts a tenth of this number, or up to 16 connections if a tenth is less than 16.
 	Connections int
 	// ConnectionsPerCaller is the largest number of concurrent gRPC connections of one caller.
 	ConnectionsPerCaller int

@@ -15,11 +15,11 @@ import (
 
 const maxSecretFile = 64 << 10 // bytes
 
-// source is a mapping in the configuration that states where a value comes from. Its form is `{env:
-// NAME}`, `{file: PATH}` or `{value: TEXT}`.
+// source is a mapping in the configuration that states where a value comes from. The mapping has
+// exactly one key, which is `env`, `file` or `value`.
 type source struct {
 	field text   // the field of a credential that gets the value
-	kind  string // the mapping's key: `env`, `file` or `value`
+	kind  string // the mapping's key
 	given text   // the mapping's value; empty if a problem was reported
 	at    yamlfile.Place
 }

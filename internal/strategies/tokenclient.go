@@ -119,8 +119,8 @@ func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	return issued, nil
 }
 
-// TryToken is RequestToken with the whole outcome, such as the HTTP status. The token is nil if the
-// event has an Err.
+// TryToken does the same as RequestToken, but returns the whole outcome as an event, which
+// contains, for example, the HTTP status. The token is nil if the event contains an error.
 func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestEvent) {
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
