@@ -30,7 +30,7 @@ func unit(t *testing.T, dropIns ...string) map[string][]string {
 	return settings
 }
 
-// one returns the value of a setting that must occur exactly once.
+// The method `one` returns the value of a setting that must occur exactly once.
 func one(t *testing.T, settings map[string][]string, key string) string {
 	t.Helper()
 	if len(settings[key]) != 1 {

@@ -54,8 +54,8 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is the longest time that the simulated provider takes to answer a token request here. A
-// broker without another token may serve a token for this long after it has expired.
+// answering is the longest time that the simulated provider takes to answer a token request in this
+// test. A broker without another token may serve a token for this long after it has expired.
 const answering = 250 * time.Millisecond
 
 // checkToken returns an error if the token had already expired when the call began.
@@ -85,8 +85,8 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is the time that reading from Redis may take. If another replica stored a token or a
-// failure, a replica may treat it as expired this long before it expires.
+// reading is the time that reading from Redis may take. A token or a failure that another replica
+// stored may appear expired up to this time too early.
 const reading = 250 * time.Millisecond
 
 // mostRequests returns the highest number of token requests that one replica makes within a given

@@ -130,8 +130,8 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is the largest number of connections that counts as few. Variants with more connections
-// replace the number of connections of attacks that use so few.
+// few is the largest number of connections of an attack that can have more connections in some
+// variants.
 const few = 50
 
 // clients opens connections, and calls a function for each. Writes on a connection fail after the

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Odd is a part of every secret from Canary. It consists of characters that JSON, Go, HTML, URLs
-// and shells escape, and that are allowed in HTTP headers and in HTTP Basic passwords.
+// Odd is a part of every secret that Canary returns. It consists of characters that JSON, Go, HTML,
+// URLs and shells escape, and that are allowed in HTTP headers and in HTTP Basic passwords.
 const Odd = `+/="\%&<`
 
 // Canary returns a random secret of 48 bytes with Odd in the middle.
