@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +34,7 @@ func TestDeployed(t *testing.T) {
 	t.Run("systemd", func(t *testing.T) { unitServes(t, newBroker(t, binary)) })
 	t.Run("kubernetes", func(t *testing.T) { podServes(t, newBroker(t, binary)) })
 	t.Run("fleet", func(t *testing.T) { fleetShares(t, binary) })
+	t.Run("service", func(t *testing.T) { serviceServes(t, binary) })
 }
 
 // broker runs the broker's program, with a temporary folder in place of the root folder.
@@ -106,9 +108,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start starts the broker, and returns when the broker serves calls. When the test ends, start
-// sends SIGTERM, after which the broker must stop without an error.
+// start starts the broker, and returns when the broker serves calls at its Unix socket. When the test
+// ends, start sends SIGTERM, after which the broker must stop without an error.
 func (b *broker) start(t *testing.T, arguments []string) {
+	t.Helper()
+	b.startAt(t, arguments, []string{"--address", "unix:///run/authmaterial/broker.sock"})
+}
+
+// startAt is like start, for a broker that `broker health` finds with the given flags.
+func (b *broker) startAt(t *testing.T, arguments, flags []string) {
 	t.Helper()
 	command := b.command(context.Background(), arguments)
 	var log strings.Builder
@@ -120,7 +128,7 @@ func (b *broker) start(t *testing.T, arguments []string) {
 			t.Errorf("the broker did not stop cleanly: %v\n%s", err, log.String())
 		}
 	})
-	b.run(t, []string{"health", "--address", "unix:///run/authmaterial/broker.sock", "--timeout", patience.String()})
+	b.run(t, slices.Concat([]string{"health"}, flags, []string{"--timeout", patience.String()}))
 }
 
 // run runs the broker until its process ends, and fails the test if the exit status is not 0.

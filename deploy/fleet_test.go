@@ -51,7 +51,7 @@ func fleetShares(t *testing.T, binary string) {
 		read(t, "systemd/broker.yaml")+read(t, "systemd/token_cache.yaml"), secrets)
 
 	secrets["redis_username"], secrets["sendpulse_client_secret"] = redisUser, "s"
-	spec, configuration := manifestsWith(t, "kubernetes/configmap-fleet.yaml")
+	spec, configuration := manifestsWith(t, "kubernetes/sidecar/configmap-fleet.yaml")
 	if _, alone := manifests(t); !strings.HasPrefix(configuration, alone) {
 		t.Error("configmap-fleet.yaml differs from configmap.yaml in more than token_cache")
 	}

@@ -12,7 +12,16 @@ import (
 // command `validate` in deploy/kubernetes checks whether Kubernetes accepts the manifests.
 type (
 	deployment struct {
-		Spec struct{ Template struct{ Spec pod } }
+		Spec struct {
+			Selector selector
+			Template struct {
+				Metadata struct{ Labels map[string]string }
+				Spec     pod
+			}
+		}
+	}
+	selector struct {
+		MatchLabels map[string]string `yaml:"matchLabels"`
 	}
 	pod struct {
 		Grace           int         `yaml:"terminationGracePeriodSeconds"`
@@ -20,11 +29,15 @@ type (
 		SecurityContext security    `yaml:"securityContext"`
 		InitContainers  []container `yaml:"initContainers"`
 		Containers      []container
-		Volumes         []struct {
+		Spread          []struct {
+			Selector selector `yaml:"labelSelector"`
+		} `yaml:"topologySpreadConstraints"`
+		Volumes []struct {
 			Name      string
 			ConfigMap struct{ Name string } `yaml:"configMap"`
 			Secret    struct {
-				DefaultMode int `yaml:"defaultMode"`
+				Name        string `yaml:"secretName"`
+				DefaultMode int    `yaml:"defaultMode"`
 			}
 		}
 	}
@@ -36,9 +49,17 @@ type (
 			Name, Value string
 			From        any `yaml:"valueFrom"`
 		}
-		EnvFrom         []any    `yaml:"envFrom"`
-		StartupProbe    probe    `yaml:"startupProbe"`
-		LivenessProbe   probe    `yaml:"livenessProbe"`
+		EnvFrom []any `yaml:"envFrom"`
+		Ports   []struct {
+			Name   string
+			Number int `yaml:"containerPort"`
+		}
+		StartupProbe   probe `yaml:"startupProbe"`
+		LivenessProbe  probe `yaml:"livenessProbe"`
+		ReadinessProbe probe `yaml:"readinessProbe"`
+		Lifecycle      struct {
+			PreStop struct{ Sleep struct{ Seconds int } } `yaml:"preStop"`
+		}
 		SecurityContext security `yaml:"securityContext"`
 		VolumeMounts    []struct {
 			Name      string
@@ -49,6 +70,7 @@ type (
 	}
 	probe struct {
 		Exec struct{ Command []string }
+		HTTP struct{ Path, Port, Scheme string } `yaml:"httpGet"`
 	}
 	security struct {
 		NonRoot    bool                    `yaml:"runAsNonRoot"`
@@ -63,24 +85,26 @@ type (
 
 func manifests(t *testing.T) (spec pod, configuration string) {
 	t.Helper()
-	return manifestsWith(t, "kubernetes/configmap.yaml")
+	return manifestsWith(t, "kubernetes/sidecar/configmap.yaml")
 }
 
-// manifestsWith returns the pod of the Deployment, and the broker's configuration in a ConfigMap.
+// load reads a manifest.
+func load[T any](t *testing.T, path string) (object T) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(read(t, path)), &object); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return object
+}
+
+// manifestsWith returns the pod of the sidecar, and the broker's configuration in a ConfigMap.
 func manifestsWith(t *testing.T, configMap string) (spec pod, configuration string) {
 	t.Helper()
-	var d deployment
-	if err := yaml.Unmarshal([]byte(read(t, "kubernetes/deployment.yaml")), &d); err != nil {
-		t.Fatal(err)
-	}
-	var c struct {
+	c := load[struct {
 		Metadata struct{ Name string }
 		Data     map[string]string
-	}
-	if err := yaml.Unmarshal([]byte(read(t, configMap)), &c); err != nil {
-		t.Fatal(err)
-	}
-	spec = d.Spec.Template.Spec
+	}](t, configMap)
+	spec = load[deployment](t, "kubernetes/sidecar/deployment.yaml").Spec.Template.Spec
 	for _, volume := range spec.Volumes {
 		if volume.Name == "config" && volume.ConfigMap.Name != c.Metadata.Name {
 			t.Errorf("the pod mounts the ConfigMap %q, but the manifest's ConfigMap is named %q", volume.ConfigMap.Name, c.Metadata.Name)
@@ -89,8 +113,21 @@ func manifestsWith(t *testing.T, configMap string) (spec pod, configuration stri
 	return spec, c.Data["broker.yaml"]
 }
 
-func TestPodMayLittle(t *testing.T) {
-	spec, _ := manifests(t)
+// pods returns the pod with the sidecar, and the pod of the network service.
+func pods(t *testing.T) []pod {
+	t.Helper()
+	sidecar, _ := manifests(t)
+	return []pod{sidecar, serviceDeployment(t).Spec.Template.Spec}
+}
+
+func TestPodsMayLittle(t *testing.T) {
+	for _, spec := range pods(t) {
+		mayLittle(t, spec)
+	}
+}
+
+func mayLittle(t *testing.T, spec pod) {
+	t.Helper()
 	if !spec.SecurityContext.NonRoot || spec.SecurityContext.Seccomp.Type != "RuntimeDefault" || spec.Token == nil || *spec.Token {
 		t.Error("the pod may run as root, has no seccomp profile, or has a token of its service account")
 	}
@@ -102,10 +139,16 @@ func TestPodMayLittle(t *testing.T) {
 	}
 }
 
-// TestSecretsAreTheBrokers checks that the pod's secrets are files that only the broker's container
-// mounts.
+// TestSecretsAreTheBrokers checks that the secrets of the pods are files that only the broker's
+// container mounts.
 func TestSecretsAreTheBrokers(t *testing.T) {
-	spec, _ := manifests(t)
+	for _, spec := range pods(t) {
+		secretsAreTheBrokers(t, spec)
+	}
+}
+
+func secretsAreTheBrokers(t *testing.T, spec pod) {
+	t.Helper()
 	for _, c := range append(spec.InitContainers, spec.Containers...) {
 		for _, mount := range c.VolumeMounts {
 			if mount.Name == "secrets" && c.Name != "broker" {
@@ -125,7 +168,7 @@ func TestSecretsAreTheBrokers(t *testing.T) {
 		}
 	}
 	for _, volume := range spec.Volumes {
-		if volume.Name == "secrets" && volume.Secret.DefaultMode != 0o440 {
+		if volume.Secret.Name != "" && volume.Secret.DefaultMode != 0o440 {
 			t.Errorf("the mode of the secrets' files is %o, want 440", volume.Secret.DefaultMode)
 		}
 	}
@@ -149,6 +192,15 @@ func TestPodFitsTheImage(t *testing.T) {
 	}
 }
 
+// arguments returns the arguments of the broker's program in a probe.
+func (p probe) arguments(t *testing.T) []string {
+	t.Helper()
+	if len(p.Exec.Command) == 0 || p.Exec.Command[0] != "/broker" {
+		t.Fatalf("the probe runs %q, but the image contains only /broker", p.Exec.Command)
+	}
+	return p.Exec.Command[1:]
+}
+
 // podServes runs the broker's container on mounted files, and then changes a secret as the kubelet
 // does.
 func podServes(t *testing.T, b *broker) {
@@ -157,10 +209,7 @@ func podServes(t *testing.T, b *broker) {
 	container := spec.InitContainers[0]
 	startPod(t, b, spec, configuration, map[string]string{"sendpulse_client_secret": "s", "pendo_api_key": "before"})
 	for _, probe := range []probe{container.StartupProbe, container.LivenessProbe} {
-		if command := probe.Exec.Command; command[0] != "/broker" {
-			t.Errorf("the probe runs %s, which the image does not contain", command[0])
-		}
-		b.run(t, probe.Exec.Command[1:])
+		b.run(t, probe.arguments(t))
 	}
 	b.wantSocket(t, socket)
 	b.awaitKey(t, socket, "before")

@@ -51,8 +51,9 @@ func TestUnitStopsLate(t *testing.T) {
 // takes to stop.
 func TestStopTimesThatAreTold(t *testing.T) {
 	for file, text := range map[string]string{
-		"../docs/deploying.md":       "ends within %d",
-		"kubernetes/deployment.yaml": "and then %d s for the broker",
+		"../docs/deploying.md":                    "ends within %d",
+		"kubernetes/sidecar/deployment.yaml":      "and then %d s for the broker",
+		"kubernetes/service/base/deployment.yaml": "and then %d s for the broker",
 	} {
 		if want := fmt.Sprintf(text, stopTime/time.Second); !strings.Contains(read(t, file), want) {
 			t.Errorf("%s does not contain the text %q", file, want)

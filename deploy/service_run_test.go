@@ -1,0 +1,160 @@
+package deploy_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/authmaterial/broker/client"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/testing/authtest"
+)
+
+// cluster is what the broker's pod meets in a cluster: an address for each of its ports, a
+// certificate, and an issuer of tokens for service accounts.
+type cluster struct {
+	*broker
+	grpc, http  string
+	certificate []byte
+	key         authtest.Key
+}
+
+// serviceServes runs the container of the network service on mounted files, with Redis, and uses it
+// as the kubelet, Prometheus and callers do.
+func serviceServes(t *testing.T, binary string) {
+	redis := startRedis(t)
+	c := cluster{grpc: freeAddress(t), http: freeAddress(t), key: authtest.NewEC("cluster")}
+	c.broker = newBroker(t, binary, "redis.example:6379", redis.Addr(), ":50051", port(c.grpc), ":9464", port(c.http))
+	c.environment = []string{"SSL_CERT_FILE=" + redis.CAFile()}
+	container := serviceDeployment(t).Spec.Template.Spec.Containers[0]
+	c.mountAll(t, container)
+	c.run(t, append([]string{"check"}, container.Args[1:3]...))
+	c.startAt(t, container.Args, container.StartupProbe.arguments(t)[1:])
+	c.run(t, container.LivenessProbe.arguments(t))
+
+	c.readyForKubelet(t, container.ReadinessProbe)
+	c.givesMetrics(t, scraped(t))
+	c.givesMaterial(t)
+	awaitConnections(t, redis, 1)
+	if denied, err := redis.Client().ACLLog(t.Context(), 10).Result(); err != nil || len(denied) > 0 {
+		t.Errorf("Redis denied the commands %v (error: %v)", denied, err)
+	}
+}
+
+// freeAddress returns a loopback address at which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, listener.Close())
+	return listener.Addr().String()
+}
+
+func port(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }
+
+// mountAll mounts the files of the container's volumes.
+func (c *cluster) mountAll(t *testing.T, container container) {
+	t.Helper()
+	certificate := authtest.NewAuthority("cluster", time.Now()).
+		Issue(x509.Certificate{DNSNames: []string{"authmaterial-broker", "authmaterial-broker.authmaterial.svc"}})
+	c.certificate = authtest.CertificatePEM(certificate)
+	item := c.run(t, []string{"token", "new", "prometheus", "--token-file", c.prometheusToken()})
+	configuration := regexp.MustCompile(`\{name: prometheus, .*\}`).
+		ReplaceAllLiteralString(read(t, serviceExample+"broker.yaml"), item[strings.Index(item, "{"):])
+	files := map[string]map[string]string{
+		"config": {"broker.yaml": configuration, "jwks.json": string(authtest.KeySet(c.key))},
+		"tls":    {"tls.crt": string(c.certificate), "tls.key": string(authtest.KeyPEM(certificate))},
+		"secrets": {
+			"fleet_key": c.run(t, []string{"keygen"}), "redis_username": redisUser, "redis_password": redisPassword,
+			"sendpulse_client_secret": "s", "pendo_api_key": "one",
+		},
+	}
+	for _, mount := range container.VolumeMounts {
+		if files[mount.Name] == nil {
+			t.Fatalf("the volume %s is unknown", mount.Name)
+		}
+		c.mount(t, mount.MountPath, files[mount.Name])
+	}
+}
+
+func (c *cluster) prometheusToken() string { return filepath.Join(c.root, "prometheus.token") }
+
+// readyForKubelet makes the request of a probe as the kubelet does, without a check of the
+// certificate.
+func (c *cluster) readyForKubelet(t *testing.T, probe probe) {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as the kubelet
+	if code, _ := c.fetch(t, probe.HTTP.Scheme, probe.HTTP.Path, config, ""); code != http.StatusOK {
+		t.Errorf("the readiness probe gets status %d", code)
+	}
+}
+
+// givesMetrics scrapes metrics as the PodMonitor describes, and without a token.
+func (c *cluster) givesMetrics(t *testing.T, e endpoint) {
+	t.Helper()
+	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: e.TLS.ServerName}
+	config.RootCAs.AppendCertsFromPEM(c.certificate)
+	token := strings.TrimSpace(read(t, c.prometheusToken()))
+	code, text := c.fetch(t, e.Scheme, e.Path, config, token)
+	if code != http.StatusOK || !strings.Contains(text, "authmaterial_build_info") {
+		t.Errorf("Prometheus gets status %d and %d bytes", code, len(text))
+	}
+	if code, _ := c.fetch(t, e.Scheme, e.Path, config, ""); code != http.StatusUnauthorized {
+		t.Errorf("without a token, the broker answers %s with status %d", e.Path, code)
+	}
+}
+
+// fetch makes a request to the port http.
+func (c *cluster) fetch(t *testing.T, scheme, path string, config *tls.Config, token string) (code int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.ToLower(scheme)+"://"+c.http+path, nil)
+	must(t, err)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	response, err := transport.RoundTrip(request)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	return response.StatusCode, string(text)
+}
+
+// givesMaterial calls as two service accounts, one of which has a grant.
+func (c *cluster) givesMaterial(t *testing.T) {
+	t.Helper()
+	c.place(t, "/run", map[string]string{"ca.pem": string(c.certificate)})
+	transport, err := client.TLS{CAFile: c.here.Replace("/run/ca.pem"), ServerName: "authmaterial-broker.authmaterial.svc"}.Credentials()
+	must(t, err)
+	for account, want := range map[string]codes.Code{"my-service": codes.OK, "other": codes.PermissionDenied} {
+		c.place(t, "/run", map[string]string{account: c.key.Mint(nil, authtest.Claims{
+			"iss": "https://kubernetes.default.svc.cluster.local", "aud": []string{"authmaterial-broker"},
+			"sub": "system:serviceaccount:my-namespace:" + account, "exp": time.Now().Add(time.Hour).Unix(),
+		})})
+		connection, err := grpc.NewClient("dns:///"+c.grpc, grpc.WithTransportCredentials(transport),
+			grpc.WithPerRPCCredentials(client.TokenFile(c.here.Replace("/run/"+account))))
+		must(t, err)
+		t.Cleanup(func() { _ = connection.Close() })
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err = authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(ctx,
+			&authmaterialv1.GetAuthDecorationRequest{CredentialId: "pendo"})
+		if got := status.Code(err); got != want {
+			t.Errorf("the service account %s gets %v, want %v", account, got, want)
+		}
+	}
+}
