@@ -27,9 +27,10 @@ const (
 
 // A query is a PromQL expression from a file, with the labels in its legend or description.
 type query struct {
-	where string
-	expr  string
-	named []string
+	where   string
+	expr    string
+	named   []string
+	choices bool // whether the query returns the values of a dashboard variable
 }
 
 // exported has the metrics that a broker in use exports. Each series has all labels that Prometheus
@@ -161,6 +162,9 @@ func (e *exported) problems(q query) (found []string) {
 func keptLabels(expression parser.Expr) []string {
 	switch e := expression.(type) {
 	case *parser.AggregateExpr:
+		if e.Op == parser.TOPK {
+			return keptLabels(e.Expr)
+		}
 		return append([]string{}, e.Grouping...)
 	case *parser.BinaryExpr:
 		return keptLabels(e.LHS)
@@ -236,8 +240,11 @@ var (
 	labelValues  = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
 	metricName   = regexp.MustCompile(`"(authmaterial_[a-z_]*[a-z])"`)
 	alertLabel   = regexp.MustCompile(`\$labels\.(\w+)`)
-	grafanaNames = strings.NewReplacer("$__rate_interval", "5m", "$provider", ".*")
+	grafanaNames = strings.NewReplacer("$__rate_interval", "5m", "$provider", ".*", "$job", anyJob, "$instance", anyInstance)
 )
+
+// These patterns take the place of the dashboard's variables.
+const anyJob, anyInstance = "authmaterial.*", "on.*"
 
 // dashboardQuery returns the query in an object of the dashboard, with variables replaced as
 // Grafana does.
@@ -248,7 +255,7 @@ func dashboardQuery(object map[string]any) (query, bool) {
 	}
 	text, _ := object["query"].(string)
 	if parts := labelValues.FindStringSubmatch(text); parts != nil {
-		return query{expr: parts[1], named: parts[2:]}, true
+		return query{expr: grafanaNames.Replace(parts[1]), named: parts[2:], choices: true}, true
 	}
 	return query{}, false
 }
@@ -292,6 +299,34 @@ func TestDashboardQueriesExportedMetrics(t *testing.T) {
 		for _, problem := range e.problems(q) {
 			t.Errorf("%s: %s\n\tin %s", q.where, problem, q.expr)
 		}
+	}
+}
+
+// TestDashboardFollowsItsVariables checks that each panel selects series by the variables job and
+// instance.
+func TestDashboardFollowsItsVariables(t *testing.T) {
+	want := map[string]string{"job": anyJob, "instance": anyInstance}
+	for _, q := range dashboardQueries(t) {
+		expression, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+			selector, ok := node.(*parser.VectorSelector)
+			if !ok || q.choices {
+				return nil
+			}
+			got := map[string]string{}
+			for _, m := range selector.LabelMatchers {
+				if m.Type == labels.MatchRegexp && want[m.Name] != "" {
+					got[m.Name] = m.Value
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: %s does not depend on $job and $instance", q.where, selector)
+			}
+			return nil
+		})
 	}
 }
 
