@@ -61,6 +61,7 @@ func validate(object runtime.Object) error {
 	case *core.Namespace:
 		problems = corevalidation.ValidateNamespace(object)
 	case *core.Service:
+		object.Spec.ClusterIPs = []string{object.Spec.ClusterIP} // the API server sets it before it validates
 		problems = corevalidation.ValidateServiceCreate(object)
 	case *core.ServiceAccount:
 		problems = corevalidation.ValidateServiceAccount(object)
