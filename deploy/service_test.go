@@ -4,13 +4,17 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // The broker as a network service is a Kustomize base, with an overlay as an example. No test here
@@ -191,6 +195,26 @@ func TestAlertsAcceptThePodMonitorsJob(t *testing.T) {
 		if match[1] != job {
 			t.Errorf("an alert selects %s, but the job of the pods is %q", match[0], job)
 		}
+	}
+}
+
+// TestAlertsAsPrometheusRule runs the command in docs/deploying.md that converts the alerts.
+func TestAlertsAsPrometheusRule(t *testing.T) {
+	command, _, found := strings.Cut(read(t, "../docs/deploying.md"), " | kubectl -n authmaterial apply -f -\n")
+	if !found {
+		t.Fatal("docs/deploying.md has no such command")
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-ec", command[strings.LastIndex(command, "{ printf"):])
+	shell.Dir = ".."
+	output, err := shell.Output()
+	must(t, err)
+	var rule struct {
+		Kind string
+		Spec any
+	}
+	must(t, yaml.Unmarshal(output, &rule))
+	if want := load[any](t, "prometheus/alerts.yaml"); rule.Kind != "PrometheusRule" || !reflect.DeepEqual(rule.Spec, want) {
+		t.Errorf("the command writes an object of the kind %q without the alerts", rule.Kind)
 	}
 }
 
