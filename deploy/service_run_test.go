@@ -56,7 +56,7 @@ func serviceServes(t *testing.T, binary string) {
 // freeAddress returns a loopback address at which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	must(t, listener.Close())
 	return listener.Addr().String()
@@ -71,9 +71,8 @@ func (c *cluster) mountAll(t *testing.T, container container) {
 		Issue(x509.Certificate{DNSNames: []string{"authmaterial-broker", "authmaterial-broker.authmaterial.svc"}})
 	certificate.Certificate = certificate.Certificate[:1] // as of an issuer that nobody trusts
 	c.certificate = authtest.CertificatePEM(certificate)
-	item := c.run(t, []string{"token", "new", "prometheus", "--token-file", c.prometheusToken()})
-	configuration := regexp.MustCompile(`\{name: prometheus, .*\}`).
-		ReplaceAllLiteralString(read(t, serviceExample+"broker.yaml"), item[strings.Index(item, "{"):])
+	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(c.run(t, []string{"token", "new", "--token-file", c.prometheusToken()}))
+	configuration := strings.Replace(read(t, serviceExample+"broker.yaml"), strings.Repeat("0", 64), hash, 1)
 	files := map[string]map[string]string{
 		"config": {"broker.yaml": configuration, "jwks.json": string(authtest.KeySet(c.key))},
 		"tls":    {"tls.crt": string(c.certificate), "tls.key": string(authtest.KeyPEM(certificate))},
@@ -96,7 +95,7 @@ func (c *cluster) prometheusToken() string { return filepath.Join(c.root, "prome
 // certificate.
 func (c *cluster) readyForKubelet(t *testing.T, probe probe) {
 	t.Helper()
-	config := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as the kubelet
+	config := &tls.Config{InsecureSkipVerify: true}
 	if code, _ := c.fetch(t, probe.HTTP.Scheme, probe.HTTP.Path, config, ""); code != http.StatusOK {
 		t.Errorf("the readiness probe gets status %d", code)
 	}
