@@ -18,8 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These constants are the names of the authentication methods, as in the field Method of
-// access.Caller.
+// These constants are the names of the authentication methods. The field Method of access.Caller
+// contains one of them.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -31,18 +31,19 @@ const (
 // Evidence is the data of a call and of its connection that can identify the caller. The zero value
 // identifies nobody.
 type Evidence struct {
-	// Certificates are the client's certificates, with the leaf first. The certificates are not
-	// verified: the TLS handshake has only shown that the client has the private key of the leaf.
+	// Certificates are the client's certificate, followed by any intermediate certificates. The
+	// certificates are not verified: the TLS handshake has only shown that the client has the
+	// private key of the first certificate.
 	Certificates []*x509.Certificate
 	// Bearer is the bearer token of the call, as ParseBearer returns it.
 	Bearer secret.Text
-	// Proved is true if this evidence identified a caller before. If the key of such a token is
-	// unknown, the issuer has withdrawn the key: it cannot be a new key.
+	// Proved is true if this evidence identified a caller before. If the evidence is a token whose
+	// key is now unknown, the issuer has withdrawn the key, because it cannot be a new key.
 	Proved bool
-	// UserID is the ID of the user whose process is at the other end of a Unix socket; nil if
-	// unknown.
+	// UserID is the ID of the user whose process is at the other end of a Unix socket, or nil if
+	// the user is unknown.
 	UserID *uint32
-	// Address is the network address of the caller; empty if unknown.
+	// Address is the network address of the caller. Address is empty if the address is unknown.
 	Address string
 	// PrivateSocket is true if the call came over a Unix socket that only the broker's own user
 	// can open.
@@ -70,24 +71,25 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the caller with only the fields Name and ExpireTime; a Set fills in the
-	// others. The error is ErrNoEvidence if the call has no evidence of this kind, the error of the
-	// context, or a *fault.Error. The reason of the *fault.Error is CallerUnauthenticated if the
-	// evidence is not accepted, and AuthenticationUnavailable if the evidence cannot be checked at
-	// the moment. No error quotes evidence.
+	// Authenticate returns the caller. It sets only the fields Name, Groups and ExpireTime of the
+	// caller; a Set sets the other fields. If the call has no evidence of the Authenticator's kind,
+	// the error is ErrNoEvidence. Otherwise it is the error of the context or a *fault.Error. The
+	// reason of the *fault.Error is CallerUnauthenticated if the evidence is not accepted, and
+	// AuthenticationUnavailable if the evidence cannot be checked at the moment. The errors do not
+	// quote the evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
 // ErrNoEvidence is the error of an Authenticator for a call without evidence of its kind.
-var ErrNoEvidence = errors.New("there is no evidence of this kind")
+var ErrNoEvidence = errors.New("the call has no evidence for this authentication method")
 
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
 // Counter counts events. The counters of the Prometheus library implement Counter.
 type Counter interface{ Inc() }
 
-// Counts count the outcomes of one authentication method. Deferred counts evidence that is refused
-// only for now, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
+// Counts count the outcomes of one authentication method. Deferred counts tokens that are refused
+// temporarily, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
 // Unavailable counts evidence that could not be checked.
 type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
 
@@ -116,7 +118,8 @@ type Method struct {
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers whose JSON Web Tokens the Set accepts, for KeyFetcher.Use.
+	// Issuers are the issuers whose JSON Web Tokens the Set accepts. They are passed to
+	// KeyFetcher.Use.
 	Issuers *Issuers
 }
 
@@ -132,16 +135,16 @@ func (s *Set) Identify(ctx context.Context, evidence Evidence) (access.Caller, e
 	return s.identify(ctx, evidence, true)
 }
 
-// Recheck does the same as Identify for evidence that identified a caller before, and counts
-// nothing.
+// Recheck does the same as Identify for evidence that identified a caller before, but it does not
+// count outcomes.
 func (s *Set) Recheck(ctx context.Context, evidence Evidence) (access.Caller, error) {
 	evidence.Proved = true
 	return s.identify(ctx, evidence, false)
 }
 
-// identify returns the caller that the first successful method identifies; wrong evidence for one
-// method does not affect the others. If every method fails, the error of a method that could not
-// check the evidence takes precedence over the error of a method that refused it.
+// identify returns the caller that the first successful method identifies. Wrong evidence for one
+// method does not affect the other methods. If every method fails, the error of a method that could
+// not check the evidence takes precedence over the error of a method that refused it.
 func (s *Set) identify(ctx context.Context, evidence Evidence, counted bool) (access.Caller, error) {
 	found := ErrNoEvidence
 	for _, method := range s.methods {
@@ -174,11 +177,11 @@ func (s *Set) OK(method string) Counter {
 			return known.Counts.OK
 		}
 	}
-	return s.nobody // no method has this name
+	return s.nobody // the Set has no method with this name
 }
 
-// rank orders authentication errors by how much they tell the caller: an error that tells more has
-// a higher rank.
+// rank orders authentication errors by how much they tell the caller. An error that tells the
+// caller more has a higher rank.
 func rank(err error) int {
 	var known *fault.Error
 	switch {
@@ -205,13 +208,13 @@ func isName(text string) bool {
 }
 
 // maxRemembered is the maximum number of entries in each cache of this package. The content of an
-// evicted entry is computed again.
+// entry that was removed from the cache is computed again.
 const maxRemembered = 4096
 
 func newCache[K comparable, V any]() *lru.Cache[K, V] {
 	cache, err := lru.New[K, V](maxRemembered)
 	if err != nil {
-		panic(err) // the cache library refuses a size only if it is not positive
+		panic(err) // the library returns an error only if the size of the cache is not positive
 	}
 	return cache
 }

@@ -41,7 +41,7 @@ func TestSet(t *testing.T) {
 		all    []answers
 		caller string
 		err    string
-		counts [5]int // OK, Refused, Deferred, Unavailable, unauthenticated
+		counts [5]int // the counters OK, Refused, Deferred and Unavailable, and the counter of calls without evidence
 	}{
 		"no method":                       {nil, "", nobody, [5]int{4: 1}},
 		"no evidence":                     {all(none, none), "", nobody, [5]int{4: 1}},
@@ -64,7 +64,7 @@ func TestSet(t *testing.T) {
 			want := func(caller access.Caller, err error) {
 				t.Helper()
 				if err == nil && (caller.Method != "method of "+test.caller || caller.Address != "address" || !caller.PrivateSocket) {
-					t.Errorf("the caller is %+v, want the method, the address and the socket of the call", caller)
+					t.Errorf("the caller is %+v, want a caller with the method, the address and the kind of socket of the call", caller)
 				}
 				if caller.Name != test.caller || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 					t.Errorf("the caller is %q (%v), want %q (%s)", caller.Name, err, test.caller, test.err)
@@ -75,7 +75,7 @@ func TestSet(t *testing.T) {
 			want(set.Recheck(t.Context(), evidence))
 			for i, c := range counters {
 				if c.n != test.counts[i] {
-					t.Errorf("counter %d is %d, want %d", i, c.n, test.counts[i])
+					t.Errorf("the counter with the index %d is %d, want %d", i, c.n, test.counts[i])
 				}
 			}
 		})
@@ -97,7 +97,7 @@ func TestPeerUser(t *testing.T) {
 }
 
 // wantRefused checks the reason and the message of an error, and that it has a retry delay only if
-// the reason is temporary. An empty message stands for any message.
+// the reason is temporary. If `message` is empty, the error may have any message.
 func wantRefused(t *testing.T, err error, reason fault.Reason, message string) {
 	t.Helper()
 	var known *fault.Error

@@ -10,7 +10,7 @@ const (
 	// maxBearer is the maximum length of a bearer token in bytes. Kubernetes issues tokens of 1 to
 	// 2 KiB.
 	maxBearer = 8 << 10
-	// bearerCharacters are allowed in a bearer token (RFC 6750, b64token).
+	// bearerCharacters are the characters that a bearer token may contain (`b64token` in RFC 6750).
 	bearerCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
 
@@ -19,9 +19,9 @@ const (
 var malformed = secret.New(" ")
 
 // ParseBearer returns the bearer token of a call from the values of the call's headers
-// `authorization`. The form of a value is `Bearer TOKEN`, and the case of `Bearer` does not matter.
-// If no header has the scheme Bearer, the token is empty. If the token is malformed, or if there
-// are several headers, ParseBearer returns a text that no authenticator accepts.
+// `authorization`. A value has the form `Bearer TOKEN`, where the word `Bearer` may be in upper or
+// lower case. If no header has the scheme Bearer, the token is empty. If the token is malformed, or
+// if there are several headers, ParseBearer returns a text that no authenticator accepts.
 func ParseBearer(values []string) secret.Text {
 	if len(values) == 0 {
 		return secret.Text{}

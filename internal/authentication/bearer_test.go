@@ -43,8 +43,9 @@ func TestParseBearer(t *testing.T) {
 	}
 }
 
-// FuzzBearer checks that the token parsed from any header is empty, malformed, or a part of the
-// header without spaces, that it is never printed, and that no authenticator panics or accepts it.
+// FuzzBearer checks that the token that is parsed from a header is empty, `malformed`, or a part of
+// the header without spaces. The token must never be printed, and no authenticator may panic or
+// accept it.
 func FuzzBearer(f *testing.F) {
 	jwt, tokens := newJWT(f, fileIssuer("a", keyES)), authentication.NewStaticTokens()
 	for _, seed := range []string{"Bearer a", "bearer  a", "Basic a", "Bearer " + mint(keyES, nil, nil), "Bearer " + authentication.GenerateToken().Reveal()} {

@@ -9,8 +9,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// A gateway that answers in place of the issuer, with pages, JSON objects, or other keys and a
-// status that is not 200, must neither withdraw nor add keys.
+// In TestGatewaysAnswersAreNotTheIssuers, a gateway answers requests for keys in place of the
+// issuer. It sends pages, JSON objects, or other keys with a status that is not 200. Its answers
+// must neither withdraw nor add keys.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int

@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// maxGroups is the largest number of groups of a token that are read.
+	// maxGroups is the maximum number of groups that are read from a token.
 	maxGroups = 100
-	// maxGroupName is the largest length of a group's name, in characters.
+	// maxGroupName is the maximum length of a group's name, in characters.
 	maxGroupName = 256
 )
 
 // groups returns the names of the groups in a token's claims, in the form of access.Caller.Groups.
 // Groups after the first 100, and names that are too long or cannot be printed, are left out, so
-// that grants for them have no effect. If the claim has another type, there are no groups.
+// that grants for them have no effect. If the claim is neither a string nor a list, the caller has
+// no groups.
 func (i *Issuer) groups(claims jwt.Token) []string {
 	var claim any
 	if i.GroupsClaim == "" || claims.Get(i.GroupsClaim, &claim) != nil {

@@ -47,15 +47,15 @@ func TestGroupsOfToken(t *testing.T) {
 	}
 }
 
-// TestGroupsNeedTheSetting checks that the claim counts only if the issuer's configuration names
-// it.
+// TestGroupsNeedTheSetting checks that the claim with groups is used only if the issuer's
+// configuration names it.
 func TestGroupsNeedTheSetting(t *testing.T) {
 	issuer := fileIssuer("main", keyES)
 	for setting, want := range map[string]int{"": 0, "Groups": 0, "groups": 1} {
 		issuer.GroupsClaim = setting
 		caller, err := newJWT(t, issuer).Authenticate(t.Context(), bearer(mint(keyES, nil, authtest.Claims{"groups": "a"})))
 		if err != nil || len(caller.Groups) != want {
-			t.Errorf("%q: the groups are %q (%v), want %d", setting, caller.Groups, err, want)
+			t.Errorf("with the setting %q, the groups are %q (%v), want %d groups", setting, caller.Groups, err, want)
 		}
 	}
 }

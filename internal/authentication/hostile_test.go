@@ -10,8 +10,8 @@ import (
 )
 
 // TestAnswersOfAHostileKeyServer fetches keys from a server that announces a longer answer than it
-// sends, or sends data without end. No answer of this server is accepted as a key set, and none
-// allocates more than a few times the size of the largest key set.
+// sends, or sends data without end. The client must not accept these answers as key sets, and must
+// not allocate more than a few times the size of the largest key set for them.
 func TestAnswersOfAHostileKeyServer(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {

@@ -22,34 +22,36 @@ import (
 
 // Issuer is an issuer of JSON Web Tokens that identify callers.
 type Issuer struct {
-	// Name is the middle part of the callers' names `jwt:NAME:SUBJECT`, and contains no colon.
+	// Name is the middle part of the names of the issuer's callers, `jwt:NAME:SUBJECT`. It contains
+	// no colon.
 	Name string
-	// Issuer is the claim "iss" of the issuer's tokens. Several issuers, such as the clusters of a
-	// fleet, may have the same claim; their keys then distinguish the issuers.
+	// Issuer is the value of the claim "iss" in the issuer's tokens. Several issuers, such as the
+	// clusters of a fleet, may use the same value; then only their keys distinguish them.
 	Issuer string
-	// Audiences are the accepted audiences, of which a token's claim "aud" must contain at least
-	// one. At least one audience is required.
+	// Audiences are the accepted audiences. The claim "aud" of a token must contain at least one of
+	// them. Audiences must not be empty.
 	Audiences []string
 	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms that
 	// the function Algorithms returns are accepted.
 	Algorithms []string
-	// GroupsClaim is the name of the claim with the names of the caller's groups: a string, or a
-	// list of strings. If GroupsClaim is empty, callers have no groups.
+	// GroupsClaim is the name of the claim that contains the names of the caller's groups. The
+	// value of this claim is a string or a list of strings. If GroupsClaim is empty, callers have
+	// no groups.
 	GroupsClaim string
 	// Keys are the issuer's keys from a file. If Keys is nil, the keys are fetched from URL.
 	Keys *Keys
-	// URL is the URL of a JSON Web Key Set, and satisfies CheckKeyURL. RootCAs are the authorities
-	// that may sign the server's certificate. If RootCAs is nil, the authorities that the system
-	// trusts may sign it.
+	// URL is the URL of a JSON Web Key Set. CheckKeyURL must return no error for it. RootCAs are
+	// the authorities that may sign the certificate of the server at URL. If RootCAs is nil, the
+	// authorities that the system trusts may sign it.
 	URL     string
 	RootCAs *x509.CertPool
 	// AllowPrivate allows private, local and special addresses for the host of URL.
 	AllowPrivate bool
 
-	remote *remoteKeys // keys from URL; set by KeyFetcher.Prepare
+	remote *remoteKeys // the keys from URL, set by KeyFetcher.Prepare
 }
 
-// The clocks of an issuer and of the broker may differ by at most this leeway.
+// leeway is the maximum difference between the clocks of an issuer and of the broker.
 const leeway = 30 * time.Second
 
 // Issuers is an Authenticator that accepts the JSON Web Tokens of several issuers. A token is
@@ -67,8 +69,8 @@ type tokenDigest [sha256.Size]byte
 
 type verifiedToken struct {
 	caller access.Caller
-	issuer *Issuer // nil: no issuer has the key that signed the token
-	keys   *Keys   // keys that verified the token
+	issuer *Issuer // the issuer whose key signed the token, or nil if there is no such issuer
+	keys   *Keys   // the issuer's keys when the token was verified
 }
 
 // Authenticate implements Authenticator.
@@ -97,7 +99,7 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 type bearerToken struct {
 	text      string
 	digest    tokenDigest
-	proved    bool // accepted before: if its key is now missing, the key was withdrawn
+	proved    bool // whether the token was accepted before; if its key is now missing, the key was withdrawn
 	algorithm jwa.SignatureAlgorithm
 	keyID     string // may be empty
 	issuer    string // the claim "iss"

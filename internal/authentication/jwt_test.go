@@ -115,14 +115,14 @@ func TestJWTRefused(t *testing.T) {
 	}
 	for name, token := range map[string]string{"nothing": "", "a static token": authentication.GenerateToken().Reveal()} {
 		if _, err := jwt.Authenticate(t.Context(), bearer(token)); !errors.Is(err, authentication.ErrNoEvidence) {
-			t.Errorf("%s: the error is %v, want no evidence", name, err)
+			t.Errorf("%s: the error is %v, want ErrNoEvidence", name, err)
 		}
 	}
 }
 
 func TestJWTWithoutIssuers(t *testing.T) {
 	if _, err := newJWT(t).Authenticate(t.Context(), bearer(mint(keyES, nil, nil))); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("the error is %v, want no evidence", err)
+		t.Errorf("the error is %v, want ErrNoEvidence", err)
 	}
 }
 
@@ -149,8 +149,8 @@ func TestJWTOfKubernetes(t *testing.T) {
 	}
 }
 
-// TestJWTOfSeveralIssuers has two clusters with the same claim "iss", and an issuer that accepts
-// only one algorithm.
+// TestJWTOfSeveralIssuers checks tokens of two clusters with the same claim "iss", and of an issuer
+// that accepts only one algorithm.
 func TestJWTOfSeveralIssuers(t *testing.T) {
 	strict := fileIssuer("strict", keyRS, keyEd)
 	strict.Issuer, strict.Algorithms = "https://strict.test", []string{"EdDSA"}
@@ -202,14 +202,14 @@ func TestJWTEnds(t *testing.T) {
 	wantRefused(t, good(), fault.CallerUnauthenticated, "the bearer token has expired")
 	use()
 	if err := good(); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("without issuers: %v", err)
+		t.Errorf("the error without issuers is %v, want ErrNoEvidence", err)
 	}
 }
 
 func TestParseKeys(t *testing.T) {
 	const (
 		noSet   = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
-		noKey   = "contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519"
+		noKey   = "contains no key that can verify tokens: supported are RSA keys of 2048 bits or more, and keys of the types P-256, P-384, P-521 and Ed25519"
 		private = "contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it"
 	)
 	small := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 2047), big.NewInt(1))
@@ -246,8 +246,8 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzJWT checks that only the issuer's tokens identify a caller. Texts that differ only in
-// padding, or in bits that base64 does not use, count as the same token.
+// FuzzJWT checks that only the issuer's tokens identify a caller. Two texts count as the same token
+// if they differ only in padding, or in bits that base64 does not use.
 func FuzzJWT(f *testing.F) {
 	jwt := newJWT(f, fileIssuer("a", keyRS, keyES, keyEd))
 	good := map[string]bool{}

@@ -28,7 +28,7 @@ func TestMaxAge(t *testing.T) {
 			"not a time":     {http.Header{"Expires": {"0"}}, 0},
 		} {
 			if got := authentication.MaxAge(test.header); got != test.want {
-				t.Errorf("%s: %v, want %v", name, got, test.want)
+				t.Errorf("%s: the maximum age is %v, want %v", name, got, test.want)
 			}
 		}
 	})

@@ -18,11 +18,11 @@ const (
 	maxKeys = 1000
 	// maxIgnored is the maximum number of ignored keys whose positions are reported.
 	maxIgnored = 10
-	// maxKeyID is the maximum number of bytes of a key ID in a message.
+	// maxKeyID is the maximum number of bytes of a key ID that a message contains.
 	maxKeyID = 128
 )
 
-// These are the supported signature algorithms with their types of keys. Neither symmetric
+// signatures lists the supported signature algorithms with their types of keys. Neither symmetric
 // algorithms nor the algorithm "none" are supported.
 var signatures = []struct{ algorithm, key string }{
 	{"RS256", "RSA"}, {"RS384", "RSA"}, {"RS512", "RSA"},
@@ -43,7 +43,7 @@ func Algorithms() []string {
 // Keys are the immutable public keys of an issuer.
 type Keys struct {
 	keys         []key
-	ignored      []string // positions of the first maxIgnored ignored keys
+	ignored      []string // the positions of the ignored keys, at most maxIgnored
 	ignoredCount int
 }
 
@@ -61,8 +61,8 @@ func (k *Keys) Ignored() (places []string, count int) { return k.ignored, k.igno
 // Empty reports whether the set has no keys. With an empty set, every token is refused.
 func (k *Keys) Empty() bool { return len(k.keys) == 0 }
 
-// find returns the keys that may have signed a token. For a token without a key ID, the set must
-// have exactly one suitable key.
+// find returns the keys that may have signed a token. If the token has no key ID, find returns a
+// key only if the set has exactly one suitable key.
 func (k *Keys) find(token bearerToken) []key {
 	var found []key
 	for _, candidate := range k.keys {
@@ -76,20 +76,20 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether a key of the set may have signed a token. A nil set has no keys.
+// has reports whether a key of the set may have signed a token. The result is false if k is nil.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
 // These are the errors that ParseKeys returns.
 var (
 	errNoKeySet = errors.New("is not a JSON Web Key Set of up to 1 MiB and 1000 keys")
-	errNoKey    = errors.New("contains no key that can verify tokens: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519")
+	errNoKey    = errors.New("contains no key that can verify tokens: supported are RSA keys of 2048 bits or more, and keys of the types P-256, P-384, P-521 and Ed25519")
 	errNotPub   = errors.New("contains a private or symmetric key, with which everybody who reads it could sign tokens: leave only public keys in it")
 )
 
-// ParseKeys parses the JSON Web Key Set of a file, and leaves out keys that cannot verify a
-// signature. At least one key must remain, unless the set in the file is empty: with an empty set,
-// every token is refused. The text of an error follows the name of the file, and quotes none of the
-// file's contents.
+// ParseKeys parses a JSON Web Key Set from a file, and leaves out keys that cannot verify a
+// signature. ParseKeys returns an error if no key remains, unless the set in the file is empty.
+// With an empty set, every token is refused. The texts of errors are meant to follow the name of
+// the file, and quote none of its contents.
 func ParseKeys(data []byte) (*Keys, error) {
 	keys, published, err := parseKeys(data)
 	if published {
@@ -102,8 +102,8 @@ func ParseKeys(data []byte) (*Keys, error) {
 // reads them could sign tokens. The result `published` reports whether the set has private or
 // symmetric keys. The error is errNoKey if the set is not empty and has no usable key.
 func parseKeys(data []byte) (keys *Keys, published bool, err error) {
-	// The JSON library would also accept a single key, or several arrays of keys, which this type
-	// excludes.
+	// The list is decoded first, because the JSON Web Key library would also accept a single key,
+	// or several arrays of keys.
 	var list struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -111,7 +111,7 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 	if err != nil || list.Keys == nil || len(list.Keys) > maxKeys {
 		return nil, false, errNoKeySet
 	}
-	data, _ = json.Marshal(list) // cannot fail: the list was parsed from JSON
+	data, _ = json.Marshal(list) // Marshal cannot fail, because the list was parsed from JSON
 	set, err := jwk.Parse(data, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, false, errNoKeySet
@@ -127,7 +127,7 @@ func parseKeys(data []byte) (keys *Keys, published bool, err error) {
 			keys.ignore(i, entry)
 		case verifies:
 			keys.keys = append(keys.keys, made)
-		case usage != jwk.ForEncryption.String(): // issuers publish keys for encryption in the same set
+		case usage != jwk.ForEncryption.String(): // keys for encryption are not reported, because issuers publish them in the same set
 			keys.ignore(i, entry)
 		}
 	}
@@ -155,7 +155,8 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey returns false if the key cannot verify signatures by any supported algorithm.
+// newKey converts an entry of a key set. It returns false if the key cannot verify signatures of a
+// supported algorithm.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()
@@ -169,7 +170,7 @@ func newKey(entry jwk.Key) (key, bool) {
 	made.id, _ = entry.KeyID()
 	var kind string
 	switch public := made.public.(type) {
-	case *rsa.PublicKey: // 2048 bits or more: the parser refuses shorter keys
+	case *rsa.PublicKey: // the key has 2048 bits or more, because the parser refuses shorter keys
 		kind = "RSA"
 	case *ecdsa.PublicKey:
 		kind = public.Curve.Params().Name

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// Each entry of a key set in `besides` verifies no signature. The place is the text about the entry
-// in the list of ignored keys, or empty if the entry is not in that list.
+// besides contains entries of key sets that cannot verify signatures. The field `place` is the text
+// about the entry in the list of ignored keys. It is empty if the entry is not in that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -28,13 +28,15 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a key set of the entry and the key, after a byte order mark.
+// beside returns a JSON Web Key Set that begins with a byte order mark, and contains the given
+// entry and the given key.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }
 
-// A bad key beside a good one is reported with its place, and tokens that the good key signed are
-// accepted, whether the key set comes from a file or from a URL.
+// TestBadKeyBesideAGoodOne checks key sets that contain an unusable key and a good key. The
+// position of the unusable key is reported, and tokens that the good key signed are accepted,
+// whether the key set comes from a file or from a URL.
 func TestBadKeyBesideAGoodOne(t *testing.T) {
 	for name, test := range besides {
 		t.Run(name, func(t *testing.T) {
@@ -68,18 +70,18 @@ func TestManyKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if places, count := keys.Ignored(); len(places) != 10 || count != 999 || places[9] != "number 10" {
-		t.Errorf("of %d ignored keys, these are reported: %q", count, places)
+		t.Errorf("the positions that are reported for %d ignored keys are %q", count, places)
 	}
 	const many = "is not a JSON Web Key Set of up to 1 MiB and 1000 keys"
 	if _, err := authentication.ParseKeys(set(1001)); err == nil || err.Error() != many {
 		t.Error(err)
 	}
 	two := []byte(strings.TrimSuffix(strings.TrimPrefix(string(set(900)), "\ufeff"), "}"))
-	two = append(append(two, ','), two[1:]...) // has the member "keys" twice: only the second one is used
+	two = append(append(two, ','), two[1:]...) // the JSON object has two members "keys", of which only the second is used
 	if keys, err := authentication.ParseKeys(append(two, '}')); err != nil {
 		t.Error(err)
 	} else if _, count := keys.Ignored(); count != 899 {
-		t.Errorf("of two arrays of 900 keys, %d keys are ignored, want 899 of the last one", count)
+		t.Errorf("in a set with two arrays of 900 keys, %d keys are ignored, want 899 keys of the second array", count)
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set(1001)) })
@@ -110,8 +112,9 @@ func TestTwoKeysOfOneID(t *testing.T) {
 	}
 }
 
-// After an answer without a usable key, the previous keys stay in use, and the log reports the
-// cause. Only an empty key set withdraws the previous keys, as TestRevokedKey checks.
+// In TestAnswerWithoutAUsableKey, the previous keys must stay in use after an answer without a
+// usable key, and the log must report the cause. Only an empty key set withdraws the previous keys,
+// as TestRevokedKey checks.
 func TestAnswerWithoutAUsableKey(t *testing.T) {
 	for name, answer := range map[string]string{
 		"unusable keys": `{"keys":[{"kty":"AKP","kid":"canary"}]}`,

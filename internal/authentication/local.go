@@ -8,8 +8,8 @@ import (
 )
 
 // PeerUser identifies a process on this machine by its user ID, which the operating system reports.
-// The name of the caller is `uid:NUMBER`. A user without an ID in the broker's user namespace gets
-// the name `uid:65534`.
+// The name of the caller is `uid:NUMBER`. If the user has no ID in the broker's user namespace, the
+// name of the caller is `uid:65534`.
 type PeerUser struct{}
 
 // Authenticate implements Authenticator.

@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// Tests with a fake clock start at the time `now`.
+// now is the time at which the fake clocks of the tests start.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var (
@@ -22,9 +22,9 @@ var (
 	keyUnknown = authtest.NewEC("unknown")
 )
 
-// mint returns a token of issuer.test for the caller alice, valid for an hour. The arguments
-// replace members of the token's header and claims. A member or claim with the value nil is
-// removed.
+// mint returns a token of the issuer issuer.test for the caller alice, which is valid for an hour.
+// The arguments replace members of the token's header and claims. A member or claim with the value
+// nil is removed.
 func mint(k authtest.Key, members map[string]any, claims authtest.Claims) string {
 	return k.Mint(members, authtest.Claims{
 		"iss": "https://issuer.test", "aud": "broker", "sub": "alice", "exp": now.Add(time.Hour).Unix(),

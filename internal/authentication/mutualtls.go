@@ -32,18 +32,18 @@ type MutualTLS struct {
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// InvalidCertificate is the message about a client certificate that cannot be verified, in an error
-// or in the log line about a failed TLS handshake.
+// InvalidCertificate is the message about a client certificate that cannot be verified. It is used
+// in errors, and in the log line about a failed TLS handshake.
 const InvalidCertificate = "the client certificate is not valid, or not signed by a trusted authority"
 
 type verifiedChain struct {
 	caller access.Caller
-	err    error     // nil: the chain identifies the caller
-	until  time.Time // when a refusal is forgotten
+	err    error     // the reason why the chain is refused; nil if the chain identifies the caller
+	until  time.Time // the time at which a refusal is forgotten
 }
 
-// refusedFor is how long a refused certificate chain is not verified again, so that a client cannot
-// cause verifications as often as it likes.
+// refusedFor is how long a refused certificate chain is not verified again. It limits how often a
+// client can make the broker verify a chain.
 const refusedFor = 10 * time.Second
 
 // NewMutualTLS returns an authenticator for certificates that one of the roots has signed. With nil
@@ -86,7 +86,7 @@ func (m *MutualTLS) verify(chain []*x509.Certificate) verifiedChain {
 // certificates.
 func VerifyCertificates(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	if roots == nil {
-		roots = x509.NewCertPool() // in package x509, nil means the roots that the system trusts
+		roots = x509.NewCertPool() // to package x509, nil would mean the roots that the system trusts
 	}
 	intermediates := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
@@ -120,7 +120,7 @@ func certificateName(leaf *x509.Certificate) (string, error) {
 	return subjectName(leaf)
 }
 
-// dnsName matches the DNS name of a certificate, in lower case; it may start with a wildcard.
+// dnsName matches a lower-case DNS name of a certificate. The name may start with a wildcard.
 var dnsName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$`)
 
 // maxDNSName is the maximum length of a DNS name in bytes.
@@ -137,8 +137,9 @@ func spiffeName(leaf *x509.Certificate) (string, error) {
 }
 
 // subjectName returns the text of a certificate's subject. A subject is refused if its text could
-// be confused with another subject's: pkix.Name keeps only the last value of a repeated attribute,
-// and a pattern such as subject:*,O=Acme does not recognize escaped characters.
+// be confused with the text of another subject. The text can be ambiguous because pkix.Name keeps
+// only the last value of a repeated attribute, and because a pattern such as subject:*,O=Acme does
+// not recognize escaped characters.
 func subjectName(leaf *x509.Certificate) (string, error) {
 	var attributes pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(leaf.RawSubject, &attributes); err != nil || len(rest) > 0 || len(attributes) == 0 {
@@ -147,7 +148,7 @@ func subjectName(leaf *x509.Certificate) (string, error) {
 	seen := map[string]bool{}
 	for _, set := range attributes {
 		if len(set) != 1 || seen[set[0].Type.String()] {
-			return "", refused("the subject of the client certificate repeats an attribute, or combines several in one part: use a DNS name or a SPIFFE ID")
+			return "", refused("the subject of the client certificate repeats an attribute, or combines several attributes in one part: use a DNS name or a SPIFFE ID")
 		}
 		seen[set[0].Type.String()] = true
 	}

@@ -43,7 +43,7 @@ func TestMutualTLSNames(t *testing.T) {
 		noSVID   = "the client certificate is not an X.509-SVID of a workload"
 		noDNS    = "the first DNS name of the client certificate is not valid"
 		nobody   = "the client certificate has no usable name: use a DNS name or a SPIFFE ID"
-		twice    = "the subject of the client certificate repeats an attribute, or combines several in one part: use a DNS name or a SPIFFE ID"
+		twice    = "the subject of the client certificate repeats an attribute, or combines several attributes in one part: use a DNS name or a SPIFFE ID"
 		escaped  = "the subject of the client certificate has a character that must be escaped: use a DNS name or a SPIFFE ID"
 	)
 	ca := authtest.NewAuthority("ca", now)
@@ -95,12 +95,12 @@ func TestMutualTLSNames(t *testing.T) {
 		})
 	}
 	if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{}); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("without certificates the error is %v", err)
+		t.Errorf("the error without certificates is %v, want ErrNoEvidence", err)
 	}
 }
 
-// TestMutualTLSRoots checks which authorities' certificates are accepted, and that the certificate
-// of a server is refused.
+// TestMutualTLSRoots checks that certificates are accepted only if a trusted authority has signed
+// them, and that the certificate of a server is refused.
 func TestMutualTLSRoots(t *testing.T) {
 	const invalid = "the client certificate is not valid, or not signed by a trusted authority"
 	first, second := authtest.NewAuthority("first", now), authtest.NewAuthority("second", now)
@@ -147,7 +147,8 @@ func TestMutualTLSEnds(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the client certificate has expired")
 }
 
-// A refused certificate chain is not verified again for 10 seconds.
+// TestMutualTLSRemembersRefusals checks that a refused certificate chain is not verified again for
+// 10 seconds.
 func TestMutualTLSRemembersRefusals(t *testing.T) {
 	ca, other := authtest.NewAuthority("ca", now), authtest.NewAuthority("other", now)
 	for name, leaf := range map[string]*x509.Certificate{
@@ -166,13 +167,13 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 		}
 		clock.Advance(10 * time.Second)
 		if _, later := mutual.Authenticate(t.Context(), evidence); later == nil || later == first { //nolint:errorlint // another pointer
-			t.Errorf("%s: after ten seconds the answer is %v", name, later)
+			t.Errorf("%s: the error after ten seconds is %v, want a new error", name, later)
 		}
 	}
 }
 
-// FuzzCertificateName checks that each name has the right kind, a single line, and a bounded
-// length. A certificate with a SPIFFE ID must get no name of another kind.
+// FuzzCertificateName checks that each caller name has the right kind, is a single line, and is not
+// too long. A certificate with a SPIFFE ID must get no name of another kind.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")

@@ -22,25 +22,26 @@ import (
 )
 
 const (
-	// fetchPause is the shortest time between two requests for keys that tokens with unknown keys
-	// cause. A failed request is repeated after fetchPause. After each further failure, the time
-	// until the next request doubles, up to maxFetchPause.
+	// fetchPause is the shortest time between two requests for keys that are caused by tokens with
+	// unknown keys. A failed request is repeated after fetchPause. After each further failure, the
+	// time until the next request doubles, up to maxFetchPause.
 	fetchPause    = 10 * time.Second
 	maxFetchPause = time.Minute
 	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
 	maxStale = 24 * time.Hour
-	// Fetched keys are fetched again after minMaxAge at the earliest, and defaultMaxAge by default.
+	// Keys are fetched again when they have a certain age, which is at least minMaxAge. By default,
+	// it is defaultMaxAge.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
 
 var errUnfetched = fault.New(fault.AuthenticationUnavailable, "the keys of the token's issuer cannot be fetched just now")
 
-// ErrKeyRefreshThrottled is the error for a token whose missing key may be new, while it is too
+// ErrKeyRefreshThrottled is the error for a token whose key is unknown and may be new, if it is too
 // early to fetch the issuer's keys again.
 var ErrKeyRefreshThrottled = errors.New("the issuer's keys were fetched a moment ago")
 
-// The caller receives errThrottled in place of ErrKeyRefreshThrottled.
+// errThrottled is the error that the caller receives in place of ErrKeyRefreshThrottled.
 var errThrottled = fault.New(fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 
 // KeyOptions configure a KeyFetcher. All fields except MaxAge are required.
@@ -52,8 +53,8 @@ type KeyOptions struct {
 	// Changed is called when the keys of an issuer have changed, so that a token that was accepted
 	// before may be refused. The function must not block.
 	Changed func()
-	// MaxAge is how long fetched keys are used before they are fetched again. Default: 5 minutes.
-	// The headers of an answer can shorten MaxAge to 1 minute.
+	// MaxAge is how long fetched keys are used before they are fetched again. By default, it is 5
+	// minutes. The headers of an answer can shorten this time to 1 minute.
 	MaxAge time.Duration
 }
 
@@ -61,7 +62,7 @@ type KeyOptions struct {
 type KeyFetcher struct {
 	options KeyOptions
 	mu      sync.Mutex
-	remote  []*remoteKeys // keys of the issuers in use, and of the issuers that Prepare returned
+	remote  []*remoteKeys // the keys of the issuers in use, and of the issuers that Prepare returned
 }
 
 // NewKeyFetcher returns a KeyFetcher that fetches nothing yet.
@@ -71,8 +72,9 @@ func NewKeyFetcher(options KeyOptions) *KeyFetcher {
 }
 
 // Prepare returns an authenticator for several issuers, and starts to fetch their keys. Issuers
-// with the same URL, RootCAs and AllowPrivate share their keys, and keys already in use stay in
-// use. After Prepare, call Use with the returned Issuers or with the previous ones.
+// with the same URL, RootCAs and AllowPrivate share their keys. Keys that were fetched for earlier
+// issuers with the same values are not fetched again. After Prepare, call Use with the returned
+// Issuers or with the previous ones.
 func (f *KeyFetcher) Prepare(issuers []Issuer) *Issuers {
 	made := &Issuers{clock: f.options.Clock, byClaim: map[string][]*Issuer{}, verified: newCache[tokenDigest, verifiedToken]()}
 	f.mu.Lock()
@@ -100,7 +102,7 @@ func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	return made
 }
 
-// Use stops fetching the keys that none of the issuers needs.
+// Use stops fetching keys that none of the given issuers needs.
 func (f *KeyFetcher) Use(issuers *Issuers) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,34 +124,34 @@ func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 type remoteKeys struct {
 	KeyOptions
 	issuer    Issuer            // the first issuer with this URL
-	transport http.RoundTripper // applies the rules for token requests, such as which addresses are allowed
-	context   context.Context   //nolint:containedctx // cancelled by the method close, which ends the requests
+	transport http.RoundTripper // a transport that applies the rules for token requests, such as which addresses are allowed
+	context   context.Context   //nolint:containedctx // the context of all requests, which the method close cancels
 	cancel    context.CancelFunc
 
-	fetched atomic.Pointer[fetchedKeys] // nil: never
-	failed  bool                        // whether the last request failed; only for the running request
-	retryIn time.Duration               // time until a failed request is repeated; only for the running request
+	fetched atomic.Pointer[fetchedKeys] // nil if keys were never fetched
+	failed  bool                        // whether the last request failed; only the running request uses this field
+	retryIn time.Duration               // time until a failed request is repeated; only the running request uses this field
 
 	mu       sync.Mutex
 	last     *keyRequest // the running request, or else the last completed one
 	underWay bool
-	asked    time.Time       // when a token last caused a request for keys
-	next     clockwork.Timer // starts the next scheduled request
-	// The map `waiting` assigns a request number to each token with a missing key: the number of
-	// the last request that had been started when the token was first seen.
+	asked    time.Time       // the last time that a token caused a request for keys
+	next     clockwork.Timer // the timer that starts the next scheduled request
+	// For each token with a missing key, the map `waiting` contains the number of the last request
+	// that had been started when the token was first seen.
 	waiting *lru.Cache[tokenDigest, uint64]
 }
 
 type fetchedKeys struct {
 	keys   *Keys
-	digest [sha256.Size]byte // SHA-256 of the answer
-	at     time.Time         // when the keys were requested
+	digest [sha256.Size]byte // the SHA-256 of the answer
+	at     time.Time         // the time at which the keys were requested
 }
 
 type keyRequest struct {
 	number uint64
-	done   chan struct{} // closed when the request has ended
-	err    error         // set before the channel is closed
+	done   chan struct{} // a channel that is closed when the request has ended
+	err    error         // the error of the request, which is set before the channel is closed
 }
 
 func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
@@ -184,10 +186,10 @@ func (r *remoteKeys) keys() *Keys {
 	return fetched.keys
 }
 
-// refresh fetches the keys for a token with a missing key. After success, the current keys are from
-// a request that was started after the token was first seen: a key that is still missing does not
-// exist. The error is errUnfetched, the error of the context, or an error that wraps both
-// errThrottled and ErrKeyRefreshThrottled.
+// refresh fetches the keys for a token with a missing key. If refresh returns no error, the current
+// keys come from a request that was started after the token was first seen. A key that is still
+// missing then does not exist. The error is errUnfetched, the error of the context, or an error
+// that wraps both errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -211,8 +213,8 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 }
 
 // request starts a request for keys, unless one is running, or a token causes the request less than
-// fetchPause after another token did. The results are the last request, and the time until a token
-// can cause the next request.
+// fetchPause after another token did. The result `last` is the running request, or else the last
+// one. The result `pause` is how long tokens cannot cause another request.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,8 +249,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch replaces the current keys by those at the URL, and returns how long the headers of the
-// answer allow them to be used. If the parser panics at a hostile answer, fetch returns an error.
+// fetch replaces the current keys by the keys at the URL. It returns how long the keys may be used
+// according to the headers of the answer. If the parser panics at a hostile answer, fetch returns
+// an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {
@@ -262,8 +265,8 @@ func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	return max(maxAge(header), minMaxAge), r.take(body, now)
 }
 
-// take replaces the current keys by those of an answer. If the answer is not usable, the previous
-// keys stay in use.
+// take replaces the current keys by the keys in an answer. If the answer is not usable, the
+// previous keys stay in use.
 func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	digest := sha256.Sum256(answer)
 	if before := r.fetched.Load(); before != nil && before.digest == digest {
@@ -276,7 +279,7 @@ func (r *remoteKeys) take(answer []byte, begun time.Time) error {
 	}
 	r.fetched.Store(&fetchedKeys{keys, digest, begun})
 	if places, count := keys.Ignored(); count > 0 {
-		r.Logger.Warn("some keys of a token issuer are ignored: they are malformed, private, symmetric, or of a type, size or algorithm that is not supported; the others are used",
+		r.Logger.Warn("some keys of a token issuer are ignored: they are malformed, private, symmetric, or of a type, size or algorithm that is not supported; the other keys are used",
 			"issuer", r.issuer.Name, "count", count, "keys", places)
 	}
 	r.Changed()
@@ -288,7 +291,7 @@ func (r *remoteKeys) report(err error) {
 	failed := r.failed
 	r.failed = err != nil
 	switch {
-	case r.context.Err() != nil: // closing the keys cancelled the request
+	case r.context.Err() != nil: // the method close cancelled the request
 	case err != nil && !failed:
 		r.Logger.Warn("the keys of a token issuer cannot be fetched", "issuer", r.issuer.Name, "cause", fetchFailure(err))
 	case err == nil && failed:

@@ -35,7 +35,7 @@ type remote struct {
 	clock  *clockwork.FakeClock
 	jwt    *jwt
 	log    *log
-	tokens map[string]string // tokens to send, by key ID
+	tokens map[string]string // the tokens that the test sends, by key ID
 }
 
 func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Issuer, *authentication.KeyOptions), keys ...authtest.Key) remote {
@@ -53,7 +53,8 @@ func newRemote(t *testing.T, change func(*authtest.KeyServer, *authentication.Is
 	return r
 }
 
-// ask authenticates with a token that the key has signed, the same for each call with this key.
+// ask authenticates with a token that the key has signed. All calls with the same key send the same
+// token.
 func (r remote) ask(k authtest.Key) error {
 	caller, err := r.jwt.Authenticate(r.Context(), bearer(r.tokens[k.ID]))
 	if err == nil && caller.Name != "jwt:main:alice" {
@@ -74,24 +75,24 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the running request for keys has ended, because the fetched keys are in
-// use shortly before the request ends.
+// awaitRequest waits until the running request for keys has ended. The fetched keys are already in
+// use shortly before that.
 func (r remote) awaitRequest() {
 	r.Helper()
-	switch err := r.ask(keyUnknown); fault.From(err).Reason { // for keys less than 10 s old
+	switch err := r.ask(keyUnknown); fault.From(err).Reason { // this call starts no request if the keys were fetched less than 10 seconds ago
 	case fault.CallerUnauthenticated, fault.AuthenticationUnavailable:
 	default:
 		r.Fatal(err)
 	}
 }
 
-// wantThrottled checks that the token of a key is refused only for now.
+// wantThrottled checks that the token of a key is refused temporarily, with the given retry delay.
 func (r remote) wantThrottled(k authtest.Key, delay time.Duration) {
 	r.Helper()
 	err := r.ask(k)
 	wantRefused(r.T, err, fault.AuthenticationUnavailable, "the bearer token is signed with an unknown key, and the issuer's keys were fetched a moment ago: try again later")
 	if got := fault.From(err).RetryDelay; got != delay || !errors.Is(err, authentication.ErrKeyRefreshThrottled) {
-		r.Errorf("%v, with the retry delay %v, want %v", err, got, delay)
+		r.Errorf("the error is %v with the retry delay %v, want %v", err, got, delay)
 	}
 }
 
@@ -138,8 +139,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestRotation checks that one request for keys finds an issuer's new key, and that tokens with
-// unknown keys cause at most one request every 10 seconds.
+// TestRotation checks that a token with a new key of the issuer causes one request for keys, and
+// that tokens with unknown keys cause at most one request every 10 seconds.
 func TestRotation(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	eventually(t, "the keys are fetched before the first call", func() bool { return r.server.Requests() == 1 })
@@ -165,7 +166,7 @@ func TestRotation(t *testing.T) {
 	callers.Wait()
 	r.wantRequests(3)
 	r.clock.Advance(4 * time.Second)
-	r.wantUnknown(keyUnknown) // keys were requested for this token, and the answer lacks its key
+	r.wantUnknown(keyUnknown) // keys were requested after this token was first sent, and its key is not among them
 	r.tokens[keyUnknown.ID] = mint(keyUnknown, nil, authtest.Claims{"sub": "another"})
 	r.wantThrottled(keyUnknown, 6*time.Second)
 	r.wantGood(keyES)
@@ -184,8 +185,8 @@ func TestRotation(t *testing.T) {
 }
 
 // In TestRotationDuringARequest, the issuer gets a new key while a request that another token
-// caused runs. The answer has only the previous keys, so tokens with the new key are refused only
-// for now.
+// caused runs. The answer contains only the previous keys, so tokens with the new key are refused
+// temporarily.
 func TestRotationDuringARequest(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -228,7 +229,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, options *authentication.KeyOptions) {
 		server.Does(has(keyES, keyES2))
-		options.MaxAge = time.Second // the headers of an answer cannot lengthen it
+		options.MaxAge = time.Second // the headers of an answer cannot lengthen the maximum age
 		options.Changed = func() { changes.Add(1) }
 	})
 	r.wantGood(keyES)
@@ -238,7 +239,7 @@ func TestRevokedKey(t *testing.T) {
 	eventually(t, "the key is withdrawn", func() bool { return r.ask(keyES) != nil })
 	r.wantUnknown(keyES)
 	r.wantGood(keyES2)
-	r.server.Has(keyES2) // the answers then have no Cache-Control header
+	r.server.Has(keyES2) // from now on, the answers have no Cache-Control header
 	before := r.server.Requests()
 	eventually(t, "the answer without a header is fetched", func() bool { return r.server.Requests() > before })
 	r.server.Has() // withdraws all keys
@@ -246,11 +247,11 @@ func TestRevokedKey(t *testing.T) {
 	r.wantUnknown(keyES2)
 	eventually(t, "the last change is reported", func() bool { return changes.Load() >= 3 }) // new keys are in use before their change is reported
 	if got := changes.Load(); got != 3 {
-		t.Errorf("the keys changed %d times, want 3: from none, to one, to none", got)
+		t.Errorf("the keys changed %d times, want 3 changes: the first keys, one withdrawn key, and no keys", got)
 	}
 }
 
-// In TestOutOfReach, the keys of an issuer could never be fetched.
+// In TestOutOfReach, the first requests for the keys of an issuer fail.
 func TestOutOfReach(t *testing.T) {
 	r := newRemote(t, func(server *authtest.KeyServer, _ *authentication.Issuer, _ *authentication.KeyOptions) {
 		server.Fails()
@@ -277,7 +278,8 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// TestStaleKeys checks that keys stay in use for a day if they cannot be fetched again.
+// TestStaleKeys checks that the last fetched keys stay in use for a day if keys cannot be fetched
+// again.
 func TestStaleKeys(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -352,7 +354,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// A published private key is not used, because everybody can sign tokens with it.
+// In TestPublishedPrivateKey, a key set contains a private key. It must not be used, because
+// everybody can sign tokens with it.
 func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)
@@ -363,8 +366,8 @@ func TestPublishedPrivateKey(t *testing.T) {
 }
 
 // In TestWithdrawnWithinThePause, a key is withdrawn just after a token with an unknown key caused
-// a request. A token of the withdrawn key that any KeyFetcher accepted before is refused at once,
-// because its key cannot be a new one.
+// a request. A token that the withdrawn key signed and that any KeyFetcher accepted before is
+// refused at once, because its key cannot be a new one.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -384,7 +387,7 @@ func TestWithdrawnWithinThePause(t *testing.T) {
 	wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// No keys are fetched from the URLs in TestKeyURLs.
+// TestKeyURLs checks URLs from which no keys may be fetched.
 func TestKeyURLs(t *testing.T) {
 	for _, location := range []string{"", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "https://2130706433/", "https://127.0.0.1./", "https://a:canary@b.test/", "https://b.test/#canary", "ftp://b.test/", "https://b.test:99999/", "https://b.test:0/"} {
 		if err := authentication.CheckKeyURL(location); err == nil || strings.Contains(err.Error(), "canary") {
@@ -403,8 +406,8 @@ func TestKeyURLs(t *testing.T) {
 	}
 }
 
-// While a key server does not answer, a cancelled call returns at once, and tokens with known keys
-// do not wait.
+// TestHungServer checks that, while a key server does not answer, a cancelled call returns at once,
+// and calls with known keys do not wait.
 func TestHungServer(t *testing.T) {
 	before := runtime.NumGoroutine()
 	r := newRemote(t, nil, keyES)
@@ -428,7 +431,7 @@ func TestHungServer(t *testing.T) {
 	if err := <-returned; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want the error of the cancelled call", err)
 	}
-	r.jwt.Close() // the log does not report the request that Close cancels
+	r.jwt.Close() // Close cancels a request; the log must not report this request
 	r.server.Close()
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	if got := r.log.String(); got != "" {
@@ -436,9 +439,9 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// In TestServersWithOneIssuer, the claim "iss" of a token belongs to two key servers, of which one
-// lacks the token's key, and the other cannot be reached. Whichever server is listed first, the
-// token cannot be checked.
+// In TestServersWithOneIssuer, two issuers have the same claim "iss" and different key servers. One
+// server lacks the token's key, and the other cannot be reached. In both orders of the issuers, the
+// error must be that the token cannot be checked.
 func TestServersWithOneIssuer(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		good, bad := authtest.NewKeyServer(t, keyES), authtest.NewKeyServer(t)
@@ -456,12 +459,12 @@ func TestServersWithOneIssuer(t *testing.T) {
 		_, err = jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, authtest.Claims{"aud": "other"})))
 		wantRefused(t, err, fault.CallerUnauthenticated, "the bearer token is for another audience")
 		if good.Requests() != 1 || bad.Requests() != 1 {
-			t.Errorf("the servers had %d and %d requests, want 1 each", good.Requests(), bad.Requests())
+			t.Errorf("the two servers had %d and %d requests, want one request each", good.Requests(), bad.Requests())
 		}
 	}
 }
 
-// TestUseKeepsKeys checks that a reload fetches only keys whose URL or rules changed, and stops
+// TestUseKeepsKeys checks that Use and Prepare fetch only keys whose URL or rules changed, and stop
 // fetching keys that are no longer needed.
 func TestUseKeepsKeys(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -484,14 +487,14 @@ func TestUseKeepsKeys(t *testing.T) {
 		t.Error(err)
 	}
 	fresh.Close()
-	r.wantRequests(2)          // one request for both issuers
-	issuer.AllowPrivate = true // a changed rule: the keys are fetched again
+	r.wantRequests(2)          // both issuers together cause one request
+	issuer.AllowPrivate = true // the keys are fetched again after a change of a rule
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)
 	}
 	r.wantRequests(3)
-	issuer.RootCAs = nil // other trusted authorities: the keys are fetched again
+	issuer.RootCAs = nil // the keys are fetched again after a change of the trusted authorities
 	r.jwt.use(issuer)
 	_, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, nil)))
 	wantRefused(t, err, fault.AuthenticationUnavailable, "")

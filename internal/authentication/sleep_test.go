@@ -11,8 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, without any
-// call, and again after a failed request.
+// TestKeysAreFetchedAfterSleep checks that keys are fetched after the machine slept, even if no
+// call arrives, and that a failed request is repeated after the machine slept.
 func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	machine := clocktest.NewMachine()
 	r := newRemote(t, func(_ *authtest.KeyServer, _ *authentication.Issuer, o *authentication.KeyOptions) {
@@ -20,7 +20,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	}, keyES)
 	awaitRequests(t, r.server, 1)
 	token := mint(keyES, nil, authtest.Claims{"iat": machine.WallTime().Unix(), "exp": machine.WallTime().Add(time.Hour).Unix()})
-	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // waits until the keys are fetched
+	if _, err := r.jwt.Authenticate(t.Context(), bearer(token)); err != nil { // this call waits until the keys are fetched
 		t.Fatal(err)
 	}
 	r.server.Fails()
@@ -28,7 +28,7 @@ func TestKeysAreFetchedAfterSleep(t *testing.T) {
 	awaitRequests(t, r.server, 2)
 	eventually(t, "the failure is logged", func() bool { return strings.Contains(r.log.String(), "cannot be fetched") })
 	r.server.Has(keyES)
-	machine.Sleep(15 * time.Second) // longer than the pause after a failed request
+	machine.Sleep(15 * time.Second) // the machine sleeps longer than the pause after a failed request
 	awaitRequests(t, r.server, 3)
 }
 
@@ -45,7 +45,7 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and a
-// certificate, which must expire by the corrected time.
+// certificate. Both must expire by the corrected time.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()
@@ -59,10 +59,10 @@ func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	want := func(good bool) {
 		t.Helper()
 		if _, err := jwt.Authenticate(t.Context(), bearer(token)); (err == nil) != good {
-			t.Errorf("the error for the token is %v; want an accepted token: %v", err, good)
+			t.Errorf("the error for the token is %v; the token must be accepted: %v", err, good)
 		}
 		if _, err := mutual.Authenticate(t.Context(), authentication.Evidence{Certificates: []*x509.Certificate{leaf}}); (err == nil) != good {
-			t.Errorf("the error for the certificate is %v; want an accepted certificate: %v", err, good)
+			t.Errorf("the error for the certificate is %v; the certificate must be accepted: %v", err, good)
 		}
 	}
 	want(true)

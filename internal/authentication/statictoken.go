@@ -16,8 +16,8 @@ import (
 const (
 	// TokenPrefix begins every static token, so that secret scanners find leaked tokens.
 	TokenPrefix = "amb_"
-	// tokenBytes is the number of random bytes in a static token, which follow TokenPrefix in
-	// base64url without padding.
+	// tokenBytes is the number of random bytes in a static token. They follow TokenPrefix, encoded
+	// in base64url without padding.
 	tokenBytes = 32
 )
 
@@ -52,17 +52,18 @@ func ParseTokenHash(text string) (TokenHash, error) {
 	return TokenHash(digits), nil
 }
 
-// StaticToken is a token that identifies a caller, as the configuration lists it.
+// StaticToken is an entry of the configuration: the name of a caller, and the hash of the token
+// that identifies it.
 type StaticToken struct {
-	// Name is the name of the caller, without its kind.
+	// Name is the name of the caller without the prefix `token:`.
 	Name string
 	Hash TokenHash
 }
 
-// StaticTokens identifies callers by static tokens, as `token:NAME`.
-type StaticTokens map[TokenHash]string // callers' names by the hashes of their tokens
+// StaticTokens identifies callers by static tokens. The name of such a caller is `token:NAME`.
+type StaticTokens map[TokenHash]string // the names of callers, by the hashes of their tokens
 
-// NewStaticTokens returns an authenticator that accepts these tokens.
+// NewStaticTokens returns an authenticator that accepts the given tokens.
 func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 	names := make(StaticTokens, len(tokens))
 	for _, token := range tokens {
@@ -72,8 +73,8 @@ func NewStaticTokens(tokens ...StaticToken) StaticTokens {
 }
 
 // Authenticate implements Authenticator. The duration of the look-up reveals nothing about the
-// known tokens: it depends only on the hash of the token that the caller sent, which the caller
-// cannot choose.
+// known tokens, because it depends only on the hash of the token that the caller sent. The caller
+// cannot choose this hash.
 func (s StaticTokens) Authenticate(_ context.Context, evidence Evidence) (access.Caller, error) {
 	text := evidence.Bearer.Reveal()
 	if len(s) == 0 || !strings.HasPrefix(text, TokenPrefix) {

@@ -42,11 +42,11 @@ func TestTokenHash(t *testing.T) {
 		t.Errorf("the hash is %s, want %s", hash, want)
 	}
 	if again, err := authentication.ParseTokenHash(hash.String()); err != nil || again != hash {
-		t.Errorf("the hash is read as %s (%v), want %s", again, err, hash)
+		t.Errorf("the hash is parsed as %s (%v), want %s", again, err, hash)
 	}
 	for _, text := range []string{"", token.Reveal(), hash.String()[1:], hash.String() + "0", strings.ToUpper(hash.String()), strings.Repeat("g", 64)} {
 		if got, err := authentication.ParseTokenHash(text); err == nil || text != "" && strings.Contains(err.Error(), text) {
-			t.Errorf("%q is read as %s (%v)", text, got, err)
+			t.Errorf("the text %q is parsed as the hash %s (%v), want an error", text, got, err)
 		}
 	}
 }
@@ -82,11 +82,11 @@ func TestStaticTokens(t *testing.T) {
 		wantRefused(t, err, fault.CallerUnauthenticated, tooShort)
 	}
 	if _, err := authentication.NewStaticTokens().Authenticate(t.Context(), authentication.Evidence{Bearer: first}); !errors.Is(err, authentication.ErrNoEvidence) {
-		t.Errorf("without configured tokens, the error is %v, want no evidence", err)
+		t.Errorf("without configured tokens, the error is %v, want ErrNoEvidence", err)
 	}
 	for _, text := range []string{"", malformed, mint(keyES, nil, nil), strings.TrimPrefix(first.Reveal(), "amb_")} {
 		if _, err := tokens.Authenticate(t.Context(), authentication.Evidence{Bearer: secret.New(text)}); !errors.Is(err, authentication.ErrNoEvidence) {
-			t.Errorf("%q: the error is %v, want no evidence", text, err)
+			t.Errorf("the error for %q is %v, want ErrNoEvidence", text, err)
 		}
 	}
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// callMetrics are the metrics about calls, by method. The metrics have the names and labels of
-// go-grpc-middleware, so that existing dashboards work; docs/adr/0020-one-function-per-call.md
-// explains why the broker has its own implementation.
+// callMetrics are the metrics about calls, by method. The metrics have the same names and labels as
+// the metrics of go-grpc-middleware, so that existing dashboards work;
+// docs/adr/0020-one-function-per-call.md explains why the broker has its own implementation.
 type callMetrics struct {
 	started, handled, received, sent *prometheus.CounterVec
 	seconds                          *prometheus.HistogramVec
@@ -40,7 +40,7 @@ func newCallMetrics(m metrics) callMetrics {
 	}
 }
 
-// Method returns the metrics of a method, whose counters are 0 until the first call.
+// Method returns the metrics of a method. Their counters are 0 until the first call.
 func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	kind := "unary"
 	if stream {
@@ -59,15 +59,15 @@ func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	return m
 }
 
-// CallEnded logs a call that has ended. A successful call is logged at level debug, and a failed
-// one unless there are too many log lines about failed calls. Requests and responses are never
-// logged, because they contain secrets.
+// CallEnded logs a call that has ended. A successful call is logged at level debug. A failed call
+// is usually logged at a higher level, unless there are too many log lines about failed calls.
+// Requests and responses are never logged, because they contain secrets.
 func (o *Observer) CallEnded(ctx context.Context, call rpc.Ended) {
 	answer := status.Convert(call.Err)
 	reason := reasonOf(answer)
 	level := levelOf(answer.Code())
 	if call.Stream && endsWatches(reason) || call.Excess {
-		level = slog.LevelDebug // calls that exceed a limit could fill the log
+		level = slog.LevelDebug // calls that exceed a limit would fill the log at a higher level
 	}
 	if !o.Logger.Enabled(ctx, level) || level > slog.LevelDebug && !o.lines.allow(level, addressOf(ctx)) {
 		return
@@ -129,7 +129,7 @@ func reasonOf(answer *status.Status) string {
 	return ""
 }
 
-// endsWatches reports whether the reason is that of a normal end of a watch.
+// endsWatches reports whether the reason is the reason of a watch that ends normally.
 func endsWatches(reason string) bool {
 	return reason == string(fault.WatchTooOld) || reason == string(fault.ServerStopping)
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // These constants limit the log lines about failed calls, separately for each log level. Each limit
-// is a long-term rate per second and a burst, for each source or for all sources together.
+// is a number of lines per second in the long run, and a number of lines at once. There is one
+// limit for each source of calls, and one for all sources together.
 const (
 	sourceLines, sourceBurst = 1, 100
 	allLines, allBurst       = 10, 1000
@@ -30,8 +31,8 @@ const (
 	suppressedInterval = time.Minute
 )
 
-// lineLimiter limits the log lines that clients can cause with failed calls, and logs how many it
-// suppressed.
+// lineLimiter limits the log lines that clients can cause with failed calls, and logs how many
+// lines it suppressed.
 type lineLimiter struct {
 	logger  *slog.Logger
 	counter prometheus.Counter
@@ -39,9 +40,9 @@ type lineLimiter struct {
 	mu         sync.Mutex
 	all        *ratelimit.Limiter[slog.Level]
 	sources    *ratelimit.Limiter[lineSource]
-	suppressed int         // number of lines suppressed since the last report
-	last       string      // client's address in the last suppressed line
-	timer      *time.Timer // logs the next report; nil: no line was suppressed since the last one
+	suppressed int         // the number of lines suppressed since the last report
+	last       string      // the client's address in the last suppressed line
+	timer      *time.Timer // the timer that logs the next report; nil if no line was suppressed since the last report
 }
 
 type lineSource struct {
@@ -53,7 +54,7 @@ func newLineLimiter(m metrics, logger *slog.Logger) *lineLimiter {
 	return &lineLimiter{
 		logger: logger,
 		counter: m.counters("authmaterial_call_log_left_out_total",
-			"Lines about failed calls and handshakes that the log suppressed.").WithLabelValues(),
+			"Log lines about failed calls and handshakes that were suppressed.").WithLabelValues(),
 		all:     ratelimit.New[slog.Level](allLines, allBurst, levels),
 		sources: ratelimit.New[lineSource](sourceLines, sourceBurst, maxSources),
 	}

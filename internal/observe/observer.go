@@ -54,14 +54,14 @@ type Observer struct {
 	limited                           *prometheus.CounterVec
 	limitLines                        *ratelimit.Limiter[admission.Limit]
 	authentications                   *prometheus.CounterVec
-	certificateExpiry                 func() prometheus.Gauge // the first call creates the gauge
+	certificateExpiry                 func() prometheus.Gauge // a function whose first call creates the gauge
 }
 
 // New returns an Observer.
 func New(options Options) *Observer {
 	m := metrics{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	build := m.gauges("authmaterial_build_info", "Always 1; the label has the broker's version.", "version")
+	build := m.gauges("authmaterial_build_info", "The value is always 1. The label `version` contains the broker's version.", "version")
 	build.WithLabelValues(options.Version).Set(1)
 	o := &Observer{
 		Options:     options,
@@ -73,20 +73,21 @@ func New(options Options) *Observer {
 		lastLoadOK: m.gauge("authmaterial_config_last_reload_successful",
 			"1 if the configuration that was read last is in use, 0 if it had problems."),
 		lastLoad: m.gauge("authmaterial_config_last_load_timestamp_seconds",
-			"When the configuration in use was loaded, in Unix time."),
+			"Unix time at which the configuration in use was loaded."),
 		loads: m.counters("authmaterial_config_loads_total",
-			"Configurations put into use: 1 at the start, and 1 for each successful reload.").WithLabelValues(),
+			"How often a configuration was put into use: once at the start, and once for each successful reload.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
-			"Connections, calls and watches that were refused or closed because of a limit; "+
-				"denials count only if they have no audit record of their own.", "limit"),
+			"Connections, calls and watches that were refused or closed because of a limit. "+
+				"Denials of access count only if they have no audit record of their own.", "limit"),
 		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
-			"Authentications of calls and TLS handshakes by result: ok; refused; deferred, when the signing key is "+
-				"unknown and may be new; or unavailable, when nothing could be checked. "+
-				"The method none is for calls without a token or certificate.", "method", "result"),
+			"Authentications of calls and TLS handshakes by result. "+
+				"The result `deferred` means that the signing key of a token is unknown and may be new. "+
+				"The result `unavailable` means that the token or certificate could not be checked. "+
+				"The method `none` means that the call had no token or certificate.", "method", "result"),
 		certificateExpiry: sync.OnceValue(func() prometheus.Gauge {
 			return m.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
-				"When the first certificate in the chain of the broker's certificate expires, in Unix time. Absent without TLS.")
+				"Unix time of the first expiry of a certificate in the chain of the broker's certificate. The metric is absent without TLS.")
 		}),
 	}
 	for _, limit := range admission.AllLimits {
@@ -98,13 +99,13 @@ func New(options Options) *Observer {
 // Close logs the number of lines that were suppressed since the last report.
 func (o *Observer) Close() { o.lines.report() }
 
-// Metrics returns the handler that answers with all metrics.
+// Metrics returns an HTTP handler that answers requests for all metrics.
 func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.metrics, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
-// Loaded records that a configuration has been put into use. The time series for every kind of
-// credential are created with the value 0, so that an increase is visible from the first event on.
+// Loaded records that a configuration has been put into use. Loaded creates the time series for
+// every kind of credential with the value 0, so that the first event is visible as an increase.
 func (o *Observer) Loaded(c *config.Config) {
 	o.lastLoadOK.Set(1)
 	o.lastLoad.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -148,8 +149,8 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 // AuditRecords returns the counters of audit records, by the label `result`.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
-		"Audit records by result: written; dropped, because the queue was full; "+
-			"or failed, including records that were not written before their calls ended.", "result")
+		"Audit records by result. The result `dropped` means that the queue was full. "+
+			"The result `failed` includes records that were not written before their calls ended.", "result")
 }
 
 // metrics is a registry with methods that create and register metrics.
@@ -167,7 +168,7 @@ func (m metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVe
 	return promauto.With(m).NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 }
 
-// gaugeFunc creates a gauge whose value is computed for each scrape.
+// gaugeFunc creates a gauge whose value is computed for each request for metrics.
 func (m metrics) gaugeFunc(name, help string, value func() int) {
 	scraped := func() float64 { return float64(value()) }
 	promauto.With(m).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, scraped)

@@ -51,7 +51,7 @@ func Start(ctx context.Context, version string, logger *slog.Logger) *Traces {
 		resource.WithAttributes(attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv())
-	if err != nil { // the attributes that could be read are still used
+	if err != nil { // the attributes that could be read are used in spite of the error
 		logger.Warn("traces lack some of the attributes that describe this process", "type", fmt.Sprintf("%T", err))
 	}
 	return &Traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(described))}
@@ -83,7 +83,7 @@ func wanted(logger *slog.Logger) bool {
 		return false
 	}
 	if disabled != "" && !isBool(disabled) {
-		variable{name: "OTEL_SDK_DISABLED", must: "be true or false"}.logIgnored(logger)
+		variable{name: "OTEL_SDK_DISABLED", must: "it must be true or false"}.logIgnored(logger)
 	}
 	if exporters == "" {
 		return firstSet(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
@@ -102,8 +102,8 @@ func wanted(logger *slog.Logger) bool {
 	return sends
 }
 
-// newExporter returns an exporter for the protocol that the environment names. The exporter itself
-// reads the other variables of the environment.
+// newExporter returns an exporter for the protocol that an environment variable names. The exporter
+// itself reads the other environment variables.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if protocol() == "grpc" {
 		return otlptracegrpc.New(ctx)
@@ -142,8 +142,8 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself, without the values of variables,
-// which include headers with collector keys.
+// sink logs the problems that OpenTelemetry reports about itself. It does not log the values of
+// environment variables, because they include headers with keys of the collector.
 type sink struct{ logger *slog.Logger }
 
 func (sink) Init(logr.RuntimeInfo)            {}

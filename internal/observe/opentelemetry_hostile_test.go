@@ -10,8 +10,8 @@ import (
 )
 
 // TestHostileCollector sends spans to collectors whose answers are longer than they announce.
-// OpenTelemetry reads at most 4 MiB of an answer, net/http at most 10 MiB of headers, and gRPC at
-// most 16 MiB.
+// OpenTelemetry reads at most 4 MiB of an answer. The headers of an answer are limited to 10 MiB by
+// net/http, and to 16 MiB by gRPC.
 func TestHostileCollector(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run("HTTP "+name, func(t *testing.T) { wantStopped(t, "http/protobuf", peertest.Serve(t, answer)) })
@@ -21,7 +21,7 @@ func TestHostileCollector(t *testing.T) {
 	}
 }
 
-// wantStopped checks that Stop returns, which may try twice to send a span.
+// wantStopped checks that Stop returns. Stop may try twice to send a span.
 func wantStopped(t *testing.T, protocol, address string) {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)

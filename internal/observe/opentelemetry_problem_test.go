@@ -14,7 +14,8 @@ import (
 
 const canary = "canary-8d20"
 
-// The log must not quote the canary in the URL, the headers and the collector's answer.
+// In TestProblemsQuoteNothing, the URL, the headers and the collector's answer contain a canary.
+// The log must not quote it.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)

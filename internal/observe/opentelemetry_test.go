@@ -18,7 +18,7 @@ import (
 // No process listens on this endpoint. An exporter connects only when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets environment variables, and returns whether traces are sent, and the text of the
+// environment sets environment variables. It returns whether traces are sent, and the text of the
 // log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
@@ -90,7 +90,7 @@ func TestUnusableVariables(t *testing.T) {
 	}
 	authority := authtest.NewAuthority("ca", time.Now()).PEM()
 	for path, text := range map[string][]byte{
-		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // the second certificate's END line and the third's BEGIN line are joined
+		joined: slices.Concat(authority, bytes.TrimSpace(authority), authority), // the END line of the second certificate and the BEGIN line of the third certificate are one line
 		marked: slices.Concat([]byte("\ufeff"), authority, authority),
 	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -98,7 +98,7 @@ func TestUnusableVariables(t *testing.T) {
 		}
 	}
 	for variable, test := range map[string]struct {
-		values []string // invalid values besides the canary
+		values []string // invalid values that are tested in addition to the canary
 		sends  bool
 	}{
 		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},
@@ -129,14 +129,14 @@ func TestUnusableVariables(t *testing.T) {
 			t.Run(variable+" "+value, func(t *testing.T) {
 				set := map[string]string{otlp + "TRACES_ENDPOINT": endpoint, variable: value}
 				if variable == otlp+"ENDPOINT" {
-					delete(set, otlp+"TRACES_ENDPOINT") // would override the general one
+					delete(set, otlp+"TRACES_ENDPOINT") // this variable would override the general one
 				}
 				sends, log := environment(t, set)
 				if sends != test.sends {
 					t.Errorf("traces are sent: %v, want %v", sends, test.sends)
 				}
 				if strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, " variable="+variable+" ") {
-					t.Errorf("the log does not name the variable once: %s", log)
+					t.Errorf("the log does not name the variable exactly once: %s", log)
 				}
 				if strings.Contains(log, canary) {
 					t.Error("the log has the canary")

@@ -23,7 +23,7 @@ const (
 // variable is an environment variable that OpenTelemetry reads, with a check of its value.
 type variable struct {
 	name  string
-	must  string // completes the sentence "the variable must …", without the value
+	must  string // the rule for the value, such as "it must be true or false"
 	valid func(value string) bool
 	// The field `needed` marks variables that decide where traces go and how they are protected. If
 	// a needed variable is invalid, no traces are sent. If another variable is invalid,
@@ -32,9 +32,9 @@ type variable struct {
 }
 
 // checkVariables logs the invalid variables, and reports whether traces can be sent. Invalid
-// variables that have a default are unset, because some values make OpenTelemetry panic, and others
-// are printed. Overridden variables are unset too, because OpenTelemetry would read the files that
-// they name.
+// variables that have a default are unset, because OpenTelemetry panics at some invalid values, and
+// prints others. Overridden variables are unset too, because OpenTelemetry would read the files
+// that they name.
 func checkVariables(logger *slog.Logger) bool {
 	all := true
 	for _, v := range variables() {
@@ -47,7 +47,7 @@ func checkVariables(logger *slog.Logger) bool {
 		case v.needed:
 			all = false
 			logger.Warn("traces are not sent because of an environment variable",
-				"variable", v.name, "problem", "it must "+v.must)
+				"variable", v.name, "problem", v.must)
 		default:
 			_ = os.Unsetenv(v.name)
 			v.logIgnored(logger)
@@ -57,11 +57,11 @@ func checkVariables(logger *slog.Logger) bool {
 }
 
 func (v variable) logIgnored(logger *slog.Logger) {
-	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", "it must "+v.must)
+	logger.Warn("an environment variable of OpenTelemetry is ignored", "variable", v.name, "problem", v.must)
 }
 
-// overridden reports whether a variable has no effect because the corresponding one for traces is
-// set.
+// overridden reports whether a variable has no effect because the corresponding variable for traces
+// is set.
 func (v variable) overridden() bool {
 	name, general := strings.CutPrefix(v.name, otlpPrefix)
 	return general && !strings.HasPrefix(v.name, otlpTracesPrefix) && firstSet(otlpTracesPrefix+name) != ""
@@ -80,32 +80,32 @@ const (
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
-		{"OTEL_TRACES_SAMPLER", "be a sampler of OpenTelemetry, such as parentbased_traceidratio", isSampler, false},
-		{"OTEL_TRACES_SAMPLER_ARG", "be a ratio from 0 to 1", isRatio, false},
-		{"OTEL_RESOURCE_ATTRIBUTES", "be key=value pairs, percent-encoded, separated by commas", isPairs, false},
-		{"OTEL_BSP_SCHEDULE_DELAY", "be a number of milliseconds", milliseconds, false},
-		{"OTEL_BSP_EXPORT_TIMEOUT", "be a number of milliseconds", milliseconds, false},
-		{"OTEL_BSP_MAX_QUEUE_SIZE", "be a number from 1 to 100000", number, false},
-		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "be a number from 1 to 100000", number, false},
+		{"OTEL_TRACES_SAMPLER", "it must be a sampler of OpenTelemetry, such as parentbased_traceidratio", isSampler, false},
+		{"OTEL_TRACES_SAMPLER_ARG", "it must be a ratio from 0 to 1", isRatio, false},
+		{"OTEL_RESOURCE_ATTRIBUTES", "it must be key=value pairs, percent-encoded, separated by commas", isPairs, false},
+		{"OTEL_BSP_SCHEDULE_DELAY", "it must be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_EXPORT_TIMEOUT", "it must be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "it must be a number from 1 to 100000", number, false},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "it must be a number from 1 to 100000", number, false},
 	}
 	for _, prefix := range []string{otlpPrefix, otlpTracesPrefix} {
 		certificate, key := prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY"
 		all = append(all,
-			variable{prefix + "ENDPOINT", "be a URL such as http://collector:4318", isEndpoint, true},
-			variable{prefix + "PROTOCOL", "be grpc or http/protobuf", isProtocol, true},
-			variable{prefix + "CERTIFICATE", "be the path of a file with certificates in PEM", isCertificateFile, true},
-			variable{certificate, "be the path of a PEM file, with the path of its key in " + key, isKeyPairWith(key), true},
-			variable{key, "be set together with its certificate, in " + certificate, isBeside(certificate), true},
-			variable{prefix + "HEADERS", "be name=value pairs, percent-encoded, separated by commas", isPairs, true},
-			variable{prefix + "INSECURE", "be true or false", isBool, true},
-			variable{prefix + "COMPRESSION", "be gzip or none", isCompression, false},
-			variable{prefix + "TIMEOUT", "be a number of milliseconds", milliseconds, false})
+			variable{prefix + "ENDPOINT", "it must be a URL such as http://collector:4318", isEndpoint, true},
+			variable{prefix + "PROTOCOL", "it must be grpc or http/protobuf", isProtocol, true},
+			variable{prefix + "CERTIFICATE", "it must be the path of a file with certificates in PEM", isCertificateFile, true},
+			variable{certificate, "it must be the path of a PEM file, with the path of its key in " + key, isKeyPairWith(key), true},
+			variable{key, "it must be set together with its certificate, in " + certificate, isBeside(certificate), true},
+			variable{prefix + "HEADERS", "it must be name=value pairs, percent-encoded, separated by commas", isPairs, true},
+			variable{prefix + "INSECURE", "it must be true or false", isBool, true},
+			variable{prefix + "COMPRESSION", "it must be gzip or none", isCompression, false},
+			variable{prefix + "TIMEOUT", "it must be a number of milliseconds", milliseconds, false})
 	}
 	for _, limit := range []string{
 		"ATTRIBUTE_VALUE_LENGTH", "ATTRIBUTE_COUNT", "SPAN_ATTRIBUTE_VALUE_LENGTH", "SPAN_ATTRIBUTE_COUNT",
 		"SPAN_EVENT_COUNT", "EVENT_ATTRIBUTE_COUNT", "SPAN_LINK_COUNT", "LINK_ATTRIBUTE_COUNT",
 	} {
-		all = append(all, variable{"OTEL_" + limit + "_LIMIT", "be a number", isNumber(0, 1<<31-1), false})
+		all = append(all, variable{"OTEL_" + limit + "_LIMIT", "it must be a number", isNumber(0, 1<<31-1), false})
 	}
 	return all
 }
@@ -140,7 +140,7 @@ func isEndpoint(value string) bool {
 	return (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
-// protocol returns the name of the exporter's protocol; empty: the default.
+// protocol returns the name of the exporter's protocol, or an empty string for the default protocol.
 func protocol() string { return firstSet(otlpTracesPrefix+"PROTOCOL", otlpPrefix+"PROTOCOL") }
 
 func isPairs(value string) bool {
@@ -159,8 +159,8 @@ func isCertificateFile(path string) bool {
 	return ok && err == nil
 }
 
-// isKeyPairWith returns a check of the path of a certificate whose private key is at the path in
-// the variable keyVariable.
+// isKeyPairWith returns a function that checks the path of a certificate file. The variable
+// keyVariable contains the path of the private key.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		keyPath := firstSet(keyVariable)
@@ -175,14 +175,15 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 	}
 }
 
-// isBeside returns a check of a variable that has an effect only together with another one.
+// isBeside returns a function that checks a variable that has an effect only together with another
+// variable.
 func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }
 
 // readPEM returns the content of a regular file of up to `limit` bytes. The result is false for a
-// file with a byte order mark, because OpenTelemetry, which reads the file again, would ignore its
-// first block.
+// file with a byte order mark, because OpenTelemetry, which reads the file again, would ignore the
+// first PEM block of such a file.
 func readPEM(path string, limit int64) ([]byte, bool) {
 	data, err := regularfile.Read(path, limit)
 	return data, err == nil && !bytes.HasPrefix(data, []byte("\ufeff"))

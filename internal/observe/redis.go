@@ -21,15 +21,17 @@ type Redis struct {
 func (o *Observer) Redis() *Redis {
 	r := &Redis{
 		operations: o.metrics.counters("authmaterial_redis_operations_total",
-			"Operations on Redis by result: ok; gave_up, when the caller's time was up; not_tried, while Redis is "+
-				"out of reach; overload, when there were too many operations at once; or the kind of failure.",
+			"Operations on Redis by result. The result `gave_up` means that the caller's time was up. "+
+				"The result `not_tried` means that Redis was out of reach. "+
+				"The result `overload` means that there were too many operations at once. "+
+				"Every other result except `ok` names a kind of failure.",
 			"operation", "result"),
 		unreadable: o.metrics.counters("authmaterial_redis_unreadable_entries_total",
-			"Entries in Redis that count as missing because they could not be read: in an unknown format, "+
-				"under an unknown fleet key, damaged, or without an expiry.",
+			"Entries in Redis that count as missing because they could not be read. "+
+				"They have an unknown format or no expiry, are damaged, or are encrypted with an unknown fleet key.",
 			"cause"),
 		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
-			"Duration of operations on Redis, except operations that were not tried, and reads that wait for changes.",
+			"Duration of operations on Redis. Operations that were not tried and reads that wait for changes are left out.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25}).WithLabelValues(),
 		degraded: o.metrics.gauge("authmaterial_token_cache_degraded",
 			"1 while Redis is out of reach and this replica obtains tokens for itself, 0 otherwise."),

@@ -36,7 +36,7 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// callKey is the key of the trace.SpanContext of the call that started a flight.
+// callKey is the context key for the trace.SpanContext of the call that started a flight.
 type callKey struct{}
 
 // Flight returns a context for a flight, which is work shared by several calls. The context refers
@@ -49,7 +49,7 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 }
 
 // TokenRequest begins the span of a token request, and returns the function that ends it. The span
-// begins a new trace, because a token request can outlive the call that caused it, and is linked to
+// begins a new trace, because a token request can outlive the call that caused it. It is linked to
 // the span of that call. The provider receives no trace ID.
 func (t *Traces) TokenRequest(
 	ctx context.Context, provider, authMethod string,

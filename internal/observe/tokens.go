@@ -20,7 +20,7 @@ const maxLoggedIDs = 10
 // overBudget is the result of token requests that were not sent because of the broker's own limit.
 const overBudget = "over_budget"
 
-// These are the values of metric labels.
+// These lists contain the values of metric labels.
 var (
 	requestResults = []string{"ok", "refused", "rate_limited", "unavailable", overBudget}
 	tiers          = []string{
@@ -37,7 +37,8 @@ var (
 	}
 )
 
-// tokenMetrics are the metrics about tokens and static material, by provider and auth method.
+// tokenMetrics are the metrics about tokens and static material. Their labels are the provider and
+// the auth method.
 type tokenMetrics struct {
 	requests, answers, renewals, forced, staticReports *prometheus.CounterVec
 	durations, waits                                   *prometheus.HistogramVec
@@ -54,12 +55,13 @@ func newTokenMetrics(m metrics) tokenMetrics {
 		requests: counters("authmaterial_token_requests_total", "Token requests by result.", "result"),
 		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by source.", "tier"),
 		renewals: counters("authmaterial_token_renewals_total",
-			"Renewals of tokens in use: early, in the background; or late, after a call found an expired token.", "when"),
+			"Renewals of tokens in use. An `early` renewal happens in the background. A `late` renewal happens after a call found an expired token.", "when"),
 		forced: counters("authmaterial_token_forced_renewals_total",
 			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
-			"Reports about static material: rejected, for the current version; outdated, for an earlier one; "+
-				"or other_status, with a status that does not mean rejection.", "report"),
+			"Reports that a provider rejected static material. A `rejected` report is about the current version. "+
+				"An `outdated` report is about an earlier version. "+
+				"An `other_status` report has a status that does not mean rejection.", "report"),
 		durations: histograms("authmaterial_token_request_duration_seconds", "Duration of token requests.",
 			.05, .1, .25, .5, 1, 2.5, 5, 10),
 		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token.",
@@ -140,14 +142,14 @@ func (o *Observer) tokenLogger(key string) *slog.Logger {
 	return logger
 }
 
-// Token returns the observer of the token that a source obtains.
+// Token returns the observer of the token that the given source obtains.
 func (o *Observer) Token(source cache.Source) cache.Observer {
 	t := o.tokens.observer(kindOf(source))
 	t.observer, t.key = o, source.TokenKey()
 	return t
 }
 
-// kind is the provider and the auth method of credentials, which are the labels of metrics.
+// kind is a kind of credential: its provider and its auth method. Both are labels of metrics.
 type kind struct{ provider, method string }
 
 func kindOf(source cache.Source) kind {
@@ -164,7 +166,7 @@ type tokenObserver struct {
 	observer *Observer
 	key      string
 
-	answers, renewals, forced []prometheus.Counter // indexed by cache.Tier, cache.Renewal and cache.Forced
+	answers, renewals, forced []prometheus.Counter // the counters are indexed by cache.Tier, cache.Renewal and cache.Forced
 	waits                     prometheus.Observer
 }
 
@@ -194,18 +196,18 @@ func (t *tokenObserver) RenewalFailed(err error, next, end time.Time) {
 	logger.Warn("background renewal of a token failed", "provider", t.provider, "auth_method", t.method)
 }
 
-// Scrape adds the metrics that are computed for each scrape.
+// Scrape adds the metrics whose values are computed for each request for metrics.
 func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	o.metrics.gaugeFunc("authmaterial_watchers", "Open watches of credentials.", b.Watchers)
 	o.metrics.gaugeFunc("authmaterial_changed_secrets_refused",
 		"Credentials that still use their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
 	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
-		"Time until the first of the tokens in use reaches the safety margin before its expiry. "+
-			"Negative within the safety margin; absent while no token is in use.", labels, nil)
+		"Shortest time until a token in use reaches the safety margin before its expiry. "+
+			"The value is negative within the safety margin. It is absent while no token is in use.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
-		"How long ago the renewal of a token in use should have begun. 0 if none is overdue; "+
-			"absent while no token is in use.", labels, nil)
+		"How long ago the renewal of a token in use should have begun. The value is 0 if no renewal is overdue. "+
+			"It is absent while no token is in use.", labels, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
 		gauge := func(of *prometheus.Desc, value time.Duration, k kind) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)
@@ -217,7 +219,7 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	}))
 }
 
-// deadlines are the time until the next token expires, and the time since the longest overdue
+// deadlines contains the time until the next token expires, and the time since the most overdue
 // renewal should have begun.
 type deadlines struct{ expiry, overdue time.Duration }
 
