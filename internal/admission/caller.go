@@ -15,7 +15,7 @@ const (
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
-	// maxCallers is the number of callers at which the broker forgets callers without connections,
+	// maxCallers is the number of callers that makes the broker forget callers without connections,
 	// calls, watches and batches. A forgotten caller may use its whole burst of calls again.
 	maxCallers = 10_000
 )
@@ -62,7 +62,8 @@ func (a *Admission) Caller(name string) *Caller {
 }
 
 // Everybody returns a Caller that stands for all callers of a broker that does not authenticate
-// callers. Of all limits, only the limit of concurrent calls applies to such a Caller.
+// callers. Of all limits, only the limit of concurrent calls applies to the Caller that Everybody
+// returns.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
 // forgetIdle must be called with the lock mu held.

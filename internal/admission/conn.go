@@ -46,7 +46,7 @@ type Conn struct {
 	expiry      *time.Timer            // closes an unauthenticated connection; nil if the connection does not expire
 
 	// The following fields are guarded by listener.mu.
-	class    *class        // class of the connection; nil if the connection belongs to a caller, or is closed
+	class    *class        // class to which the connection belongs; nil if the connection belongs to a caller, or is closed
 	place    *list.Element // element of the connection in the list of its class
 	refilled time.Time     // when the number of bytes in `budget` was last set to healthBytes
 	closed   bool
