@@ -21,8 +21,8 @@ var errPending = fault.New(fault.StoreUnavailable,
 	"the credential store has not been read yet, and the configuration declares no credential with this ID").WithRetryDelay(time.Second)
 
 // ErrManyDenials is the error of a call that is denied or has an invalid ID after the caller has
-// reached the limit of Options.Denials. No audit record is written for such a call. The error is
-// the same for existing and missing credentials.
+// reached the limit of Options.Denials. The call has no audit record. The error is the same for
+// existing and missing credentials.
 var ErrManyDenials = fault.New(fault.RateLimited,
 	"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 

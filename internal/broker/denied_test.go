@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// askedTokens is a token cache that counts its calls. In a real cache, such a call may send
+// askedTokens is a token cache that counts its calls. A call of a real token cache may send
 // requests to Redis or to a provider.
 type askedTokens struct {
 	broker.Tokens

@@ -74,14 +74,14 @@ func TestRefusedSecretKeepsThePreviousTokenToItsEnd(t *testing.T) {
 		w.use(mail(w.refused()), board("first"))
 		for time.Since(began) < simulator.DefaultTokenLifetime-time.Minute {
 			if w.version() != previous {
-				t.Fatal("another token is served")
+				t.Fatal("a token other than the previous one is served")
 			}
 			w.pass(time.Minute)
 		}
 		w.pass(time.Minute - time.Nanosecond)
 		w.wantLive(w.get("mail"), true)
 		if w.version() != previous {
-			t.Error("another token is served at the end of the previous token's life")
+			t.Error("a token other than the previous one is served at the end of the previous token's life")
 		}
 		if n := w.log.Count(refusedLine, "level=ERROR", "credential_id=mail"); n != 1 {
 			t.Errorf("%d error lines report the rejection, want 1", n)
@@ -107,7 +107,7 @@ func TestRefusedSecretThatIsAcceptedLater(t *testing.T) {
 		w.sim.SendPulse.AddClient(late)
 		w.sim.SendPulse.SetTokenLifetime(5 * time.Minute)
 		if w.version() != previous {
-			t.Error("another token is served before the next attempt was due")
+			t.Error("a token other than the previous one is served before the next attempt was due")
 		}
 		w.pass(10*time.Second + time.Millisecond) // the broker makes the next request 30 seconds after the first rejection
 		successor := w.version()

@@ -33,7 +33,7 @@ func TestChangeBesideTheSecret(t *testing.T) {
 			w.use(withHosts(refused, "mail.example.test"), board("first"))
 			w.pass(20 * time.Minute)
 			if w.version() != previous {
-				t.Error("another token is served")
+				t.Error("a token other than the previous one is served")
 			}
 			if n := w.broker.RefusedSecrets(); n != 1 {
 				t.Errorf("%d secrets are rejected, want 1", n)
