@@ -211,8 +211,8 @@ func (e *entry) request(
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
-		// Callers get this token as long as it is valid, until the next token request brings a new
-		// one.
+		// Callers get the late token as long as it is valid, until the next token request brings a
+		// new token.
 		_ = fail(errLateToken, time.Time{})
 	}
 	return current, nil

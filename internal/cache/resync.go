@@ -50,7 +50,7 @@ func (e *entry) share(name string, f func()) (ended <-chan singleflight.Result) 
 	})
 }
 
-// resync compares the token with the Store in the background. If such a comparison is under way,
+// resync compares the token with the Store in the background. If a comparison is already under way,
 // another comparison follows. The caller must hold e.mu.
 func (e *entry) resync() {
 	e.update(func(s *snapshot) { s.news++ })

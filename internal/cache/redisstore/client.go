@@ -18,7 +18,7 @@ const (
 	// of the stream, and requests for the slot map of a Cluster.
 	spareConnections = 2
 	// clusterReload is the maximum age of a Cluster's slot map. After the loss of a master, the
-	// slot map is correct again within this time.
+	// slot map is correct again after clusterReload at the latest.
 	clusterReload = 200 * time.Millisecond
 )
 

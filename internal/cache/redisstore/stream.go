@@ -24,7 +24,7 @@ const (
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
-	streamLife = 24 * time.Hour // the stream expires this long after the last event
+	streamLife = 24 * time.Hour // time after the last event at which the stream expires
 )
 
 // These are the kinds of events.
@@ -174,8 +174,8 @@ func (s *Store) read(ctx context.Context, position string) (events []redis.XMess
 }
 
 // emptyStream removes all events from the stream, because one event, which no broker wrote, is too
-// large to read. Then emptyStream adds an event that tells the other replicas that they may have
-// missed events.
+// large to read. After removing the events, emptyStream adds an event that tells the other replicas
+// that they may have missed events.
 func (s *Store) emptyStream(ctx context.Context) error {
 	return s.addEvent(ctx, event{kind: eventEmptied}, "=", 1)
 }

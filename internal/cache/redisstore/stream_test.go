@@ -123,8 +123,8 @@ func TestUnknownEvents(t *testing.T) {
 	eventually(t, "it receives the event that it knows", func() bool { return slices.Equal(r.heard(), []string{key}) })
 }
 
-// Redis stores a token, and the reply is lost. Nevertheless the other replicas must receive the
-// event that reports the new token.
+// Redis stores a token, and the reply is lost. Although the reply is lost, the other replicas must
+// receive the event that reports the new token.
 func TestNewsAfterAnUnansweredCommit(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

@@ -1,8 +1,8 @@
 -- This file is put before each script that reads entries.
 
 -- entry_at returns the string at a Redis key, or false when the key does not exist. A value that is
--- not a string, or that exceeds the size limit, counts as an empty entry. The next write replaces
--- such a value.
+-- not a string, or that exceeds the size limit, counts as an empty entry. The next write replaces a
+-- value that counts as an empty entry.
 local function entry_at(key, most)
   local kind = redis.call('TYPE', key).ok
   if kind == 'none' then
