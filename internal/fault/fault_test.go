@@ -20,7 +20,7 @@ func TestWithRetryDelayLeavesTheOriginalAlone(t *testing.T) {
 func TestFrom(t *testing.T) {
 	known := fault.New(fault.RateLimited, "too many")
 	if got := fault.From(fmt.Errorf("somewhere: %w", known)); got != known {
-		t.Errorf("From() = %v, want the wrapped Error", got)
+		t.Errorf("From returns %v, want the wrapped Error", got)
 	}
 	if got := fault.From(errors.New("canary")); got.Reason != fault.Internal || got.Message != "internal error" {
 		t.Errorf("From returns the reason %v and the message %q for an unknown error", got.Reason, got.Message)
