@@ -106,8 +106,8 @@ func isContextError(err error) bool {
 }
 
 // The returned fault.Error is in the chain of the error, and has a retry delay only if it is
-// temporary. If the chain has none, only the error's type is logged, because its text could
-// contain secrets.
+// temporary. If the chain has no fault.Error, only the error's type is logged, because the error's
+// text could contain secrets.
 func (s *Service) known(ctx context.Context, err error) (*fault.Error, codes.Code) {
 	known := fault.From(err)
 	if known.Reason == fault.Internal {
