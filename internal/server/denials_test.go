@@ -238,7 +238,7 @@ func TestSuppressedDenialsAreRecorded(t *testing.T) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("the audit has the summaries %v, want %v", got, want)
+				t.Fatalf("the audit file has the summaries %v, want %v", got, want)
 			}
 			<-time.After(10 * time.Millisecond)
 		}

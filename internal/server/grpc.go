@@ -29,17 +29,17 @@ const (
 // Benchmarks compare the broker with other servers that have the same options.
 func TransportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		// A stopping server waits this long for a connection that has not finished its handshake
-		// and sends no data.
+		// ConnectionTimeout is how long a stopping server waits for a connection that has not
+		// finished its handshake and sends no data.
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			// When a connection reaches this age, which varies by a tenth, its client opens a new
-			// connection, so that new replicas get their share. Calls on the old connection finish.
-			// After the grace period, the old connection is closed, which ends watches whose
-			// clients do not read.
+			// When a connection reaches the age MaxConnectionAge, which varies by a tenth, its
+			// client opens a new connection, so that new replicas get their share. Calls on the old
+			// connection finish. After the grace period, the old connection is closed, which ends
+			// watches whose clients do not read.
 			MaxConnectionAge:      30 * time.Minute,
 			MaxConnectionAgeGrace: rpc.MaxWatchAge,
-			// Connections on which no data has arrived for this long are pinged.
+			// Connections on which no data has arrived for the duration Time are pinged.
 			Time:    30 * time.Second,
 			Timeout: 10 * time.Second,
 		}),

@@ -50,7 +50,7 @@ type subject struct {
 	file    string           // file with the key, or "" if the configuration file contains the key
 	oauth   bool             // whether the credential needs a token
 	client  simulator.Client // the token is issued for this OAuth client
-	current int              // number of the state in the files, or after the next write
+	current int              // number of the state that the files contain, or will contain after the next write
 
 	mu      sync.Mutex
 	applied int            // number of the latest state that is certainly in use
