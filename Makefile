@@ -121,6 +121,10 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/testing/fleettest
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
+.PHONY: stress
+stress: postgres ## Repeat rare tests of the store more often: ten processes are killed while they write
+	BROKER_STRESS=1 go test -count=1 -timeout 0 -run '^TestCrash$$' ./internal/store/...
+
 .PHONY: hostile
 hostile: ## Attack a broker from 20 and 900 connections, authenticated and not
 	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/testing/hostiletest

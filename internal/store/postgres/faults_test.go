@@ -202,3 +202,13 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestCrash kills the server too.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	var server *postgrestest.Server
+	storetest.Crash(t, func(t *testing.T) string {
+		server = postgrestest.Start(t)
+		return server.Database(t)
+	}, open, func() { server.Restart() })
+}

@@ -57,3 +57,12 @@ func decoded(dump []byte) []byte {
 		return data
 	})
 }
+
+func BenchmarkLoad(b *testing.B) {
+	driver, err := open(postgrestest.Start(b).Database(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = driver.Close() })
+	storetest.Load(b, driver)
+}

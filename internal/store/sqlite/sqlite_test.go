@@ -98,3 +98,17 @@ func migrate(t *testing.T, driver store.Driver) error {
 	_, err = provider.Up(t.Context())
 	return err
 }
+
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	storetest.Crash(t, func(t *testing.T) string { return filepath.Join(t.TempDir(), "broker.db") }, sqlite.Open, nil)
+}
+
+func BenchmarkLoad(b *testing.B) {
+	driver, err := sqlite.Open(filepath.Join(b.TempDir(), "broker.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = driver.Close() })
+	storetest.Load(b, driver)
+}

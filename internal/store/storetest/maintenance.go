@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,6 +60,9 @@ func limitsUses(t *testing.T, f *fixture) {
 	got, err := replicas[0].Uses(t.Context(), "one")
 	if len(got) != store.UseLimit || err != nil || got[0].Caller != name(149) || got[99].Caller != name(50) || got[0].Count != 3 {
 		t.Errorf("%d uses are kept, %v", len(got), err)
+	}
+	if stored := f.count(`SELECT count(*) FROM uses WHERE credential_id = 'one'`); stored != store.UseLimit {
+		t.Errorf("%d uses are stored", stored)
 	}
 	if got, err := replicas[0].Uses(t.Context(), name(0)); len(got) != 1 || err != nil || got[0].Count != 3 {
 		t.Errorf("a credential used at three replicas has the uses %+v, %v", got, err)
@@ -119,6 +123,48 @@ func purge(t *testing.T, f *fixture) {
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
 		t.Errorf("an old request is found, %v", err)
 	}
+}
+
+// purgeSparesRestored restores a deleted credential while Purge is about to remove it.
+func purgeSparesRestored(t *testing.T, f *fixture) {
+	s := f.open()
+	for i := range 2 {
+		change := NewCredential(name(i))
+		change.Credential.DeleteTime = start
+		f.apply(s, change)
+	}
+	driver := &hooked{Driver: f.driver()}
+	purging, err := store.Open(t.Context(), driver, store.Options{Keys: f.keys, Clock: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver.beforeWrite = func() {
+		credential, _ := f.credential(s, name(0))
+		credential.DeleteTime = time.Time{}
+		f.apply(s, update(credential))
+	}
+	ids, err := purging.Purge(t.Context(), start.Add(time.Hour), store.Event{})
+	if err != nil || !slices.Equal(ids, []string{name(1)}) {
+		t.Errorf("%q were purged, %v", ids, err)
+	}
+	if credential, versions := f.credential(s, name(0)); len(versions) != 1 || !credential.DeleteTime.IsZero() {
+		t.Errorf("the restored credential is %+v", credential)
+	}
+}
+
+// hooked is a driver that calls a function before the next write.
+type hooked struct {
+	store.Driver
+
+	beforeWrite func()
+}
+
+func (h *hooked) Writer() *sql.DB {
+	if hook := h.beforeWrite; hook != nil {
+		h.beforeWrite = nil
+		hook()
+	}
+	return h.Driver.Writer()
 }
 
 func key(t *testing.T) fleetkeys.Key {

@@ -48,6 +48,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"uses":                            uses,
 		"uses are limited":                limitsUses,
 		"purge":                           purge,
+		"purge spares what is restored":   purgeSparesRestored,
 		"rekey while others write":        rekey,
 		"check":                           check,
 		"migrates every schema":           migrates,
@@ -213,5 +214,14 @@ func together(times int, call func(i int) error) []error {
 }
 
 func name(i int) string { return fmt.Sprintf("credential-%03d", i) }
+
+// count returns the result of a query for a number.
+func (f *fixture) count(query string) (number int) {
+	f.t.Helper()
+	if err := f.driver().Reader().QueryRowContext(f.t.Context(), query).Scan(&number); err != nil {
+		f.t.Fatal(err)
+	}
+	return number
+}
 
 func (f *fixture) context() context.Context { return f.t.Context() }

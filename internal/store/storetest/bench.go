@@ -1,0 +1,67 @@
+package storetest
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// Load measures how long Changes takes to read all credentials, and how much memory the rows need.
+// There are 100,000 credentials, or the number in the environment variable STORETEST_CREDENTIALS.
+func Load(b *testing.B, driver store.Driver) {
+	count := 100_000
+	if text := os.Getenv("STORETEST_CREDENTIALS"); text != "" {
+		var err error
+		if count, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s, err := store.Open(b.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.Apply(b.Context(), NewCredential("credential")); err != nil {
+		b.Fatal(err)
+	}
+	copyCredential(b, driver, count-1)
+	var rows []*store.Row
+	before := heap()
+	for b.Loop() {
+		rows = rows[:0]
+		if _, err := s.Changes(b.Context(), 0, func(row *store.Row) error { rows = append(rows, row); return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap()-before)/float64(len(rows)), "heap-B/credential")
+	if len(rows) != count {
+		b.Fatalf("there are %d credentials, want %d", len(rows), count)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc) //nolint:gosec // a size in memory fits
+}
+
+// copyCredential copies the rows of the only credential. The values of the copies cannot be
+// decrypted, because they are bound to the original.
+func copyCredential(b *testing.B, driver store.Driver, copies int) {
+	b.Helper()
+	for _, statement := range []string{
+		`INSERT INTO credentials SELECT c.id || '-' || CAST(n.i AS TEXT), display_name, description, labels, provider, auth_method, disabled, keep_warm,
+			secret_expire_time, active_version, canary_version, canary_callers, create_time, update_time, delete_time, revision, c.sequence + n.i FROM credentials c, n`,
+		`INSERT INTO versions SELECT credential_id || '-' || CAST(n.i AS TEXT), number, id, allowed_hosts, public_values, secret_fields, create_time,
+			activate_time, destroy_time, creator, verification, sealed, data_key FROM versions, n`,
+	} {
+		numbers := `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
+		if _, err := driver.Writer().ExecContext(b.Context(), numbers+statement, copies); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
