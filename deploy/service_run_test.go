@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/testing/authtest"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
 // cluster is what the broker's pod meets in a cluster: an address for each of its ports, a
@@ -31,12 +33,13 @@ type cluster struct {
 	key         authtest.Key
 }
 
-// serviceServes runs the container of the network service on mounted files, with Redis, and uses it
-// as the kubelet, Prometheus and callers do.
+// serviceServes runs the container of the network service on mounted files, with Redis and
+// PostgreSQL, and uses it as the kubelet, Prometheus and callers do.
 func serviceServes(t *testing.T, binary string) {
-	redis := startRedis(t)
+	redis, database := startRedis(t), emptyDatabase(t)
 	c := cluster{grpc: freeAddress(t), http: freeAddress(t), key: authtest.NewEC("cluster")}
-	c.broker = newBroker(t, binary, "redis.example:6379", redis.Addr(), ":50051", port(c.grpc), ":9464", port(c.http))
+	c.broker = newBroker(t, binary, "redis.example:6379", redis.Addr(), "postgres.example:5432/authmaterial", database,
+		":50051", port(c.grpc), ":9464", port(c.http))
 	c.environment = []string{"SSL_CERT_FILE=" + redis.CAFile()}
 	container := serviceDeployment(t).Spec.Template.Spec.Containers[0]
 	c.mountAll(t, container)
@@ -51,6 +54,14 @@ func serviceServes(t *testing.T, binary string) {
 	if denied, err := redis.Client().ACLLog(t.Context(), 10).Result(); err != nil || len(denied) > 0 {
 		t.Errorf("Redis denied the commands %v (error: %v)", denied, err)
 	}
+}
+
+// emptyDatabase returns the address of a PostgreSQL database, in the form HOST:PORT/DATABASE.
+func emptyDatabase(t *testing.T) string {
+	t.Helper()
+	location, err := url.Parse(postgrestest.Start(t).Database(t))
+	must(t, err)
+	return location.Host + location.Path
 }
 
 // freeAddress returns a loopback address at which nothing listens.
@@ -78,7 +89,8 @@ func (c *cluster) mountAll(t *testing.T, container container) {
 		"tls":    {"tls.crt": string(c.certificate), "tls.key": string(authtest.KeyPEM(certificate))},
 		"secrets": {
 			"fleet_key": c.run(t, []string{"keygen"}), "redis_username": redisUser, "redis_password": redisPassword,
-			"sendpulse_client_secret": "s", "pendo_api_key": "one",
+			"postgres_user": postgrestest.User, "postgres_password": postgrestest.Password,
+			"store_key": c.run(t, []string{"keygen"}), "sendpulse_client_secret": "s", "pendo_api_key": "one",
 		},
 	}
 	for _, mount := range container.VolumeMounts {

@@ -20,8 +20,9 @@ import (
 // The broker as a network service is a Kustomize base, with an overlay as an example. No test here
 // needs Kustomize, because the overlay changes only names. `make lint-kubernetes` builds both.
 const (
-	serviceBase    = "kubernetes/service/base/"
-	serviceExample = "kubernetes/service/example/"
+	serviceBase       = "kubernetes/service/base/"
+	serviceExample    = "kubernetes/service/example/"
+	servicePodMonitor = "kubernetes/service/prometheus/podmonitor.yaml"
 )
 
 // These types contain the parts of further manifests that must match the Deployment.
@@ -68,6 +69,7 @@ type (
 	serviceConfiguration struct {
 		Listen     struct{ GRPC, HTTP string }
 		TokenCache struct{ Redis struct{ URL string } } `yaml:"token_cache"`
+		Store      struct{ URL string }
 	}
 )
 
@@ -78,7 +80,7 @@ func serviceDeployment(t *testing.T) deployment {
 
 func scraped(t *testing.T) endpoint {
 	t.Helper()
-	all := load[podMonitor](t, serviceBase+"podmonitor.yaml").Spec.Endpoints
+	all := load[podMonitor](t, servicePodMonitor).Spec.Endpoints
 	if len(all) != 1 {
 		t.Fatalf("the PodMonitor has %d endpoints, want one", len(all))
 	}
@@ -108,7 +110,7 @@ func TestServiceSelectors(t *testing.T) {
 		"service.yaml":             load[serviceObject](t, serviceBase+"service.yaml").Spec.Selector,
 		"poddisruptionbudget.yaml": load[disruptionBudget](t, serviceBase+"poddisruptionbudget.yaml").Spec.Selector.MatchLabels,
 		"networkpolicy.yaml":       load[networkPolicy](t, serviceBase+"networkpolicy.yaml").Spec.Pods.MatchLabels,
-		"podmonitor.yaml":          load[podMonitor](t, serviceBase+"podmonitor.yaml").Spec.Selector.MatchLabels,
+		"podmonitor.yaml":          load[podMonitor](t, servicePodMonitor).Spec.Selector.MatchLabels,
 	}
 	for i, spread := range d.Spec.Template.Spec.Spread {
 		selectors["topologySpreadConstraints "+strconv.Itoa(i)] = spread.Selector.MatchLabels
@@ -161,7 +163,7 @@ func TestServiceEgress(t *testing.T) {
 		}
 	}
 	configuration := load[serviceConfiguration](t, serviceExample+"broker.yaml")
-	for _, text := range []string{configuration.TokenCache.Redis.URL} {
+	for _, text := range []string{configuration.TokenCache.Redis.URL, configuration.Store.URL} {
 		server, err := url.Parse(text)
 		must(t, err)
 		if _, port, err := net.SplitHostPort(server.Host); err != nil || !slices.Contains(allowed, port) {
@@ -185,7 +187,7 @@ func TestServiceStops(t *testing.T) {
 
 // TestAlertsAcceptThePodMonitorsJob checks that the alerts select the series of the PodMonitor.
 func TestAlertsAcceptThePodMonitorsJob(t *testing.T) {
-	label := load[podMonitor](t, serviceBase+"podmonitor.yaml").Spec.JobLabel
+	label := load[podMonitor](t, servicePodMonitor).Spec.JobLabel
 	job := serviceDeployment(t).Spec.Template.Metadata.Labels[label]
 	wanted := regexp.MustCompile(`job="([^"]*)"`).FindAllStringSubmatch(read(t, "prometheus/alerts.yaml"), -1)
 	if len(wanted) == 0 {
