@@ -1,4 +1,4 @@
-# All tasks in this repository. `make` lists them.
+# This Makefile defines all tasks of this repository. `make` lists the tasks.
 
 # The tools with pinned versions, which are built into the folder .bin.
 TOOLS := \
