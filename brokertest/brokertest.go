@@ -1,5 +1,5 @@
-// Package brokertest is for tests of services that call the broker. It runs the real broker in a
-// Go test, with simulated providers.
+// Package brokertest is for tests of services that call the broker. The package runs the real
+// broker in a Go test, with simulated providers.
 //
 //	func TestMyService(t *testing.T) {
 //		b := brokertest.New(t)
@@ -36,7 +36,8 @@ import (
 
 const bufferSize = 1 << 20
 
-// Broker is a running broker with its simulated providers. Both stop at the end of the test.
+// Broker is a running broker with its simulated providers. The broker and the providers stop at the
+// end of the test.
 type Broker struct {
 	// Simulator contains the providers: their accounts, counters and failures.
 	Simulator *simulator.Simulator
@@ -45,7 +46,7 @@ type Broker struct {
 	secured    *secured // nil without TLS
 }
 
-// New starts a broker. It fails the test if the options result in an invalid configuration.
+// New starts a broker. New fails the test if the options result in an invalid configuration.
 func New(t testing.TB, options ...Option) *Broker {
 	t.Helper()
 	chosen := settings{
@@ -121,6 +122,6 @@ func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
 }
 
 // HTTPClient returns an HTTP client that sends all requests to the simulated providers, whatever
-// host a request names. It follows no redirects, because a client that sends auth material must
-// check the target of a redirect first.
+// host a request names. The client follows no redirects, because a client that sends auth material
+// must check the target of a redirect first.
 func (b *Broker) HTTPClient() *http.Client { return b.Simulator.HTTPClient() }

@@ -58,8 +58,8 @@ func (h harness) report(id, version string, httpStatus int32) (*authmaterialv1.R
 	})
 }
 
-// wantDecoration compares two decorations. It prints only the names of the fields that differ,
-// because their values are secrets.
+// wantDecoration compares two decorations. wantDecoration prints only the names of the fields that
+// differ, because their values are secrets.
 func (h harness) wantDecoration(got, want *authmaterialv1.AuthDecoration) {
 	h.Helper()
 	if proto.Equal(got, want) {

@@ -31,8 +31,8 @@ func (f optionFunc) apply(s *settings) { f(s) }
 //
 // The broker takes environment variables from WithEnv first, then from the simulator's accounts:
 // SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET, SENDPULSE_API_KEY, PULSEDIVE_API_KEY,
-// PENDO_API_KEY, SPOTDRAFT_CLIENT_ID, SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. It does
-// not use the environment of the test process.
+// PENDO_API_KEY, SPOTDRAFT_CLIENT_ID, SPOTDRAFT_CLIENT_SECRET and SPOTDRAFT_USER_EMAIL. The broker
+// does not use the environment of the test process.
 func WithConfig(yaml string) Option {
 	return optionFunc(func(s *settings) { s.config = []byte(yaml) })
 }

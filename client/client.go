@@ -1,6 +1,6 @@
-// Package client helps Go services call the broker, and add the broker's material to HTTP
-// requests. It imports the generated stubs, gRPC, the standard library and two small packages of
-// the broker for reading files.
+// Package client helps Go services call the broker, and add the broker's material to HTTP requests.
+// The package imports the generated stubs, gRPC, the standard library and two small packages of the
+// broker for reading files.
 //
 // Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that calls
 // Apply must follow the rules itself.
@@ -29,7 +29,8 @@ const (
 	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
 	// maxDrain is the maximum size, in bytes, of a response body that is read to its end so that
-	// the connection can be used again. It applies to responses that reject the material.
+	// the connection can be used again. The limit applies to responses to requests whose material
+	// was rejected.
 	maxDrain = 4 << 10
 )
 
@@ -52,22 +53,24 @@ func (c *Client) HTTPClient(credentialID string) *http.Client {
 
 // Transport returns an http.RoundTripper that adds the material of a credential to each request,
 // and sends the request with `base`, or with http.DefaultTransport if `base` is nil. The returned
-// RoundTripper follows rules 1 to 10 of docs/calling.md:
+// RoundTripper follows rules 1 to 10 of docs/calling.md.
 //
-//   - It gets a decoration for each request, including each request that follows a redirect.
-//   - It rejects the requests that Apply rejects, with ErrHostNotAllowed: requests to hosts that
-//     are not allowed, and requests without https. A redirect to such a URL fails with the same
-//     error. To receive the redirect instead, set the field CheckRedirect of the http.Client to a
-//     function that returns http.ErrUseLastResponse.
-//   - If the provider rejects the material, it reports the rejection once. It sends the request
-//     once more if the broker has replaced the material and the request has no body or has its
-//     field GetBody set. Otherwise it returns the provider's answer.
+//   - The RoundTripper gets a decoration for each request, including each request that follows a
+//     redirect.
+//   - The RoundTripper rejects the requests that Apply rejects, with ErrHostNotAllowed: requests to
+//     hosts that are not allowed, and requests without https. A redirect to such a URL fails with
+//     the same error. To receive the redirect instead, set the field CheckRedirect of the
+//     http.Client to a function that returns http.ErrUseLastResponse.
+//   - If the provider rejects the material, the RoundTripper reports it once. If the broker has then
+//     replaced the material, and the request has no body or has its field GetBody set, the
+//     RoundTripper sends the request once more. Otherwise the RoundTripper returns the provider's
+//     answer.
 //
 // The RoundTripper does not change the caller's request. The field Request of the response is that
 // request. If a response has a Location header, query parameters with material are removed from the
 // header. If the header still contains material, it is deleted, and http.Client returns the
-// redirect itself. So neither the field Request nor the Location header contains a secret that
-// could be logged.
+// redirect itself. Therefore, neither the field Request nor the Location header of a response
+// contains a secret that could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -154,7 +157,7 @@ func (t *transport) report(
 	}
 }
 
-// send sends a decorated copy of a request, and removes the material from the response. It
+// send sends a decorated copy of a request, and removes the material from the response. send
 // removes the URL from errors, because errors of a RoundTripper that uses an http.Client contain
 // the URL with the material.
 func (t *transport) send(

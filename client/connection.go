@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// These are the maximum sizes in bytes. They equal the broker's limits, except that a token file
-// may contain additional white space.
+// These are the maximum sizes in bytes. The sizes equal the broker's limits, except that a token
+// file may contain additional white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/client"
 )
 
-// acmeSecret is the key of the provider acme. It contains characters that must be encoded in a
+// acmeSecret is the key of the provider acme. The key contains characters that must be encoded in a
 // query.
 const acmeSecret = "canary&+key"
 

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// API is a provider's API, apart from its token endpoint. It counts its requests, and tests can
-// make requests fail.
+// API is a provider's API, apart from its token endpoint. An API counts its requests, and tests can
+// make the requests fail.
 type API struct {
 	arrived    atomic.Int64
 	recognised atomic.Int64

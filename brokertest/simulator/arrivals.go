@@ -65,8 +65,8 @@ type arrivals struct {
 	held    chan struct{} // a channel that is closed when the held answers may be sent; nil if answers are not held back
 }
 
-// add counts a request. Its answer may be sent when the returned channel is closed, or at once if
-// the channel is nil.
+// add counts a request. The answer to the request may be sent when the returned channel is closed,
+// or at once if the channel is nil.
 func (a *arrivals) add(clientID string) (released <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

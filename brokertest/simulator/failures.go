@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Failure makes a provider's answers wrong or unusual. Its parameter `next` is the handler that
-// answers as the healthy provider does. A Failure may call `next` once, or not at all. The
-// Failure and `next` can both read the request's body.
+// Failure makes a provider's answers wrong or unusual. The parameter `next` of a Failure is the
+// handler that answers as the healthy provider does. A Failure may call `next` once, or not at all.
+// The Failure and `next` can both read the request's body.
 //
 // Pass a Failure to [TokenEndpoint.FailTokenRequests] or [API.FailAPIRequests], or to
 // [TokenEndpoint.FailNextTokenRequests] or [API.FailNextAPIRequests].

@@ -15,8 +15,9 @@ func AnswerWith(status int, contentType, body string) Failure {
 	return always(fixed)
 }
 
-// HTMLPage answers with an HTML page, as a gateway, a firewall or a captive portal in front of
-// the provider does. Such pages have a status like 403, 404, 502 or 511, or a misleading 200.
+// HTMLPage answers with an HTML page, as a gateway, a firewall or a captive portal in front of the
+// provider does. The pages of gateways have a status like 403, 404, 502 or 511, or a misleading
+// 200.
 func HTMLPage(status int) Failure {
 	return AnswerWith(status, "text/html; charset=utf-8", fmt.Sprintf(
 		"<!doctype html>\n<title>%[1]d</title>\n<h1>%[1]d %[2]s</h1>\n", status, http.StatusText(status)))
@@ -76,7 +77,8 @@ func redirectTarget() http.Handler {
 
 // EchoRequest answers with status 400 and an OAuth error body that repeats parts of the request:
 // the Authorization header, the user and password in it, and the request's body, including the
-// client secret. It shows whether a client logs the bodies of error answers.
+// client secret. With EchoRequest, a test can check whether a client logs the bodies of error
+// answers.
 func EchoRequest() Failure {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()

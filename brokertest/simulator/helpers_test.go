@@ -38,7 +38,7 @@ func startInProcess(t *testing.T) (*simulator.Simulator, *http.Client) {
 func keepRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // clients returns functions that start a simulator with a client: one client connects over TLS, and
-// the other calls the simulator in process. Both must get the same answers.
+// the other calls the simulator in process. Both clients must get the same answers.
 func clients() map[string]func(*testing.T) (*simulator.Simulator, *http.Client) {
 	return map[string]func(*testing.T) (*simulator.Simulator, *http.Client){
 		"over TLS":   func(t *testing.T) (*simulator.Simulator, *http.Client) { return start(t) },

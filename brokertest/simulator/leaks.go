@@ -22,8 +22,8 @@ type Leaks struct {
 	CookiesReturned int
 }
 
-// redirectMark is a query parameter in the target URL of every redirect. It marks the requests that
-// follow a redirect.
+// redirectMark is a query parameter in the target URL of every redirect. The parameter marks the
+// requests that follow a redirect.
 const redirectMark = "simulator-redirected"
 
 const maxBody = 1 << 20

@@ -29,8 +29,8 @@ func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }
 
-// InProcess makes New create a simulator that does not listen on a port: tests can reach it only
-// by [Simulator.RoundTripper] and [Simulator.Handler]. Such a simulator runs no goroutine
+// InProcess makes New create a simulator that does not listen on a port: tests can reach it only by
+// [Simulator.RoundTripper] and [Simulator.Handler]. A simulator with this option runs no goroutine
 // between requests, so it may be created inside a testing/synctest bubble.
 func InProcess() Option {
 	return optionFunc(func(s *settings) { s.inProcess = true })

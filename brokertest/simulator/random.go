@@ -27,8 +27,8 @@ func randomUUID() string {
 // signatureBytes is the size of an RS256 signature made with a key of 4096 bits.
 const signatureBytes = 512
 
-// randomToken returns a random token of about 1 KB in the form of a JWT that is signed with
-// RS256. Its signature is random, so no key verifies it.
+// randomToken returns a random token of about 1 KB in the form of a JWT that is signed with RS256.
+// The signature of the token is random, so no key verifies it.
 func randomToken(clientID string, issued time.Time, lifetime time.Duration) string {
 	header, _ := json.Marshal(fields{"typ": "JWT", "alg": "RS256"})
 	claims, _ := json.Marshal(fields{

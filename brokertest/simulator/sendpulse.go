@@ -9,8 +9,8 @@ const sendPulseHost = "api.sendpulse.com"
 
 // SendPulse simulates SendPulse's API on the host api.sendpulse.com.
 //
-// Its token endpoint is POST /oauth/access_token. The endpoint accepts JSON, as the vendor
-// documents, and forms, which some of the official SDKs send.
+// The simulated token endpoint is POST /oauth/access_token. The endpoint accepts JSON, as the
+// vendor documents, and forms, which some of the official SDKs send.
 //
 // The simulator serves only the API call GET /user/info. The answer to this call has status 200
 // if the request has a valid token or a valid static API key. Otherwise the answer has status 401
@@ -48,7 +48,7 @@ func (p *SendPulse) Client() Client {
 	return p.client
 }
 
-// APIKey returns the account's first static API key. Such a key does not expire.
+// APIKey returns the account's first static API key. Static API keys do not expire.
 func (p *SendPulse) APIKey() string { return p.apiKey }
 
 // AddAPIKey creates one more static API key, and returns it. The other keys stay valid. The simulator

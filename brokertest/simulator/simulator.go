@@ -18,8 +18,8 @@ const (
 	// ExampleHost is a host on which nothing is served until a test adds a handler.
 	ExampleHost = "api.example.test"
 
-	// RedirectHost is the target of [Redirect]. It answers every request with a token that no API
-	// accepts.
+	// RedirectHost is the target of [Redirect]. RedirectHost answers every request with a token
+	// that no API accepts.
 	RedirectHost = "elsewhere.example.test"
 )
 
@@ -44,7 +44,7 @@ type Simulator struct {
 	close        func() error
 }
 
-// New starts a simulator on a free port of the loopback interface. It fails if the simulator
+// New starts a simulator on a free port of the loopback interface. New fails if the simulator
 // cannot listen or create its certificates. The caller must close the simulator.
 func New(options ...Option) (*Simulator, error) {
 	chosen := settings{clock: clockwork.NewRealClock()}
@@ -112,7 +112,7 @@ func (s *Simulator) listen(stop func()) error {
 	return nil
 }
 
-// Close stops the simulator. It closes every connection, and ends every request that hangs or
+// Close stops the simulator. Close closes every connection, and ends every request that hangs or
 // whose answer is held back. Further calls of Close do nothing.
 func (s *Simulator) Close() error { return s.close() }
 
@@ -138,8 +138,8 @@ func (s *Simulator) Expect(pattern string, recognises func(*http.Request) bool) 
 	return api
 }
 
-// Handler returns the HTTP handler that serves all simulated hosts. It selects the provider by
-// the request's Host.
+// Handler returns the HTTP handler that serves all simulated hosts. The handler selects the
+// provider by the Host of the request.
 func (s *Simulator) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.reachable() {

@@ -10,12 +10,12 @@ import (
 	"github.com/jonboulle/clockwork"
 )
 
-// DefaultTokenLifetime is the lifetime of a token unless a test sets another one. It equals the
-// lifetime that SendPulse documents.
+// DefaultTokenLifetime is the lifetime of a token unless a test sets another one. SendPulse
+// documents the same lifetime.
 const DefaultTokenLifetime = time.Hour
 
-// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). It counts its
-// requests, and tests can hold back its answers and make requests fail.
+// TokenEndpoint issues tokens by OAuth 2.0 client credentials (RFC 6749 §4.4). A TokenEndpoint
+// counts its requests, and tests can hold back its answers and make requests fail.
 //
 // The answer to a valid request has status 200 and the fields access_token, token_type ("Bearer")
 // and expires_in (in seconds). The answer to an invalid request is what RFC 6749 §5.2 requires:
@@ -104,7 +104,7 @@ func (e *TokenEndpoint) RotateSecret(clientID string) (rotated Client, end func(
 	}
 }
 
-// RemoveClient rejects a client's token requests from now on. Its tokens stay valid.
+// RemoveClient rejects a client's token requests from now on. The client's tokens stay valid.
 func (e *TokenEndpoint) RemoveClient(clientID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -21,9 +21,9 @@ func (s *Simulator) Addr() string {
 }
 
 // Transport returns a new HTTP transport that connects to the simulator without a proxy, whatever
-// host a request names, and trusts only the simulator's certificate. It uses HTTP/1.1 unless the
-// caller sets ForceAttemptHTTP2. With the option [InProcess], all requests over this transport
-// fail.
+// host a request names, and trusts only the simulator's certificate. The transport uses HTTP/1.1
+// unless the caller sets ForceAttemptHTTP2. With the option [InProcess], all requests over this
+// transport fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
@@ -71,8 +71,8 @@ func errRefused() error {
 	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// HTTPClient returns a new HTTP client that uses Transport. It follows no redirects, because a
-// client that sends secrets must check the target of a redirect first.
+// HTTPClient returns a new HTTP client that uses Transport. The client follows no redirects,
+// because a client that sends secrets must check the target of a redirect first.
 func (s *Simulator) HTTPClient() *http.Client {
 	return &http.Client{
 		Transport:     s.Transport(),

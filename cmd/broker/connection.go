@@ -116,7 +116,7 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 		return fmt.Errorf("--tls=false and %s cannot be used together", given)
 	case c.isSocket() && given != "":
 		return fmt.Errorf("brokers do not use TLS at a Unix socket: leave %s out", given)
-	case off || c.isSocket(): // in these cases, TLS settings from environment variables have no effect
+	case off || c.isSocket(): // TLS settings from environment variables have no effect with --tls=false or a Unix socket
 		c.tls, c.files = false, client.TLS{}
 	case (c.files.CertificateFile == "") != (c.files.KeyFile == ""):
 		return errors.New("--tls-cert and --tls-key must be used together")
@@ -126,8 +126,8 @@ func (c *connection) checkTLS(flags *pflag.FlagSet) error {
 }
 
 // checkAddress rejects invalid addresses. Without TLS, it also rejects addresses of other machines.
-// It accepts the name localhost without resolving it, because the transport credentials check the
-// resolved address.
+// checkAddress accepts the name localhost without resolving it, because the transport credentials
+// check the resolved address.
 func (c *connection) checkAddress() error {
 	if path, found := strings.CutPrefix(c.address, "unix://"); found {
 		if !strings.HasPrefix(path, "/") {
@@ -157,10 +157,10 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect reads the certificate files and the token, which may come from standard input. It passes
-// a connection and a context with the token to the function `ask`. The context ends before the
-// timeout, so that there is time left to find out why a call failed. The connection is not opened
-// before the first call.
+// connect reads the certificate files and the token, which may come from standard input. connect
+// passes a connection and a context with the token to the function `ask`. The context ends before
+// the timeout, so that there is time left to find out why a call failed. The connection is not
+// opened before the first call.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()

@@ -88,8 +88,8 @@ func newCredentialsJSON(listed []*credentials.Credential) map[string][]credentia
 const configVariable = "BROKER_CONFIG"
 
 // completeCredentials returns the credential IDs that start with `begun` and are not on the command
-// line yet. It returns no IDs if the configuration file has problems, because the command itself
-// reports them.
+// line yet. completeCredentials returns no IDs if the configuration file has problems, because the
+// command itself reports them.
 func completeCredentials(path string, given []string, begun string) []cobra.Completion {
 	if path = cmp.Or(path, os.Getenv(configVariable)); path == "" {
 		return nil

@@ -93,8 +93,8 @@ func (f *getFlags) howToIdentify() string {
 	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
 }
 
-// explainCall returns an error that explains why no broker answered a call. It also reports whether
-// another attempt can succeed, for example because the broker is starting.
+// explainCall returns an error that explains why no broker answered a call. explainCall also
+// reports whether another attempt can succeed, for example because the broker is starting.
 func (c *connection) explainCall(ctx context.Context, err error) (again bool, explained error) {
 	failed := status.Convert(err)
 	message := printable(failed.Message())

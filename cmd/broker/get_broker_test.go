@@ -42,7 +42,7 @@ providers:
         query_params: [{name: odd, value: "${param}"}]
 `
 
-// running is a broker in the test process. Its clock does not advance.
+// running is a broker in the test process. The clock of the broker does not advance.
 type running struct {
 	address string
 	sim     *simulator.Simulator
@@ -81,8 +81,8 @@ func startBroker(t *testing.T, network, host string) running {
 	return running{address: address, sim: sim}
 }
 
-// serveOn makes the broker serve on a free address. It returns the address in the form that the
-// flag --address accepts.
+// serveOn makes the broker serve on a free address. serveOn returns the address in the form that
+// the flag --address accepts.
 func serveOn(t *testing.T, broker *server.Server, network string) string {
 	t.Helper()
 	address := config.Address{Network: network, Address: "127.0.0.1:0"}

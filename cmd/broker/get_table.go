@@ -59,8 +59,8 @@ func statuses[T int | int32](all []T) string {
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }
 
-// maskText is printed in place of every secret. It has always the same length, so that it does not
-// reveal the length of the secret.
+// maskText is printed in place of every secret. The text always has the same length, so that it
+// does not reveal the length of the secret.
 const maskText = "********"
 
 // masked hides a secret value, except for an authentication scheme such as Bearer.

@@ -118,8 +118,8 @@ func needCommand(command *cobra.Command, args []string) error {
 }
 
 // rejectUnknownCommands makes the commands that cobra adds, such as `help`, fail if their argument
-// is an unknown command. Otherwise they would print the help of the broker. Call
-// rejectUnknownCommands after the output of the root command is set.
+// is an unknown command, instead of printing the help of the broker. Call rejectUnknownCommands
+// after the output of the root command is set.
 func rejectUnknownCommands(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

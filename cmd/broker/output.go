@@ -128,8 +128,8 @@ func printMessage(out io.Writer, message proto.Message) error {
 	return printJSON(out, json.RawMessage(text))
 }
 
-// printJSON prints indented JSON. It escapes characters that a terminal could execute as control
-// sequences, but not the character &.
+// printJSON prints indented JSON. printJSON escapes characters that a terminal could execute as
+// control sequences, but not the character &.
 func printJSON(out io.Writer, value any) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

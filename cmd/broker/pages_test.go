@@ -73,7 +73,8 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 	}
 }
 
-// TestTour runs the commands on two pages in docs. Both pages begin with a configuration file.
+// TestTour runs the commands on two pages in docs. Each of the pages begins with a configuration
+// file.
 func TestTour(t *testing.T) {
 	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
 		t.Run(page, func(t *testing.T) {

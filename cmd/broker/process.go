@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// stopPeriod is the maximum time that the process takes to stop. It is longer than the time
-	// limits of the server and of the trace exporter together.
+	// stopPeriod is the maximum time that the process takes to stop. stopPeriod is longer than the
+	// time limits of the server and of the trace exporter together.
 	stopPeriod = 20 * time.Second
 	// logPeriod is the maximum time, after stopPeriod, for writing the last log line.
 	logPeriod = time.Second
@@ -45,8 +45,8 @@ func untilSignal(parent context.Context, logger *slog.Logger) (ctx context.Conte
 // limitMemory sets a soft memory limit. Above the limit, Go collects garbage more often, so that
 // garbage does not double the memory that hostile clients make the broker use. The limit is 40 MiB
 // for clients, plus 4 times the memory that is in use now, for tokens and reloads. Call limitMemory
-// after each load of the configuration. It does not change a limit that the operator set with
-// GOMEMLIMIT.
+// after each load of the configuration. limitMemory does not change a limit that the operator set
+// with GOMEMLIMIT.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -61,7 +61,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// await waits until a complete line of the stream matches the pattern. It returns the texts that
+// await waits until a complete line of the stream matches the pattern. await returns the texts that
 // match the pattern and its groups.
 func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -84,7 +84,7 @@ func (p *process) await(stream *transcript, pattern *regexp.Regexp) ([]string, e
 	}
 }
 
-// transcript collects the output of a process. Its zero value is ready to use.
+// transcript collects the output of a process. The zero value of transcript is ready to use.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer

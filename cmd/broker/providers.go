@@ -182,8 +182,8 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 }
 
 // completeProviders returns the provider IDs that start with `begun`, or no IDs if the command line
-// already has an argument. It ignores a configuration file with problems, because the command
-// itself reports them.
+// already has an argument. completeProviders ignores a configuration file with problems, because
+// the command itself reports them.
 func completeProviders(path string, given []string, begun string) []cobra.Completion {
 	known, err := loadCatalog(path)
 	if err != nil {

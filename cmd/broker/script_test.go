@@ -24,8 +24,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are the commands that scripts can use in addition to those of testscript. They
-// cannot be negated.
+// scriptCommands are the commands that scripts can use in addition to those of testscript. The
+// commands cannot be negated.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE.
 	"exits": scriptCommand(2, (*scriptState).exits),
@@ -42,7 +42,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"ends": scriptCommand(3, (*scriptState).ends),
 	// `call NAME ADDRESS CREDENTIAL` asks a broker for a credential, in the background.
 	"call": scriptCommand(3, (*scriptState).call),
-	// `answer NAME` waits for the result of a call. It prints OK if the call succeeded, and
+	// `answer NAME` waits for the result of a call. `answer` prints OK if the call succeeded, and
 	// otherwise the code and reason of the error.
 	"answer": scriptCommand(1, (*scriptState).answer),
 	// `get URL` prints the status and body that an HTTP server returns.

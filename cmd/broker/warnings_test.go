@@ -15,7 +15,7 @@ import (
 )
 
 // TestCheckPrintsWhatServeLogs runs the commands check and serve with configurations that cause
-// warnings of every kind. Both commands must warn of the same problems.
+// warnings of every kind. The two commands must warn of the same problems.
 func TestCheckPrintsWhatServeLogs(t *testing.T) {
 	const (
 		local  = "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"

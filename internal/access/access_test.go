@@ -51,7 +51,7 @@ func grantable() [][]access.Action {
 }
 
 // includes states the rule for actions: a grant allows only the actions that it lists, except that
-// the action manage includes the action view.
+// the action `manage` includes the action `view`.
 func includes(granted []access.Action, asked access.Action) bool {
 	return slices.Contains(access.Actions(), asked) &&
 		(slices.Contains(granted, asked) || asked == "view" && slices.Contains(granted, "manage"))

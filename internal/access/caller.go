@@ -13,11 +13,11 @@ const GroupPrefix = "group:"
 
 // Caller is the identity of a caller.
 type Caller struct {
-	// Name is the name of the caller. It begins with a prefix for the kind of caller. For a client
-	// certificate, the name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a JWT, it
-	// is `jwt:ISSUER:SUBJECT`, where ISSUER is the issuer's name in the configuration. For a
-	// process on the same machine, it is `uid:NUMBER`. For a static token, it is `token:NAME`. If
-	// callers are not authenticated, the name is Local.
+	// Name is the name of the caller, which begins with a prefix for the kind of caller. For a
+	// client certificate, the name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a
+	// JWT, the name is `jwt:ISSUER:SUBJECT`, where ISSUER is the issuer's name in the
+	// configuration. For a process on the same machine, the name is `uid:NUMBER`. For a static
+	// token, the name is `token:NAME`. If callers are not authenticated, the name is Local.
 	Name string
 	// Groups are the sorted names of the caller's groups, without duplicates. The name of a group
 	// has the form `group:ISSUER:GROUP`, where ISSUER is the name of the token's issuer in the
@@ -79,6 +79,6 @@ func (c *Caller) matchesAny(patterns []Pattern, compared *int) bool {
 	return false
 }
 
-// isUnproven reports whether the caller was not authenticated and called over TCP. Such a caller
-// may be anybody, even a web page or another user of this machine.
+// isUnproven reports whether the caller was not authenticated and called over TCP. A caller that
+// was not authenticated may be anybody, even a web page or another user of this machine.
 func (c *Caller) isUnproven() bool { return c.Name == "" || c.Name == Local && !c.PrivateSocket }

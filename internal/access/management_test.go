@@ -8,7 +8,7 @@ import (
 )
 
 // TestWithoutGrants states what callers may do while no grant exists. The letters in the texts are
-// the first letters of the actions use, view, manage and operate.
+// the first letters of the actions `use`, `view`, `manage` and `operate`.
 func TestWithoutGrants(t *testing.T) {
 	open, closed := access.AllowAll(), access.NewPolicy()
 	callers := []access.Caller{

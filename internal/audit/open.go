@@ -71,8 +71,8 @@ func Open(options Options) (*Writer, error) {
 // closePatience is how long Close waits at most until all lines are written.
 const closePatience = 2 * time.Second
 
-// Close writes the lines that still wait, but takes at most 2 seconds for it. Then Close closes the
-// file, and returns an error if some lines could not be written. A second call of Close does
+// Close writes the lines that still wait, for which it takes at most 2 seconds, and closes the
+// file. Close returns an error if some lines could not be written. A second call of Close does
 // nothing. On a nil Writer, Close and Reopen do nothing.
 func (w *Writer) Close() error {
 	if w == nil || w.closed.Swap(true) {

@@ -67,9 +67,9 @@ const maxIDSize = 128
 // noLimit is the size limit for texts that are never cut.
 const noLimit = math.MaxInt
 
-// appendLine appends a record as one line of JSON. It does not use encoding/json, which would be
-// too slow, because every call has a record. It escapes text from callers, so that the text can
-// neither end the line nor control a terminal.
+// appendLine appends a record as one line of JSON. appendLine does not use encoding/json, which
+// would be too slow, because every call has a record. appendLine escapes text from callers, so that
+// the text can neither end the line nor control a terminal.
 func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = record.Time.UTC().AppendFormat(append(b, `{"time":"`...), time.RFC3339Nano)
 	b = appendString(append(b, `","caller":`...), record.Caller.Name, noLimit)

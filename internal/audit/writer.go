@@ -71,11 +71,11 @@ type line struct {
 }
 
 // Write writes an audit record. If the option BestEffort is set, Write adds the record to the queue
-// or drops it, and does not fail. Otherwise Write waits until the record's line is written, for 5
-// seconds at most, and no longer than until shortly before the deadline of ctx. A line that is not
-// written by then counts as failed. It is still written when the output accepts lines again; it is
-// then the record of a call that got no material. When ctx has ended, Write does not wait. After
-// Close, Write fails, or drops the record if the option BestEffort is set.
+// or drops it, and does not fail. Without BestEffort, Write waits until the record's line is
+// written, for 5 seconds at most, and no longer than until shortly before the deadline of ctx. A
+// line that is not written by then counts as failed. A failed line is still written when the output
+// accepts lines again, as the record of a call that got no material. When ctx has ended, Write does
+// not wait. After Close, Write fails, or drops the record if the option BestEffort is set.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -206,7 +206,7 @@ func (w *Writer) collect(next *line) {
 	w.writing.Store(int64(len(w.chunk)))
 }
 
-// write writes the chunk. It returns the number of lines that were written whole, and an error
+// write writes the chunk. write returns the number of lines that were written whole, and an error
 // unless all lines were written whole.
 func (w *Writer) write() (lines int, err error) {
 	if w.reopening.Load() {

@@ -71,12 +71,12 @@ func (e Evidence) Methods() []string {
 
 // Authenticator identifies callers by one kind of evidence.
 type Authenticator interface {
-	// Authenticate returns the caller. It sets only the fields Name, Groups and ExpireTime of the
-	// caller; a Set sets the other fields. If the call has no evidence of the Authenticator's kind,
-	// the error is ErrNoEvidence. Otherwise it is the error of the context or a *fault.Error. The
-	// reason of the *fault.Error is CallerUnauthenticated if the evidence is not accepted, and
-	// AuthenticationUnavailable if the evidence cannot be checked at the moment. The errors do not
-	// quote the evidence.
+	// Authenticate returns the caller. Authenticate sets only the fields Name, Groups and
+	// ExpireTime of the caller, and a Set sets the other fields. If the call has no evidence of the
+	// Authenticator's kind, the error is ErrNoEvidence. In other cases, the error is the error of
+	// the context or a *fault.Error. The reason of the *fault.Error is CallerUnauthenticated if the
+	// evidence is not accepted, and AuthenticationUnavailable if the evidence cannot be checked at
+	// the moment. The errors do not quote the evidence.
 	Authenticate(ctx context.Context, evidence Evidence) (access.Caller, error)
 }
 
@@ -118,7 +118,7 @@ type Method struct {
 type Set struct {
 	methods []Method
 	nobody  Counter
-	// Issuers are the issuers whose JSON Web Tokens the Set accepts. They are passed to
+	// Issuers are the issuers whose JSON Web Tokens the Set accepts. The issuers are passed to
 	// KeyFetcher.Use.
 	Issuers *Issuers
 }

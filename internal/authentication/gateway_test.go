@@ -10,8 +10,8 @@ import (
 )
 
 // In TestGatewaysAnswersAreNotTheIssuers, a gateway answers requests for keys in place of the
-// issuer. It sends pages, JSON objects, or other keys with a status that is not 200. Its answers
-// must neither withdraw nor add keys.
+// issuer. The gateway sends pages, JSON objects, or other keys with a status that is not 200. The
+// gateway's answers must neither withdraw nor add keys.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {
 		status int

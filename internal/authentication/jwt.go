@@ -22,8 +22,8 @@ import (
 
 // Issuer is an issuer of JSON Web Tokens that identify callers.
 type Issuer struct {
-	// Name is the middle part of the names of the issuer's callers, `jwt:NAME:SUBJECT`. It contains
-	// no colon.
+	// Name is the middle part of the names of the issuer's callers, `jwt:NAME:SUBJECT`. Name
+	// contains no colon.
 	Name string
 	// Issuer is the value of the claim "iss" in the issuer's tokens. Several issuers, such as the
 	// clusters of a fleet, may use the same value; then only their keys distinguish them.

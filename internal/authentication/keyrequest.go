@@ -21,12 +21,12 @@ const (
 	maxKeySet = 1 << 20
 )
 
-// errKeyURL is the error for a URL from which no keys may be fetched. Its text follows the name of
-// a setting, as in "url must be an https URL".
+// errKeyURL is the error for a URL from which no keys may be fetched. The text of errKeyURL follows
+// the name of a setting, as in "url must be an https URL".
 var errKeyURL = errors.New("must be an https URL with a DNS name or an IP address, a port from 1 to 65535 or none, and no user and no fragment")
 
-// CheckKeyURL returns an error if no keys may be fetched from the URL. It refuses the scheme http
-// even for a loopback address.
+// CheckKeyURL returns an error if no keys may be fetched from the URL. CheckKeyURL refuses the
+// scheme http even for a loopback address.
 func CheckKeyURL(text string) error {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Scheme != "https" || parsed.User != nil || strings.Contains(text, "#") ||
@@ -69,7 +69,7 @@ func (r *remoteKeys) get() (body []byte, header http.Header, err error) {
 }
 
 // maxAge returns how long the keys in an answer may be used according to the headers of the answer.
-// It returns 0 if the headers set no limit.
+// maxAge returns 0 if the headers set no limit.
 func maxAge(header http.Header) (age time.Duration) {
 	defer func() { _ = recover() }() // the header parser panics at an empty value, as in "max-age="
 	const longest = 24 * 60 * 60     // seconds

@@ -155,8 +155,8 @@ func (k *Keys) ignore(index int, entry jwk.Key) {
 	k.ignored = append(k.ignored, place)
 }
 
-// newKey converts an entry of a key set. It returns false if the key cannot verify signatures of a
-// supported algorithm.
+// newKey converts an entry of a key set. newKey returns false if the key cannot verify signatures
+// of a supported algorithm.
 func newKey(entry jwk.Key) (key, bool) {
 	var made key
 	usage, _ := entry.KeyUsage()

@@ -11,7 +11,8 @@ import (
 )
 
 // besides contains entries of key sets that cannot verify signatures. The field `place` is the text
-// about the entry in the list of ignored keys. It is empty if the entry is not in that list.
+// about the entry in the list of ignored keys. The field `place` is empty if the entry is not in
+// that list.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},

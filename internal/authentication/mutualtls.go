@@ -32,8 +32,8 @@ type MutualTLS struct {
 	known *lru.Cache[weak.Pointer[*x509.Certificate], verifiedChain]
 }
 
-// InvalidCertificate is the message about a client certificate that cannot be verified. It is used
-// in errors, and in the log line about a failed TLS handshake.
+// InvalidCertificate is the message about a client certificate that cannot be verified.
+// InvalidCertificate is used in errors, and in the log line about a failed TLS handshake.
 const InvalidCertificate = "the client certificate is not valid, or not signed by a trusted authority"
 
 type verifiedChain struct {
@@ -42,8 +42,8 @@ type verifiedChain struct {
 	until  time.Time // the time at which a refusal is forgotten
 }
 
-// refusedFor is how long a refused certificate chain is not verified again. It limits how often a
-// client can make the broker verify a chain.
+// refusedFor is how long a refused certificate chain is not verified again. This period limits how
+// often a client can make the broker verify a chain.
 const refusedFor = 10 * time.Second
 
 // NewMutualTLS returns an authenticator for certificates that one of the roots has signed. With nil

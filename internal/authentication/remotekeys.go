@@ -249,9 +249,9 @@ func (r *remoteKeys) run(request *keyRequest, now time.Time) {
 	}
 }
 
-// fetch replaces the current keys by the keys at the URL. It returns how long the keys may be used
-// according to the headers of the answer. If the parser panics at a hostile answer, fetch returns
-// an error.
+// fetch replaces the current keys by the keys at the URL. fetch returns how long the keys may be
+// used according to the headers of the answer. If the parser panics at a hostile answer, fetch
+// returns an error.
 func (r *remoteKeys) fetch(now time.Time) (wait time.Duration, err error) {
 	defer func() {
 		if recover() != nil {

@@ -354,8 +354,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// In TestPublishedPrivateKey, a key set contains a private key. It must not be used, because
-// everybody can sign tokens with it.
+// In TestPublishedPrivateKey, a key set contains a private key. The private key must not be used,
+// because everybody can sign tokens with it.
 func TestPublishedPrivateKey(t *testing.T) {
 	published := keyES2.With(map[string]any{"d": authtest.Encode(append(make([]byte, 31), 1))})
 	r := newRemote(t, nil, keyES, published)

@@ -45,7 +45,7 @@ func awaitRequests(t *testing.T, server *authtest.KeyServer, n int64) {
 }
 
 // TestIdentitiesEndByTheWallClock corrects the wall clock while the broker remembers a token and a
-// certificate. Both must expire by the corrected time.
+// certificate. The token and the certificate must expire by the corrected time.
 func TestIdentitiesEndByTheWallClock(t *testing.T) {
 	machine := clocktest.NewMachine()
 	clock := machine.Clock()

@@ -16,8 +16,8 @@ import (
 const (
 	// TokenPrefix begins every static token, so that secret scanners find leaked tokens.
 	TokenPrefix = "amb_"
-	// tokenBytes is the number of random bytes in a static token. They follow TokenPrefix, encoded
-	// in base64url without padding.
+	// tokenBytes is the number of random bytes in a static token. The random bytes follow
+	// TokenPrefix, encoded in base64url without padding.
 	tokenBytes = 32
 )
 

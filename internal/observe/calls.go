@@ -40,7 +40,7 @@ func newCallMetrics(m metrics) callMetrics {
 	}
 }
 
-// Method returns the metrics of a method. Their counters are 0 until the first call.
+// Method returns the metrics of a method. The counters of a method are 0 until the first call.
 func (o *Observer) Method(name string, stream bool) *rpc.MethodMetrics {
 	kind := "unary"
 	if stream {

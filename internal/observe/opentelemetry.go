@@ -142,7 +142,7 @@ func describe(err error) string {
 	}
 }
 
-// sink logs the problems that OpenTelemetry reports about itself. It does not log the values of
+// sink logs the problems that OpenTelemetry reports about itself. sink does not log the values of
 // environment variables, because they include headers with keys of the collector.
 type sink struct{ logger *slog.Logger }
 

@@ -18,8 +18,8 @@ import (
 // No process listens on this endpoint. An exporter connects only when it has spans to send.
 const endpoint = "http://127.0.0.1:1"
 
-// environment sets environment variables. It returns whether traces are sent, and the text of the
-// log.
+// environment sets environment variables. environment returns whether traces are sent, and the text
+// of the log.
 func environment(t *testing.T, variables map[string]string) (sends bool, log string) {
 	t.Helper()
 	for variable, value := range variables {

@@ -28,7 +28,7 @@ func (o *Observer) Redis() *Redis {
 			"operation", "result"),
 		unreadable: o.metrics.counters("authmaterial_redis_unreadable_entries_total",
 			"Entries in Redis that count as missing because they could not be read. "+
-				"They have an unknown format or no expiry, are damaged, or are encrypted with an unknown fleet key.",
+				"Such entries have an unknown format or no expiry, are damaged, or are encrypted with an unknown fleet key.",
 			"cause"),
 		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
 			"Duration of operations on Redis. Operations that were not tried and reads that wait for changes are left out.",

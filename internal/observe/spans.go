@@ -49,8 +49,8 @@ func (t *Traces) Flight(flight, call context.Context) context.Context {
 }
 
 // TokenRequest begins the span of a token request, and returns the function that ends it. The span
-// begins a new trace, because a token request can outlive the call that caused it. It is linked to
-// the span of that call. The provider receives no trace ID.
+// begins a new trace, because a token request can outlive the call that caused it. The span is
+// linked to the span of the call. The provider receives no trace ID.
 func (t *Traces) TokenRequest(
 	ctx context.Context, provider, authMethod string,
 ) (context.Context, func(strategies.TokenRequestEvent)) {

@@ -37,8 +37,8 @@ var (
 	}
 )
 
-// tokenMetrics are the metrics about tokens and static material. Their labels are the provider and
-// the auth method.
+// tokenMetrics are the metrics about tokens and static material. The labels of these metrics are
+// the provider and the auth method.
 type tokenMetrics struct {
 	requests, answers, renewals, forced, staticReports *prometheus.CounterVec
 	durations, waits                                   *prometheus.HistogramVec
@@ -149,7 +149,8 @@ func (o *Observer) Token(source cache.Source) cache.Observer {
 	return t
 }
 
-// kind is a kind of credential: its provider and its auth method. Both are labels of metrics.
+// kind is a kind of credential: its provider and its auth method. Metrics have the provider and the
+// auth method as labels.
 type kind struct{ provider, method string }
 
 func kindOf(source cache.Source) kind {
@@ -204,10 +205,10 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
 		"Shortest time until a token in use reaches the safety margin before its expiry. "+
-			"The value is negative within the safety margin. It is absent while no token is in use.", labels, nil)
+			"The value is negative within the safety margin. The metric is absent while no token is in use.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
 		"How long ago the renewal of a token in use should have begun. The value is 0 if no renewal is overdue. "+
-			"It is absent while no token is in use.", labels, nil)
+			"The metric is absent while no token is in use.", labels, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
 		gauge := func(of *prometheus.Desc, value time.Duration, k kind) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)
