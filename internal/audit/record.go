@@ -24,6 +24,21 @@ const (
 	Batch  Operation = "batch"
 	Watch  Operation = "watch"
 	Report Operation = "report"
+
+	CreateCredential   Operation = "create_credential"   //nolint:gosec // the name of an operation
+	GetCredential      Operation = "get_credential"      //nolint:gosec // the name of an operation
+	ListCredentials    Operation = "list_credentials"    //nolint:gosec // the name of an operation
+	UpdateCredential   Operation = "update_credential"   //nolint:gosec // the name of an operation
+	DeleteCredential   Operation = "delete_credential"   //nolint:gosec // the name of an operation
+	UndeleteCredential Operation = "undelete_credential" //nolint:gosec // the name of an operation
+	CreateVersion      Operation = "create_version"
+	ListVersions       Operation = "list_versions"
+	ActivateVersion    Operation = "activate_version"
+	WithdrawCanary     Operation = "withdraw_canary"
+	DestroyVersion     Operation = "destroy_version"
+	VerifyCredential   Operation = "verify_credential" //nolint:gosec // the name of an operation
+	ListEvents         Operation = "list_events"
+	ExplainAccess      Operation = "explain_access"
 	// LeftOut is not a kind of call: a record with this operation states how many denials have no
 	// record of their own.
 	LeftOut Operation = "left_out"
@@ -51,6 +66,10 @@ type Record struct {
 	// LeftOut is the number of the caller's denials without records of their own. Only records with
 	// the operation LeftOut have this number.
 	LeftOut int
+	// StoredVersion is the number of the credential's version that a management call is about, or 0.
+	StoredVersion int
+	// Fields are the names of the fields that a management call sets.
+	Fields []string
 }
 
 // Log is a destination for audit records.
@@ -85,6 +104,20 @@ func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = appendOptional(b, `,"trace_id":`, traceID)
 	if record.LeftOut != 0 {
 		b = strconv.AppendInt(append(b, `,"left_out":`...), int64(record.LeftOut), 10)
+	}
+	if record.StoredVersion != 0 {
+		b = strconv.AppendInt(append(b, `,"stored_version":`...), int64(record.StoredVersion), 10)
+	}
+	for i, field := range record.Fields {
+		if i == 0 {
+			b = append(b, `,"fields":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendString(b, field, maxIDSize)
+	}
+	if len(record.Fields) > 0 {
+		b = append(b, ']')
 	}
 	return append(b, "}\n"...)
 }

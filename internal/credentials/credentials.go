@@ -103,6 +103,27 @@ func NewSet(all ...*Credential) *Set {
 	return &Set{all: sorted}
 }
 
+// Get returns the credential with this ID, or nil.
+func (s *Set) Get(id string) *Credential {
+	if at, found := s.search(id); found {
+		return s.all[at]
+	}
+	return nil
+}
+
+// After returns the credentials whose IDs sort after an ID.
+func (s *Set) After(id string) iter.Seq[*Credential] {
+	at, found := s.search(id)
+	if found {
+		at++
+	}
+	return slices.Values(s.all[at:])
+}
+
+func (s *Set) search(id string) (int, bool) {
+	return slices.BinarySearchFunc(s.all, id, func(c *Credential, id string) int { return strings.Compare(c.ID, id) })
+}
+
 // Len returns the number of credentials in the set, including disabled ones.
 func (s *Set) Len() int { return len(s.all) }
 

@@ -32,6 +32,8 @@ type Options struct {
 	// must be encoded with Encode.
 	Broker    *broker.Broker
 	Admission *admission.Admission
+	// Credentials answers the calls of CredentialService.
+	Credentials *Credentials
 	// Clock decides when identities expire, and Waiting when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
@@ -76,7 +78,7 @@ func NewService(options Options) *Service {
 	}
 }
 
-// Register registers the service with a server that uses the codec from NewCodec. The service's
+// Register registers the broker's services with a server that uses the codec from NewCodec. The service's
 // unary methods do not run interceptors.
 func (s *Service) Register(server grpc.ServiceRegistrar) {
 	description := authmaterialv1.BrokerService_ServiceDesc
@@ -92,6 +94,8 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 		Handler:       func(_ any, stream grpc.ServerStream) error { return s.watch(watch, stream) },
 	}}
 	server.RegisterService(&description, nil)
+	s.registerCredentials(server, s.options.Credentials)
+	s.registerProviders(server, new(Providers))
 }
 
 // unary returns a unary method whose handler does the work that is common to all calls. The

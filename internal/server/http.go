@@ -42,6 +42,10 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, "not serving")
 		return
 	}
+	if _, read := s.management.Staleness(); s.fixed.Store != nil && !read {
+		answer(w, http.StatusServiceUnavailable, "the credential store has not been read yet")
+		return
+	}
 	detail := []string{"ok"}
 	if s.stale.Load() {
 		detail = append(detail, "configuration: it has problems, which the log lists; the previous one stays in use")

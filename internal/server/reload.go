@@ -5,6 +5,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
@@ -59,7 +60,9 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 // configuration or the previous one, never a mixture of both. After an error, the previous
 // configuration stays in use.
 func (s *Server) use(next *config.Config) error {
-	err := s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next)})
+	err := s.management.Reload(next, func(managed []*credentials.Credential) error {
+		return s.broker.Use(broker.Load{Config: next, Callers: s.newCallers(next), Managed: managed})
+	})
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	return err
 }

@@ -106,7 +106,9 @@ func (s *Server) Stop(ctx context.Context) {
 			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}
 	}
+	s.background.Wait()
 	s.closeStore()
+	s.closeDriver()
 	s.keys.Close()
 	s.denials.Close()
 	s.observer.Close()

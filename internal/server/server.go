@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jonboulle/clockwork"
@@ -22,8 +23,10 @@ import (
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/observe"
 	"github.com/authmaterial/broker/internal/rpc"
+	"github.com/authmaterial/broker/internal/strategies"
 )
 
 // Options configure a Server. Config is required.
@@ -54,10 +57,15 @@ type Server struct {
 	keys       *authentication.KeyFetcher
 	broker     *broker.Broker
 	tokens     *cache.Cache
-	redis      *observe.Redis // nil if tokens are stored in memory only
-	closeStore func()
-	grpc       *grpc.Server
-	http       *http.Server
+	management *management.Service
+	// tokenClient requests tokens.
+	tokenClient *strategies.TokenClient
+	closeDriver func()
+	background  sync.WaitGroup
+	redis       *observe.Redis // nil if tokens are stored in memory only
+	closeStore  func()
+	grpc        *grpc.Server
+	http        *http.Server
 
 	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
@@ -100,6 +108,7 @@ func New(options Options) (*Server, error) {
 			s.broker.ProofsChanged()
 		}
 	}})
+	s.tokenClient, s.closeDriver = s.newTokenClient(options), func() {}
 	var err error
 	if s.broker, err = s.newBroker(options, keys); err != nil {
 		s.keys.Close()
@@ -108,6 +117,16 @@ func New(options Options) (*Server, error) {
 		_ = s.audit.Close()
 		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
 	}
+	if s.management, err = s.newManagement(options); err != nil {
+		s.broker.Close()
+		s.keys.Close()
+		s.tokens.Close()
+		s.closeStore()
+		s.closeDriver()
+		_ = s.audit.Close()
+		return nil, fmt.Errorf("open the credential store: %w", err)
+	}
+	s.background.Go(func() { s.management.Run(s.stopping) })
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
@@ -155,7 +174,8 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 	brokerOptions := broker.Options{
 		Denials:     s.denials,
 		Tokens:      s.tokens,
-		TokenClient: s.newTokenClient(options),
+		TokenClient: s.tokenClient,
+		Managed:     s.fixed.Store != nil,
 		VersionKeys: keys.VersionKeys(),
 		Clock:       s.clock,
 		Logger:      s.logger,
@@ -171,15 +191,16 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 
 func (s *Server) newService() *rpc.Service {
 	return rpc.NewService(rpc.Options{
-		Broker:    s.broker,
-		Admission: s.admission,
-		Clock:     s.clock,
-		Waiting:   clock.ForWaiting(s.clock),
-		Logger:    s.logger,
-		Metrics:   s.observer.Method,
-		Ended:     s.observer.CallEnded,
-		LogsAll:   s.logger.Enabled(context.Background(), slog.LevelDebug),
-		Reached:   func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
+		Broker:      s.broker,
+		Credentials: rpc.NewCredentials(s.management),
+		Admission:   s.admission,
+		Clock:       s.clock,
+		Waiting:     clock.ForWaiting(s.clock),
+		Logger:      s.logger,
+		Metrics:     s.observer.Method,
+		Ended:       s.observer.CallEnded,
+		LogsAll:     s.logger.Enabled(context.Background(), slog.LevelDebug),
+		Reached:     func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
 	})
 }
 

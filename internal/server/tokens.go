@@ -39,15 +39,21 @@ func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.C
 	return cache.Prepare(options)
 }
 
-func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
-	transport := options.TokenTransport
-	if transport == nil {
-		transport = &tokenTransport{server: s}
+// transport returns the transport for requests to providers.
+func (s *Server) transport(options Options) http.RoundTripper {
+	if options.TokenTransport != nil {
+		return options.TokenTransport
 	}
+	return &tokenTransport{server: s}
+}
+
+func userAgent(options Options) string { return "authmaterial-broker/" + options.Version }
+
+func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 	return strategies.NewTokenClient(strategies.TokenClientOptions{
-		Transport:     transport,
+		Transport:     s.transport(options),
 		Clock:         s.clock,
-		UserAgent:     "authmaterial-broker/" + options.Version,
+		UserAgent:     userAgent(options),
 		RenewalWindow: s.fixed.TokenCache.RenewalWindow,
 		Observe:       s.observer.TokenRequested,
 		Begin:         options.Traces.TokenRequest,

@@ -1,0 +1,206 @@
+package management
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// NewCredential describes a credential that is to be created.
+type NewCredential struct {
+	// ID is the credential's ID. If ID is empty, it is made from DisplayName.
+	ID               string
+	DisplayName      string
+	Description      string
+	Labels           map[string]string
+	Provider         string
+	AuthMethod       string
+	Disabled         bool
+	KeepWarm         bool
+	SecretExpireTime time.Time
+	Values           []FieldValue
+	AllowedHosts     []string
+	// RequestID makes the request safe to repeat, if it is not empty.
+	RequestID string
+	// ValidateOnly is true if nothing is to be stored.
+	ValidateOnly bool
+}
+
+// Create creates a credential with version 1, which becomes the active version.
+func (s *Service) Create(ctx context.Context, caller Caller, n NewCredential) (created *Credential, err error) {
+	if n.ID == "" {
+		n.ID = idOf(n.DisplayName)
+	}
+	c := &call{caller: caller, operation: audit.CreateCredential, action: access.Manage, id: n.ID, version: 1}
+	err = s.do(ctx, c, func() error {
+		created, err = s.create(ctx, c, n)
+		return err
+	})
+	return created, err
+}
+
+func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Credential, error) {
+	config := c.caller.Config
+	if s.options.Open == nil || config.Store == nil {
+		return nil, errNoStore
+	}
+	m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
+	var problems violations
+	if !manages(config, n.ID) {
+		problems.add("credential_id", "must match one of store.id_patterns in the broker's configuration file")
+	}
+	row := store.Credential{
+		ID: n.ID, DisplayName: n.DisplayName, Description: n.Description, Labels: n.Labels, Provider: n.Provider, AuthMethod: n.AuthMethod,
+		Disabled: n.Disabled, KeepWarm: n.KeepWarm, SecretExpireTime: n.SecretExpireTime, ActiveVersion: 1,
+	}
+	checkTexts(&row, &problems)
+	if m.define(config, n.Provider, n.AuthMethod, &problems) {
+		m.set(n.Values, &problems)
+		m.setHosts(config, n.AllowedHosts, nil, &problems)
+		m.check(n.ID, &problems)
+	}
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	request, known, err := s.request(ctx, c, n.RequestID, n.fingerprint())
+	if known || err != nil {
+		return s.view(config, n.ID), err
+	}
+	if config.Credentials.Get(n.ID) != nil {
+		return nil, errExists
+	}
+	version := &store.NewVersion{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, Values: m.secrets, Creator: c.caller.Name}
+	if n.ValidateOnly {
+		if s.snapshot.Load().get(n.ID) != nil {
+			return nil, errExists
+		}
+		fields := slices.Sorted(maps.Keys(m.secrets))
+		return managedView(&row, &store.Version{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, SecretFields: fields}, config.Catalog), nil
+	}
+	for _, value := range n.Values {
+		c.fields = append(c.fields, "values."+value.Field)
+	}
+	return s.apply(ctx, c, store.Change{Credential: &row, Insert: version, Request: request})
+}
+
+// apply stores a change, waits until this replica serves it, and returns the changed credential.
+func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Credential, error) {
+	change.Event = &store.Event{Caller: c.caller.Name, Operation: string(c.operation), Version: c.version, Fields: c.fields}
+	if _, err := s.store().Apply(ctx, change); err != nil {
+		if errors.Is(err, store.ErrRepeated) { // another replica was handling the same request
+			return s.repeated(ctx, c, change.Request)
+		}
+		return nil, err
+	}
+	// The change is stored. If it cannot be read back now, Run reads it later.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncPatience)
+	defer cancel()
+	if err := s.Sync(ctx); err != nil {
+		return nil, err
+	}
+	return s.view(c.caller.Config, c.id), nil
+}
+
+// syncPatience is how long a call waits until this replica serves a change that the call made.
+const syncPatience = 5 * time.Second
+
+// request looks up a repeated request. The parameter `known` is true if the request was carried out
+// already. Without a request ID, the request is nil.
+func (s *Service) request(ctx context.Context, c *call, id string, content secret.Text) (request *store.Request, known bool, err error) {
+	if id == "" {
+		return nil, false, nil
+	}
+	if !requestIDs.MatchString(id) {
+		return nil, false, invalid("request_id", "must be 1 to 64 visible ASCII characters")
+	}
+	request = &store.Request{
+		RequestKey:  store.RequestKey{Caller: c.caller.Name, Method: string(c.operation), CredentialID: c.id, RequestID: id},
+		Fingerprint: s.store().Fingerprint(content),
+	}
+	fingerprint, known, err := s.store().Request(ctx, request.RequestKey)
+	if err == nil && known && string(fingerprint) != string(request.Fingerprint) {
+		err = errOtherContent
+	}
+	return request, known, err
+}
+
+var errOtherContent = invalid("request_id", "was used for a request with other content: use a new one")
+
+var requestIDs = regexp.MustCompile(`^[!-~]{1,64}$`)
+
+// repeated returns the result of a request that another call has carried out.
+func (s *Service) repeated(ctx context.Context, c *call, request *store.Request) (*Credential, error) {
+	fingerprint, _, err := s.store().Request(ctx, request.RequestKey)
+	if err == nil && string(fingerprint) != string(request.Fingerprint) {
+		err = errOtherContent
+	}
+	if err == nil {
+		err = s.Sync(ctx)
+	}
+	return s.view(c.caller.Config, c.id), err
+}
+
+// fingerprint returns a text that differs for requests with different content.
+func (n NewCredential) fingerprint() secret.Text {
+	values := n.Values
+	n.Values, n.RequestID = nil, ""
+	return fingerprint(n, values)
+}
+
+func fingerprint(request any, values []FieldValue) secret.Text {
+	parts := []any{request}
+	for _, value := range values {
+		parts = append(parts, value.Field, value.Value.Reveal())
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		panic(fmt.Sprintf("management: encode a request: %v", err)) // cannot happen: JSON can represent every part
+	}
+	return secret.New(string(text))
+}
+
+var labelKeys = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$`)
+
+// checkTexts checks what people may write about a credential.
+func checkTexts(c *store.Credential, problems *violations) {
+	checkText := func(field, text string, least, most int) {
+		if n := utf8.RuneCountInString(text); n < least || n > most || !utf8.ValidString(text) || strings.ContainsFunc(text, isControl) {
+			problems.add(field, fmt.Sprintf("must have %d to %d characters, without control characters, and has %d", least, most, n))
+		}
+	}
+	checkText("credential.display_name", c.DisplayName, 1, maxName)
+	checkText("credential.description", c.Description, 0, maxText)
+	if len(c.Labels) > maxLabels {
+		problems.add("credential.labels", fmt.Sprintf("must have at most %d labels, and has %d", maxLabels, len(c.Labels)))
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+		at := "credential.labels." + clip(key)
+		if !labelKeys.MatchString(key) {
+			problems.add(at, "must be 1 to 63 lower-case letters, digits, dots, underscores, slashes and hyphens, with a letter or digit at each end")
+		}
+		checkText(at, c.Labels[key], 0, maxLabel)
+	}
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+var notInIDs = regexp.MustCompile(`[^a-z0-9]+`)
+
+// idOf makes a credential ID from a display name.
+func idOf(name string) string {
+	id := notInIDs.ReplaceAllString(strings.ToLower(name), "-")
+	return strings.Trim(id[:min(len(id), maxName)], "-")
+}

@@ -1,0 +1,240 @@
+package management
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	// maxExamined limits how many credentials are examined for one page.
+	maxExamined = 20_000
+)
+
+// Get returns a credential. It may be a deleted one.
+func (s *Service) Get(ctx context.Context, caller Caller, id string) (found *Credential, err error) {
+	c := &call{caller: caller, operation: audit.GetCredential, action: access.View, id: id}
+	err = s.do(ctx, c, func() error {
+		if found = s.view(caller.Config, id); found == nil {
+			return errMissing
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Selection selects credentials for a list.
+type Selection struct {
+	PageSize    int
+	PageToken   string
+	Filter      string
+	ShowDeleted bool
+}
+
+// List returns the credentials that the caller may view, sorted by ID, and the token of the next
+// page, which is empty after the last page. A page may have fewer credentials than PageSize.
+func (s *Service) List(_ context.Context, caller Caller, selection Selection) (page []*Credential, next string, err error) {
+	var problems violations
+	size := pageSize(selection.PageSize, &problems)
+	matches, err := parseFilter(selection.Filter)
+	if err != nil {
+		problems.add("filter", err.Error())
+	}
+	bound := []string{"list", caller.Name, selection.Filter, strconv.FormatBool(selection.ShowDeleted)}
+	after, ok := s.openPage(selection.PageToken, bound)
+	if !ok {
+		problems.add("page_token", "must be the next_page_token of a list for the same caller with the same filter")
+	}
+	if err := problems.err(); err != nil {
+		return nil, "", err
+	}
+	examined := 0
+	for id := range s.ids(caller, after) {
+		if len(page) == size || examined == maxExamined {
+			return page, s.sealPage(after, bound), nil
+		}
+		after = id
+		examined++
+		// Whether the caller may view a credential is decided before the filter looks at it.
+		object := access.Object{CredentialID: id, Provider: s.providerOf(caller.Config, id)}
+		if !caller.Config.Policy.Decide(&caller.Caller, access.View, object).Allowed {
+			continue
+		}
+		if found := s.view(caller.Config, id); found != nil && matches(found) && (selection.ShowDeleted || !found.Deleted()) {
+			page = append(page, found)
+		}
+	}
+	return page, "", nil
+}
+
+func pageSize(given int, problems *violations) int {
+	switch {
+	case given < 0 || given > maxPage:
+		problems.add("page_size", "must be 1 to "+strconv.Itoa(maxPage))
+	case given == 0:
+		return defaultPage
+	}
+	return given
+}
+
+// ids returns the IDs of all declared and managed credentials that sort after an ID, in order.
+func (s *Service) ids(caller Caller, after string) iter.Seq[string] {
+	managed := s.snapshot.Load()
+	at, found := managed.search(after)
+	if found {
+		at++
+	}
+	rest := managed.items[at:]
+	return func(yield func(string) bool) {
+		for declared := range caller.Config.Credentials.After(after) {
+			for len(rest) > 0 && rest[0].id() < declared.ID {
+				if !yield(rest[0].id()) {
+					return
+				}
+				rest = rest[1:]
+			}
+			if len(rest) > 0 && rest[0].id() == declared.ID {
+				rest = rest[1:]
+			}
+			if !yield(declared.ID) {
+				return
+			}
+		}
+		for _, i := range rest {
+			if !yield(i.id()) {
+				return
+			}
+		}
+	}
+}
+
+// sealPage returns the token of the page that begins after an ID.
+func (s *Service) sealPage(after string, bound []string) string {
+	return base64.RawURLEncoding.EncodeToString(append(s.pageTag(after, bound), after...))
+}
+
+const tagSize = 16
+
+// openPage returns the ID after which a page begins, and whether its token is valid.
+func (s *Service) openPage(token string, bound []string) (after string, ok bool) {
+	if token == "" {
+		return "", true
+	}
+	data, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(data) < tagSize {
+		return "", false
+	}
+	after = string(data[tagSize:])
+	return after, string(s.pageTag(after, bound)) == string(data[:tagSize])
+}
+
+// pageTag authenticates a page token, so that nobody can find out with page tokens which IDs exist.
+func (s *Service) pageTag(after string, bound []string) []byte {
+	parts := []secret.Text{secret.New(after)}
+	for _, part := range bound {
+		parts = append(parts, secret.New(part))
+	}
+	if s.opened.Load() != nil {
+		return s.store().Fingerprint(parts...)[:tagSize]
+	}
+	return secret.Digest([]byte(s.pageKey.Reveal()), append(bound, after)...)[:tagSize]
+}
+
+// Events returns the events of a managed credential, newest first, and the token of the next page.
+func (s *Service) Events(ctx context.Context, caller Caller, id string, size int, token string) (events []*store.Event, next string, err error) {
+	c := &call{caller: caller, operation: audit.ListEvents, action: access.View, id: id}
+	err = s.do(ctx, c, func() error {
+		var problems violations
+		size = pageSize(size, &problems)
+		bound := []string{"events", caller.Name, id}
+		after, ok := s.openPage(token, bound)
+		if !ok || after != "" && len(after) != 8 {
+			problems.add("page_token", "must be the next_page_token of a list of the same events")
+		}
+		if err := problems.err(); err != nil {
+			return err
+		}
+		if s.view(caller.Config, id) == nil {
+			return errMissing
+		}
+		if s.options.Open == nil {
+			return nil
+		}
+		var before int64
+		if after != "" {
+			before = int64(binary.BigEndian.Uint64([]byte(after))) //nolint:gosec // the broker made the token from an int64
+		}
+		if events, err = s.store().Events(ctx, id, before, size); err != nil {
+			return err
+		}
+		if len(events) == size {
+			last := binary.BigEndian.AppendUint64(nil, uint64(events[size-1].Number)) //nolint:gosec // never negative
+			next = s.sealPage(string(last), bound)
+		}
+		return nil
+	})
+	return events, next, err
+}
+
+// Explanation tells what a caller may do with a credential.
+type Explanation struct {
+	// Allowed are the allowed actions, and Grants the positions of the grants that allow them.
+	Allowed []access.Action
+	Grants  []string
+	// Text is one or more sentences for people.
+	Text string
+}
+
+// ExplainAccess explains which grants decide what a caller may do with a credential. A caller may
+// ask about itself with a grant to view, and about others with a grant to manage.
+func (s *Service) ExplainAccess(ctx context.Context, caller Caller, id, about string) (e *Explanation, err error) {
+	c := &call{caller: caller, operation: audit.ExplainAccess, action: access.View, id: id}
+	subject := &caller.Caller
+	if about != "" && about != caller.Name {
+		c.action, subject = access.Manage, access.NamedCaller(about)
+	}
+	err = s.do(ctx, c, func() error {
+		e = explain(caller.Config.Policy, subject, access.Object{CredentialID: id, Provider: s.providerOf(caller.Config, id)})
+		return nil
+	})
+	return e, err
+}
+
+func explain(policy *access.Policy, subject *access.Caller, object access.Object) *Explanation {
+	e := &Explanation{}
+	for _, action := range access.Actions() {
+		if decision := policy.Decide(subject, action, object); decision.Allowed {
+			source := ""
+			if decision.Grant != nil {
+				source = decision.Grant.Source
+			}
+			e.Allowed, e.Grants = append(e.Allowed, action), append(e.Grants, source)
+		}
+	}
+	explained := policy.Explain(subject, access.Use, object)
+	e.Text = "Grants that name the caller: " + sources(explained.ByCaller) +
+		". Grants that name the credential: " + sources(explained.ByCredential) +
+		". A grant allows its actions to its callers on its credentials."
+	return e
+}
+
+func sources(grants []access.Grant) string {
+	if len(grants) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, grant := range grants {
+		all = append(all, grant.Source)
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,237 @@
+// Package management lets authorised callers create, change, try and inspect credentials. It also
+// keeps package broker informed about the managed credentials in the store.
+//
+// No result of this package contains a secret. Errors are *fault.Error, the error of the context,
+// or an internal failure.
+package management
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+	"github.com/authmaterial/broker/internal/token"
+	"github.com/authmaterial/broker/internal/verification"
+)
+
+// Store is the interface of the credential store. Package store documents its methods.
+type Store interface {
+	Revision(ctx context.Context) (int64, error)
+	Changes(ctx context.Context, after int64, yield func(*store.Row) error) (revision int64, err error)
+	Listen(ctx context.Context, changed func())
+	Credential(ctx context.Context, id string) (*store.Credential, []*store.Version, error)
+	Events(ctx context.Context, credentialID string, before int64, limit int) ([]*store.Event, error)
+	Request(ctx context.Context, key store.RequestKey) (fingerprint []byte, found bool, err error)
+	Apply(ctx context.Context, change store.Change) (revision int64, err error)
+	Record(ctx context.Context, event *store.Event, verification *store.Verification) error
+	Values(credential *store.Credential, version *store.Version) (map[string]secret.Text, error)
+	Fingerprint(parts ...secret.Text) []byte
+}
+
+// Server serves the managed credentials. Package broker implements it.
+type Server interface {
+	Manage(changed []*credentials.Credential, removed []string)
+}
+
+// Verifier tries credentials. Package verification implements it.
+type Verifier interface {
+	Verify(ctx context.Context, credential *credentials.Credential, current *token.Token) (verification.Result, error)
+}
+
+// Denials limits how many denials of each caller are recorded in the audit log.
+type Denials interface {
+	Allow(caller access.Caller) bool
+}
+
+// Options configure a Service. Open, Verifier, Audit and Denials may be nil.
+type Options struct {
+	// Config is the configuration in use at the start. Required.
+	Config *config.Config
+	// Open opens the credential store. If Open is nil, there are no managed credentials.
+	Open func(ctx context.Context) (Store, error)
+	// Server serves the managed credentials. Required if there is a store.
+	Server Server
+	// Verifier tries credentials. If Verifier is nil, none can be tried.
+	Verifier Verifier
+	// Audit is the log of changes, verifications and denials. If Audit is nil, none are recorded.
+	Audit audit.Log
+	// Denials limits the records about denials. If Denials is nil, all denials are recorded.
+	Denials Denials
+	// Clock is the clock of this machine. Required.
+	Clock clockwork.Clock
+	// Logger logs what operators must know about. Required.
+	Logger *slog.Logger
+}
+
+// Service manages credentials. It is safe for concurrent use.
+type Service struct {
+	options Options
+	pageKey secret.Text // authenticates page tokens if there is no store
+	tries   *verification.Limit
+
+	opened   atomic.Pointer[Store]    // nil until the store is open
+	mu       sync.Mutex               // held while the snapshot is replaced and handed to the Server
+	config   *config.Config           // the configuration by which the snapshot was made; guarded by mu
+	shadowed map[string]bool          // IDs that are both declared and managed; guarded by mu
+	snapshot atomic.Pointer[snapshot] // what this replica knows of the store
+	synced   atomic.Int64             // when the snapshot was last found to be current, in Unix nanoseconds
+}
+
+// New returns a Service.
+func New(options Options) *Service {
+	s := &Service{
+		options: options, pageKey: secret.New(rand.Text()), tries: verification.NewLimit(options.Clock),
+		config: options.Config, shadowed: map[string]bool{},
+	}
+	s.snapshot.Store(&snapshot{})
+	return s
+}
+
+// Caller is an authenticated caller, with the configuration that authenticated it.
+type Caller struct {
+	access.Caller
+	Config *config.Config
+}
+
+// The errors of calls that fail before anything is looked up.
+var (
+	errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
+	errLimit  = fault.New(fault.RateLimited,
+		"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
+	errNoStore  = fault.New(fault.CredentialReadOnly, "the broker has no credential store: add the section 'store' to its configuration")
+	errDeclared = fault.New(fault.CredentialReadOnly, "the credential is declared in the configuration file: change it there")
+	errMissing  = fault.New(fault.CredentialNotFound, "there is no credential with this ID")
+	errChanged  = fault.New(fault.CredentialChanged, "the credential has changed: read it again, and repeat the change")
+	errNotFound = fault.New(fault.VersionNotFound, "the credential has no version with this number, or the values of the version are erased")
+	errInUse    = fault.New(fault.VersionNotFound, "the version is active or the canary: activate another version, or withdraw the canary, first")
+	errExists   = fault.New(fault.CredentialExists, "the ID belongs to another credential; a deleted credential keeps its ID for 30 days")
+	errAway     = fault.New(fault.StoreUnavailable, "the credential store cannot be reached").WithRetryDelay(time.Second)
+)
+
+// errNotRecorded is the error of a call whose audit record could not be written. A change that the
+// call made stays in effect.
+var errNotRecorded = fault.New(fault.Internal, "the audit record could not be written")
+
+// call is one call in progress.
+type call struct {
+	caller    Caller
+	operation audit.Operation
+	action    access.Action
+	id        string
+	version   int
+	fields    []string
+	grant     string
+}
+
+// do runs a call if the caller may perform its action on the credential ID. The access decision
+// comes first, so that a denied caller cannot learn which credentials exist. Denials, and all
+// calls that manage, are recorded in the audit log.
+func (s *Service) do(ctx context.Context, c *call, run func() error) error {
+	err := s.authorize(c)
+	denied := err != nil
+	if denied && s.options.Denials != nil && !s.options.Denials.Allow(c.caller.Caller) {
+		return errLimit
+	}
+	if !denied {
+		err = toFault(run())
+	}
+	if s.options.Audit == nil || !denied && c.action != access.Manage {
+		return err
+	}
+	outcome := "OK"
+	if err != nil {
+		outcome = string(fault.From(err).Reason)
+	}
+	record := audit.Record{
+		Caller: c.caller.Caller, Operation: c.operation, Action: c.action, CredentialID: c.id, Grant: c.grant,
+		Outcome: outcome, StoredVersion: c.version, Fields: c.fields,
+	}
+	if s.options.Audit.Write(ctx, record) != nil {
+		return errNotRecorded
+	}
+	return err
+}
+
+func (s *Service) authorize(c *call) error {
+	if !credentials.ValidID(c.id) {
+		return invalid("credential_id", "must match "+credentials.IDPattern)
+	}
+	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))
+	if !decision.Allowed {
+		return errDenied
+	}
+	if decision.Grant != nil {
+		c.grant = decision.Grant.Source
+	}
+	return nil
+}
+
+// object returns the object of an access decision. The provider of a credential that is to be
+// created does not count: creating needs a grant for the ID.
+func (s *Service) object(c *call) access.Object {
+	object := access.Object{CredentialID: c.id}
+	if c.operation != audit.CreateCredential && c.caller.Config.Policy.NamesProviders() {
+		object.Provider = s.providerOf(c.caller.Config, c.id)
+	}
+	return object
+}
+
+// providerOf returns the provider of a credential, or "" if there is no such credential.
+func (s *Service) providerOf(c *config.Config, id string) string {
+	if declared := c.Credentials.Get(id); declared != nil {
+		return declared.Provider.ID
+	}
+	if item := s.snapshot.Load().get(id); item != nil {
+		return item.row.Credential.Provider
+	}
+	return ""
+}
+
+// toFault converts errors of the store.
+func toFault(err error) error {
+	for known, converted := range map[error]error{
+		store.ErrUnavailable: errAway, store.ErrNotFound: errMissing, store.ErrExists: errExists, store.ErrChanged: errChanged,
+		store.ErrVersionNotFound: errNotFound, store.ErrDestroyed: errNotFound,
+	} {
+		if errors.Is(err, known) {
+			return converted
+		}
+	}
+	return err
+}
+
+func invalid(field, description string) error {
+	return violations{{Field: field, Description: description}}.err()
+}
+
+// violations collects the problems of a request.
+type violations []fault.Violation
+
+func (v *violations) add(field, description string) {
+	*v = append(*v, fault.Violation{Field: field, Description: description})
+}
+
+// err returns the error for the problems, or nil if there are none.
+func (v violations) err() error {
+	if len(v) == 0 {
+		return nil
+	}
+	message := ""
+	for _, violation := range v {
+		message += "; " + violation.Field + " " + violation.Description
+	}
+	return &fault.Error{Reason: fault.InvalidRequest, Message: message[2:], Violations: v}
+}

@@ -1,0 +1,64 @@
+package management
+
+import (
+	"context"
+
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// Open opens the credential store. It does nothing if there is none, or if the store is open. After
+// the error store.ErrUnavailable, Run tries again.
+func (s *Service) Open(ctx context.Context) error {
+	if s.options.Open == nil || s.opened.Load() != nil {
+		return nil
+	}
+	opened, err := s.options.Open(ctx)
+	if err == nil {
+		s.opened.Store(&opened)
+	}
+	return err
+}
+
+// store returns the credential store. Until it is open, each operation fails.
+func (s *Service) store() Store {
+	if opened := s.opened.Load(); opened != nil {
+		return *opened
+	}
+	return unopened{}
+}
+
+// unopened is a store that could not be opened yet.
+type unopened struct{}
+
+func (unopened) Revision(context.Context) (int64, error) { return 0, store.ErrUnavailable }
+
+func (unopened) Changes(context.Context, int64, func(*store.Row) error) (int64, error) {
+	return 0, store.ErrUnavailable
+}
+
+func (unopened) Listen(context.Context, func()) {}
+
+func (unopened) Credential(context.Context, string) (*store.Credential, []*store.Version, error) {
+	return nil, nil, store.ErrUnavailable
+}
+
+func (unopened) Events(context.Context, string, int64, int) ([]*store.Event, error) {
+	return nil, store.ErrUnavailable
+}
+
+func (unopened) Request(context.Context, store.RequestKey) ([]byte, bool, error) {
+	return nil, false, store.ErrUnavailable
+}
+
+func (unopened) Apply(context.Context, store.Change) (int64, error) { return 0, store.ErrUnavailable }
+
+func (unopened) Record(context.Context, *store.Event, *store.Verification) error {
+	return store.ErrUnavailable
+}
+
+func (unopened) Values(*store.Credential, *store.Version) (map[string]secret.Text, error) {
+	return nil, store.ErrUnavailable
+}
+
+func (unopened) Fingerprint(...secret.Text) []byte { return nil }

@@ -1,0 +1,147 @@
+package management
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/strategies"
+)
+
+const (
+	maxValue    = 64 << 10 // bytes
+	maxHosts    = 100
+	maxLabels   = 64
+	maxName     = 128  // characters
+	maxText     = 4000 // characters
+	maxLabel    = 256  // characters
+	maxVersions = 20   // versions that are not destroyed
+	maxCallers  = 16   // patterns of a canary
+)
+
+// FieldValue is the value of one field in a request.
+type FieldValue struct {
+	Field string
+	Value secret.Text
+}
+
+// material is the values and hosts of a version that is to be stored.
+type material struct {
+	provider *catalog.Provider
+	method   *catalog.AuthMethod
+	public   map[string]string
+	secrets  map[string]secret.Text
+	hosts    []string // in addition to those of the provider
+}
+
+// define sets the provider and the auth method.
+func (m *material) define(c *config.Config, providerID, methodID string, problems *violations) bool {
+	provider := c.Catalog.Provider(providerID)
+	if provider == nil {
+		problems.add("provider", fmt.Sprintf("%q is no provider: ListProviders returns all providers", clip(providerID)))
+		return false
+	}
+	method := provider.AuthMethod(methodID)
+	if method == nil {
+		var ids []string
+		for _, m := range provider.AuthMethods {
+			ids = append(ids, m.ID)
+		}
+		problems.add("auth_method", fmt.Sprintf("must be an auth method of %s: %s", provider.DisplayName, strings.Join(ids, ", ")))
+		return false
+	}
+	if fields := method.UnclassifiedFields(); fields != nil {
+		problems.add("auth_method", fmt.Sprintf(
+			"cannot be used for managed credentials: its definition does not state whether these fields are secret: %s", strings.Join(fields, ", ")))
+		return false
+	}
+	m.provider, m.method = provider, method
+	return true
+}
+
+// set adds the values of a request. An empty value removes the value of a field.
+func (m *material) set(values []FieldValue, problems *violations) {
+	seen := map[string]bool{}
+	for _, value := range values {
+		field, at := m.method.Field(value.Field), "values."+clip(value.Field)
+		text := value.Value.Reveal()
+		switch {
+		case field == nil:
+			problems.add(at, fmt.Sprintf("is no field of auth method %q", m.method.ID))
+		case seen[value.Field]:
+			problems.add(at, "is set twice")
+		case len(text) > maxValue:
+			problems.add(at, fmt.Sprintf("has %d bytes, and at most %d are allowed", len(text), maxValue))
+		case !utf8.ValidString(text):
+			problems.add(at, "must be UTF-8 text")
+		case text == "" && field.Required:
+			problems.add(at, "is required and must not be empty")
+		case text == "":
+			delete(m.secrets, value.Field)
+			delete(m.public, value.Field)
+		case field.Secret:
+			m.secrets[value.Field] = value.Value
+		default:
+			m.public[value.Field] = text
+		}
+		seen[value.Field] = true
+	}
+}
+
+// setHosts sets the additional hosts. Hosts that are not kept must be allowed by the configuration.
+func (m *material) setHosts(c *config.Config, hosts, kept []string, problems *violations) {
+	m.hosts = nil
+	if len(hosts) > maxHosts {
+		problems.add("allowed_hosts", fmt.Sprintf("has %d hosts, and at most %d are allowed", len(hosts), maxHosts))
+		return
+	}
+	for n, host := range hosts {
+		switch {
+		case slices.Contains(m.provider.AllowedHosts, host) || slices.Contains(m.hosts, host):
+			continue
+		case !slices.Contains(kept, host) && (c.Store == nil || !slices.Contains(c.Store.AllowedHosts, host)):
+			problems.add(fmt.Sprintf("allowed_hosts[%d]", n), "must be one of store.allowed_hosts in the broker's configuration file")
+		}
+		m.hosts = append(m.hosts, host)
+	}
+}
+
+// check reports values that cannot be used.
+func (m *material) check(id string, problems *violations) {
+	if len(*problems) > 0 {
+		return // missing values may only follow from these problems
+	}
+	for _, problem := range strategies.Check(m.credential(id)) {
+		at := "values"
+		if problem.Field != "" {
+			at += "." + problem.Field
+		}
+		problems.add(at, problem.Message)
+	}
+}
+
+// credential returns the credential that the material results in, for package strategies.
+func (m *material) credential(id string) *credentials.Credential {
+	values := maps.Clone(m.secrets)
+	for field, value := range m.public {
+		values[field] = secret.New(value)
+	}
+	return &credentials.Credential{
+		ID: id, Provider: m.provider, Method: m.method, Values: values,
+		AllowedHosts: slices.Concat(m.provider.AllowedHosts, m.hosts),
+	}
+}
+
+// clip shortens a text of a request for an error.
+func clip(text string) string {
+	if utf8.RuneCountInString(text) > maxName {
+		return string([]rune(text)[:maxName]) + "…"
+	}
+	return text
+}

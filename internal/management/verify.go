@@ -1,0 +1,109 @@
+package management
+
+import (
+	"context"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// Unsaved are values that are tried without being stored.
+type Unsaved struct {
+	Provider     string
+	AuthMethod   string
+	Values       []FieldValue
+	AllowedHosts []string
+}
+
+var (
+	errNoVerifier   = fault.New(fault.VerificationUnsupported, "the broker cannot try credentials")
+	errEndsPrevious = fault.New(fault.VerificationUnsupported,
+		"a new token of this provider ends the token that callers use now: set allow_token_replacement to try the values nevertheless")
+)
+
+// Verify tries a stored version at the provider; 0 is the active version. If `unsaved` is not nil,
+// Verify tries these values instead, and the ID may belong to no credential yet. Where a new token
+// ends the one before, `replace` must be true.
+func (s *Service) Verify(
+	ctx context.Context, caller Caller, id string, number int, unsaved *Unsaved, replace bool,
+) (result *store.Verification, err error) {
+	c := &call{caller: caller, operation: audit.VerifyCredential, action: access.Manage, id: id, version: number}
+	err = s.do(ctx, c, func() error {
+		tried, row, err := s.tried(ctx, c, unsaved)
+		if err != nil {
+			return err
+		}
+		if request := tried.Method.TokenRequest; request != nil && request.EndsPrevious && !replace {
+			return errEndsPrevious
+		}
+		if result, err = s.try(ctx, c, tried); err != nil || row == nil {
+			return err
+		}
+		event := &store.Event{CredentialID: id, Caller: caller.Name, Operation: string(c.operation), Version: c.version, Outcome: result.Outcome}
+		return s.store().Record(ctx, event, result)
+	})
+	return result, err
+}
+
+// tried returns the credential that a call is to try, and its row if the version is stored.
+func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*credentials.Credential, *store.Credential, error) {
+	if unsaved != nil {
+		m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
+		var problems violations
+		if c.version != 0 {
+			problems.add("version", "must be 0, because values are given")
+		}
+		if m.define(c.caller.Config, unsaved.Provider, unsaved.AuthMethod, &problems) {
+			m.set(unsaved.Values, &problems)
+			m.setHosts(c.caller.Config, unsaved.AllowedHosts, nil, &problems)
+			m.check(c.id, &problems)
+		}
+		return m.credential(c.id), nil, problems.err()
+	}
+	if declared := c.caller.Config.Credentials.Get(c.id); declared != nil {
+		if c.version != 0 {
+			return nil, nil, errNotFound
+		}
+		return declared, nil, nil
+	}
+	if s.options.Open == nil {
+		return nil, nil, errMissing
+	}
+	row, versions, err := s.store().Credential(ctx, c.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.version == 0 {
+		c.version = row.ActiveVersion
+	}
+	v, err := find(versions, c.version)
+	if err != nil || !v.DestroyTime.IsZero() || !row.DeleteTime.IsZero() {
+		return nil, nil, errNotFound
+	}
+	credential := s.version(row, v, c.caller.Config)
+	if credential.Values, err = credential.Stored.Open(); err != nil {
+		return nil, nil, err
+	}
+	return credential, row, nil
+}
+
+// try sends one request with the material of a credential to its provider.
+func (s *Service) try(ctx context.Context, c *call, credential *credentials.Credential) (*store.Verification, error) {
+	if s.options.Verifier == nil {
+		return nil, errNoVerifier
+	}
+	if err := s.tries.Take(c.caller.Name, c.id); err != nil {
+		return nil, err
+	}
+	result, err := s.options.Verifier.Verify(ctx, credential, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &store.Verification{
+		Outcome: string(result.Outcome), Explanation: result.Explanation, HTTPStatus: result.HTTPStatus, Time: result.Time,
+	}, nil
+}

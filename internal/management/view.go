@@ -1,0 +1,135 @@
+package management
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// Credential is a declared or managed credential, as people see it.
+type Credential struct {
+	// Credential has the ID, the names and so on. For a declared credential, the active version,
+	// the times and the revision are zero.
+	store.Credential
+	Declared bool
+	// Shadowed is true for a declared credential if the store has a credential with the same ID.
+	Shadowed bool
+	// PublicValues are the values of the fields that are not secret.
+	PublicValues map[string]string
+	// SecretFields are the sorted IDs of the secret fields that have a value.
+	SecretFields []string
+	// AllowedHosts are the hosts of the provider and of the active version.
+	AllowedHosts []string
+	// ETag identifies the state of a managed credential. It is empty for a declared credential,
+	// unless it is shadowed: then it is that of the managed credential.
+	ETag string
+}
+
+// Deleted reports whether the credential is deleted.
+func (c *Credential) Deleted() bool { return !c.DeleteTime.IsZero() }
+
+func etag(revision int64) string { return strconv.FormatInt(revision, 36) }
+
+// declaredView returns the view of a declared credential. The item is the managed credential with
+// the same ID, or nil.
+func declaredView(c *credentials.Credential, hidden *item) *Credential {
+	view := &Credential{
+		Credential: store.Credential{
+			ID: c.ID, DisplayName: c.DisplayName, Description: c.Description, Labels: c.Labels,
+			Provider: c.Provider.ID, AuthMethod: c.Method.ID, Disabled: c.Disabled,
+			KeepWarm: c.KeepWarm, SecretExpireTime: c.SecretExpireTime,
+		},
+		Declared: true, AllowedHosts: c.AllowedHosts, PublicValues: map[string]string{},
+	}
+	for id, value := range c.Values {
+		field := c.Method.Field(id)
+		if field.SecretStated && !field.Secret {
+			view.PublicValues[id] = value.Reveal()
+		} else {
+			view.SecretFields = append(view.SecretFields, id)
+		}
+	}
+	slices.Sort(view.SecretFields)
+	if hidden != nil && hidden.row.Credential.DeleteTime.IsZero() {
+		view.Shadowed, view.ETag = true, etag(hidden.row.Credential.Revision)
+	}
+	return view
+}
+
+// managedView returns the view of a managed credential. The version is the active one.
+func managedView(c *store.Credential, active *store.Version, all *catalog.Catalog) *Credential {
+	view := &Credential{
+		Credential: *c, PublicValues: active.PublicValues, SecretFields: active.SecretFields,
+		AllowedHosts: active.AllowedHosts, ETag: etag(c.Revision),
+	}
+	if provider := all.Provider(c.Provider); provider != nil {
+		view.AllowedHosts = slices.Concat(provider.AllowedHosts, active.AllowedHosts)
+	}
+	return view
+}
+
+// view returns a credential as this replica knows it, or nil.
+func (s *Service) view(c *config.Config, id string) *Credential {
+	hidden := s.snapshot.Load().get(id)
+	if declared := c.Credentials.Get(id); declared != nil {
+		return declaredView(declared, hidden)
+	}
+	if hidden == nil || s.purged(hidden) {
+		return nil
+	}
+	return managedView(&hidden.row.Credential, hidden.row.Active, c.Catalog)
+}
+
+// purged reports whether a credential was deleted so long ago that it is gone for callers.
+func (s *Service) purged(i *item) bool {
+	deleted := i.row.Credential.DeleteTime
+	return !deleted.IsZero() && s.options.Clock.Now().Sub(deleted) > Retention
+}
+
+// VersionState is what a version is used for.
+type VersionState string
+
+// The states of a version.
+const (
+	Enabled   VersionState = "ENABLED"
+	Active    VersionState = "ACTIVE"
+	IsCanary  VersionState = "CANARY"
+	Destroyed VersionState = "DESTROYED"
+)
+
+// Version is a version of a managed credential, as people see it.
+type Version struct {
+	Number       int
+	State        VersionState
+	PublicValues map[string]string
+	SecretFields []string
+	AllowedHosts []string
+	CreateTime   time.Time
+	Creator      string
+	ActivateTime time.Time
+	DestroyTime  time.Time
+	Verification *store.Verification
+}
+
+func versionView(c *store.Credential, v *store.Version) *Version {
+	view := &Version{
+		Number: v.Number, State: Enabled, PublicValues: maps.Clone(v.PublicValues), SecretFields: v.SecretFields,
+		AllowedHosts: v.AllowedHosts, CreateTime: v.CreateTime, Creator: v.Creator, ActivateTime: v.ActivateTime,
+		DestroyTime: v.DestroyTime, Verification: v.Verification,
+	}
+	switch {
+	case !v.DestroyTime.IsZero():
+		view.State = Destroyed
+	case v.Number == c.ActiveVersion:
+		view.State = Active
+	case v.Number == c.CanaryVersion:
+		view.State = IsCanary
+	}
+	return view
+}
