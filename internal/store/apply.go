@@ -54,8 +54,8 @@ func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err e
 	return revision, err
 }
 
-// erase removes copies of destroyed values from the database. If erase fails, the next call removes
-// these copies too.
+// erase removes copies of destroyed values from the database. If erase fails, the next call of erase
+// removes these copies too, and Purge calls it.
 func (s *Store) erase(ctx context.Context) {
 	eraser, ok := s.driver.(Eraser)
 	if !ok {
@@ -63,8 +63,10 @@ func (s *Store) erase(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
 	defer cancel()
-	if err := eraser.Erase(ctx); err != nil {
-		s.log.Warn("encrypted copies of destroyed values remain in the database's journal for now", "error", err)
+	err := eraser.Erase(ctx)
+	s.eraseDue.Store(err != nil)
+	if err != nil {
+		s.log.Warn("encrypted copies of destroyed values remain in the database's journal until the next purge", "error", err)
 	}
 }
 

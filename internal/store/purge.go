@@ -33,7 +33,7 @@ func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event)
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) > 0 {
+	if len(ids) > 0 || s.eraseDue.Load() {
 		s.erase(ctx)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -47,6 +48,7 @@ type Store struct {
 
 	id         string
 	requestKey secret.Text
+	eraseDue   atomic.Bool // reports whether copies of destroyed values remain in the database
 }
 
 // Open migrates the database to the newest schema, and checks that the keys can decrypt the store.

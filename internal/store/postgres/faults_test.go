@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -98,6 +99,38 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// TestLocked stops a replica in the middle of a change.
+func TestLocked(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	address := server.Database(t)
+	driver, err := open(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	conn := server.Connect(t, address)
+	if _, err := conn.Exec(t.Context(), `BEGIN; UPDATE store SET revision = revision + 1`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("while another replica holds the lock, Apply returned %v", err)
+	}
+	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
+		t.Errorf("while another replica holds the lock, the revision is %d, %v", revision, err)
+	}
+	if _, err := conn.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
+		t.Errorf("after the lock was released: %v", err)
+	}
+}
+
 func TestListen(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -150,7 +183,9 @@ func TestErrorsContainNoCredentials(t *testing.T) {
 		server.URL("postgres"): "SQLSTATE 28P01",
 		"postgres://" + closed.Addr().String() + "/db?sslmode=disable":   "connection refused",
 		strings.Replace(server.URL("postgres"), "disable", "require", 1): "refused TLS",
-		"postgres://no-such-host.invalid/db":                             "no-such-host.invalid",
+		// Because one of the hosts is another machine, the certificate must be verified.
+		fmt.Sprintf("postgres:///db?host=127.0.0.1,no-such-host.invalid&port=%[1]d,%[1]d", server.Port()): "refused TLS",
+		"postgres://no-such-host.invalid/db": "no-such-host.invalid",
 	} {
 		driver, err := postgres.Open(address, secret.New(user), secret.New(password))
 		if err != nil {

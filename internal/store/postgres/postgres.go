@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +41,7 @@ const (
 // statements whose client or server does not respond.
 var settings = map[string]string{
 	"application_name":                    "authmaterial-broker",
-	"statement_timeout":                   "60s",
+	"statement_timeout":                   "300s",
 	"lock_timeout":                        "5s",
 	"idle_in_transaction_session_timeout": "20s",
 }
@@ -51,8 +54,9 @@ type driver struct {
 }
 
 // Open returns a driver for a database, and does not connect yet. The address has the form
-// postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. The password must
-// not be part of it. The user and the password may be empty; then the address, or the environment
+// postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. Without sslmode, the
+// server's certificate is verified as with verify-full, except on this machine. The password must not
+// be part of the address. The user and the password may be empty; then the address, or the environment
 // variables and the password file of libpq, may contain them.
 func Open(address string, user, password secret.Text) (store.Driver, error) {
 	config, err := parse(address)
@@ -82,6 +86,11 @@ func parse(address string) (*pgx.ConnConfig, error) {
 		return nil, errors.New("the address of the database is not a URL of the form postgres://host:port/database")
 	}
 	parameters := parsed.Query()
+	if !parameters.Has("sslmode") && os.Getenv("PGSSLMODE") == "" && !local(parsed.Hostname(), parameters.Get("host")) {
+		parameters.Set("sslmode", "verify-full")
+		parsed.RawQuery = parameters.Encode()
+		address = parsed.String()
+	}
 	if _, found := parsed.User.Password(); found || parameters.Has("password") || parameters.Has("sslpassword") {
 		return nil, errors.New("the address of the database contains a password: configure it apart from the address")
 	}
@@ -98,6 +107,22 @@ func parse(address string) (*pgx.ConnConfig, error) {
 		}
 	}
 	return config, nil
+}
+
+// local reports whether connections stay on this machine: the hosts are loopback addresses, or folders
+// with a Unix socket. The parameter list may contain several hosts; it replaces the host.
+func local(host, list string) bool {
+	if list != "" {
+		host = list
+	}
+	for one := range strings.SplitSeq(host, ",") {
+		address, err := netip.ParseAddr(one)
+		loopback := err == nil && address.IsLoopback()
+		if !loopback && one != "localhost" && !strings.HasPrefix(one, "/") {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *driver) Writer() *sql.DB { return d.writer }

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -8,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/store"
 	"github.com/authmaterial/broker/internal/store/sqlite"
 	"github.com/authmaterial/broker/internal/store/storetest"
@@ -97,6 +100,94 @@ func migrate(t *testing.T, driver store.Driver) error {
 	}
 	_, err = provider.Up(t.Context())
 	return err
+}
+
+// TestLocked holds the file's lock, as another process may, for longer than a write waits.
+func TestLocked(t *testing.T) {
+	t.Parallel()
+	s, other := openStore(t)
+	tx, err := other.Writer().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("while another process holds the lock, Apply returned %v", err)
+	}
+	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
+		t.Errorf("while another process holds the lock, the revision is %d, %v", revision, err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
+		t.Errorf("after the lock was released: %v", err)
+	}
+}
+
+// TestErasesLater destroys values while another process reads the journal.
+func TestErasesLater(t *testing.T) {
+	t.Parallel()
+	s, other := openStore(t)
+	change := storetest.NewCredential("one")
+	if _, err := s.Apply(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	credential, versions, err := s.Credential(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := versions[0].Sealed[8:]
+	change.Insert.Number, credential.ActiveVersion = 2, 2
+	if credential.Revision, err = s.Apply(t.Context(), store.Change{Credential: credential, Insert: change.Insert, Event: change.Event}); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := other.Reader().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var revision int64
+	if err := tx.QueryRowContext(t.Context(), `SELECT revision FROM store`).Scan(&revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(t.Context(), store.Change{Credential: credential, Destroy: 1, Event: change.Event}); err != nil {
+		t.Errorf("while another process reads, Apply returned %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	var path string
+	if err := other.Reader().QueryRowContext(t.Context(), `SELECT file FROM pragma_database_list`).Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Dir(path)
+	if !bytes.Contains(files(t, folder), sealed) {
+		t.Fatal("the journal was truncated while it was read, so this test proves nothing")
+	}
+	if _, err := s.Purge(t.Context(), time.Unix(1, 0), store.Event{}); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(files(t, folder), sealed) {
+		t.Error("after the next purge, the files still contain the encrypted values")
+	}
+}
+
+// openStore returns a Store in a new database, and a driver of another process.
+func openStore(t *testing.T) (*store.Store, store.Driver) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "broker.db")
+	drivers := make([]store.Driver, 2)
+	for i := range drivers {
+		var err error
+		if drivers[i], err = sqlite.Open(path); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = drivers[i].Close() })
+	}
+	s, err := store.Open(t.Context(), drivers[0], store.Options{Keys: fleetkeys.RandomRing()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, drivers[1]
 }
 
 func TestCrash(t *testing.T) {
