@@ -128,7 +128,7 @@ type remoteKeys struct {
 	context   context.Context   //nolint:containedctx // the context of all requests, which the method close cancels
 	cancel    context.CancelFunc
 
-	fetched atomic.Pointer[fetchedKeys] // nil if keys were never fetched
+	fetched atomic.Pointer[fetchedKeys] // the last fetched keys; nil if keys were never fetched
 	failed  bool                        // whether the last request failed; only the running request uses this field
 	retryIn time.Duration               // time until a failed request is repeated; only the running request uses this field
 
