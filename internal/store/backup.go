@@ -15,9 +15,10 @@ import (
 	"filippo.io/age"
 )
 
-// A backup consists of three parts: a header, which is a line of JSON; a file in the format of age,
-// whose key is encrypted with the store key and bound to the header; and a trailer with a checksum.
-// The content of the file is a line of JSON for each row of the database.
+// A backup consists of three parts. The first part is a header, which is one line of JSON. The
+// second part is a file in the format of the program age; its key is encrypted with the store key
+// and bound to the header. The third part is a trailer with a checksum. The file contains one line
+// of JSON for each row of the database.
 const (
 	backupFormat  = "authmaterial-backup"
 	backupVersion = 1
@@ -25,21 +26,23 @@ const (
 	stanzaType    = "authmaterial-store-key"
 )
 
-// tables are the tables of the store, in an order in which rows can be inserted.
+// tables lists the tables of the store in an order in which their rows can be inserted.
 var tables = []string{"store", "credentials", "versions", "events", "requests", "uses"}
 
-// BackupHeader describes a backup. It is not encrypted, but authenticated with the backup.
+// BackupHeader describes a backup. The header is not encrypted, but it is authenticated together
+// with the content of the backup.
 type BackupHeader struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
-	// KeyID identifies the store key that the backup is encrypted with. It is not secret.
+	// KeyID identifies the store key that encrypts the backup. KeyID is not secret.
 	KeyID   string    `json:"key_id"`
 	StoreID string    `json:"store_id"`
 	Schema  int64     `json:"schema"`
 	Time    time.Time `json:"time"`
 }
 
-// row is one row of a table. Values are strings, numbers, booleans, null, or binary.
+// row is one row of a table. Each value is a string, a number, a boolean, null, or of the type
+// binary.
 type row struct {
 	Table   string   `json:"table"`
 	Columns []string `json:"columns"`
@@ -51,9 +54,9 @@ type binary struct {
 	Base64 []byte `json:"base64"`
 }
 
-// Backup writes all data of one state of the store, encrypted with the first store key. Others may
-// use the store meanwhile. Whoever restores the backup needs the keys of the ring; the backup
-// contains none. The error of the writer is returned as it is.
+// Backup writes all data of one state of the store, encrypted with the first store key. Other
+// processes may use the store during the backup. A backup contains no store keys, so Restore needs
+// the same keys. If the writer returns an error, Backup returns the same error.
 func (s *Store) Backup(ctx context.Context, out io.Writer) error {
 	current, newest, err := s.schema(ctx)
 	if err != nil {
@@ -103,7 +106,7 @@ func (o *output) Write(p []byte) (int, error) {
 // keyID returns the ID of the key that produced the header of an entry.
 func keyID(header []byte) string { return hex.EncodeToString(header[1:]) }
 
-// dump writes all rows of all tables.
+// dump writes all rows of all tables as lines of JSON.
 func dump(ctx context.Context, tx *sql.Tx, out io.Writer, extend func()) error {
 	encoder := json.NewEncoder(out)
 	for _, table := range tables {
@@ -144,20 +147,20 @@ func dumpRows(rows *sql.Rows, encoder *json.Encoder, table string, extend func()
 	return rows.Err()
 }
 
-// portable returns a value of a column in the form that a backup has for all databases.
+// portable converts a value of a column into the form in which backups of all databases contain it.
 func portable(value any, columnType string) any {
 	switch value := value.(type) {
 	case []byte:
 		return binary{value}
 	case int64:
-		if columnType == "BOOLEAN" { // in SQLite, a truth value is a number
+		if columnType == "BOOLEAN" { // SQLite stores a boolean as a number.
 			return value != 0
 		}
 	}
 	return value
 }
 
-// parameters returns the values of a row that was read from a backup, for a statement.
+// parameters converts the values of a row from a backup into the parameters of an SQL statement.
 func (r *row) parameters() ([]any, error) {
 	all := make([]any, len(r.Values))
 	for i, value := range r.Values {

@@ -10,9 +10,10 @@ import (
 type Report struct {
 	Credentials int
 	Versions    int
-	// Destroyed is how many of the versions are destroyed.
+	// Destroyed is the number of versions that are destroyed.
 	Destroyed int
-	// Outdated is how many of the versions were encrypted with another key than the first one.
+	// Outdated is the number of versions that were encrypted with another key than the first store
+	// key.
 	Outdated int
 	Problems []Problem
 }
@@ -21,12 +22,12 @@ type Report struct {
 type Problem struct {
 	CredentialID string
 	Version      int
-	// Err is ErrDamaged, ErrUnknownKey or ErrUnknownFormat, or ErrVersionNotFound for an active
-	// version or a canary that is missing or destroyed.
+	// Err is ErrDamaged, ErrUnknownKey or ErrUnknownFormat. If an active version or a canary is
+	// missing or destroyed, Err is ErrVersionNotFound.
 	Err error
 }
 
-// Check decrypts all versions, and reports those that cannot be used.
+// Check decrypts all versions, and reports the versions that cannot be used.
 func (s *Store) Check(ctx context.Context) (*Report, error) {
 	report := new(Report)
 	err := s.read(ctx, "check the store", func(ctx context.Context, tx *sql.Tx, extend func()) error {

@@ -10,8 +10,9 @@ import (
 	"io"
 )
 
-// The trailer of a backup: a label and the SHA-256 of everything before it, in hexadecimal. It tells
-// a truncated backup from a damaged one. Encryption authenticates the backup, the trailer does not.
+// The trailer of a backup consists of a label and the SHA-256 hash, in hexadecimal, of everything
+// before the trailer. With the trailer, Restore can distinguish a truncated backup from a damaged
+// backup. The trailer does not authenticate the backup, because the encryption does that.
 const (
 	trailerLabel = "\nsha256:"
 	trailerSize  = len(trailerLabel) + 2*sha256.Size + 1
@@ -21,7 +22,7 @@ func trailer(sum hash.Hash) []byte {
 	return append(append([]byte(trailerLabel), hex.EncodeToString(sum.Sum(nil))...), '\n')
 }
 
-// sum calls a function that writes, and appends the trailer to what the function wrote.
+// sum calls a function that writes to out, and then appends the trailer.
 func sum(out io.Writer, write func(io.Writer) error) error {
 	digest := sha256.New()
 	if err := write(io.MultiWriter(out, digest)); err != nil {
@@ -39,7 +40,7 @@ type summed struct {
 
 func newSummed(in io.Reader) *summed { return &summed{bufio.NewReaderSize(in, 64<<10), sha256.New()} }
 
-// Read implements io.Reader. At the end of the content, before the trailer, it returns io.EOF.
+// Read implements io.Reader. Read returns io.EOF at the end of the content, before the trailer.
 func (s *summed) Read(p []byte) (int, error) {
 	_, err := s.in.Peek(trailerSize + 1)
 	if err != nil {
@@ -50,8 +51,9 @@ func (s *summed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verify reads the rest of the content, and compares its digest with the trailer. The error is
-// ErrTruncated if there is no trailer, and ErrDamaged if it is another one.
+// verify reads the rest of the content, and compares the digest of the content with the trailer.
+// verify returns ErrTruncated if there is no trailer, and ErrDamaged if the trailer has another
+// digest.
 func (s *summed) verify() error {
 	if _, err := io.Copy(io.Discard, s); err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -11,7 +11,8 @@ import (
 // Driver adapts a Store to one kind of database. A Driver is safe for concurrent use. The SQL of the
 // database must support parameters of the form $1, RETURNING and ON CONFLICT.
 type Driver interface {
-	// Migrations returns the migrations of the schema. Several replicas may run them at once.
+	// Migrations returns the migrations of the schema. Several replicas may run the migrations at
+	// once.
 	Migrations(log *slog.Logger) (*goose.Provider, error)
 	// Writer returns the connections for statements and transactions that write.
 	Writer() *sql.DB
@@ -61,8 +62,8 @@ func (s *Store) write(ctx context.Context, operation string, change func(w *writ
 	return revision, err
 }
 
-// exclusive runs a function in one transaction that excludes all others of this kind, in all
-// replicas, and adds a number to the store's revision.
+// exclusive runs a function in one transaction, and adds a number to the store's revision. In all
+// replicas together, only one transaction of exclusive runs at a time.
 func (s *Store) exclusive(ctx context.Context, operation string, add int, change func(w *writer) error) error {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()

@@ -41,7 +41,7 @@ const (
 	ErrUnknownFormat refusal = "encrypted in a format that this release does not know"
 	// ErrNotBackup means that the file is not a backup of a store.
 	ErrNotBackup refusal = "this is not a backup of a credential store, or its beginning is damaged or missing"
-	// ErrTruncated means that the file does not end with the end of a backup.
+	// ErrTruncated means that the last bytes of the file are not the trailer of a backup.
 	ErrTruncated refusal = "the end of the backup is missing, or is followed by other data"
 	// ErrNotEmpty means that the database already contains credentials or events.
 	ErrNotEmpty refusal = "the database is in use: restore the backup into a new, empty database"

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// migrateLimit is the longest time that migrations may take, including those of another replica.
+// migrateLimit is the longest time that migrations may take, including the migrations of another
+// replica.
 const migrateLimit = 2 * time.Minute
 
-// migrate brings the schema to the newest version that this release knows. A newer schema is left
-// as it is, because migrations keep the schema usable for the previous release.
+// migrate updates the schema to the newest version that this release knows. migrate does not change
+// a newer schema, because each migration keeps the schema usable for the previous release.
 func (s *Store) migrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateLimit)
 	defer cancel()
@@ -27,8 +28,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	return err
 }
 
-// schema returns the version of the database's schema, and the newest one that this release knows.
-// An empty database has the version 0.
+// schema returns the version of the database's schema, and the newest version that this release
+// knows. The schema of an empty database has the version 0.
 func (s *Store) schema(ctx context.Context) (current, newest int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, migrateLimit)
 	defer cancel()

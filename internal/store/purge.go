@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// purgeLimit is how many credentials one call of Purge removes.
+// purgeLimit is the largest number of credentials that one call of Purge removes.
 const purgeLimit = 1000
 
-// Purge removes credentials that were deleted before a time, with their versions, events and uses,
-// and returns their IDs, at most 1,000. The given event remains of each credential; the Store sets
-// its CredentialID. Purge also removes request IDs that are older than the time. If several replicas
-// purge at once, each ID is returned to one of them.
+// Purge removes up to 1,000 credentials that were deleted before a time, with their versions,
+// events and uses, and returns the IDs of these credentials. For each of them, Purge stores the
+// given event, and sets its CredentialID. Purge also removes request IDs that are older than the
+// time. If several replicas call Purge at once, each ID is returned to only one replica.
 //
-// Changes does not report purged credentials, so replicas forget them by their DeleteTime.
+// Changes does not report purged credentials, so a replica must itself forget a credential some
+// time after its DeleteTime.
 func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event) (ids []string, err error) {
 	candidates, err := s.deleted(ctx, deletedBefore)
 	if err != nil {
@@ -62,7 +63,7 @@ func (s *Store) deleted(ctx context.Context, before time.Time) (ids []string, er
 	return ids, err
 }
 
-// purge removes a credential, and reports whether it was there.
+// purge removes a credential, and reports whether the credential was still there.
 func (w *writer) purge(id string, before time.Time, event Event) (purged bool, err error) {
 	changed, err := w.exec(`DELETE FROM credentials WHERE id = $1 AND delete_time > 0 AND delete_time < $2`, id, instant{&before})
 	if err != nil || changed == 0 {

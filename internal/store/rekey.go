@@ -7,10 +7,10 @@ import (
 	"errors"
 )
 
-// rekeyBatch is how many data keys are encrypted in one transaction.
+// rekeyBatch is the largest number of data keys that are encrypted in one transaction.
 const rekeyBatch = 200
 
-// keyed is a version with the columns that its data key is bound to.
+// keyed is a version with the columns of its credential to which the data key is bound.
 type keyed struct {
 	Credential
 	Version
@@ -22,17 +22,19 @@ func (k *keyed) columns() []any {
 
 const keyedColumns = `c.provider, c.auth_method, ` + columnsV
 
-// Rekey encrypts all data keys with the first store key, and returns how many it encrypted. Values
-// are not encrypted again. Others may use the store meanwhile, if their keys include the first one.
-// Call Rekey again if it failed; it continues where it stopped.
+// Rekey encrypts all data keys with the first store key, and returns the number of data keys that
+// it encrypted. Rekey does not encrypt values again. Other processes may use the store at the same
+// time if their keys include the first store key. If Rekey fails, call it again; it then continues
+// where it stopped.
 //
-// The error is ErrUnknownKey or ErrDamaged if some data keys could not be decrypted. All others are
-// encrypted with the first key then. Check lists those that could not.
+// Rekey returns ErrUnknownKey or ErrDamaged if some data keys could not be decrypted. In that case
+// all other data keys are encrypted with the first store key, and Check reports the versions whose
+// data keys could not be decrypted.
 func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
 	if err := s.rekeyStore(ctx); err != nil {
 		return 0, err
 	}
-	// A replica whose first key is another one may add versions during a pass.
+	// A replica whose first key is another key may add versions during a pass.
 	for {
 		pass, failed, err := s.rekeyPass(ctx)
 		rewritten += pass
@@ -60,8 +62,8 @@ func (s *Store) rekeyStore(ctx context.Context) error {
 	})
 }
 
-// rekeyPass goes once through all data keys. It returns how many were encrypted, and why others
-// could not be decrypted.
+// rekeyPass goes through all data keys once. It returns the number of data keys that it encrypted,
+// and the errors of data keys that could not be decrypted.
 func (s *Store) rekeyPass(ctx context.Context) (rewritten int, failed, err error) {
 	last := &keyed{}
 	for {
@@ -88,8 +90,8 @@ func (s *Store) rekeyPass(ctx context.Context) (rewritten int, failed, err error
 	}
 }
 
-// outdated returns versions that follow a version, and whose data keys were encrypted with another
-// key than the first one.
+// outdated returns some versions, after the given version, whose data keys were encrypted with
+// another key than the first store key.
 func (s *Store) outdated(ctx context.Context, id string, number int) (batch []*keyed, err error) {
 	header := s.keys.Header()
 	err = s.read(ctx, "read data keys", func(ctx context.Context, tx *sql.Tx, _ func()) error {
@@ -105,8 +107,9 @@ func (s *Store) outdated(ctx context.Context, id string, number int) (batch []*k
 	return batch, err
 }
 
-// rekey encrypts one data key, unless it was changed in the meantime, and returns how many it
-// encrypted. Replicas read the credential again, because they will need the new key.
+// rekey encrypts one data key, unless the data key was changed in the meantime. It returns 1 if it
+// encrypted the data key, and otherwise 0. After a change, the replicas read the credential again,
+// because they will need the new data key.
 func (w *writer) rekey(k *keyed) (int, error) {
 	k.Credential.ID = k.CredentialID
 	key, err := w.dataKey(&k.Credential, &k.Version)

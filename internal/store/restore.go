@@ -17,12 +17,13 @@ import (
 // headerLimit is the largest size of a backup's header in bytes.
 const headerLimit = 4 << 10
 
-// Restore writes the data of a backup into a database without credentials and events, of the same
-// kind as the original or of another one. The store keeps its ID. All data is restored, or none.
-// Restart brokers that have the database open.
+// Restore writes the data of a backup into a database that has no credentials and no events. This
+// database may be of another kind than the original. The store keeps its ID. Restore writes all
+// data or none. Afterwards, restart the brokers that have the database open.
 //
-// The error is ErrNotBackup, ErrTruncated, ErrDamaged, ErrUnknownKey, ErrUnknownFormat if a newer
-// release made the backup, or ErrNotEmpty. The caller closes the driver.
+// Restore can return ErrNotBackup, ErrTruncated, ErrDamaged, ErrUnknownKey and ErrNotEmpty. If a
+// newer release made the backup, Restore returns ErrUnknownFormat. The caller must close the
+// driver.
 func Restore(ctx context.Context, driver Driver, options Options, in io.Reader) error {
 	s, err := newStore(driver, options)
 	if err != nil {
@@ -37,7 +38,8 @@ func Restore(ctx context.Context, driver Driver, options Options, in io.Reader) 
 	err = s.restore(ctx, header, content, storeKey{s, line})
 	var failed unreadable
 	if errors.As(err, &failed) {
-		// The checksum tells a truncated or damaged backup from one with another key.
+		// The checksum shows whether the backup is truncated or damaged, or encrypted with another
+		// key.
 		if err = content.verify(); err == nil {
 			err = failed.reason(header)
 		}
@@ -54,7 +56,7 @@ func ReadBackupHeader(in io.Reader) (*BackupHeader, error) {
 	return header, err
 }
 
-// readHeader reads the header, and returns its line too, without the end of the line.
+// readHeader reads the header, and returns the decoded header and its line without the line break.
 func readHeader(content *summed) (*BackupHeader, []byte, error) {
 	var line []byte
 	for one := make([]byte, 1); len(line) < headerLimit; line = append(line, one[0]) {
@@ -75,7 +77,7 @@ func readHeader(content *summed) (*BackupHeader, []byte, error) {
 	return header, line, nil
 }
 
-// unreadable is an error of the backup, as opposed to the database.
+// unreadable is an error of the backup, and not of the database.
 type unreadable struct{ error }
 
 func (u unreadable) Unwrap() error { return u.error }
@@ -88,8 +90,8 @@ func (u unreadable) reason(header *BackupHeader) error {
 	return ErrDamaged
 }
 
-// restore migrates the database to the schema of the backup, inserts the rows, and migrates it to
-// the newest schema.
+// restore migrates the database to the schema of the backup, inserts the rows, and then migrates
+// the database to the newest schema.
 func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summed, key age.Identity) error {
 	rows, err := age.Decrypt(content, key)
 	if err != nil {
@@ -132,7 +134,8 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 	return s.migrate(ctx)
 }
 
-// clearStore checks that there is no data that would be lost, and removes the ID of an empty store.
+// clearStore checks that the database has no credentials and no events, and removes all other rows,
+// such as the ID of an empty store.
 func clearStore(ctx context.Context, tx *sql.Tx) error {
 	var found int
 	err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM events)`).Scan(&found)
@@ -176,7 +179,8 @@ func insertRows(ctx context.Context, tx *sql.Tx, in io.Reader, extend func()) er
 	}
 }
 
-// check checks the names in a row, which become part of a statement.
+// check checks the names of the table and the columns in a row, because they become part of an SQL
+// statement.
 func (r *row) check() error {
 	badName := func(name string) bool { return !columnName.MatchString(name) }
 	if !slices.Contains(tables, r.Table) || len(r.Columns) != len(r.Values) || slices.ContainsFunc(r.Columns, badName) {
@@ -185,7 +189,8 @@ func (r *row) check() error {
 	return nil
 }
 
-// checkIdentity checks that the restored store is that of the header, and that the keys decrypt it.
+// checkIdentity checks that the restored store has the ID of the header, and that the keys can
+// decrypt the store.
 func (s *Store) checkIdentity(ctx context.Context, tx *sql.Tx) error {
 	var id string
 	var sealed []byte

@@ -9,25 +9,27 @@ import (
 )
 
 const (
-	// UseLimit is how many uses of one credential are kept: the most recent ones.
+	// UseLimit is the number of most recent uses that the store keeps for one credential.
 	UseLimit = 100
-	// useBatch is how many uses are stored in one transaction.
+	// useBatch is the largest number of uses that are stored in one transaction.
 	useBatch = 200
 )
 
-// Use is how often a caller used a version of a credential, which may be a declared one.
+// Use counts how often a caller used one version of a credential. The credential may also be
+// declared in the configuration file.
 type Use struct {
 	CredentialID string
 	Caller       string
 	Version      int
-	// Minute is when the caller last used the version, to the minute.
+	// Minute is the minute in which the caller last used the version.
 	Minute time.Time
-	// Count is the number of uses since the first one that is kept.
+	// Count is the number of times that the caller used the version since the store began to keep
+	// this Use.
 	Count int64
 }
 
-// RecordUses adds to the stored uses. If it fails, some of the uses may have been stored. It changes
-// no revision.
+// RecordUses adds the given counts to the stored uses. If RecordUses fails, it may have stored some
+// of the uses. RecordUses does not change the revision of the store.
 func (s *Store) RecordUses(ctx context.Context, uses []Use) error {
 	sorted := slices.SortedFunc(slices.Values(uses), func(a, b Use) int { return cmp.Compare(a.CredentialID, b.CredentialID) })
 	for batch := range slices.Chunk(sorted, useBatch) {
@@ -38,7 +40,7 @@ func (s *Store) RecordUses(ctx context.Context, uses []Use) error {
 	return nil
 }
 
-// recordUses stores uses that are sorted by credential.
+// recordUses stores uses, which must be sorted by credential.
 func (w *writer) recordUses(uses []Use) error {
 	for i, use := range uses {
 		minute := use.Minute.Truncate(time.Minute)
@@ -62,7 +64,7 @@ func (w *writer) recordUses(uses []Use) error {
 	return nil
 }
 
-// Uses returns the uses of a credential, the most recent first, at most UseLimit.
+// Uses returns up to UseLimit uses of a credential, the most recent first.
 func (s *Store) Uses(ctx context.Context, credentialID string) (uses []*Use, err error) {
 	err = s.read(ctx, "read uses", func(ctx context.Context, tx *sql.Tx, _ func()) error {
 		rows, err := tx.QueryContext(ctx, `SELECT credential_id, caller, version, minute, count FROM uses

@@ -13,7 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// connector opens connections. Its errors contain neither the user nor the password.
+// connector opens connections to the database. The errors of connector contain neither the user nor
+// the password.
 type connector struct{ sqldriver.Connector }
 
 func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
@@ -24,7 +25,7 @@ func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return conn, nil
 }
 
-// unreachable is the reason why a connection could not be opened.
+// unreachable is the error of a connection that could not be opened.
 type unreachable struct {
 	text  string
 	cause error
@@ -48,8 +49,9 @@ func connectError(err error) error {
 	return &unreachable{"connect to the database: " + err.Error(), err}
 }
 
-// permanent are the first characters of SQLSTATE codes of errors that another attempt cannot avoid:
-// wrong data, violated constraints, wrong SQL or a schema of another application.
+// permanent lists the first characters of the SQLSTATE codes of permanent errors, for which another
+// attempt does not help. Such errors are wrong data, violated constraints, wrong SQL, and a schema
+// of another application.
 var permanent = []string{"22", "23", "42", "0A"}
 
 // Unavailable implements store.Driver.

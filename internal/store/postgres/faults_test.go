@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// openStore returns a Store in a new database of a server.
+// openStore opens a store in a new database of the server.
 func openStore(t *testing.T, server *postgrestest.Server) *store.Store {
 	t.Helper()
 	driver, err := open(server.Database(t))
@@ -45,14 +45,14 @@ func TestServerRestarts(t *testing.T) {
 	_, polled := s.Revision(t.Context())
 	for _, err := range []error{applied, polled} {
 		if !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("while the server is down: %v", err)
+			t.Errorf("a call while the server was down returned the error %v, want ErrUnavailable", err)
 		}
 	}
 	server.Restart()
-	// The connections that the pool kept are broken, and must not fail any call.
+	// The connections in the pool are broken now, but no call may fail because of them.
 	for _, id := range []string{"after", "again"} {
 		if _, err := s.Apply(t.Context(), storetest.NewCredential(id)); err != nil {
-			t.Errorf("after the restart: %v", err)
+			t.Errorf("a change after the restart of the server failed: %v", err)
 		}
 	}
 	var ids []string
@@ -61,7 +61,7 @@ func TestServerRestarts(t *testing.T) {
 		return nil
 	})
 	if got := strings.Join(ids, " "); got != "before after again" || err != nil {
-		t.Errorf("the store contains %q, %v", got, err)
+		t.Errorf("the store contains the credentials %q, want those created while the server ran; the error is %v", got, err)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestServerDoesNotAnswer(t *testing.T) {
 		select {
 		case err := <-errs:
 			if !errors.Is(err, store.ErrUnavailable) {
-				t.Errorf("a call returned %v", err)
+				t.Errorf("a call of a suspended server returned the error %v, want ErrUnavailable", err)
 			}
 		case <-time.After(30 * time.Second):
 			t.Fatal("a call of a suspended server does not end")
@@ -95,7 +95,7 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 	server.Continue()
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("after")); err != nil {
-		t.Errorf("after the server continued: %v", err)
+		t.Errorf("a change after the server continued failed: %v", err)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestListen(t *testing.T) {
 		select {
 		case <-changed:
 		case <-time.After(20 * time.Second):
-			t.Fatalf("%s, nothing is reported", when)
+			t.Fatalf("Listen did not report a change %s", when)
 		}
 	}
 	want("when it begins to listen")
@@ -158,7 +158,7 @@ func TestListen(t *testing.T) {
 		t.Fatal("a credential was created twice")
 	}
 	if len(changed) != 0 {
-		t.Error("a refused change was reported")
+		t.Error("Listen reported a change that was refused")
 	}
 	server.Restart()
 	want("when it listens again")
@@ -193,7 +193,7 @@ func TestErrorsContainNoCredentials(t *testing.T) {
 		}
 		_, err = store.Open(t.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
 		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want an error with %q", address, err, want)
+			t.Errorf("the address %s led to the error %v, want an error that contains %q", address, err, want)
 		}
 		if strings.Contains(err.Error(), "canary") {
 			t.Errorf("an error contains the user or the password: %v", err)
@@ -202,13 +202,13 @@ func TestErrorsContainNoCredentials(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		driver.(store.Notifier).Listen(ctx, slog.New(slog.NewTextHandler(cancelling{&log, cancel}, nil)), func() {})
 		if got := log.String(); !strings.Contains(got, want) || strings.Contains(got, "canary") {
-			t.Errorf("the log says %s", got)
+			t.Errorf("the log line of Listen lacks the reason, or contains the user or the password: %s", got)
 		}
 		_ = driver.Close()
 	}
 }
 
-// cancelling cancels a context after the first line.
+// cancelling is a writer that cancels a context after it has written the first line.
 type cancelling struct {
 	*strings.Builder
 	cancel func()
@@ -233,12 +233,12 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		_, err := postgres.Open(address, secret.Text{}, secret.Text{})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: %v, want an error with %q", address, err, want)
+			t.Errorf("the address %s led to the error %v, want an error that contains %q", address, err, want)
 		}
 	}
 }
 
-// TestCrash kills the server too.
+// TestCrash also kills and restarts the database server.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	var server *postgrestest.Server

@@ -13,10 +13,10 @@ import (
 const channel = "authmaterial_store"
 
 const (
-	firstDelay = 100 * time.Millisecond // before the first attempt to connect again
-	lastDelay  = 5 * time.Second        // between further attempts, after delays that double
-	// aliveInterval is the time after which a connection without notifications is checked, and
-	// aliveTimeout is how long its answer may take.
+	firstDelay = 100 * time.Millisecond // the delay before the first attempt to connect again
+	lastDelay  = 5 * time.Second        // the longest delay; each delay is twice the previous delay
+	// If a connection has received no notification for aliveInterval, the replica checks whether
+	// the server still answers. The server must answer within aliveTimeout.
 	aliveInterval = 20 * time.Second
 	aliveTimeout  = 5 * time.Second
 )
@@ -27,7 +27,7 @@ func (d *driver) Notify(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// Listen implements store.Notifier, with a connection of its own.
+// Listen implements store.Notifier. Listen uses a separate connection.
 func (d *driver) Listen(ctx context.Context, log *slog.Logger, changed func()) {
 	for delay := firstDelay; ; delay = min(2*delay, lastDelay) {
 		err := d.listenOnce(ctx, func() {
@@ -46,8 +46,9 @@ func (d *driver) Listen(ctx context.Context, log *slog.Logger, changed func()) {
 	}
 }
 
-// listenOnce opens a connection, and calls the function when it listens and for each notification.
-// It returns when the connection fails or the context ends.
+// listenOnce opens a connection and listens for notifications. It calls changed once when it begins
+// to listen, and then for each notification. listenOnce returns when the connection fails or the
+// context ends.
 func (d *driver) listenOnce(ctx context.Context, changed func()) error {
 	conn, err := pgx.ConnectConfig(ctx, d.config)
 	if err != nil {

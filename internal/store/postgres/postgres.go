@@ -28,17 +28,18 @@ import (
 var migrations embed.FS
 
 const (
-	// Each replica has up to this many connections that write and that read. Few connections write,
-	// because writers of all replicas wait for each other.
+	// writers and readers are the largest numbers of connections of one replica for writing and for
+	// reading. A few connections for writing are enough, because only one transaction in all
+	// replicas writes at a time.
 	writers = 2
 	readers = 4
 
 	connectTimeout = 5 * time.Second
-	migrateSeconds = 60 // how long a replica waits while another one migrates
+	migrateSeconds = 60 // how long a replica waits while another replica migrates
 )
 
-// settings are the settings of each connection, unless the address contains others. They end
-// statements whose client or server does not respond.
+// settings applies to each connection, unless the address contains other settings. These settings
+// end a statement if the client or the server does not respond.
 var settings = map[string]string{
 	"application_name":                    "authmaterial-broker",
 	"statement_timeout":                   "300s",
@@ -53,11 +54,12 @@ type driver struct {
 	reader *sql.DB
 }
 
-// Open returns a driver for a database, and does not connect yet. The address has the form
-// postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. Without sslmode, the
-// server's certificate is verified as with verify-full, except on this machine. The password must not
-// be part of the address. The user and the password may be empty; then the address, or the environment
-// variables and the password file of libpq, may contain them.
+// Open returns a driver for a database, but does not connect to the database yet. The address has
+// the form postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. Without
+// sslmode, the server's certificate is verified as with verify-full, except on this machine. The
+// address must not contain the password. If user is empty, the address or libpq's environment
+// variables may give the user. If password is empty, libpq's environment variables or its password
+// file may give the password.
 func Open(address string, user, password secret.Text) (store.Driver, error) {
 	config, err := parse(address)
 	if err != nil {
@@ -69,7 +71,8 @@ func Open(address string, user, password secret.Text) (store.Driver, error) {
 	if text := password.Reveal(); text != "" {
 		config.Password = text
 	}
-	// A connection that broke while it was idle must not fail the next statement.
+	// The driver pings each connection before use, so that no statement fails because an idle
+	// connection broke.
 	ping := func(context.Context, stdlib.ShouldPingParams) bool { return true }
 	connector := connector{stdlib.GetConnector(*config, stdlib.OptionShouldPing(ping))}
 	d := &driver{config: config, writer: sql.OpenDB(connector), reader: sql.OpenDB(connector)}
@@ -79,7 +82,7 @@ func Open(address string, user, password secret.Text) (store.Driver, error) {
 	return d, nil
 }
 
-// parse reads an address. Its errors do not quote the address.
+// parse parses an address. The errors of parse do not quote the address.
 func parse(address string) (*pgx.ConnConfig, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
@@ -96,7 +99,7 @@ func parse(address string) (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		return nil, fmt.Errorf("the address of the database: %w", err)
+		return nil, fmt.Errorf("the address of the database is not valid: %w", err)
 	}
 	if !parameters.Has("connect_timeout") {
 		config.ConnectTimeout = connectTimeout
@@ -129,7 +132,7 @@ func (d *driver) Writer() *sql.DB { return d.writer }
 func (d *driver) Reader() *sql.DB { return d.reader }
 func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
 
-// Migrations returns migrations that lock the database while they run.
+// Migrations returns the migrations of the schema, which lock the database while they run.
 func (d *driver) Migrations(log *slog.Logger) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {

@@ -21,7 +21,7 @@ func open(address string) (store.Driver, error) {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t, "-c", "max_connections=300")
-	// The subtests run in parallel; the group ends before the server does.
+	// The tests in this group run in parallel. The server ends after all of them.
 	t.Run("group", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Database { return database(t, server) })
 	})
@@ -47,7 +47,7 @@ func database(t *testing.T, server *postgrestest.Server) storetest.Database {
 	}
 }
 
-// decoded decodes the columns of type BYTEA in a dump.
+// decoded decodes the columns of the type BYTEA in a dump of the database.
 func decoded(dump []byte) []byte {
 	return regexp.MustCompile(`\\\\x[0-9a-f]*`).ReplaceAllFunc(dump, func(text []byte) []byte {
 		data, err := hex.DecodeString(string(text[3:]))

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// fill stores something in every table.
+// fill stores at least one row in every table.
 func (f *fixture) fill(s *store.Store) {
 	f.t.Helper()
 	for i := range 3 {
@@ -43,7 +43,7 @@ func (f *fixture) fill(s *store.Store) {
 	}
 }
 
-// content returns everything that a store contains, with decrypted values, as text.
+// content returns as text everything that a store contains, with decrypted values.
 func (f *fixture) content(s *store.Store) string {
 	f.t.Helper()
 	all := new(strings.Builder)
@@ -73,7 +73,7 @@ func (f *fixture) content(s *store.Store) string {
 		fingerprint, found, err3 := s.Request(f.t.Context(), store.RequestKey{Caller: "alice", RequestID: id})
 		_, _ = fmt.Fprintf(all, "request %x %v %v\n", fingerprint, found, errors.Join(err, err2, err3))
 	}
-	// Versions contain pointers to their verifications, which are printed on their own.
+	// A Version contains a pointer to its verification, so the verification is printed separately.
 	lines := strings.Split(all.String(), "\n")
 	for i, line := range lines {
 		if before, after, found := strings.Cut(line, " Verification:0x"); found {
@@ -98,7 +98,7 @@ func (f *fixture) restore(keys *fleetkeys.Ring, in io.Reader) error {
 	return store.Restore(f.t.Context(), f.driver(), store.Options{Keys: keys, Clock: f.clock}, in)
 }
 
-// Move checks that a backup of one database can be restored into another one, which may be of
+// Move checks that a backup of one database can be restored into another database, which may be of
 // another kind.
 func Move(t *testing.T, from, to Database) {
 	keys := fleetkeys.RandomRing()
@@ -112,25 +112,25 @@ func Move(t *testing.T, from, to Database) {
 	}
 	header, err := store.ReadBackupHeader(bytes.NewReader(backup))
 	if err != nil || header.StoreID != s.ID() || !header.Time.Equal(start) || len(header.KeyID) != 8 || header.Schema < 1 {
-		t.Errorf("the header is %+v, %v", header, err)
+		t.Errorf("the header of the backup is wrong: %+v; the error is %v", header, err)
 	}
 	if err := target.restore(keys, bytes.NewReader(backup)); err != nil {
 		t.Fatal(err)
 	}
 	restored := target.open()
 	if diff := cmp.Diff(want, target.content(restored)); diff != "" {
-		t.Errorf("restored (-want +got):\n%s", diff)
+		t.Errorf("the restored store differs from the original (-want +got):\n%s", diff)
 	}
 	target.apply(restored, NewCredential("later"))
 	if err := target.restore(keys, bytes.NewReader(backup)); !errors.Is(err, store.ErrNotEmpty) {
-		t.Errorf("restored into a store in use: %v", err)
+		t.Errorf("restoring a backup into a store in use returned the error %v, want ErrNotEmpty", err)
 	}
 	if diff := cmp.Diff(want, source.content(s)); diff != "" {
-		t.Errorf("the backup changed the source (-before +after):\n%s", diff)
+		t.Errorf("making or restoring the backup changed the original store (-before +after):\n%s", diff)
 	}
 }
 
-// damagedBackups restores backups that are not as they were written.
+// damagedBackups checks that Restore refuses backups that were changed or truncated.
 func damagedBackups(t *testing.T, f *fixture) {
 	s := f.open()
 	f.fill(s)
@@ -149,29 +149,29 @@ func damagedBackups(t *testing.T, f *fixture) {
 	}{
 		"nothing":                      {nil, store.ErrNotBackup},
 		"another file":                 {[]byte(strings.Repeat("SQLite format 3", 1000)), store.ErrNotBackup},
-		"half of the header":           {backup[:header/2], store.ErrNotBackup},
+		"with only half of the header": {backup[:header/2], store.ErrNotBackup},
 		"the header":                   {backup[:header+1], store.ErrNotBackup},
 		"a part":                       {backup[:payload], store.ErrTruncated},
 		"without the last byte":        {backup[:len(backup)-1], store.ErrTruncated},
 		"without the trailer":          {backup[:len(backup)-73], store.ErrTruncated},
 		"with a changed end":           {changed(len(backup) - 2), store.ErrDamaged},
-		"changed in the middle":        {changed(payload), store.ErrDamaged},
+		"with a change in the middle":  {changed(payload), store.ErrDamaged},
 		"with a changed time":          {bytes.Replace(backup, []byte(`"time":"2026`), []byte(`"time":"2027`), 1), store.ErrDamaged},
 		"with another format version":  {bytes.Replace(backup, []byte(`"version":1`), []byte(`"version":2`), 1), store.ErrUnknownFormat},
 		"with data after its end":      {append(bytes.Clone(backup), "more"...), store.ErrTruncated},
 		"with a changed encrypted key": {changed(bytes.Index(backup, []byte("authmaterial-store-key")) + 30), store.ErrDamaged},
 	} {
 		if err := empty.restore(f.keys, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
-			t.Errorf("a backup %s: %v, want %v", what, err, test.want)
+			t.Errorf("restoring a backup %s returned the error %v, want %v", what, err, test.want)
 		}
 	}
 	header2, _ := store.ReadBackupHeader(bytes.NewReader(backup))
 	err := empty.restore(fleetkeys.RandomRing(), bytes.NewReader(backup))
 	if !errors.Is(err, store.ErrUnknownKey) || !strings.Contains(err.Error(), header2.KeyID) {
-		t.Errorf("with another key: %v", err)
+		t.Errorf("restoring a backup with another key returned the error %v, want ErrUnknownKey with the key's ID", err)
 	}
 	if err := empty.restore(f.keys, failingReader{}); err == nil {
-		t.Error("a reader that fails is restored")
+		t.Error("restoring a backup succeeded although the reader failed")
 	}
 }
 
@@ -193,18 +193,19 @@ func restoresNothing(t *testing.T, f *fixture) {
 	var id string
 	err := f.driver().Reader().QueryRowContext(t.Context(), `SELECT store_id, (SELECT count(*) FROM credentials) FROM store`).Scan(&id, &rows)
 	if rows != 0 || id != "another" || err != nil {
-		t.Errorf("after a failed attempt, the store %s contains %d credentials, %v", id, rows, err)
+		t.Errorf("after a failed restore, the store %s contains %d credentials, want none in the store \"another\"; the error is %v", id, rows, err)
 	}
 	if err := f.restore(f.keys, bytes.NewReader(backup)); err != nil {
 		t.Fatal(err)
 	}
 	if _, rows, _ := f.changes(f.open(), 0); len(rows) != 3 {
-		t.Errorf("%d credentials were restored", len(rows))
+		t.Errorf("%d credentials were restored, want 3", len(rows))
 	}
 }
 
-// backsUpOneState makes backups while others write. Each change sets the name of the credential and
-// the value of a version to the same text.
+// backsUpOneState makes backups while other replicas write. Each change sets the name of a
+// credential and the value of a new version to the same text, so the test would notice a backup
+// with only a part of a change.
 func backsUpOneState(t *testing.T, f *fixture) {
 	s := f.open()
 	for i := range 2 {
@@ -234,24 +235,24 @@ func backsUpOneState(t *testing.T, f *fixture) {
 		poll := poller{f: f, store: f.open(), seen: map[string]string{}}
 		poll.once()
 		if len(poll.seen) != 2 {
-			t.Errorf("the backup contains the credentials %v", poll.seen)
+			t.Errorf("the restored backup contains the credentials %v, want two credentials", poll.seen)
 		}
 	}
 }
 
-// failsWithWriter makes a backup to a full disk.
+// failsWithWriter writes a backup to a disk that becomes full.
 func failsWithWriter(t *testing.T, f *fixture) {
 	s := f.open()
 	f.fill(s)
 	for _, limit := range []int{0, 100, 500, 2000} {
 		if err := s.Backup(t.Context(), &limitedWriter{limit}); !errors.Is(err, errFull) || errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("a writer that fails after %d bytes: %v", limit, err)
+			t.Errorf("a backup to a writer that fails after %d bytes returned the error %v, want the writer's error", limit, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Backup(ctx, io.Discard); !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled backup: %v", err)
+		t.Errorf("a cancelled backup returned the error %v, want context.Canceled", err)
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Load measures how long Changes takes to read all credentials, and how much memory the rows need.
-// There are 100,000 credentials, or the number in the environment variable STORETEST_CREDENTIALS.
+// The store contains 100,000 credentials, or as many as the environment variable
+// STORETEST_CREDENTIALS says.
 func Load(b *testing.B, driver store.Driver) {
 	count := 100_000
 	if text := os.Getenv("STORETEST_CREDENTIALS"); text != "" {
@@ -38,7 +39,7 @@ func Load(b *testing.B, driver store.Driver) {
 	}
 	b.ReportMetric(float64(heap()-before)/float64(len(rows)), "heap-B/credential")
 	if len(rows) != count {
-		b.Fatalf("there are %d credentials, want %d", len(rows), count)
+		b.Fatalf("Changes returned %d credentials, want %d", len(rows), count)
 	}
 }
 
@@ -46,11 +47,11 @@ func heap() int64 {
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc) //nolint:gosec // a size in memory fits
+	return int64(stats.HeapAlloc) //nolint:gosec // The size of the heap fits into an int64.
 }
 
-// copyCredential copies the rows of the only credential. The values of the copies cannot be
-// decrypted, because they are bound to the original.
+// copyCredential copies the rows of the only credential in the store. The values of the copies
+// cannot be decrypted, because the values are bound to the original credential.
 func copyCredential(b *testing.B, driver store.Driver, copies int) {
 	b.Helper()
 	for _, statement := range []string{

@@ -20,7 +20,8 @@ const (
 	// crashAddress is the name of an environment variable, which is set only in the process that
 	// Crash kills. Its value is the address of the database.
 	crashAddress = "STORETEST_CRASH"
-	// acknowledged begins a line of that process.
+	// acknowledged is the beginning of each line that the killed process prints for a stored
+	// change.
 	acknowledged = "acknowledged "
 
 	crashChanges     = 1000
@@ -28,11 +29,11 @@ const (
 )
 
 // Crash runs a process that stores 1,000 changes, kills it with SIGKILL at a random moment, and
-// checks that every acknowledged change is complete and no other change is partial. The name of
-// the test that calls Crash must be unique. In the process that is killed, Crash calls open with the
-// same address. The function during, which may be nil, is called when the process has been killed.
+// checks that every acknowledged change is complete and no other change is partial. The name of the
+// test that calls Crash must be unique. In the process that is killed, Crash calls open with the
+// same address. After the process was killed, Crash calls the function during, if it is not nil.
 //
-// By default Crash does that twice, and ten times if the environment variable BROKER_STRESS is set.
+// Crash kills two processes in turn, or ten if the environment variable BROKER_STRESS is set.
 func Crash(t *testing.T, create func(*testing.T) (address string), open func(address string) (store.Driver, error), during func()) {
 	if address := os.Getenv(crashAddress); address != "" {
 		f := newFixture(t, Database{Open: func() (store.Driver, error) { return open(address) }}, fixtureRing(t))
@@ -73,8 +74,8 @@ func (f *fixture) writeUntilKilled() {
 	select {}
 }
 
-// killWriter runs a process until it has acknowledged a number of changes and some more, and returns
-// the acknowledged revisions.
+// killWriter runs a process, kills it some time after it has acknowledged a given number of
+// changes, and returns the acknowledged revisions.
 func (f *fixture) killWriter(address string, after int) (revisions []int64) {
 	f.t.Helper()
 	self, err := os.Executable()
@@ -105,12 +106,13 @@ func (f *fixture) killWriter(address string, after int) (revisions []int64) {
 		}
 	}
 	if len(revisions) <= after {
-		f.t.Fatalf("the process ended after %d changes: %v", len(revisions), process.State())
+		f.t.Fatalf("the process ended by itself after %d changes, in the state %v", len(revisions), process.State())
 	}
 	return revisions
 }
 
-// checkAfterCrash checks the changes that are stored.
+// checkAfterCrash checks that all acknowledged changes are stored, and that each stored change is
+// complete.
 func (f *fixture) checkAfterCrash(revisions []int64) {
 	f.t.Helper()
 	s := f.open()
@@ -123,15 +125,15 @@ func (f *fixture) checkAfterCrash(revisions []int64) {
 	}
 	for _, number := range revisions {
 		if !stored[number] {
-			f.t.Errorf("the change %d was acknowledged, but is not stored", number)
+			f.t.Errorf("the change with the revision %d was acknowledged, but is not stored", number)
 		}
 	}
-	// At most one change was stored and not acknowledged.
+	// At most one change may be stored without an acknowledgement.
 	if extra := len(stored) - len(revisions); extra < 0 || extra > 1 || int64(len(stored)) != revision {
-		f.t.Errorf("%d changes were acknowledged, %d are stored, and the revision is %d", len(revisions), len(stored), revision)
+		f.t.Errorf("%d changes were acknowledged and %d are stored, want at most one more; the revision of the store is %d", len(revisions), len(stored), revision)
 	}
 	if last := slices.Max(slices.Collect(maps.Keys(stored))); last != revision {
-		f.t.Errorf("the last change is %d, and the revision is %d", last, revision)
+		f.t.Errorf("the last stored change has the revision %d, but the store has the revision %d", last, revision)
 	}
 }
 
@@ -142,7 +144,7 @@ func (f *fixture) checkComplete(s *store.Store, id string) (revisions []int64) {
 	credential, versions := f.credential(s, id)
 	events, err := s.Events(f.t.Context(), id, 0, crashChanges)
 	if err != nil || len(events) != len(versions) || events[0].Number != credential.Revision || credential.ActiveVersion != len(versions) {
-		f.t.Fatalf("%s has %d events and %d versions, of which %d is active; %v", id, len(events), len(versions), credential.ActiveVersion, err)
+		f.t.Fatalf("the credential %s has %d events and %d versions, want equal numbers; version %d is active, and the error is %v", id, len(events), len(versions), credential.ActiveVersion, err)
 	}
 	for _, v := range versions {
 		values, err := s.Values(credential, v)
@@ -152,11 +154,11 @@ func (f *fixture) checkComplete(s *store.Store, id string) (revisions []int64) {
 		text := values["password"]
 		last := v.Number == credential.ActiveVersion
 		if last != text.Equal(secret.New(credential.DisplayName)) {
-			f.t.Errorf("the name and version %d of %s are from different changes", v.Number, id)
+			f.t.Errorf("the display name and version %d of the credential %s are from different changes", v.Number, id)
 		}
 		key := store.RequestKey{CredentialID: id, RequestID: text.Reveal()}
 		if _, found, err := s.Request(f.t.Context(), key); !found || err != nil {
-			f.t.Errorf("the request of version %d of %s is missing, %v", v.Number, id, err)
+			f.t.Errorf("the request that created version %d of the credential %s was not found; the error is %v", v.Number, id, err)
 		}
 	}
 	for _, event := range events {

@@ -38,14 +38,14 @@ func uses(t *testing.T, f *fixture) {
 		{CredentialID: "one", Caller: "alice", Version: 2, Minute: minute.Add(time.Minute), Count: 1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("the uses (-want +got):\n%s%v", diff, err)
+		t.Errorf("the stored uses are wrong (-want +got):\n%s%v", diff, err)
 	}
 	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
-		t.Errorf("uses led to the revision %d, %v", revision, err)
+		t.Errorf("after recording uses, the store has the revision %d, want 0; the error is %v", revision, err)
 	}
 }
 
-// limitsUses records uses of 150 callers at three replicas at once.
+// limitsUses records the uses of 150 callers at three replicas at the same time.
 func limitsUses(t *testing.T, f *fixture) {
 	var all []store.Use
 	for i := range 150 {
@@ -59,13 +59,13 @@ func limitsUses(t *testing.T, f *fixture) {
 	}
 	got, err := replicas[0].Uses(t.Context(), "one")
 	if len(got) != store.UseLimit || err != nil || got[0].Caller != name(149) || got[99].Caller != name(50) || got[0].Count != 3 {
-		t.Errorf("%d uses are kept, %v", len(got), err)
+		t.Errorf("the store returned %d uses of one credential, want the latest 100; the error is %v", len(got), err)
 	}
 	if stored := f.count(`SELECT count(*) FROM uses WHERE credential_id = 'one'`); stored != store.UseLimit {
-		t.Errorf("%d uses are stored", stored)
+		t.Errorf("the database contains %d uses of one credential, want 100", stored)
 	}
 	if got, err := replicas[0].Uses(t.Context(), name(0)); len(got) != 1 || err != nil || got[0].Count != 3 {
-		t.Errorf("a credential used at three replicas has the uses %+v, %v", got, err)
+		t.Errorf("a credential used at three replicas has the uses %+v, want one use with the count 3; the error is %v", got, err)
 	}
 }
 
@@ -94,34 +94,34 @@ func purge(t *testing.T, f *fixture) {
 	ids := slices.Concat(purged...)
 	slices.Sort(ids)
 	if want := []string{name(0), name(3)}; errors.Join(errs...) != nil || !slices.Equal(ids, want) {
-		t.Fatalf("%q were purged, want %q; %v", ids, want, errors.Join(errs...))
+		t.Fatalf("Purge removed the credentials %q, want %q; the error is %v", ids, want, errors.Join(errs...))
 	}
 	if bytes.Contains(f.database.Dump(t), sealed) {
-		t.Error("the database still contains the encrypted values")
+		t.Error("the database contains the encrypted values of a purged credential")
 	}
 	if _, _, err := s.Credential(t.Context(), name(0)); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("a purged credential: %v", err)
+		t.Errorf("reading a purged credential returned the error %v, want ErrNotFound", err)
 	}
 	if left, _, _ := f.changes(s, 0); !slices.Equal(left, []string{name(1), name(2)}) {
-		t.Errorf("the credentials %q remain", left)
+		t.Errorf("Purge left the credentials %q, want the credentials that are not deleted or were deleted recently", left)
 	}
 	events, err := s.Events(t.Context(), name(0), 0, 10)
 	if len(events) != 1 || events[0].Operation != "PurgeCredential" || err != nil {
-		t.Errorf("of a purged credential remain %d events, %v", len(events), err)
+		t.Errorf("a purged credential has %d events, want only the event of Purge; the error is %v", len(events), err)
 	}
 	if uses, err := s.Uses(t.Context(), name(0)); len(uses) != 0 || err != nil {
-		t.Errorf("of a purged credential remain %d uses, %v", len(uses), err)
+		t.Errorf("a purged credential has %d uses, want none; the error is %v", len(uses), err)
 	}
 	f.apply(s, NewCredential(name(0)))
 	key := store.RequestKey{RequestID: name(2)}
 	if _, found, err := s.Request(t.Context(), key); !found || err != nil {
-		t.Errorf("a recent request is forgotten, %v", err)
+		t.Errorf("Purge removed a recent request, or looking for it failed with the error %v", err)
 	}
 	if _, err := s.Purge(t.Context(), start.Add(time.Second), store.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
-		t.Errorf("an old request is found, %v", err)
+		t.Errorf("Purge left an old request, or looking for it failed with the error %v", err)
 	}
 }
 
@@ -145,14 +145,14 @@ func purgeSparesRestored(t *testing.T, f *fixture) {
 	}
 	ids, err := purging.Purge(t.Context(), start.Add(time.Hour), store.Event{})
 	if err != nil || !slices.Equal(ids, []string{name(1)}) {
-		t.Errorf("%q were purged, %v", ids, err)
+		t.Errorf("Purge removed the credentials %q, want only the credential that was not restored; the error is %v", ids, err)
 	}
 	if credential, versions := f.credential(s, name(0)); len(versions) != 1 || !credential.DeleteTime.IsZero() {
-		t.Errorf("the restored credential is %+v", credential)
+		t.Errorf("the restored credential is %+v, want one version and no delete time", credential)
 	}
 }
 
-// hooked is a driver that calls a function before the next write.
+// hooked is a driver that calls a function before the next write transaction.
 type hooked struct {
 	store.Driver
 
@@ -191,7 +191,7 @@ func rekey(t *testing.T, f *fixture) {
 	oldKey, newKey := key(t), key(t)
 	f.keys = ring(t, oldKey, newKey)
 	writer := f.open()
-	const credentials = 230 // more than one batch
+	const credentials = 230 // more data keys than one batch has
 	for i := range credentials {
 		f.apply(writer, NewCredential(name(i)))
 	}
@@ -209,7 +209,7 @@ func rekey(t *testing.T, f *fixture) {
 	go func() { done <- writeRounds(f, writer, name(1), 10) }()
 	rewritten, err := s.Rekey(t.Context())
 	if err != nil || rewritten < credentials {
-		t.Errorf("%d data keys were encrypted, %v", rewritten, err)
+		t.Errorf("Rekey encrypted %d data keys, want at least one for each credential; the error is %v", rewritten, err)
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -218,30 +218,30 @@ func rekey(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if again, err := s.Rekey(t.Context()); again != 0 || err != nil {
-		t.Errorf("when all keys are new, %d are encrypted, %v", again, err)
+		t.Errorf("a second call of Rekey encrypted %d data keys, want none; the error is %v", again, err)
 	}
 
 	after, versionsAfter := f.credential(s, name(0))
 	if diff := cmp.Diff(before, after); diff != "" {
-		t.Errorf("a new key changed the credential (-before +after):\n%s", diff)
+		t.Errorf("Rekey changed the credential (-before +after):\n%s", diff)
 	}
 	if a, b := versionsBefore[0], versionsAfter[0]; !bytes.Equal(a.Sealed, b.Sealed) || bytes.Equal(a.DataKey, b.DataKey) {
-		t.Error("the values were encrypted again, or the data key was not")
+		t.Error("Rekey encrypted the values again, or did not encrypt the data key")
 	}
 	if ids, _, _ := f.changes(s, revision); len(ids) != credentials {
-		t.Errorf("replicas read %d of %d credentials again", len(ids), credentials)
+		t.Errorf("after Rekey, Changes returned %d of %d credentials", len(ids), credentials)
 	}
 	f.keys = ring(t, newKey)
 	last := f.open()
 	if !bytes.Equal(last.Fingerprint(secret.New("a")), fingerprint) {
-		t.Error("a new key changed the fingerprints")
+		t.Error("Rekey changed the fingerprints of requests")
 	}
 	report, err := last.Check(t.Context())
 	if err != nil || len(report.Problems) != 0 || report.Outdated != 0 || report.Credentials != credentials || report.Versions != credentials+10 {
-		t.Errorf("the check reports %+v, %v", report, err)
+		t.Errorf("after Rekey, Check returned the report %+v and the error %v", report, err)
 	}
 	if _, err := f.tryOpen(ring(t, oldKey)); !errors.Is(err, store.ErrUnknownKey) {
-		t.Errorf("with the old key, the store opens with %v", err)
+		t.Errorf("opening the store with only the old key returned the error %v, want ErrUnknownKey", err)
 	}
 }
 
@@ -275,6 +275,6 @@ func check(t *testing.T, f *fixture) {
 		fmt.Sprintf("%s 1: %v", name(1), store.ErrDamaged), fmt.Sprintf("%s 1: %v", name(2), store.ErrDamaged),
 	}
 	if diff := cmp.Diff(want, problems); diff != "" || report.Credentials != 6 || report.Versions != 7 || report.Destroyed != 1 {
-		t.Errorf("the check reports %+v; its problems (-want +got):\n%s", report, diff)
+		t.Errorf("Check returned the report %+v with these problems (-want +got):\n%s", report, diff)
 	}
 }

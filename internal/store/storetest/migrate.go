@@ -16,14 +16,14 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// The folder testdata contains a backup of each version of the schema, with the rows of fixture.fill.
-// They are encrypted with the key of the function fixtureRing.
+// The folder testdata contains a backup of each version of the schema, with the rows of
+// fixture.fill. These backups are encrypted with the key of the function fixtureRing.
 //
 //go:embed testdata
 var backups embed.FS
 
-// writing is the name of an environment variable: a folder to which the test of SQLite writes the
-// missing backup of the newest schema.
+// writing is the name of an environment variable. If the variable names a folder, the test of
+// SQLite writes the missing backup of the newest schema to this folder.
 const writing = "STORETEST_WRITE"
 
 func fixtureRing(t *testing.T) *fleetkeys.Ring {
@@ -61,12 +61,12 @@ func migrates(t *testing.T, f *fixture) {
 	}
 	sources := provider.ListSources()
 	if len(sources) == 0 {
-		t.Fatal("there are no migrations")
+		t.Fatal("the driver has no migrations")
 	}
 	for _, source := range sources {
 		data, err := backups.ReadFile(fmt.Sprintf("testdata/schema-%d.backup", source.Version))
 		if err != nil {
-			t.Errorf("%v: run the tests of package sqlite with %s=../storetest/testdata", err, writing)
+			t.Errorf("%v: to write the missing backup, run the tests of package sqlite with %s=../storetest/testdata", err, writing)
 			continue
 		}
 		f.migratesFrom(data)
@@ -83,18 +83,19 @@ func (f *fixture) migratesFrom(backup []byte) {
 	s := target.open()
 	report, err := s.Check(t.Context())
 	if err != nil || len(report.Problems) != 0 || report.Credentials != 3 || report.Versions != 4 {
-		t.Errorf("after migrations the check reports %+v, %v", report, err)
+		t.Errorf("after the migrations, Check returned the report %+v and the error %v", report, err)
 	}
 	content := target.content(s)
 	for _, want := range []string{"value " + canary(name(0)), "value second", "KeepWarm:true", "CreateCredential", "Caller:bob Version:1", "ACCEPTED", " true <nil>"} {
 		if !strings.Contains(content, want) {
-			t.Errorf("after migrations the store lacks %q:\n%s", want, content)
+			t.Errorf("after the migrations, the store does not contain %q:\n%s", want, content)
 		}
 	}
 	target.apply(s, NewCredential("later"))
 }
 
-// acceptsNewer opens a database that a newer release migrated, which may only have added to it.
+// acceptsNewer opens a database that a newer release migrated. Migrations of a newer release may
+// only add to the schema.
 func acceptsNewer(t *testing.T, f *fixture) {
 	f.fill(f.open())
 	f.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
@@ -109,15 +110,15 @@ func acceptsNewer(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "a newer release has migrated the store") {
-		t.Errorf("the log says: %s", &log)
+		t.Errorf("the log has no warning about a newer release: %s", &log)
 	}
 	f.apply(s, NewCredential("later"))
 	credential, _ := f.credential(s, name(0))
 	f.apply(s, update(credential))
 	if _, rows, _ := f.changes(s, 0); len(rows) != 4 {
-		t.Errorf("the store contains %d credentials", len(rows))
+		t.Errorf("the migrated store contains %d credentials, want 4", len(rows))
 	}
 	if err := s.Backup(t.Context(), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "newer release") {
-		t.Errorf("an older release makes a backup without the new columns: %v", err)
+		t.Errorf("the backup by an older release returned the error %v, want an error that names the newer release", err)
 	}
 }
