@@ -20,28 +20,48 @@ import (
 )
 
 func newServe() *cobra.Command {
-	var path string
+	var path, data, http string
 	level := &choice{value: "info", allowed: []string{"debug", "info", "warn", "error"}}
 	format := &choice{value: "text", allowed: []string{"text", "json"}}
 	command := &cobra.Command{
-		Use:   "serve --config FILE",
-		Short: "Serves the credentials of a configuration file",
-		Long: `Serves the credentials of a configuration file over gRPC, and /metrics, /livez and
-/readyz over HTTP.
+		Use:   "serve {--config FILE | --data DIR}",
+		Short: "Serves credentials",
+		Long: `Serves the credentials of a configuration file, and the managed credentials of its store,
+over gRPC, and /metrics, /livez and /readyz over HTTP.
+
+With --data, the broker needs no configuration file. It keeps managed credentials in the
+folder DIR, and serves the user who started it, over a Unix socket in DIR. Other programs
+need the token in DIR/admin.token.
 
 The configuration file and the files that it names are read again when they change, and on
 SIGHUP. If the new configuration has problems, the previous one stays in use. SIGHUP also
 retries credentials that a provider rejected, and reopens the audit file. Changes of
-environment variables, 'listen', 'limits', 'audit' and 'token_cache' need a restart.
+environment variables, 'listen', 'limits', 'audit', 'token_cache' and the database and keys
+of 'store' need a restart.
 
 SIGTERM and SIGINT stop the broker when the calls in progress have finished; a second one
 stops it at once.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
-			return serve(command.Context(), path, newLogger(command.ErrOrStderr(), level.value, format.value))
+			logger := newLogger(command.ErrOrStderr(), level.value, format.value)
+			if data == "" {
+				loader := config.NewLoader(path)
+				return serve(command.Context(), loader.Load, logger, func() {})
+			}
+			folder, err := openDataFolder(data, http)
+			if err != nil {
+				return err
+			}
+			load := func(config.Options) (*config.Config, error) { return folder.load() }
+			return serve(command.Context(), load, logger, func() { folder.greet(command.OutOrStdout()) })
 		}),
 	}
-	addRequiredConfigFlag(command, &path)
+	addConfigFlag(command, &path, "the configuration file")
+	command.Flags().StringVar(&data, "data", "", "the folder for managed credentials, instead of a configuration file")
+	command.Flags().StringVar(&http, "http", "127.0.0.1:9464", "the address of the HTTP listener, with --data")
+	command.MarkFlagsOneRequired("config", "data")
+	command.MarkFlagsMutuallyExclusive("config", "data")
+	command.MarkFlagsMutuallyExclusive("config", "http")
 	addChoice(command, level, "log-level", "", "the least severe level of log lines to write")
 	addChoice(command, format, "log-format", "", "the format of log lines")
 	return command
@@ -57,7 +77,9 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-func serve(ctx context.Context, path string, logger *slog.Logger) error {
+// serve serves the configuration that a function loads, until a signal arrives. It calls `greet` as
+// soon as the broker listens.
+func serve(ctx context.Context, load func(config.Options) (*config.Config, error), logger *slog.Logger, greet func()) error {
 	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -65,14 +87,13 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	traces := observe.Start(ctx, version, logger)
 	defer traces.Stop()
 	var broker *server.Server
-	loader := config.NewLoader(path)
 	loop, err := reload.New(func(reading func(string)) error {
-		load := func() (*config.Config, error) { return loader.Load(config.Options{Reading: reading}) }
+		read := func() (*config.Config, error) { return load(config.Options{Reading: reading}) }
 		defer limitMemory()
 		if broker != nil {
-			return broker.Reload(load)
+			return broker.Reload(read)
 		}
-		loaded, err := load()
+		loaded, err := read()
 		if err != nil {
 			return err
 		}
@@ -95,6 +116,7 @@ func serve(ctx context.Context, path string, logger *slog.Logger) error {
 	}()
 	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
 	broker.WarnOfExposure()
+	greet()
 	err = broker.Run(ctx, grpcListener, httpListener)
 	stop()
 	<-reloading

@@ -99,7 +99,8 @@ func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Creden
 // apply stores a change, waits until this replica serves it, and returns the changed credential.
 func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Credential, error) {
 	change.Event = &store.Event{Caller: c.caller.Name, Operation: string(c.operation), Version: c.version, Fields: c.fields}
-	if _, err := s.store().Apply(ctx, change); err != nil {
+	revision, err := s.store().Apply(ctx, change)
+	if err != nil {
 		if errors.Is(err, store.ErrRepeated) { // another replica was handling the same request
 			return s.repeated(ctx, c, change.Request)
 		}
@@ -108,7 +109,7 @@ func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Cre
 	// The change is stored. If it cannot be read back now, Run reads it later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncPatience)
 	defer cancel()
-	if err := s.Sync(ctx); err != nil {
+	if err := s.syncTo(ctx, revision); err != nil {
 		return nil, err
 	}
 	return s.view(c.caller.Config, c.id), nil

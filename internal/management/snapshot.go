@@ -122,6 +122,21 @@ func notify(changed chan<- struct{}) {
 func (s *Service) Sync(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.sync(ctx)
+}
+
+// syncTo is Sync, unless the snapshot contains a change with this revision already.
+func (s *Service) syncTo(ctx context.Context, revision int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot.Load().revision >= revision {
+		return nil
+	}
+	return s.sync(ctx)
+}
+
+// sync does the work of Sync. The caller must hold mu.
+func (s *Service) sync(ctx context.Context) error {
 	now, known := s.options.Clock.Now(), s.snapshot.Load()
 	revision, err := s.store().Revision(ctx)
 	if err != nil {

@@ -32,7 +32,7 @@ const (
 
 // Each listed package may reveal secrets, for the given reason.
 var allowed = map[string]string{
-	module + "cmd/broker":                "the command prints a new static token",
+	module + "cmd/broker":                "the commands print or store a new static token",
 	module + "internal/authentication":   "the package verifies bearer tokens of callers",
 	module + "internal/broker":           "the package computes the version, an HMAC over the material",
 	module + "internal/cache/redisstore": "the package encrypts tokens, and authenticates to Redis",

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/regularfile"
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// The files in the folder of `broker serve --data`.
+const (
+	dataSocket   = "broker.sock"
+	dataStore    = "broker.db"
+	dataStoreKey = "store.key"
+	dataToken    = "admin.token"
+)
+
+// dataFolder is the folder of a broker that has no configuration file.
+type dataFolder struct {
+	path  string                   // absolute
+	http  string                   // the address of the HTTP listener
+	hash  authentication.TokenHash // of the token in the file admin.token
+	isNew bool
+}
+
+// openDataFolder creates the folder and the files that are missing in it. Only this user has
+// access to them.
+func openDataFolder(path, http string) (*dataFolder, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("other users have access to the folder %s: run chmod 700 %s", path, path)
+	}
+	d := &dataFolder{path: path, http: http}
+	if _, err := os.Stat(d.file(dataStoreKey)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(d.file(dataStore)); err == nil {
+			return nil, fmt.Errorf("the folder %s has the store %s, but not its key %s: restore the key from its backup", path, dataStore, dataStoreKey)
+		}
+		d.isNew = true
+	}
+	if _, err := d.secret(dataStoreKey, fleetkeys.Generate); err != nil {
+		return nil, err
+	}
+	token, err := d.secret(dataToken, func() string { return authentication.GenerateToken().Reveal() })
+	d.hash = authentication.HashToken(token)
+	return d, err
+}
+
+func (d *dataFolder) file(name string) string { return filepath.Join(d.path, name) }
+
+// secret returns the content of a file. If the file is missing, it is created.
+func (d *dataFolder) secret(name string, generate func() string) (secret.Text, error) {
+	data, err := regularfile.Read(d.file(name), 1<<10)
+	if _, missing := os.Stat(d.file(name)); errors.Is(missing, fs.ErrNotExist) {
+		data = []byte(generate() + "\n")
+		err = os.WriteFile(d.file(name), data, 0o600)
+	}
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("the file %s: %w", d.file(name), err)
+	}
+	return secret.New(strings.TrimSpace(string(data))), nil
+}
+
+// load returns the configuration of the broker.
+func (d *dataFolder) load() (*config.Config, error) {
+	text := fmt.Sprintf(`listen: {grpc: %q, http: %q}
+authentication: {peer_user: true, tokens: [{name: admin, sha256: %q}]}
+grants: [{callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}]
+store: {url: %q, keys: [{file: %q}]}
+`, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey))
+	return config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
+}
+
+// greet tells a person what to do next.
+func (d *dataFolder) greet(out io.Writer) {
+	if d.isNew {
+		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
+			"A copy of the folder contains both: keep a backup of the key elsewhere.\n\n", d.path, dataStoreKey)
+	}
+	fmt.Fprintf(out, "In another terminal, add a credential, and use it:\n\n"+
+		"  export BROKER_ADDRESS=unix://%s\n"+
+		"  broker credentials create\n"+
+		"  broker get ID\n\n"+
+		"Over HTTP, on %s, callers need the token in %s.\n", d.file(dataSocket), d.http, d.file(dataToken))
+}
