@@ -2,8 +2,11 @@ package management
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -118,12 +121,11 @@ func (s *Service) ids(caller Caller, after string) iter.Seq[string] {
 	}
 }
 
-// sealPage returns the token of the page that begins after an ID.
+// sealPage returns the token of the page that begins after an ID. The token is encrypted, because the
+// ID may be that of a credential that the caller may not view.
 func (s *Service) sealPage(after string, bound []string) string {
-	return base64.RawURLEncoding.EncodeToString(append(s.pageTag(after, bound), after...))
+	return base64.RawURLEncoding.EncodeToString(s.pageCipher(bound).Seal(nil, nil, []byte(after), nil))
 }
-
-const tagSize = 16
 
 // openPage returns the ID after which a page begins, and whether its token is valid.
 func (s *Service) openPage(token string, bound []string) (after string, ok bool) {
@@ -131,23 +133,33 @@ func (s *Service) openPage(token string, bound []string) (after string, ok bool)
 		return "", true
 	}
 	data, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(data) < tagSize {
+	if err != nil {
 		return "", false
 	}
-	after = string(data[tagSize:])
-	return after, string(s.pageTag(after, bound)) == string(data[:tagSize])
+	plain, err := s.pageCipher(bound).Open(nil, nil, data, nil)
+	return string(plain), err == nil
 }
 
-// pageTag authenticates a page token, so that nobody can find out with page tokens which IDs exist.
-func (s *Service) pageTag(after string, bound []string) []byte {
-	parts := []secret.Text{secret.New(after)}
-	for _, part := range bound {
-		parts = append(parts, secret.New(part))
-	}
+// pageCipher returns the cipher for the page tokens of one list. All replicas that share a store
+// have the same cipher.
+func (s *Service) pageCipher(bound []string) cipher.AEAD {
+	key := secret.Digest([]byte(s.pageKey.Reveal()), bound...)
 	if s.opened.Load() != nil {
-		return s.store().Fingerprint(parts...)[:tagSize]
+		var parts []secret.Text
+		for _, part := range bound {
+			parts = append(parts, secret.New(part))
+		}
+		key = s.store().Fingerprint(parts...)
 	}
-	return secret.Digest([]byte(s.pageKey.Reveal()), append(bound, after)...)[:tagSize]
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(fmt.Sprintf("management: page tokens: %v", err)) // cannot happen: both keys have 32 bytes
+	}
+	sealing, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(fmt.Sprintf("management: page tokens: %v", err)) // cannot happen with AES
+	}
+	return sealing
 }
 
 // Events returns the events of a managed credential, newest first, and the token of the next page.

@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -126,11 +127,16 @@ func (s *Service) readFor(ctx context.Context, c *call, given string) (*store.Cr
 // read reads a managed credential and its versions. A declared credential cannot be changed, but a
 // managed credential that it hides can be deleted.
 func (s *Service) read(ctx context.Context, c *call) (*store.Credential, []*store.Version, error) {
-	if c.caller.Config.Credentials.Get(c.id) != nil && c.operation != audit.DeleteCredential {
+	declared := c.caller.Config.Credentials.Get(c.id) != nil
+	if declared && (c.operation != audit.DeleteCredential || s.options.Open == nil) {
 		return nil, nil, errDeclared
 	}
 	if s.options.Open == nil {
 		return nil, nil, errNoStore
 	}
-	return s.store().Credential(ctx, c.id)
+	row, versions, err := s.store().Credential(ctx, c.id)
+	if declared && errors.Is(err, store.ErrNotFound) {
+		return nil, nil, errDeclared
+	}
+	return row, versions, err
 }

@@ -77,11 +77,14 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 	if err != nil {
 		return nil, nil, err
 	}
+	if !row.DeleteTime.IsZero() {
+		return nil, nil, errMissing
+	}
 	if c.version == 0 {
 		c.version = row.ActiveVersion
 	}
 	v, err := find(versions, c.version)
-	if err != nil || !v.DestroyTime.IsZero() || !row.DeleteTime.IsZero() {
+	if err != nil || !v.DestroyTime.IsZero() {
 		return nil, nil, errNotFound
 	}
 	credential := s.version(row, v, c.caller.Config)

@@ -35,14 +35,22 @@ type managing struct {
 // serveManaging starts a server with this text as the section 'store', without its keys.
 func serveManaging(t *testing.T, store string, change ...func(*server.Options)) managing {
 	t.Helper()
-	text := configuration + "authentication:\n  tokens:\n"
-	for _, name := range []string{"admin", "viewer", "web", "web-canary"} {
-		text += fmt.Sprintf("    - {name: %s, sha256: %q}\n", name, hashOf(name))
-	}
-	text += `grants:
+	return serveGranting(t, []string{"admin", "viewer", "web", "web-canary"}, `
   - {callers: ["token:admin"], credentials: ["*"], actions: [use, manage, operate]}
   - {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
   - {callers: ["token:web*"], credentials: ["*"]}
+`, store, change...)
+}
+
+// serveGranting starts a server with callers that have static tokens, with these grants, and with
+// this text as the section 'store', without its keys.
+func serveGranting(t *testing.T, callers []string, grants, store string, change ...func(*server.Options)) managing {
+	t.Helper()
+	text := configuration + "authentication:\n  tokens:\n"
+	for _, name := range callers {
+		text += fmt.Sprintf("    - {name: %s, sha256: %q}\n", name, hashOf(name))
+	}
+	text += "grants:" + grants + `
 store:
   keys: [{env: STORE_KEY}]
 ` + store

@@ -1,0 +1,370 @@
+package server_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/access"
+)
+
+// The test matrix of the management services names these credentials. Callers with a grant have it
+// for key-of-board, which is declared, and for every ID that begins with shown-.
+const (
+	shownThere   = "shown-there"
+	shownDeleted = "shown-deleted"
+	shownMissing = "shown-none"
+	hiddenThere  = "hidden-there" // its provider is pendo
+	hiddenOther  = "hidden-other" // its provider is pulsedive
+	hiddenNone   = "hidden-none"
+)
+
+// results are the reasons for which a method fails, for a caller with a grant, or "" if it succeeds.
+type results struct{ there, missing, declared, deleted string }
+
+// inventory is what the methods return that only read.
+var inventory = results{missing: "CREDENTIAL_NOT_FOUND"}
+
+// changes is what the methods return that need the etag of a credential, for a wrong etag.
+var changes = results{"CREDENTIAL_CHANGED", "CREDENTIAL_NOT_FOUND", "CREDENTIAL_READ_ONLY", "CREDENTIAL_NOT_FOUND"}
+
+// A managementMethod is a method of a management service that names a credential.
+type managementMethod struct {
+	action  access.Action
+	request func(id string) proto.Message
+	want    results
+}
+
+const wrongETag = "none"
+
+// managementMethods are all methods of the management services that name a credential. The name of
+// a method may have a suffix.
+var managementMethods = map[string]managementMethod{
+	"CreateCredential": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.CreateCredentialRequest{
+			CredentialId: id, ValidateOnly: true, Values: fieldValues(map[string]string{"api_key": "k"}),
+			Credential: &authmaterialv1.Credential{DisplayName: "a", Provider: "pendo", AuthMethod: "api_key"},
+		}
+	}, results{"CREDENTIAL_EXISTS", "", "CREDENTIAL_EXISTS", "CREDENTIAL_EXISTS"}},
+	"GetCredential": {access.View, func(id string) proto.Message {
+		return &authmaterialv1.GetCredentialRequest{CredentialId: id}
+	}, inventory},
+	"UpdateCredential": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.UpdateCredentialRequest{
+			Credential: &authmaterialv1.Credential{CredentialId: id}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}}, Etag: wrongETag,
+		}
+	}, changes},
+	"DeleteCredential": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.DeleteCredentialRequest{CredentialId: id, Etag: wrongETag}
+	}, changes},
+	"UndeleteCredential": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.UndeleteCredentialRequest{CredentialId: id}
+	}, results{"", "CREDENTIAL_NOT_FOUND", "CREDENTIAL_READ_ONLY", ""}},
+	"CreateCredentialVersion": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.CreateCredentialVersionRequest{CredentialId: id, Etag: wrongETag}
+	}, changes},
+	"ListCredentialVersions": {access.View, func(id string) proto.Message {
+		return &authmaterialv1.ListCredentialVersionsRequest{CredentialId: id}
+	}, inventory},
+	"ActivateCredentialVersion": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.ActivateCredentialVersionRequest{CredentialId: id, Version: 1, Etag: wrongETag}
+	}, changes},
+	"WithdrawCanary": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.WithdrawCanaryRequest{CredentialId: id, Etag: wrongETag}
+	}, changes},
+	"DestroyCredentialVersion": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.DestroyCredentialVersionRequest{CredentialId: id, Version: 1, Etag: wrongETag}
+	}, changes},
+	"VerifyCredential": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.VerifyCredentialRequest{CredentialId: id}
+	}, results{"", "CREDENTIAL_NOT_FOUND", "", "CREDENTIAL_NOT_FOUND"}},
+	"VerifyCredential of values": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.VerifyCredentialRequest{
+			CredentialId: id, Provider: "pendo", AuthMethod: "api_key", Values: fieldValues(map[string]string{"api_key": "k"}),
+		}
+	}, results{}},
+	"GetCredentialStatus": {access.View, func(id string) proto.Message {
+		return &authmaterialv1.GetCredentialStatusRequest{CredentialId: id}
+	}, inventory},
+	"ListCredentialEvents": {access.View, func(id string) proto.Message {
+		return &authmaterialv1.ListCredentialEventsRequest{CredentialId: id}
+	}, inventory},
+	"ExplainAccess": {access.View, func(id string) proto.Message {
+		return &authmaterialv1.ExplainAccessRequest{CredentialId: id}
+	}, results{}},
+	"ExplainAccess of another caller": {access.Manage, func(id string) proto.Message {
+		return &authmaterialv1.ExplainAccessRequest{CredentialId: id, Caller: "token:none"}
+	}, results{}},
+}
+
+// managementCallers are the callers of the test matrix. All but the last have a grant of the action
+// after which they are named; the caller pendo may manage every credential of the provider pendo.
+var managementCallers = []string{"use", "view", "manage", "operate", "pendo", "none"}
+
+// servedMatrix starts the server of the test matrix.
+func servedMatrix(t *testing.T) managing {
+	t.Helper()
+	grants := ""
+	for _, action := range access.Actions() {
+		grants += fmt.Sprintf("\n  - {callers: [%q], credentials: [key-of-board, shown-*], actions: [%s]}", "token:"+string(action), action)
+	}
+	m := serveGranting(t, append([]string{"admin"}, managementCallers...), grants+`
+  - {callers: ["token:pendo"], providers: [pendo], actions: [manage]}
+  - {callers: ["token:admin"], credentials: ["*"], actions: [manage]}
+limits: {denials_per_second: 1000000}
+`, "  url: sqlite://"+filepath.Join(t.TempDir(), "broker.db")+"\n")
+	for id, provider := range map[string]string{shownThere: "pendo", shownDeleted: "pendo", hiddenThere: "pendo", hiddenOther: "pulsedive"} {
+		m.create("admin", id, provider, "key-of-"+id)
+	}
+	deleted := m.mustGet("admin", shownDeleted)
+	if _, err := m.credentials.DeleteCredential(m.as("admin"), &authmaterialv1.DeleteCredentialRequest{CredentialId: shownDeleted, Etag: deleted.GetEtag()}); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// create creates a credential with an API key.
+func (m managing) create(caller, id, provider, key string) *authmaterialv1.Credential {
+	m.Helper()
+	created, err := m.credentials.CreateCredential(m.as(caller), &authmaterialv1.CreateCredentialRequest{
+		CredentialId: id, Values: fieldValues(map[string]string{"api_key": key}),
+		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: provider, AuthMethod: "api_key"},
+	})
+	if err != nil {
+		m.Fatalf("create %s: %v", id, err)
+	}
+	return created.GetCredential()
+}
+
+func (m managing) mustGet(caller, id string) *authmaterialv1.Credential {
+	m.Helper()
+	found, err := m.credentials.GetCredential(m.as(caller), &authmaterialv1.GetCredentialRequest{CredentialId: id})
+	if err != nil {
+		m.Fatalf("get %s: %v", id, err)
+	}
+	return found.GetCredential()
+}
+
+// ask calls a method of a management service. Without a name, the caller is not authenticated.
+func (m managing) ask(caller, name string, request proto.Message) outcome {
+	m.Helper()
+	ctx := m.Context()
+	if caller != "" {
+		ctx = m.as(caller)
+	}
+	method, _, _ := strings.Cut(name, " ")
+	var described protoreflect.MethodDescriptor
+	for _, service := range managementServices() {
+		if found := service.Methods().ByName(protoreflect.Name(method)); found != nil {
+			described = found
+		}
+	}
+	answer, err := protoregistry.GlobalTypes.FindMessageByName(described.Output().FullName())
+	if err != nil {
+		m.Fatal(err)
+	}
+	var header, trailer metadata.MD
+	path := "/" + string(described.Parent().FullName()) + "/" + method
+	return outcomeOf(m.conn.Invoke(ctx, path, request, answer.New().Interface(), grpc.Header(&header), grpc.Trailer(&trailer)), header, trailer)
+}
+
+func managementServices() []protoreflect.ServiceDescriptor {
+	return []protoreflect.ServiceDescriptor{
+		authmaterialv1.File_authmaterial_v1_credential_service_proto.Services().ByName("CredentialService"),
+		authmaterialv1.File_authmaterial_v1_provider_service_proto.Services().ByName("ProviderService"),
+	}
+}
+
+// grantedOn reports whether the grant of a caller of the test matrix covers a credential ID.
+func grantedOn(caller, id string) bool {
+	if caller == "pendo" {
+		return id == shownThere || id == shownDeleted || id == hiddenThere || id == there
+	}
+	return id == there || strings.HasPrefix(id, "shown-")
+}
+
+// wantReason returns the expected reason of a method for a caller and a credential.
+func (method managementMethod) wantReason(name, caller, id string) string {
+	action := access.Action(caller)
+	if caller == "pendo" {
+		action = access.Manage
+	}
+	allowed := action == method.action || action == access.Manage && method.action == access.View
+	creates := caller == "pendo" && name == "CreateCredential" // a grant by provider covers no ID
+	if !allowed || creates || !grantedOn(caller, id) {
+		return "ACCESS_DENIED"
+	}
+	return map[string]string{
+		shownThere: method.want.there, shownMissing: method.want.missing, there: method.want.declared,
+		shownDeleted: method.want.deleted, hiddenThere: method.want.there,
+	}[id]
+}
+
+// pending are methods that the server does not implement yet.
+var pending = []string{"GetCredentialStatus", "GetFleetStatus", "WatchCredentialStates"}
+
+// TestManagementMatrix calls each method as callers with each action. Whoever is denied gets the same
+// bytes for every credential ID, whether or not it belongs to a credential.
+func TestManagementMatrix(t *testing.T) {
+	m := servedMatrix(t)
+	for name, method := range managementMethods {
+		if slices.Contains(pending, name) {
+			continue
+		}
+		denial, unauthenticated := "", ""
+		for _, id := range []string{shownThere, shownMissing, there, hiddenThere, hiddenOther, hiddenNone, shownDeleted} {
+			for _, caller := range managementCallers {
+				want := method.wantReason(name, caller, id)
+				if name == "UndeleteCredential" && id == shownDeleted && want == "" {
+					continue // the call would restore the credential, which other methods need
+				}
+				got := m.ask(caller, name, method.request(id))
+				if got.reason != want {
+					t.Errorf("%s of %s as %s: %s, want the reason %q", name, id, caller, got, want)
+				}
+				if want != "ACCESS_DENIED" {
+					continue
+				}
+				if denial == "" {
+					denial = got.bytes
+				}
+				if got.bytes != denial {
+					t.Errorf("%s of %s as %s: this denial differs from others: %s", name, id, caller, got)
+				}
+			}
+			got := m.ask("", name, method.request(id))
+			if unauthenticated == "" {
+				unauthenticated = got.bytes
+			}
+			if got.reason != "CALLER_UNAUTHENTICATED" || got.bytes != unauthenticated {
+				t.Errorf("%s of %s by an unauthenticated caller: %s", name, id, got)
+			}
+		}
+	}
+}
+
+// Every method is in the matrix, or names no credential: these methods need an identity only.
+func TestEveryManagementMethodIsTested(t *testing.T) {
+	m := servedMatrix(t)
+	alone := map[string]proto.Message{
+		"ListCredentials": &authmaterialv1.ListCredentialsRequest{}, "ListProviders": &authmaterialv1.ListProvidersRequest{},
+		"GetProvider": &authmaterialv1.GetProviderRequest{ProviderId: "pendo"},
+	}
+	for _, service := range managementServices() {
+		for i := range service.Methods().Len() {
+			name := string(service.Methods().Get(i).Name())
+			_, inMatrix := managementMethods[name]
+			request, isAlone := alone[name]
+			switch {
+			case slices.Contains(pending, name):
+			case !inMatrix && !isAlone:
+				t.Errorf("no test of access to the method %s", name)
+			case isAlone:
+				for _, caller := range managementCallers {
+					if got := m.ask(caller, name, request); got.code != codes.OK {
+						t.Errorf("%s as %s: %s", name, caller, got)
+					}
+				}
+				if got := m.ask("", name, request); got.reason != "CALLER_UNAUTHENTICATED" {
+					t.Errorf("%s by an unauthenticated caller: %s", name, got)
+				}
+			}
+		}
+	}
+}
+
+// list returns the IDs on all pages of a list, and the page tokens.
+func (m managing) list(caller string, request *authmaterialv1.ListCredentialsRequest) (ids, tokens []string) {
+	m.Helper()
+	for {
+		page, err := m.credentials.ListCredentials(m.as(caller), request)
+		if err != nil {
+			m.Fatalf("list as %s: %v", caller, err)
+		}
+		for _, credential := range page.GetCredentials() {
+			ids = append(ids, credential.GetCredentialId())
+		}
+		if page.GetNextPageToken() == "" {
+			return ids, tokens
+		}
+		tokens = append(tokens, page.GetNextPageToken())
+		request.PageToken = page.GetNextPageToken()
+	}
+}
+
+func TestListsShowOnlyWhatMayBeViewed(t *testing.T) {
+	m := servedMatrix(t)
+	ofPendo := []string{hiddenThere, there, shownThere}
+	for caller, want := range map[string][]string{
+		"use": nil, "operate": nil, "none": nil, "view": {there, shownThere}, "manage": {there, shownThere}, "pendo": ofPendo,
+		"admin": {hiddenOther, hiddenThere, there, shownThere, "token-of-mail"},
+	} {
+		slices.Sort(want)
+		for _, size := range []int32{0, 1, 2, 1000} {
+			if got, _ := m.list(caller, &authmaterialv1.ListCredentialsRequest{PageSize: size}); !slices.Equal(got, want) {
+				t.Errorf("%s lists %v with pages of %d, want %v", caller, got, size, want)
+			}
+		}
+	}
+	for filter, want := range map[string][]string{
+		`provider = "pulsedive"`: nil, `display_name : "hidden"`: nil, `display_name : "SHOWN"`: {shownThere}, `disabled = false`: {there, shownThere},
+	} {
+		if got, _ := m.list("view", &authmaterialv1.ListCredentialsRequest{Filter: filter}); !slices.Equal(got, want) {
+			t.Errorf("with the filter %s, the list is %v, want %v", filter, got, want)
+		}
+	}
+	if got, _ := m.list("view", &authmaterialv1.ListCredentialsRequest{ShowDeleted: true}); !slices.Equal(got, []string{there, shownDeleted, shownThere}) {
+		t.Errorf("with deleted credentials, the list is %v", got)
+	}
+}
+
+// A page token can be used only by the caller that got it, for the same list.
+func TestPageTokensAreBound(t *testing.T) {
+	m := servedMatrix(t)
+	list := func(caller, token, filter string, deleted bool) error {
+		_, err := m.credentials.ListCredentials(m.as(caller), &authmaterialv1.ListCredentialsRequest{PageToken: token, Filter: filter, ShowDeleted: deleted})
+		return err
+	}
+	const filter = "disabled = false"
+	_, tokens := m.list("admin", &authmaterialv1.ListCredentialsRequest{PageSize: 1, Filter: filter})
+	token := tokens[0]
+	if err := list("admin", token, filter, false); err != nil {
+		t.Errorf("the caller of the token: %v", err)
+	}
+	data, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || strings.Contains(string(data), "hidden") {
+		t.Errorf("a page token can be read: %q (%v)", data, err)
+	}
+	data[len(data)-1] ^= 1
+	for name, err := range map[string]error{
+		"another caller":      list("view", token, filter, false),
+		"another filter":      list("admin", token, "", false),
+		"deleted credentials": list("admin", token, filter, true),
+		"a changed token":     list("admin", base64.RawURLEncoding.EncodeToString(data), filter, false),
+		"a short token":       list("admin", "AA", filter, false),
+		"events":              m.events("admin", token),
+	} {
+		if got := status.Convert(err); reasonOf(got) != "INVALID_REQUEST" || !strings.Contains(got.Message(), "page_token") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func (m managing) events(caller, token string) error {
+	m.Helper()
+	_, err := m.credentials.ListCredentialEvents(m.as(caller), &authmaterialv1.ListCredentialEventsRequest{CredentialId: shownThere, PageToken: token})
+	return err
+}
