@@ -137,14 +137,19 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 // clearStore checks that the database has no credentials and no events, and removes all other rows,
 // such as the ID of an empty store.
 func clearStore(ctx context.Context, tx *sql.Tx) error {
+	// Without its row, the store cannot be changed by others until the transaction ends. So this
+	// statement must be the first.
+	if _, err := tx.ExecContext(ctx, `DELETE FROM store`); err != nil {
+		return err
+	}
 	var found int
 	err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM events)`).Scan(&found)
 	if err == nil && found > 0 {
 		return ErrNotEmpty
 	}
-	for _, table := range tables {
+	for _, statement := range []string{`DELETE FROM requests`, `DELETE FROM uses`} {
 		if err == nil {
-			_, err = tx.ExecContext(ctx, `DELETE FROM `+table) //nolint:gosec // the name of a table
+			_, err = tx.ExecContext(ctx, statement)
 		}
 	}
 	return err

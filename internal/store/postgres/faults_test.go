@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -128,6 +129,53 @@ func TestLocked(t *testing.T) {
 	}
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
 		t.Errorf("after the lock was released: %v", err)
+	}
+}
+
+// TestRestoreSparesOthers restores a backup while another replica is storing the first event of an
+// empty store.
+func TestRestoreSparesOthers(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	keys := fleetkeys.RandomRing()
+	var drivers []store.Driver
+	var backup bytes.Buffer
+	address := server.Database(t)
+	for range 2 {
+		driver, err := open(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = driver.Close() })
+		drivers = append(drivers, driver)
+	}
+	s, err := store.Open(t.Context(), drivers[0], store.Options{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(t.Context(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	conn := server.Connect(t, address)
+	_, err = conn.Exec(t.Context(), `BEGIN; UPDATE store SET revision = 1; INSERT INTO events VALUES (1, 'one', 0, '{}')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored := make(chan error, 1)
+	go func() { restored <- store.Restore(t.Context(), drivers[1], store.Options{Keys: keys}, &backup) }()
+	for waiting := 0; waiting == 0; {
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restored; !errors.Is(err, store.ErrNotEmpty) {
+		t.Errorf("Restore returned %v", err)
+	}
+	if events, err := s.Events(t.Context(), "one", 0, 1); len(events) != 1 || err != nil {
+		t.Errorf("after Restore, the store has %d events, %v", len(events), err)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// Load measures how long Changes takes to read all credentials, and how much memory the rows need.
-// The store contains 100,000 credentials, or as many as the environment variable
-// STORETEST_CREDENTIALS says.
+// Load measures how long Changes takes to read all credentials, how much memory the rows need, and how
+// long Changes takes to read one changed credential. The store contains 100,000 credentials, or as
+// many as the environment variable STORETEST_CREDENTIALS says.
 func Load(b *testing.B, driver store.Driver) {
 	count := 100_000
 	if text := os.Getenv("STORETEST_CREDENTIALS"); text != "" {
@@ -29,17 +29,34 @@ func Load(b *testing.B, driver store.Driver) {
 		b.Fatal(err)
 	}
 	copyCredential(b, driver, count-1)
-	var rows []*store.Row
-	before := heap()
-	for b.Loop() {
-		rows = rows[:0]
-		if _, err := s.Changes(b.Context(), 0, func(row *store.Row) error { rows = append(rows, row); return nil }); err != nil {
-			b.Fatal(err)
+	b.Run("all", func(b *testing.B) {
+		rows := make([]*store.Row, 0, count)
+		before := heap()
+		for b.Loop() {
+			rows = rows[:0]
+			readChanges(b, s, 0, func(row *store.Row) { rows = append(rows, row) })
 		}
-	}
-	b.ReportMetric(float64(heap()-before)/float64(len(rows)), "heap-B/credential")
-	if len(rows) != count {
-		b.Fatalf("Changes returned %d credentials, want %d", len(rows), count)
+		b.ReportMetric(float64(heap()-before)/float64(len(rows)), "heap-B/credential")
+		if len(rows) != count {
+			b.Fatalf("Changes reported %d credentials, want %d", len(rows), count)
+		}
+	})
+	b.Run("one", func(b *testing.B) {
+		rows := 0
+		for b.Loop() {
+			readChanges(b, s, int64(count)-1, func(*store.Row) { rows++ })
+		}
+		if rows != b.N {
+			b.Fatalf("%d calls of Changes reported %d credentials, want one each", b.N, rows)
+		}
+	})
+}
+
+func readChanges(b *testing.B, s *store.Store, after int64, each func(*store.Row)) {
+	b.Helper()
+	_, err := s.Changes(b.Context(), after, func(row *store.Row) error { each(row); return nil })
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 
