@@ -122,7 +122,7 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
 .PHONY: stress
-stress: postgres ## Repeat rare tests of the store more often: ten processes are killed while they write
+stress: postgres ## Kill processes that write to the store, ten times on each database
 	BROKER_STRESS=1 go test -count=1 -timeout 0 -run '^TestCrash$$' ./internal/store/...
 
 .PHONY: hostile
