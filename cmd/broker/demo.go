@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -17,7 +19,6 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
-	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 )
@@ -32,7 +33,8 @@ func newDemo() *cobra.Command {
 		Short: "Shows the broker at work with simulated providers",
 		Long: `Runs the broker and simulators of the four built-in providers in this process, on
 loopback ports. For one credential of each auth method it asks the broker over gRPC,
-and makes the provider's API call with the response. Nothing leaves this machine.`,
+and makes the provider's API call with the response. Then it adds a credential to the
+running broker, rotates its secret, and rolls back. Nothing leaves this machine.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			return demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
@@ -52,7 +54,14 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 		return err
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
-	loaded, err := config.Parse("demo.yaml", simulated.Config, config.Options{LookupEnv: simulated.Environment(sim)})
+	folder := ""
+	if !stay {
+		if folder, err = os.MkdirTemp("", "broker-demo"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder) //nolint:errcheck // the process ends
+	}
+	loaded, err := loadDemo(sim, folder)
 	if err != nil {
 		return err
 	}
@@ -61,12 +70,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	if err != nil {
 		return err
 	}
-	where := loaded.Listen
-	if !stay {
-		free := config.Address{Network: "tcp", Address: "127.0.0.1:0"}
-		where.GRPC, where.HTTP = free, free
-	}
-	grpcListener, httpListener, err := listen(ctx, where)
+	grpcListener, httpListener, err := listen(ctx, loaded.Listen)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- broker.Run(ctx, grpcListener, httpListener) }()
-	shown := showAll(ctx, stdout, grpcListener.Addr().String(), sim)
+	shown := showAll(ctx, stdout, grpcListener.Addr(), sim)
 	if shown == nil && stay {
 		grpc, http := grpcListener.Addr(), httpListener.Addr()
 		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", grpc, http)
@@ -84,8 +88,12 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	return errors.Join(shown, <-served)
 }
 
-func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.Simulator) error {
-	connection, err := grpc.NewClient("passthrough:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulator.Simulator) error {
+	target, private := "passthrough:///"+address.String(), address.Network() == "unix"
+	if private {
+		target = "unix://" + address.String()
+	}
+	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
@@ -102,6 +110,9 @@ func showAll(ctx context.Context, out io.Writer, target string, sim *simulator.S
 	fmt.Fprint(out, "The broker and four simulated providers run in this process.\n\n")
 	head := []string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}
 	err = newScreen(out).printTable(head, table)
+	if err == nil && private {
+		err = showManaged(ctx, out, connection, sim)
+	}
 	fmt.Fprint(out, tryIt)
 	return err
 }
