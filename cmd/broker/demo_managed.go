@@ -28,8 +28,8 @@ const (
 func loadDemo(sim *simulator.Simulator, folder string) (*config.Config, error) {
 	text, environment, key := string(simulated.Config), simulated.Environment(sim), fleetkeys.Generate()
 	if folder != "" { // the owner of a private socket may manage credentials
-		text += fmt.Sprintf("\nlisten: {grpc: %q, http: \"127.0.0.1:0\"}\nstore: {url: %q, keys: [{env: DEMO_STORE_KEY}]}\n",
-			"unix://"+filepath.Join(folder, "broker.sock"), "sqlite://"+filepath.Join(folder, "broker.db"))
+		text = strings.NewReplacer("127.0.0.1:50051", "unix://"+filepath.Join(folder, "broker.sock"), "127.0.0.1:9464", "127.0.0.1:0").Replace(text)
+		text += fmt.Sprintf("\nstore: {url: %q, keys: [{env: DEMO_STORE_KEY}]}\n", "sqlite://"+filepath.Join(folder, "broker.db"))
 	}
 	return config.Parse("demo.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
 		if name == "DEMO_STORE_KEY" {
