@@ -325,7 +325,8 @@ type Credential struct {
 	// no other credential can have its ID.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// A string that changes whenever the credential changes. Requests that change the
-	// credential contain this string. Empty for a declared credential.
+	// credential contain this string. Empty for a declared credential, unless it is
+	// shadowed: then this is the etag of the managed credential, for DeleteCredential.
 	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only. The state of the credential as the answering replica knows it. For
 	// display only.
@@ -333,8 +334,9 @@ type Credential struct {
 	// Output only. The time since which the credential has this state at the answering
 	// replica.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
-	// Output only. True if the configuration file declares a credential with the ID of this
-	// managed credential. Callers then get the declared credential.
+	// Output only. For a declared credential: true if the credential store has a credential
+	// with the same ID. Callers get the declared one; only DeleteCredential can reach the
+	// other.
 	Shadowed      bool `protobuf:"varint,22,opt,name=shadowed,proto3" json:"shadowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
