@@ -37,6 +37,7 @@ const (
 	WithdrawCanary     Operation = "withdraw_canary"
 	DestroyVersion     Operation = "destroy_version"
 	VerifyCredential   Operation = "verify_credential" //nolint:gosec // the name of an operation
+	GetStatus          Operation = "get_credential_status"
 	ListEvents         Operation = "list_events"
 	ExplainAccess      Operation = "explain_access"
 	// LeftOut is not a kind of call: a record with this operation states how many denials have no

@@ -30,6 +30,7 @@ type Tokens interface {
 	Token(ctx context.Context, source cache.Source) (*token.Token, error)
 	Replace(ctx context.Context, source cache.Source, version string) (current *token.Token, replaced bool, err error)
 	Retain(keep func(key string) bool)
+	Status(tokenKey string) cache.Status
 }
 
 // Denials limits how many denials of each caller are written to the audit log.
@@ -81,6 +82,8 @@ type Broker struct {
 	index   *tokenIndex
 	mu      sync.Mutex    // mutex that is locked while `current` is replaced
 	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
+
+	requests requestCounts
 
 	watching sync.Mutex // guards `watches`
 	watches  map[*Watch]struct{}

@@ -41,6 +41,7 @@ type Decoration struct {
 	Encoded []byte
 
 	token     *token.Token  // the token in the material; nil if the material is static
+	since     time.Time     // when the account's first decoration was made, by Options.Clock
 	rejection *rejection    // the report that LastRejectionTime refers to; nil if there is none
 	refresh   time.Time     // RefreshTime as a time of Options.Clock
 	expiry    time.Time     // ExpireTime as a time of Options.Clock
@@ -53,12 +54,16 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
 		RejectedStatuses: a.credential.Method.RejectedStatuses,
-		token:            t, rejection: a.rejection.Load(),
+		token:            t, rejection: a.rejection.Load(), since: now,
 	}
 	if t != nil {
 		d.expiry = t.ExpireTime()
 	}
-	if latest := a.latest.Load(); latest != nil && latest.token == t {
+	latest := a.latest.Load()
+	if latest != nil {
+		d.since = latest.since
+	}
+	if latest != nil && latest.token == t {
 		d.Material, d.Version = latest.Material, latest.Version
 	} else {
 		var err error

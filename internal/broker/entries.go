@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -21,8 +22,8 @@ type entry struct {
 	canary     *entry // entry that some callers get instead of this one; nil if there is no canary
 	opening    sync.Mutex
 	opened     atomic.Pointer[account]
-	failure    error // error with which making the account failed; guarded by opening
-	removed    bool  // set when no Generation uses the entry any more; guarded by the mutex of the tokenIndex
+	unusable   atomic.Pointer[time.Time] // when making the account failed; nil if it did not fail
+	removed    bool                      // set when no Generation uses the entry any more; guarded by the mutex of the tokenIndex
 }
 
 // forCaller returns the entry that a caller gets: the entry itself or its canary.
@@ -85,15 +86,19 @@ func (b *Broker) account(e *entry) (*account, error) {
 	}
 	e.opening.Lock()
 	defer e.opening.Unlock()
-	if a := e.opened.Load(); a != nil || e.failure != nil {
-		return a, e.failure
+	if a := e.opened.Load(); a != nil {
+		return a, nil
+	}
+	if e.unusable.Load() != nil {
+		return nil, fault.Opaque()
 	}
 	a, err := b.newAccount(e.credential)
 	if err != nil {
 		b.options.Logger.Error("the stored values of a credential cannot be used",
 			"credential_id", e.credential.ID, "version", e.credential.Stored.Number, "problem", err)
-		e.failure = fault.Opaque()
-		return nil, e.failure
+		now := b.options.Clock.Now()
+		e.unusable.Store(&now)
+		return nil, fault.Opaque()
 	}
 	e.opened.Store(a)
 	b.index.add(e)

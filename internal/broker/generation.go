@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
@@ -56,7 +57,10 @@ type account struct {
 	tokenKey   string                  // source's token key
 	latest     atomic.Pointer[Decoration]
 	grace      atomic.Pointer[grace]     // describes the decoration of a previous secret (grace decoration); nil if the account has none
-	rejection  atomic.Pointer[rejection] // the latest report that the material was rejected; nil if there was none
+	rejection  atomic.Pointer[rejection] // the latest report that static material was rejected; nil if there was none
+	attempt    atomic.Pointer[Attempt]   // the latest token request; nil if there was none
+	reports    atomic.Int64              // number of reports that the material was rejected
+	reported   atomic.Pointer[time.Time] // when the latest of these reports arrived; nil if there was none
 }
 
 // newGeneration returns the Generation of a Load. Accounts whose material has not changed are
@@ -93,7 +97,7 @@ func (b *Broker) replace(next *Generation, ids []string) {
 	for _, id := range ids {
 		if e, old := next.entries.get(id), previous.entries.get(id); e != nil && e != old {
 			for _, version := range e.versions() {
-				if b.succeed(version, old, previous) {
+				if b.succeed(version, version == e, old, previous) {
 					inGrace = append(inGrace, version.opened.Load())
 				}
 			}
@@ -122,9 +126,10 @@ func (b *Broker) replace(next *Generation, ids []string) {
 	}
 }
 
-// succeed prepares an entry that replaces the entry `old` of the same ID. The result reports
-// whether the entry's account now serves the decoration of its previous secret (grace decoration).
-func (b *Broker) succeed(e, old *entry, previous *Generation) bool {
+// succeed prepares an entry that replaces the entry `old` of the same ID. The parameter `active` is
+// false if the entry is a canary. The result reports whether the entry's account now serves the
+// decoration of its previous secret (grace decoration).
+func (b *Broker) succeed(e *entry, active bool, old *entry, previous *Generation) bool {
 	if e.opened.Load() != nil {
 		b.index.add(e)
 	}
@@ -136,11 +141,16 @@ func (b *Broker) succeed(e, old *entry, previous *Generation) bool {
 		return false // no caller has used the credential, so its values stay encrypted
 	}
 	a, err := b.account(e)
-	if err != nil || old.has(a) {
-		return false
+	if err != nil || a == was || old.has(a) && (!active || a.grace.Load() != nil) {
+		return false // an account that was the canary's may still have no token when it becomes active
 	}
 	if !was.credential.Disabled && a.rejection.Load() == nil {
 		a.rejection.Store(was.rejection.Load())
+	}
+	if a.tokenKey != "" && a.tokenKey == was.tokenKey {
+		a.attempt.Store(was.attempt.Load())
+		a.reports.Store(was.reports.Load())
+		a.reported.Store(was.reported.Load())
 	}
 	return b.inherit(a, was, previous)
 }

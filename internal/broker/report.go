@@ -41,6 +41,7 @@ const (
 type rejection struct {
 	version string
 	at      time.Time // time of the report by Options.Clock
+	since   time.Time // time of the first report about this version
 }
 
 // ReportRejection handles a caller's report that a provider answered a request with this HTTP
@@ -60,6 +61,7 @@ func (b *Broker) ReportRejection(
 		case a.source == nil:
 			d, outcome, err = b.reportStatic(caller.Caller, a, version, status, rejected)
 		case rejected:
+			a.noteReport(now)
 			d, outcome, err = b.replaceToken(ctx, a, version)
 		default:
 			if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
@@ -76,6 +78,12 @@ func (b *Broker) ReportRejection(
 		return nil, "", err
 	}
 	return d, outcome, nil
+}
+
+// noteReport counts a report that the provider rejected the account's material.
+func (a *account) noteReport(now time.Time) {
+	a.reports.Add(1)
+	a.reported.Store(&now)
 }
 
 // errChanged is the error of a report during which a reload removed the versions that the reported
@@ -131,7 +139,13 @@ func (b *Broker) reportStatic(
 	if report != StaticRejected {
 		return d, outcome, nil
 	}
-	if last := a.rejection.Swap(&rejection{d.Version, now}); last == nil || last.version != d.Version {
+	a.noteReport(now)
+	next := &rejection{d.Version, now, now}
+	last := a.rejection.Load()
+	if last != nil && last.version == d.Version {
+		next.since = last.since
+	}
+	if last = a.rejection.Swap(next); last == nil || last.version != d.Version {
 		b.options.Logger.Warn("a caller reports that the provider rejects a static credential",
 			"credential_id", a.credential.ID, "provider", provider, "auth_method", method,
 			"version", d.Version, "http_status", status, "caller", caller.Name)

@@ -65,8 +65,11 @@ func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.lo
 func (w *world) newBroker(tokens broker.Tokens, change ...func(*broker.Options)) *broker.Broker {
 	w.Helper()
 	options := broker.Options{
-		Tokens:      tokens,
-		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{Transport: w.sim.RoundTripper()}),
+		Tokens: tokens,
+		TokenClient: strategies.NewTokenClient(strategies.TokenClientOptions{
+			Transport: w.sim.RoundTripper(),
+			Observe:   func(event strategies.TokenRequestEvent) { w.broker.TokenRequested(event) },
+		}),
 		VersionKeys: [][]byte{make([]byte, broker.VersionKeySize)},
 		Clock:       clockwork.NewRealClock(),
 		Logger:      w.logger(),

@@ -69,6 +69,9 @@ type Options struct {
 	// Changed, if not nil, is called when the current token of a key has changed. Changed must not
 	// wait, and must not call the Cache.
 	Changed func(key string)
+	// ResultChanged, if not nil, is called when token requests for a key begin to succeed, to be
+	// refused, or to fail in another way. ResultChanged must not wait, and must not call the Cache.
+	ResultChanged func(key string)
 	// Forgotten, if not nil, is called when another replica has removed the recorded failures of
 	// all keys. Forgotten must not wait.
 	Forgotten func()
@@ -99,6 +102,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Changed == nil {
 		o.Changed = func(string) {}
+	}
+	if o.ResultChanged == nil {
+		o.ResultChanged = func(string) {}
 	}
 	if o.Forgotten == nil {
 		o.Forgotten = func() {}

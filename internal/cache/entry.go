@@ -71,6 +71,9 @@ type snapshot struct {
 	served bool
 	// late reports that a call found the token expired.
 	late bool
+	// since is when the result of the snapshot last became another one.
+	since     time.Time
+	renewTime time.Time // when the scheduled renewal begins; zero if none is scheduled
 }
 
 // A stamp is the state of an entry before the Store is read. After the read, a comparison with the
@@ -96,9 +99,17 @@ func (s *snapshot) isValid(now time.Time) bool {
 
 // update replaces the snapshot by a changed copy. The caller must hold e.mu.
 func (e *entry) update(change func(*snapshot)) {
-	next := *e.snapshot.Load()
+	previous := e.snapshot.Load()
+	next := *previous
 	change(&next)
+	another := next.result() != previous.result()
+	if another {
+		next.since = e.cache.options.Clock.Now()
+	}
 	e.snapshot.Store(&next)
+	if another {
+		e.cache.options.ResultChanged(e.key)
+	}
 }
 
 // choose makes t the current token, except if the current token is newer, if it has the same value
@@ -132,6 +143,7 @@ func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.stopTimer()
 	e.update(func(s *snapshot) {
 		s.token, s.expireTime, s.epoch, s.served, s.late = t, t.ExpireTime(), seen.cacheEpoch, false, false
+		s.renewTime = time.Time{}
 		if s.isFresh(e.cache.options.Clock.Now()) {
 			s.failure = nil // a token in its safety margin does not end the back-off
 		}

@@ -33,6 +33,7 @@ func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {
 		return
 	}
+	e.update(func(s *snapshot) { s.renewTime = at })
 	clock := e.cache.options.Clock
 	e.timer = clock.AfterFunc(at.Sub(clock.Now()), func() { go e.renew(t) })
 }
@@ -89,7 +90,7 @@ func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.retired = true
-	e.update(func(s *snapshot) { s.served = false })
+	e.update(func(s *snapshot) { s.served, s.renewTime = false, time.Time{} })
 	e.stopTimer()
 	successor = &entry{
 		cache: e.cache, key: e.key, source: e.source, observer: e.observer, warm: e.warm,

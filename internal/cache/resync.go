@@ -144,6 +144,6 @@ func (e *entry) withdraw(t, stored *token.Token, seen stamp) {
 		e.setToken(stored, seen)
 	default:
 		e.stopTimer()
-		e.update(func(s *snapshot) { s.token, s.expireTime = nil, time.Time{} })
+		e.update(func(s *snapshot) { s.token, s.expireTime, s.renewTime = nil, time.Time{}, time.Time{} })
 	}
 }

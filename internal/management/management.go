@@ -18,6 +18,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
@@ -41,9 +42,11 @@ type Store interface {
 	Fingerprint(parts ...secret.Text) []byte
 }
 
-// Server serves the managed credentials. Package broker implements it.
+// Server serves the credentials. Package broker documents its methods.
 type Server interface {
 	Manage(changed []*credentials.Credential, removed []string)
+	State(id string) (state broker.State, since time.Time)
+	Status(id string) (broker.Status, bool)
 }
 
 // Verifier tries credentials. Package verification implements it.
@@ -62,7 +65,7 @@ type Options struct {
 	Config *config.Config
 	// Open opens the credential store. If Open is nil, there are no managed credentials.
 	Open func(ctx context.Context) (Store, error)
-	// Server serves the managed credentials. Required if there is a store.
+	// Server serves the credentials. Required.
 	Server Server
 	// Verifier tries credentials. If Verifier is nil, none can be tried.
 	Verifier Verifier
@@ -79,6 +82,7 @@ type Options struct {
 // Service manages credentials. It is safe for concurrent use.
 type Service struct {
 	options Options
+	started time.Time
 	pageKey secret.Text // authenticates page tokens if there is no store
 	tries   *verification.Limit
 
@@ -93,7 +97,7 @@ type Service struct {
 // New returns a Service.
 func New(options Options) *Service {
 	s := &Service{
-		options: options, pageKey: secret.New(rand.Text()), tries: verification.NewLimit(options.Clock),
+		options: options, started: options.Clock.Now(), pageKey: secret.New(rand.Text()), tries: verification.NewLimit(options.Clock),
 		config: options.Config, shadowed: map[string]bool{},
 	}
 	s.snapshot.Store(&snapshot{})

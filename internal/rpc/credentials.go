@@ -64,6 +64,7 @@ func (s *Service) registerCredentials(server grpc.ServiceRegistrar, c *Credentia
 		managing(s, authmaterialv1.CredentialService_WithdrawCanary_FullMethodName, c.WithdrawCanary),
 		managing(s, authmaterialv1.CredentialService_DestroyCredentialVersion_FullMethodName, c.DestroyCredentialVersion),
 		managing(s, authmaterialv1.CredentialService_VerifyCredential_FullMethodName, c.VerifyCredential),
+		managing(s, authmaterialv1.CredentialService_GetCredentialStatus_FullMethodName, c.GetCredentialStatus),
 		managing(s, authmaterialv1.CredentialService_ListCredentialEvents_FullMethodName, c.ListCredentialEvents),
 		managing(s, authmaterialv1.CredentialService_ExplainAccess_FullMethodName, c.ExplainAccess),
 	}
@@ -252,11 +253,13 @@ func (c *Credentials) toCredential(v *management.Credential) *authmaterialv1.Cre
 	if v == nil {
 		return nil
 	}
+	state, since := c.management.State(v)
 	message := &authmaterialv1.Credential{
 		CredentialId: v.ID, DisplayName: v.DisplayName, Description: v.Description, Labels: v.Labels,
 		Provider: v.Provider, AuthMethod: v.AuthMethod, Disabled: v.Disabled, KeepWarm: v.KeepWarm,
 		SecretExpireTime: toTimestamp(v.SecretExpireTime), Origin: authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED,
 		ActiveVersion: int32(v.ActiveVersion), PublicValues: v.PublicValues, SecretFieldsSet: v.SecretFields, //nolint:gosec // at most a few thousand
+		State: toState(state), StateTime: toTimestamp(since),
 		AllowedHosts: v.AllowedHosts, CreateTime: toTimestamp(v.CreateTime), UpdateTime: toTimestamp(v.UpdateTime),
 		DeleteTime: toTimestamp(v.DeleteTime), Etag: v.ETag, Shadowed: v.Shadowed,
 	}

@@ -55,8 +55,11 @@ func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 		Clock:         s.clock,
 		UserAgent:     userAgent(options),
 		RenewalWindow: s.fixed.TokenCache.RenewalWindow,
-		Observe:       s.observer.TokenRequested,
-		Begin:         options.Traces.TokenRequest,
+		Observe: func(event strategies.TokenRequestEvent) {
+			s.observer.TokenRequested(event)
+			s.broker.TokenRequested(event)
+		},
+		Begin: options.Traces.TokenRequest,
 	})
 }
 

@@ -35,6 +35,7 @@ type TokenRequestEvent struct {
 	AuthMethod string // auth method ID
 	TokenKey   string // the TokenKey of the TokenSource; never print or store it
 	Status     int    // HTTP status of the answer; 0 if no answer arrived
+	OAuthError string // error code in the answer, if it is a registered one
 	Duration   time.Duration
 	// LifetimeAssumed reports that the token has the default lifetime of the auth method, because
 	// the field expires_in of the answer is missing or cannot be parsed. If successive tokens of a
@@ -132,13 +133,14 @@ func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestE
 		return nil, event
 	}
 	ctx, done := options.Begin(ctx, provider, method)
-	issued, status, failure := s.send(ctx, sentAt)
+	issued, answer, failure := s.send(ctx, sentAt)
 	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
 		// The machine slept during the request. The answer may be as old as the request, so the
 		// token may have expired already.
-		issued, status, failure = s.send(ctx, now)
+		issued, answer, failure = s.send(ctx, now)
 	}
-	event.Duration, event.Status, event.Err = s.now().Sub(sentAt), status, failure
+	event.Duration, event.Err = s.now().Sub(sentAt), failure
+	event.Status, event.OAuthError = answer.status, answer.code
 	if failure == nil {
 		event.LifetimeAssumed = !s.assumed.Swap(issued.Assumed) && issued.Assumed
 	}
@@ -149,28 +151,29 @@ func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestE
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request for a token. The returned status is 0 if no answer arrived.
-func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Token, status int, _ *fault.Error) {
+// send makes one HTTP request for a token. If no answer arrived, the returned answer is empty.
+func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token, tokenAnswer, *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := s.newRequest(ctx)
 	if err != nil {
-		return nil, 0, fault.Opaque()
+		return nil, tokenAnswer{}, fault.Opaque()
 	}
 	response, err := s.client.http.Do(request)
 	if err != nil {
-		return nil, 0, s.unreachable(err)
+		return nil, tokenAnswer{}, s.unreachable(err)
 	}
 	defer response.Body.Close()
 	body, err := readBody(response)
 	receivedAt := s.now()
 	retryAfter := parseRetryAfter(response.Header, clock.Wall(s.client.options.Clock, receivedAt))
 	if err != nil && response.StatusCode/100 == 2 {
-		return nil, response.StatusCode, s.unreachable(err).WithRetryDelay(retryAfter)
+		return nil, tokenAnswer{status: response.StatusCode}, s.unreachable(err).WithRetryDelay(retryAfter)
 	}
-	value, lifetime, failure := readTokenAnswer(s.credential.Provider.DisplayName, response.StatusCode, body).token()
+	answer := readTokenAnswer(s.credential.Provider.DisplayName, response.StatusCode, body)
+	value, lifetime, failure := answer.token()
 	if failure != nil {
-		return nil, response.StatusCode, failure.WithRetryDelay(retryAfter)
+		return nil, *answer, failure.WithRetryDelay(retryAfter)
 	}
 	spec := s.credential.Method.TokenRequest
 	issued := &token.Token{
@@ -181,7 +184,7 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (_ *token.Toke
 	if issued.Delay > token.MaxDelay {
 		issued.Delay = 0 // the machine slept during the request, so the answer may be as old as the request
 	}
-	return issued, response.StatusCode, nil
+	return issued, *answer, nil
 }
 
 // readBody returns at most one byte more than maxAnswerSize, and nothing if the body is cut off.

@@ -1,0 +1,46 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/broker"
+)
+
+// GetCredentialStatus implements CredentialService.
+func (c *Credentials) GetCredentialStatus(
+	ctx context.Context, r *authmaterialv1.GetCredentialStatusRequest,
+) (*authmaterialv1.GetCredentialStatusResponse, error) {
+	found, status, err := c.management.Status(ctx, callerOf(ctx), r.GetCredentialId())
+	if err != nil {
+		return nil, err
+	}
+	message := &authmaterialv1.CredentialStatus{
+		State: toState(status.State), Explanation: status.Explanation, Since: toTimestamp(status.Collected),
+		Active: toMaterialStatus(&status.Active), ActivateTime: toTimestamp(status.ActivateTime),
+		Verification: toVerification(status.Verification), TokenRequestsToday: status.RequestsToday,
+	}
+	if status.Canary != nil {
+		message.Canary = toMaterialStatus(status.Canary)
+	}
+	return &authmaterialv1.GetCredentialStatusResponse{Credential: c.toCredential(found), Status: message}, nil
+}
+
+func toState(state broker.State) authmaterialv1.CredentialState {
+	return authmaterialv1.CredentialState(authmaterialv1.CredentialState_value["CREDENTIAL_STATE_"+string(state)])
+}
+
+func toMaterialStatus(m *broker.MaterialStatus) *authmaterialv1.MaterialStatus {
+	message := &authmaterialv1.MaterialStatus{
+		Version: int32(m.Version), ObtainTime: toTimestamp(m.ObtainTime), ExpireTime: toTimestamp(m.ExpireTime), //nolint:gosec // at most a few thousand
+		RenewTime: toTimestamp(m.RenewTime), NextAttemptTime: toTimestamp(m.NextAttemptTime),
+		LastReportTime: toTimestamp(m.LastReportTime), Reports: m.Reports,
+	}
+	if last := m.LastAttempt; last != nil {
+		message.LastAttempt = &authmaterialv1.TokenAttempt{
+			Time: toTimestamp(last.Time), Succeeded: last.Problem == "", HttpStatus: int32(last.Status), //nolint:gosec // an HTTP status
+			OauthError: last.OAuthError, Explanation: last.Problem,
+		}
+	}
+	return message
+}

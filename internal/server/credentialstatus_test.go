@@ -1,0 +1,96 @@
+package server_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// statusOf returns the status of a credential, which must have this state, with an explanation that
+// contains the text.
+func (m managing) statusOf(id string, want authmaterialv1.CredentialState, text string) *authmaterialv1.CredentialStatus {
+	m.Helper()
+	answer, err := m.credentials.GetCredentialStatus(m.as("viewer"), &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})
+	if err != nil {
+		m.Fatalf("status of %s: %v", id, err)
+	}
+	s, c := answer.GetStatus(), answer.GetCredential()
+	if s.GetState() != want || c.GetState() != want || !strings.Contains(s.GetExplanation(), text) {
+		m.Errorf("the state of %s is %v (%v), with the explanation %q, want %v with %q", id, s.GetState(), c.GetState(), s.GetExplanation(), want, text)
+	}
+	if c.GetCredentialId() != id || c.GetStateTime() == nil || s.GetSince() == nil {
+		m.Errorf("the status of %s has the credential %q, and the times %v and %v", id, c.GetCredentialId(), c.GetStateTime(), s.GetSince())
+	}
+	return s
+}
+
+func (m managing) createPair(id string, values map[string]string) *authmaterialv1.Credential {
+	m.Helper()
+	created, err := m.credentials.CreateCredential(m.as("admin"), &authmaterialv1.CreateCredentialRequest{
+		CredentialId: id, Values: fieldValues(values),
+		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: "sendpulse", AuthMethod: "oauth2_client_credentials"},
+	})
+	if err != nil {
+		m.Fatalf("create %s: %v", id, err)
+	}
+	return created.GetCredential()
+}
+
+func sqliteStore(t *testing.T) string {
+	t.Helper()
+	return "  url: sqlite://" + filepath.Join(t.TempDir(), "broker.db") + "\n"
+}
+
+func TestCredentialStatus(t *testing.T) {
+	m := serveManaging(t, sqliteStore(t))
+	client := m.sim.SendPulse.Client()
+	created := m.createPair("pair", map[string]string{"client_id": client.ID, "client_secret": client.Secret})
+	fresh := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED, "No caller of this replica")
+	if fresh.GetVerification() != nil || fresh.GetActive().GetVersion() != 1 || fresh.GetActivateTime() == nil {
+		t.Errorf("an unused credential has the active version %d", fresh.GetActive().GetVersion())
+	}
+
+	if _, err := m.credentials.VerifyCredential(m.as("admin"), &authmaterialv1.VerifyCredentialRequest{CredentialId: "pair"}); err != nil {
+		t.Fatal(err)
+	}
+	m.mustMaterial("web", "pair")
+	used := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, "Callers get a token")
+	active := used.GetActive()
+	if left := time.Until(active.GetExpireTime().AsTime()); left < 50*time.Minute || left > time.Hour {
+		t.Errorf("the token expires in %v", left)
+	}
+	if !active.GetLastAttempt().GetSucceeded() || active.GetLastAttempt().GetHttpStatus() != 200 || used.GetTokenRequestsToday() == 0 {
+		t.Errorf("the last of %d attempts succeeded: %v", used.GetTokenRequestsToday(), active.GetLastAttempt().GetSucceeded())
+	}
+	if got := used.GetVerification().GetOutcome(); got != authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_ACCEPTED {
+		t.Errorf("the latest verification has the outcome %v", got)
+	}
+
+	deleted, err := m.credentials.DeleteCredential(m.as("admin"), &authmaterialv1.DeleteCredentialRequest{CredentialId: "pair", Etag: created.GetEtag()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_DELETED, "can be restored")
+	if got := deleted.GetCredential(); got.GetState() != authmaterialv1.CredentialState_CREDENTIAL_STATE_DELETED || !got.GetStateTime().AsTime().Equal(got.GetDeleteTime().AsTime()) {
+		t.Errorf("the deleted credential has the state %v", got.GetState())
+	}
+}
+
+func TestStatusOfDeclaredAndMissingCredentials(t *testing.T) {
+	m := serveManaging(t, sqliteStore(t))
+	m.statusOf(there, authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED, "")
+	m.mustMaterial("web", there)
+	m.statusOf(there, authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, "Callers get the material")
+	for caller, want := range map[string]codes.Code{"viewer": codes.NotFound, "web": codes.PermissionDenied} {
+		_, err := m.credentials.GetCredentialStatus(m.as(caller), &authmaterialv1.GetCredentialStatusRequest{CredentialId: "none"})
+		if status.Code(err) != want {
+			t.Errorf("the error for %s is %v", caller, err)
+		}
+	}
+}
