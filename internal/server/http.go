@@ -8,20 +8,26 @@ import (
 	"strings"
 	"time"
 
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/rpc"
 )
 
 var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or client certificate was sent")
 
-// newHTTP returns the HTTP server for metrics and health.
-func (s *Server) newHTTP() *http.Server {
+// newHTTP returns the HTTP server for metrics, health and the management of credentials.
+func (s *Server) newHTTP(service *rpc.Service) *http.Server {
 	mux := http.NewServeMux()
+	management := s.managementHTTP(service)
+	mux.Handle("POST /"+authmaterialv1.CredentialService_ServiceDesc.ServiceName+"/", management)
+	mux.Handle("POST /"+authmaterialv1.ProviderService_ServiceDesc.ServiceName+"/", management)
 	mux.Handle("GET /metrics", s.identified(s.observer.Metrics()))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	return &http.Server{
 		Handler:           mux,
+		ConnContext:       withUser,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -85,14 +91,7 @@ func (s *Server) identified(inner http.Handler) http.Handler {
 // identify returns an error if the caller of a request cannot be identified. If
 // insecure_allow_remote is set without authentication, every caller counts as identified.
 func (s *Server) identify(r *http.Request) error {
-	evidence := authentication.Evidence{
-		Bearer:  authentication.ParseBearer(r.Header.Values("Authorization")),
-		Address: r.RemoteAddr,
-	}
-	if r.TLS != nil {
-		evidence.Certificates = r.TLS.PeerCertificates
-	}
-	caller, err := s.broker.Current().Callers.Identify(context.WithoutCancel(r.Context()), evidence)
+	caller, err := s.broker.Current().Callers.Identify(context.WithoutCancel(r.Context()), rpc.EvidenceOf(s.withPeer(r)))
 	if err == nil && caller.Method == authentication.MethodNone && !s.fixed.Listen.InsecureAllowRemote {
 		return errNobody
 	}

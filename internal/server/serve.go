@@ -106,6 +106,10 @@ func (s *Server) Stop(ctx context.Context) {
 			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}
 	}
+	// Changes over HTTP finish before the store is closed.
+	ending, endHTTP := context.WithTimeout(context.Background(), lastPeriod)
+	defer endHTTP()
+	_ = s.http.Shutdown(ending)
 	s.background.Wait()
 	s.closeStore()
 	s.closeDriver()

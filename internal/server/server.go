@@ -130,8 +130,8 @@ func New(options Options) (*Server, error) {
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
-	s.grpc = s.newGRPC(s.newService(), options.Traces)
-	s.http = s.newHTTP()
+	service := s.newService()
+	s.grpc, s.http = s.newGRPC(service, options.Traces), s.newHTTP(service)
 	s.loaded(nil)
 	return s, nil
 }

@@ -1,0 +1,190 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+
+	"connectrpc.com/connect"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
+)
+
+// MaxManagementBytes is the maximum size of a request of CredentialService and ProviderService over
+// HTTP.
+const MaxManagementBytes = 1 << 20
+
+// WithPeer returns a context for a call over HTTP, with the client of the connection and the
+// Authorization header of the request.
+func WithPeer(r *http.Request, p *Peer) context.Context {
+	ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: address(p.Address), AuthInfo: p})
+	return metadata.NewIncomingContext(ctx, metadata.MD{"authorization": r.Header.Values("Authorization")})
+}
+
+// address is the net.Addr of a client over HTTP.
+type address string
+
+// Network implements net.Addr.
+func (address) Network() string { return "tcp" }
+
+// String implements net.Addr.
+func (a address) String() string { return string(a) }
+
+// httpHandler serves the unary methods of CredentialService and ProviderService by the Connect
+// protocol.
+type httpHandler struct {
+	service *Service
+	methods map[string]*method // by path
+	inner   http.Handler
+}
+
+// HTTP returns a handler that serves the unary methods of CredentialService and ProviderService by
+// the Connect protocol. The handler identifies and counts callers, records calls and reports errors
+// as gRPC calls do. The context of each request must be from WithPeer.
+func (s *Service) HTTP() http.Handler {
+	h := &httpHandler{service: s, methods: map[string]*method{}}
+	for _, service := range []grpc.ServiceDesc{authmaterialv1.CredentialService_ServiceDesc, authmaterialv1.ProviderService_ServiceDesc} {
+		for _, description := range service.Methods {
+			name := "/" + service.ServiceName + "/" + description.MethodName
+			h.methods[name] = s.newMethod(name, false)
+		}
+	}
+	options := []connect.HandlerOption{
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(s.answerHTTP)),
+		connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		connect.WithCompression("gzip", nil, nil), // a small message can be decompressed to a large one
+		connect.WithRequireConnectProtocolHeader(),
+	}
+	mux := http.NewServeMux()
+	mux.Handle(authmaterialv1connect.NewCredentialServiceHandler(unaryCredentials{s.options.Credentials}, options...))
+	mux.Handle(authmaterialv1connect.NewProviderServiceHandler(new(Providers), options...))
+	h.inner = mux
+	return h
+}
+
+// unaryCredentials is CredentialService over HTTP. Its stream is not served: no path leads to it.
+type unaryCredentials struct{ *Credentials }
+
+// WatchCredentialStates implements CredentialServiceHandler.
+func (unaryCredentials) WatchCredentialStates(
+	context.Context, *authmaterialv1.WatchCredentialStatesRequest, *connect.ServerStream[authmaterialv1.WatchCredentialStatesResponse],
+) error {
+	return connect.NewError(connect.CodeUnimplemented, nil)
+}
+
+// httpCall is the result of a call over HTTP.
+type httpCall struct {
+	*call
+
+	received bool
+	err      error // a status error
+}
+
+type httpCallKey struct{}
+
+// errUnreadable is the error of a call whose request the Connect protocol refuses. The client gets
+// an error that explains why.
+var errUnreadable = status.Error(codes.InvalidArgument, "the request could not be read")
+
+// ServeHTTP implements http.Handler. It identifies the caller before it reads the request, because
+// a request can be large.
+func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m := h.methods[r.URL.Path]
+	if m == nil {
+		h.service.WriteHTTPError(w, r, status.Error(codes.NotFound, "there is no such method: HTTP serves the methods of CredentialService and ProviderService, except WatchCredentialStates"))
+		return
+	}
+	c := h.service.begin(r.Context(), m)
+	var err error
+	answered := false
+	defer func() {
+		cause := recover()
+		if err = c.end(err, cause); err != nil && (!answered || cause != nil) {
+			h.service.WriteHTTPError(w, r, err)
+		}
+	}()
+	caller, err := c.identify(1)
+	if err != nil {
+		return
+	}
+	made := &httpCall{call: &c}
+	r.Body = http.MaxBytesReader(w, r.Body, MaxManagementBytes)
+	h.inner.ServeHTTP(w, r.WithContext(context.WithValue(WithCaller(r.Context(), caller), httpCallKey{}, made)))
+	if err, answered = made.err, true; !made.received {
+		err, c.excess = errUnreadable, true
+	}
+}
+
+// answerHTTP is the connect interceptor of all calls.
+func (s *Service) answerHTTP(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
+		made := ctx.Value(httpCallKey{}).(*httpCall)
+		made.received = true
+		made.method.Received.Inc()
+		if about, ok := request.Any().(interface{ GetCredentialId() string }); ok {
+			made.credentialID = about.GetCredentialId()
+		}
+		response, err := next(ctx, request)
+		if err != nil {
+			made.err = s.toStatus(ctx, err)
+			return nil, toConnect(made.err)
+		}
+		return response, nil
+	}
+}
+
+// WriteHTTPError writes an error as the Connect protocol does.
+func (s *Service) WriteHTTPError(w http.ResponseWriter, r *http.Request, err error) {
+	_ = errorWriter.Write(w, r, toConnect(s.toStatus(r.Context(), err))) // fails only if the client has gone
+}
+
+var errorWriter = connect.NewErrorWriter()
+
+// toConnect converts a status error.
+func toConnect(err error) *connect.Error {
+	from := status.Convert(err)
+	made := connect.NewError(connect.Code(from.Code()), errors.New(from.Message()))
+	for _, detail := range from.Proto().GetDetails() {
+		if converted, err := connect.NewErrorDetail(detail); err == nil {
+			made.AddDetail(converted)
+		}
+	}
+	if from.Code() == codes.Unauthenticated {
+		made.Meta().Set("WWW-Authenticate", "Bearer")
+	}
+	return made
+}
+
+// jsonCodec is connect's JSON codec, with two differences. It rejects unknown fields, because they
+// are probably misspelled. And its errors do not quote the request, because requests contain
+// secrets.
+type jsonCodec struct{ name string }
+
+// Name implements connect.Codec.
+func (c jsonCodec) Name() string { return c.name }
+
+// Marshal implements connect.Codec.
+func (jsonCodec) Marshal(message any) ([]byte, error) {
+	return protojson.Marshal(message.(proto.Message))
+}
+
+var position = regexp.MustCompile(`\(line \d+:\d+\)`)
+
+// Unmarshal implements connect.Codec.
+func (jsonCodec) Unmarshal(body []byte, message any) error {
+	into := message.(proto.Message)
+	if err := protojson.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("the body is not a %s in JSON %s", into.ProtoReflect().Descriptor().FullName(), position.FindString(err.Error()))
+	}
+	return nil
+}
