@@ -46,15 +46,20 @@ func serveManaging(t *testing.T, store string, change ...func(*server.Options)) 
 // this text as the section 'store', without its keys.
 func serveGranting(t *testing.T, callers []string, grants, store string, change ...func(*server.Options)) managing {
 	t.Helper()
+	return serveStored(t, grantingText(callers, grants, store), fleetkeys.Generate(), change...)
+}
+
+func grantingText(callers []string, grants, store string) string {
 	text := configuration + "authentication:\n  tokens:\n"
 	for _, name := range callers {
 		text += fmt.Sprintf("    - {name: %s, sha256: %q}\n", name, hashOf(name))
 	}
-	text += "grants:" + grants + `
-store:
-  keys: [{env: STORE_KEY}]
-` + store
-	key := fleetkeys.Generate()
+	return text + "grants:" + grants + "\nstore:\n  keys: [{env: STORE_KEY}]\n" + store
+}
+
+// serveStored starts a server with a configuration in which the store has this key.
+func serveStored(t *testing.T, text, key string, change ...func(*server.Options)) managing {
+	t.Helper()
 	h := serve(t, append([]func(*server.Options){func(o *server.Options) {
 		loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
 			known := map[string]string{"STORE_KEY": key, "POSTGRES_USER": postgrestest.User}

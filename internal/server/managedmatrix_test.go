@@ -161,6 +161,14 @@ func (m managing) mustGet(caller, id string) *authmaterialv1.Credential {
 // ask calls a method of a management service. Without a name, the caller is not authenticated.
 func (m managing) ask(caller, name string, request proto.Message) outcome {
 	m.Helper()
+	var header, trailer metadata.MD
+	_, err := m.invoke(caller, name, request, grpc.Header(&header), grpc.Trailer(&trailer))
+	return outcomeOf(err, header, trailer)
+}
+
+// invoke calls a method of a management service, and returns its answer.
+func (m managing) invoke(caller, name string, request proto.Message, options ...grpc.CallOption) (proto.Message, error) {
+	m.Helper()
 	ctx := m.Context()
 	if caller != "" {
 		ctx = m.as(caller)
@@ -172,13 +180,12 @@ func (m managing) ask(caller, name string, request proto.Message) outcome {
 			described = found
 		}
 	}
-	answer, err := protoregistry.GlobalTypes.FindMessageByName(described.Output().FullName())
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(described.Output().FullName())
 	if err != nil {
 		m.Fatal(err)
 	}
-	var header, trailer metadata.MD
-	path := "/" + string(described.Parent().FullName()) + "/" + method
-	return outcomeOf(m.conn.Invoke(ctx, path, request, answer.New().Interface(), grpc.Header(&header), grpc.Trailer(&trailer)), header, trailer)
+	answer := kind.New().Interface()
+	return answer, m.conn.Invoke(ctx, "/"+string(described.Parent().FullName())+"/"+method, request, answer, options...)
 }
 
 func managementServices() []protoreflect.ServiceDescriptor {
