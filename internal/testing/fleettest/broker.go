@@ -190,5 +190,10 @@ func (b *Broker) Client(caller int) authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connections[caller%len(b.connections)])
 }
 
+// Manager returns a gRPC client for the managed credentials of the broker.
+func (b *Broker) Manager(caller int) authmaterialv1.CredentialServiceClient {
+	return authmaterialv1.NewCredentialServiceClient(b.connections[caller%len(b.connections)])
+}
+
 // LogLines returns how many log lines of all of the broker's processes contain a message.
 func (b *Broker) LogLines(message string) int { return b.log.Count(fmt.Sprintf(`"msg":%q`, message)) }

@@ -30,9 +30,9 @@ func (f *Fleet) configuration(folder string) object {
 	var providers, credentials list
 	for _, c := range f.Credentials {
 		method := object{
-			"id": methodID, "display_name": "Client",
+			"id": MethodID, "display_name": "Client",
 			"fields": list{
-				object{"id": "client_id", "display_name": "Client ID", "required": true},
+				object{"id": "client_id", "display_name": "Client ID", "required": true, "secret": false},
 				object{"id": "client_secret", "display_name": "Client secret", "required": true, "secret": true},
 			},
 			"token_request": object{
@@ -41,11 +41,11 @@ func (f *Fleet) configuration(folder string) object {
 			"headers": list{object{"name": "Authorization", "value": "Bearer ${token}"}},
 		}
 		providers = append(providers, object{
-			"id": providerID(c.ID), "display_name": "Provider of " + c.ID, "allowed_hosts": list{"api.example.test"},
+			"id": ProviderID(c.ID), "display_name": "Provider of " + c.ID, "allowed_hosts": list{"api.example.test"},
 			"auth_methods": list{method},
 		})
 		credentials = append(credentials, object{
-			"id": c.ID, "provider": providerID(c.ID), "auth_method": methodID,
+			"id": c.ID, "provider": ProviderID(c.ID), "auth_method": MethodID,
 			"values": object{
 				"client_id":     object{"file": filepath.Join(folder, clientIDFile(c.ID))},
 				"client_secret": object{"file": filepath.Join(folder, clientSecretFile(c.ID))},
@@ -63,7 +63,8 @@ func (f *Fleet) configuration(folder string) object {
 	}
 }
 
-func providerID(credential string) string { return strings.ReplaceAll(credential, "-", "_") }
+// ProviderID returns the ID of the provider of a declared credential.
+func ProviderID(credential string) string { return strings.ReplaceAll(credential, "-", "_") }
 
 func clientIDFile(credential string) string { return credential + ".id" }
 

@@ -22,9 +22,11 @@ const callLimit = 20 * time.Second
 type LoadOptions struct {
 	// Brokers are the brokers to call. Default: all running brokers.
 	Brokers []*Broker
-	// Callers is the number of callers of each broker, which request all credentials in turn.
+	// Callers is the number of callers of each broker, which request the credentials in turn.
 	// Default: 20.
 	Callers int
+	// Credentials are the credentials to request. Default: Fleet.Credentials.
+	Credentials []Credential
 	// Pause is the average time that a caller waits between two calls. Default: 250 ms.
 	Pause time.Duration
 	// Check returns an error if an answer is wrong. Default: Fleet.Check.
@@ -37,6 +39,9 @@ func (o LoadOptions) withDefaults(f *Fleet) LoadOptions {
 	}
 	if o.Callers == 0 {
 		o.Callers = defaultCallers
+	}
+	if o.Credentials == nil {
+		o.Credentials = f.Credentials
 	}
 	if o.Pause == 0 {
 		o.Pause = defaultPause
@@ -152,7 +157,7 @@ func (f *Fleet) StartLoad(options LoadOptions) *Load {
 }
 
 func (l *Load) call(ctx context.Context, b *Broker, caller int) {
-	credentials := l.fleet.Credentials
+	credentials := l.options.Credentials
 	for turn := caller; ; turn++ {
 		select {
 		case <-ctx.Done():

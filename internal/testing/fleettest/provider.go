@@ -15,8 +15,10 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
+// MethodID is the ID of the auth method of every provider. Its fields are client_id and client_secret.
+const MethodID = "client_credentials"
+
 const (
-	methodID     = "client_credentials"
 	tokenPattern = "POST 127.0.0.1/oauth/token"
 	tokenPath    = "/oauth/token"
 	apiPattern   = "GET 127.0.0.1/api"

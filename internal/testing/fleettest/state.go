@@ -122,7 +122,7 @@ func (b *Broker) TokenRequests() map[string]int {
 	made := map[string]int{}
 	for _, c := range b.fleet.Credentials {
 		for _, result := range []string{"ok", "refused", "rate_limited", "unavailable"} {
-			series := fmt.Sprintf(`authmaterial_token_requests_total{auth_method=%q,provider=%q,result=%q}`, methodID, providerID(c.ID), result)
+			series := fmt.Sprintf(`authmaterial_token_requests_total{auth_method=%q,provider=%q,result=%q}`, MethodID, ProviderID(c.ID), result)
 			value, ok := metrics[series]
 			if !ok {
 				b.t.Fatalf("%s has no metric %s", b.Name, series)

@@ -1,0 +1,251 @@
+package fleettest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/testing/fleettest"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
+)
+
+// stress returns the larger number if the environment variable BROKER_STRESS is set.
+func stress(test, full int) int {
+	if os.Getenv("BROKER_STRESS") != "" {
+		return full
+	}
+	return test
+}
+
+// A managed is three brokers with a credential store in PostgreSQL, under load.
+type managed struct {
+	*testing.T
+	fleet       *fleettest.Fleet
+	postgres    *postgrestest.Server
+	credentials []fleettest.Credential // managed, each with its first client
+	load        *fleettest.Load
+
+	mu      sync.Mutex
+	clients map[string][]string // all clients that a credential has had, by credential ID
+}
+
+func newManaged(t *testing.T) *managed {
+	t.Helper()
+	m := &managed{T: t, postgres: postgrestest.Start(t), clients: map[string][]string{}}
+	folder, database := t.TempDir(), m.postgres.Database(t)
+	for name, content := range map[string]string{"key": fleetkeys.Generate(), "user": postgrestest.User, "password": postgrestest.Password} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(name string) map[string]any { return map[string]any{"file": filepath.Join(folder, name)} }
+	m.fleet = fleettest.Start(t, fleettest.Options{
+		Redis: oneRedis(redistest.Start(t)), Brokers: 3, Credentials: 5, Lifetime: time.Minute,
+		Change: func(_ int, configuration map[string]any) {
+			configuration["store"] = map[string]any{"url": database, "user": file("user"), "password": file("password"), "keys": []any{file("key")}}
+		},
+	})
+	for n := range 20 {
+		m.create(fmt.Sprintf("managed-%02d", n))
+	}
+	m.fleet.Await("every broker serves every managed credential", func() error {
+		for _, b := range m.fleet.Brokers {
+			for _, c := range m.credentials {
+				if err := m.check(m.fleet.Ask(b, 0, c)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	m.load = m.fleet.StartLoad(fleettest.LoadOptions{
+		Credentials: append(slices.Clone(m.credentials), m.fleet.Credentials...), Check: m.check, Pause: 100 * time.Millisecond,
+	})
+	return m
+}
+
+func (m *managed) create(id string) {
+	m.Helper()
+	c := fleettest.Credential{ID: id, Client: m.newClient(id)}
+	_, err := m.fleet.Brokers[0].Manager(0).CreateCredential(m.Context(), &authmaterialv1.CreateCredentialRequest{
+		CredentialId: id, Values: valuesOf(c.Client),
+		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: fleettest.ProviderID(m.fleet.Credentials[0].ID), AuthMethod: fleettest.MethodID},
+	})
+	if err != nil {
+		m.Fatal(err)
+	}
+	m.credentials = append(m.credentials, c)
+}
+
+// newClient returns a new client of a credential at the provider.
+func (m *managed) newClient(id string) simulator.Client {
+	client := m.fleet.Provider.AddClient(simulator.Client{})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients[id] = append(m.clients[id], client.ID)
+	return client
+}
+
+func valuesOf(client simulator.Client) []*authmaterialv1.FieldValue {
+	return []*authmaterialv1.FieldValue{{Field: "client_id", Value: client.ID}, {Field: "client_secret", Value: client.Secret}}
+}
+
+// check returns an error unless an answer has a token of a client that the credential has had.
+func (m *managed) check(a fleettest.Answer) error {
+	if a.Err != nil {
+		return errors.New("the call failed with " + fleettest.Describe(a.Err))
+	}
+	if !strings.HasPrefix(a.Credential.ID, "managed") {
+		return m.fleet.Check(a)
+	}
+	m.mu.Lock()
+	clients := slices.Clone(m.clients[a.Credential.ID])
+	m.mu.Unlock()
+	for _, id := range clients {
+		if m.fleet.Provider.Accepts(a.Decoration, simulator.Client{ID: id}) {
+			return nil
+		}
+	}
+	return errors.New("the token is of another client, or not valid")
+}
+
+// rotate gives a credential a new client at one broker, and returns the times until the others serve
+// a token of this client.
+func (m *managed) rotate(n int) (delays []time.Duration) {
+	m.Helper()
+	at, c := m.fleet.Brokers[n%len(m.fleet.Brokers)], m.credentials[n%len(m.credentials)]
+	client := m.newClient(c.ID)
+	_, err := at.Manager(n).CreateCredentialVersion(m.Context(), &authmaterialv1.CreateCredentialVersionRequest{
+		CredentialId: c.ID, Reset_: true, Values: valuesOf(client), Activate: true,
+	})
+	if err != nil {
+		m.Fatalf("rotate %s at %s: %v", c.ID, at.Name, err)
+	}
+	began := time.Now()
+	for _, b := range m.fleet.Brokers {
+		for answer := m.fleet.Ask(b, n, c); !m.fleet.Provider.Accepts(answer.Decoration, client); answer = m.fleet.Ask(b, n, c) {
+			if answer.Err != nil || time.Since(began) > fleettest.Patience {
+				m.Fatalf("%s does not serve the new version of %s: %v", b.Name, c.ID, answer.Err)
+			}
+		}
+		delays = append(delays, time.Since(began))
+	}
+	return delays
+}
+
+// ended stops the load, and reports calls that failed.
+func (m *managed) ended() {
+	m.Helper()
+	if err := m.load.Stop().Err(); err != nil {
+		m.Error(err)
+	}
+	m.Logf("%v", m.load)
+}
+
+// A change at one broker is served by all within a second, under load and with no failed call.
+func TestChangesReachAllBrokers(t *testing.T) {
+	m := newManaged(t)
+	watch := m.fleet.WatchReadiness()
+	var delays []time.Duration
+	for n := range stress(15, 300) {
+		delays = append(delays, m.rotate(n)...)
+	}
+	slices.Sort(delays)
+	t.Logf("served after: median %v, p99 %v, longest %v", delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1])
+	if longest := delays[len(delays)-1]; longest > time.Second {
+		t.Errorf("a change was served by all brokers only after %v, want a second at most", longest)
+	}
+	m.ended()
+	if _, err := watch(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of many updates with the same etag, one succeeds.
+func TestOneUpdateOfManySucceeds(t *testing.T) {
+	m := newManaged(t)
+	for round := range stress(2, 20) {
+		c := m.credentials[round%len(m.credentials)]
+		found, err := m.fleet.Brokers[0].Manager(0).GetCredential(t.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: c.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reasons, names := m.updateAtOnce(200, c.ID, found.GetCredential().GetEtag())
+		if want := map[string]int{"": 1, "CREDENTIAL_CHANGED": 199}; !maps.Equal(reasons, want) {
+			t.Errorf("the updates ended with %v, want %v", reasons, want)
+		}
+		m.fleet.Await("every broker shows the update that succeeded", func() error {
+			for _, b := range m.fleet.Brokers {
+				found, err := b.Manager(0).GetCredential(t.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: c.ID})
+				if err != nil || found.GetCredential().GetDisplayName() != names {
+					return fmt.Errorf("%s: %q, %w", b.Name, found.GetCredential().GetDisplayName(), err)
+				}
+			}
+			return nil
+		})
+	}
+	m.ended()
+}
+
+// updateAtOnce makes updates with the same etag at the same time, and returns how many ended with
+// which reason, and the display name of the one that succeeded.
+func (m *managed) updateAtOnce(updates int, id, etag string) (reasons map[string]int, name string) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	reasons = map[string]int{}
+	begin := make(chan struct{})
+	for n := range updates {
+		all.Go(func() {
+			<-begin
+			given := fmt.Sprint("update ", n)
+			err := m.update(m.fleet.Brokers[n%len(m.fleet.Brokers)], id, etag, given)
+			mu.Lock()
+			defer mu.Unlock()
+			if reasons[reasonOf(err)]++; err == nil {
+				name = given
+			}
+		})
+	}
+	close(begin)
+	all.Wait()
+	return reasons, name
+}
+
+func (m *managed) update(b *fleettest.Broker, id, etag, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), fleettest.Patience)
+	defer cancel()
+	_, err := b.Manager(0).UpdateCredential(ctx, &authmaterialv1.UpdateCredentialRequest{
+		Credential: &authmaterialv1.Credential{CredentialId: id, DisplayName: name}, Etag: etag,
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"display_name"}},
+	})
+	return err
+}
+
+// reasonOf returns the reason of an error, or "" without an error.
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return err.Error()
+}
