@@ -139,10 +139,15 @@ func (m *managed) rotate(n int) (delays []time.Duration) {
 	}
 	began := time.Now()
 	for _, b := range m.fleet.Brokers {
-		for answer := m.fleet.Ask(b, n, c); !m.fleet.Provider.Accepts(answer.Decoration, client); answer = m.fleet.Ask(b, n, c) {
+		for {
+			answer := m.fleet.Ask(b, n, c)
 			if answer.Err != nil || time.Since(began) > fleettest.Patience {
 				m.Fatalf("%s does not serve the new version of %s: %v", b.Name, c.ID, answer.Err)
 			}
+			if m.fleet.Provider.Accepts(answer.Decoration, client) {
+				break
+			}
+			<-time.After(5 * time.Millisecond) // leave the CPU to the brokers
 		}
 		delays = append(delays, time.Since(began))
 	}
