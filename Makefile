@@ -122,8 +122,9 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 	BROKER_SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestModel$$' ./internal/cache
 
 .PHONY: stress
-stress: postgres ## Kill processes that write to the store, ten times on each database
+stress: redis-server postgres ## Kill processes and databases often during changes to the store (minutes)
 	BROKER_STRESS=1 go test -count=1 -timeout 0 -run '^TestCrash$$' ./internal/store/...
+	BROKER_STRESS=1 go test -count=1 -timeout 0 -v -run '^TestStore' ./internal/testing/fleettest
 
 .PHONY: hostile
 hostile: ## Attack a broker from 20 and 900 connections, authenticated and not

@@ -137,16 +137,15 @@ limits: {denials_per_second: 1000000}
 }
 
 // create creates a credential with an API key.
-func (m managing) create(caller, id, provider, key string) *authmaterialv1.Credential {
+func (m managing) create(caller, id, provider, key string) {
 	m.Helper()
-	created, err := m.credentials.CreateCredential(m.as(caller), &authmaterialv1.CreateCredentialRequest{
+	_, err := m.credentials.CreateCredential(m.as(caller), &authmaterialv1.CreateCredentialRequest{
 		CredentialId: id, Values: fieldValues(map[string]string{"api_key": key}),
 		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: provider, AuthMethod: "api_key"},
 	})
 	if err != nil {
 		m.Fatalf("create %s: %v", id, err)
 	}
-	return created.GetCredential()
 }
 
 func (m managing) mustGet(caller, id string) *authmaterialv1.Credential {

@@ -164,7 +164,7 @@ func (m *managed) ended() {
 }
 
 // A change at one broker is served by all within a second, under load and with no failed call.
-func TestChangesReachAllBrokers(t *testing.T) {
+func TestStoreChangesReachAllBrokers(t *testing.T) {
 	m := newManaged(t)
 	watch := m.fleet.WatchReadiness()
 	var delays []time.Duration
@@ -183,7 +183,7 @@ func TestChangesReachAllBrokers(t *testing.T) {
 }
 
 // Of many updates with the same etag, one succeeds.
-func TestOneUpdateOfManySucceeds(t *testing.T) {
+func TestStoreLetsOneUpdateSucceed(t *testing.T) {
 	m := newManaged(t)
 	for round := range stress(2, 20) {
 		c := m.credentials[round%len(m.credentials)]

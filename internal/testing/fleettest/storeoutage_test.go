@@ -22,7 +22,7 @@ const (
 	storeRecovery = 10 * time.Second
 )
 
-func TestPostgresIsKilled(t *testing.T) {
+func TestStoreIsKilled(t *testing.T) {
 	m := newManaged(t)
 	for range stress(1, 10) {
 		m.outage(m.postgres.Kill, m.postgres.Restart)
@@ -30,7 +30,7 @@ func TestPostgresIsKilled(t *testing.T) {
 	m.ended()
 }
 
-func TestPostgresHangs(t *testing.T) {
+func TestStoreHangs(t *testing.T) {
 	m := newManaged(t)
 	for range stress(1, 5) {
 		m.outage(m.postgres.Stop, m.postgres.Continue)
@@ -106,7 +106,7 @@ func (m *managed) wantStoreUnavailable(b *fleettest.Broker, id string) {
 
 // A broker that starts while PostgreSQL is unavailable serves the declared credentials. It is not
 // ready until it has read the others.
-func TestStartWithoutPostgres(t *testing.T) {
+func TestStoreIsDownAtTheStart(t *testing.T) {
 	m := newManaged(t)
 	m.postgres.Kill()
 	began := time.Now()
