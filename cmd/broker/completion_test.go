@@ -49,7 +49,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"check", "--explain", "--config", listed, "token:ci", "mail", ""}, noFiles},
 		{[]string{"check", "--explain", "--config", broken, "token:ci", ""}, noFiles},
 		{[]string{"check", "--config", listed, "token:ci", ""}, noFiles},
-		{[]string{"credentials", ""}, "list=Lists the credentials of a configuration file " + noFiles},
+		{[]string{"credentials", "li"}, "list=Lists credentials, of a broker or of a configuration file " + noFiles},
 		{[]string{"credentials", "list", "--config", ""}, "yaml yml " + onlyThese},
 		{[]string{"get", "--output", ""}, "table json curl " + noFiles},
 		{[]string{"get", "--address", ""}, noFiles},

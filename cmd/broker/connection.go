@@ -157,39 +157,45 @@ func (c *connection) isSocket() bool { return strings.HasPrefix(c.address, "unix
 // diagnosisTime is the part of the timeout reserved for finding out why a call failed.
 func (c *connection) diagnosisTime() time.Duration { return min(time.Second, c.timeout/4) }
 
-// connect reads the certificate files and the token, which may come from standard input. connect
-// passes a connection and a context with the token to the function `ask`. The context ends before
-// the timeout, so that there is time left to find out why a call failed. The connection is not
-// opened before the first call.
+// connect opens a connection, and passes it and the context of its calls to the function `ask`. The
+// context ends before the timeout, so that there is time left to find out why a call failed.
 func (c *connection) connect(command *cobra.Command, ask func(context.Context, *grpc.ClientConn) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), c.timeout-c.diagnosisTime())
 	defer cancel()
+	ctx, conn, err := c.dial(ctx, command.InOrStdin())
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // an error of Close does not matter, because the response was already read
+	return ask(ctx, conn)
+}
+
+// dial reads the certificate files and the token, which may come from the input. It returns a
+// context whose calls send the token, and a connection, which is not opened before the first call.
+func (c *connection) dial(ctx context.Context, input io.Reader, options ...grpc.DialOption) (context.Context, *grpc.ClientConn, error) {
 	c.transport = local.NewCredentials() // local.NewCredentials rejects connections to other machines
 	var err error
 	if c.tls {
 		if c.transport, err = c.files.Credentials(); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
 	if c.tokenFile != "" {
-		if ctx, err = c.withToken(ctx, command.InOrStdin()); err != nil {
-			return err
+		if ctx, err = c.withToken(ctx, input); err != nil {
+			return nil, nil, err
 		}
 	}
 	target := c.address
 	if !c.isSocket() {
 		target = "passthrough:///" + target
 	}
-	conn, err := grpc.NewClient(target,
+	conn, err := grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(c.transport),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxDecoration)),
-		grpc.WithMaxHeaderListSize(maxHeaders))
-	if err != nil {
-		return err
-	}
-	defer conn.Close() //nolint:errcheck // an error of Close does not matter, because the response was already read
-	return ask(ctx, conn)
+		grpc.WithMaxHeaderListSize(maxHeaders),
+	}, options...)...)
+	return ctx, conn, err
 }
 
 // withToken returns a context whose calls send the token. Without TLS, checkAddress and the

@@ -13,85 +13,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
-
-// whatToDo maps the reason of an error to advice for the user.
-var whatToDo = map[string]string{
-	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
-	"CREDENTIAL_NOT_FOUND":       "Check whether the broker's configuration file contains the ID, and whether the credential is disabled.",
-	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
-	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
-	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. The broker retries at once when it receives SIGHUP.",
-	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
-	"PROVIDER_RATE_LIMITED":      "If this error persists: find out which other program requests tokens for this client.",
-	"RATE_LIMITED":               "If this error persists: find the service that keeps reporting good material as rejected.",
-	"SERVER_STOPPING":            "Try again when the broker has been started.",
-	"INTERNAL":                   "The broker's log has the details.",
-}
-
-// refusal returns the error to print when the broker returned no material for a credential ID. An
-// empty ID means that the whole call failed.
-func refusal(id, reason, message string, retryDelay time.Duration, advice string) error {
-	text := printable(strings.TrimPrefix(id+": "+reason+": "+message, ": "))
-	if retryDelay > 0 {
-		text += fmt.Sprintf("\n  Try again in %s.", (retryDelay + time.Second - 1).Truncate(time.Second))
-	}
-	if advice != "" {
-		text += "\n  " + advice
-	}
-	return errors.New(text)
-}
-
-// explainFailure returns an error that explains a failed call, both if the broker rejected the call
-// and if the broker could not be reached.
-func (f *getFlags) explainFailure(ctx context.Context, ids []string, err error) error {
-	failed := status.Convert(err)
-	var reason string
-	var retryDelay time.Duration
-	for _, detail := range failed.Details() {
-		switch detail := detail.(type) {
-		case *errdetails.ErrorInfo:
-			if detail.GetDomain() == "authmaterial" {
-				reason = detail.GetReason()
-			}
-		case *errdetails.RetryInfo:
-			retryDelay = detail.GetRetryDelay().AsDuration()
-		}
-	}
-	advice := whatToDo[reason]
-	switch reason {
-	case "":
-		_, explained := f.explainCall(ctx, err)
-		return explained
-	case "CALLER_UNAUTHENTICATED":
-		advice = f.howToIdentify()
-	}
-	id := ""
-	if len(ids) == 1 {
-		id = ids[0]
-	}
-	return refusal(id, reason, failed.Message(), retryDelay, advice)
-}
-
-func (f *getFlags) howToIdentify() string {
-	certificate, token := f.files.CertificateFile != "", f.tokenFile != ""
-	switch {
-	case token && certificate:
-		return "The broker accepts neither the token nor the certificate: check its 'authentication' and 'listen.tls'."
-	case token:
-		return "The broker does not accept the token: check whether it has expired, and the broker's 'authentication'."
-	case certificate:
-		return "The broker does not accept the client certificate: check its listen.tls.client_ca_file."
-	case f.isSocket():
-		return "Identify yourself with --token-file FILE, or enable authentication.peer_user in the broker's configuration."
-	}
-	return "Identify yourself with --token-file FILE, or with --tls-cert FILE and --tls-key FILE."
-}
 
 // explainCall returns an error that explains why no broker answered a call. explainCall also
 // reports whether another attempt can succeed, for example because the broker is starting.

@@ -115,7 +115,7 @@ type answer struct {
 func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string, out io.Writer) error {
 	made, err := f.ask(ctx, authmaterialv1.NewBrokerServiceClient(conn), ids)
 	if err != nil {
-		return f.explainFailure(ctx, ids, err)
+		return f.explainFailure(ctx, onlyID(ids), err, whatToDo)
 	}
 	var failed []error
 	for _, result := range made.results {
@@ -160,4 +160,12 @@ func oneResult(id string, decoration *authmaterialv1.AuthDecoration) []*authmate
 	return []*authmaterialv1.AuthDecorationResult{{
 		CredentialId: id, Result: &authmaterialv1.AuthDecorationResult_AuthDecoration{AuthDecoration: decoration},
 	}}
+}
+
+// onlyID returns the only ID of a call, or an empty text if the call has several IDs.
+func onlyID(ids []string) string {
+	if len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
 }

@@ -60,15 +60,17 @@ for its next request.`,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newProviders(), newDemo(), newKeygen(), newVersion(),
-		newGroup("credentials", "Shows the credentials of a configuration file", newCredentialsList()),
+		newGroup("credentials", "Lists and manages credentials", newCredentialsList(), newCredentialsShow(), newCredentialsCreate(),
+			newCredentialsEdit(), newCredentialsVerify(), newCredentialsRotate(), newCredentialsVersions(), newCredentialsActivate(),
+			newCredentialsWithdraw(), newCredentialsDestroy(), newCredentialsDelete(), newCredentialsRestore()),
 		newGroup("token", "Makes static tokens for callers", newTokenNew()))
 	return root
 }
 
-// newGroup returns a command that only contains another command.
-func newGroup(use, short string, child *cobra.Command) *cobra.Command {
+// newGroup returns a command that only contains other commands.
+func newGroup(use, short string, children ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{Use: use, Short: short, RunE: needCommand}
-	group.AddCommand(child)
+	group.AddCommand(children...)
 	return group
 }
 
@@ -88,14 +90,21 @@ func newVersion() *cobra.Command {
 // problem is an error whose cause is not a wrong command line.
 type problem struct{ error }
 
-// explained wraps each error of a command's function in a problem. Any other error comes from
-// cobra, and means that the command line is wrong.
+// misuse is an error whose cause is the command line, although a command's function found it.
+type misuse struct{ error }
+
+// misused returns a misuse.
+func misused(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
+
+// explained wraps each error of a command's function in a problem, except a misuse. Any other error
+// comes from cobra, and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
-		if err := run(command, args); err != nil {
-			return problem{err}
+		err := run(command, args)
+		if _, ok := errors.AsType[misuse](err); err == nil || ok {
+			return err
 		}
-		return nil
+		return problem{err}
 	}
 }
 

@@ -104,13 +104,19 @@ func (t *transcript) Write(p []byte) (int, error) {
 // state returns the complete lines written so far, and a channel that is closed at the next
 // write.
 func (t *transcript) state() (lines string, changed <-chan struct{}) {
+	changed = t.next()
+	text := t.String()
+	return text[:strings.LastIndexByte(text, '\n')+1], changed
+}
+
+// next returns a channel that is closed at the next write.
+func (t *transcript) next() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.changed == nil {
 		t.changed = make(chan struct{})
 	}
-	text := t.text.String()
-	return text[:strings.LastIndexByte(text, '\n')+1], t.changed
+	return t.changed
 }
 
 func (t *transcript) String() string {

@@ -27,7 +27,8 @@ import (
 // scriptCommands are the commands that scripts can use in addition to those of testscript. The
 // commands cannot be negated.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE.
+	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE, and must not print a
+	// secret of an account.
 	"exits": scriptCommand(2, (*scriptState).exits),
 	// `start NAME PROGRAM ARGS...` starts a program in the background, with the environment that
 	// the script began with.
@@ -60,6 +61,18 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"listen": scriptCommand(1, (*scriptState).listen),
 	// `abandon PATH` creates a Unix socket on which no process listens.
 	"abandon": scriptCommand(1, (*scriptState).abandon),
+	// `serve CONFIG` serves a configuration file with simulated providers, and sets BROKER_ADDRESS.
+	"serve": scriptCommand(1, (*scriptState).serve),
+	// `terminal PROGRAM ARGS...` starts a program at a pseudo-terminal.
+	"terminal": scriptCommand(1, (*scriptState).terminal),
+	// `expect REGEXP` waits until the terminal shows a new text that matches.
+	"expect": scriptCommand(1, (*scriptState).expect),
+	// `types TEXT` types a text and Enter; `keys TEXT` types only the text.
+	"types": scriptCommand(0, (*scriptState).types),
+	"keys":  scriptCommand(1, (*scriptState).keys),
+	// `leaves CODE` waits until the program at the terminal has ended with this exit code, and
+	// prints what the terminal has shown.
+	"leaves": scriptCommand(1, (*scriptState).leaves),
 }
 
 // scriptCommand turns a method into a script command with a minimum number of arguments.
@@ -78,6 +91,7 @@ type scriptState struct {
 	environment []string
 	processes   map[string]*process
 	calls       map[string]chan error
+	session     *session // the program at the terminal
 }
 
 type scriptStateKey struct{}
@@ -108,8 +122,9 @@ func newScriptState(env *testscript.Env) error {
 	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("SOCKETS", sockets)
 	env.Setenv("TOKEN_URL", front.URL+"/oauth/access_token")
-	env.Setenv("SENDPULSE_CLIENT_ID", sim.SendPulse.Client().ID)
-	env.Setenv("SENDPULSE_CLIENT_SECRET", sim.SendPulse.Client().Secret)
+	for name, value := range accountVariables(sim) {
+		env.Setenv(name, value)
+	}
 	w.environment = slices.Clone(env.Vars)
 	env.Values[scriptStateKey{}] = w
 	return nil
@@ -121,7 +136,7 @@ func (w *scriptState) killAll() {
 	}
 }
 
-func (*scriptState) exits(ts *testscript.TestScript, args []string) {
+func (w *scriptState) exits(ts *testscript.TestScript, args []string) {
 	code, name := args[0], args[1]
 	err := ts.Exec(name, args[2:]...)
 	got := "0"
@@ -135,14 +150,21 @@ func (*scriptState) exits(ts *testscript.TestScript, args []string) {
 	if got != code {
 		ts.Fatalf("the exit code is %s, want %s", got, code)
 	}
+	w.checkSecrets(ts, ts.ReadFile("stdout")+ts.ReadFile("stderr"))
+}
+
+// checkSecrets fails if the output of a program contains a secret.
+func (w *scriptState) checkSecrets(ts *testscript.TestScript, output string) {
+	secrets := append(w.sim.Secrets(), wrongSecret)
+	if slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(output, secret) }) {
+		ts.Fatalf("the output contains a secret")
+	}
 }
 
 // print stores the broker's output for the script commands `stdout`, `stderr` and `cmp`, and fails
 // if the output contains a secret.
 func (w *scriptState) print(ts *testscript.TestScript, stdout, stderr string) {
-	if slices.ContainsFunc(w.sim.Secrets(), func(secret string) bool { return strings.Contains(stdout+stderr, secret) }) {
-		ts.Fatalf("the output contains a secret")
-	}
+	w.checkSecrets(ts, stdout+stderr)
 	_, _ = io.WriteString(ts.Stdout(), stdout)
 	_, _ = io.WriteString(ts.Stderr(), stderr)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"os"
 	"slices"
@@ -13,39 +14,22 @@ import (
 	"github.com/authmaterial/broker/internal/credentials"
 )
 
-const listHelp = `Lists the credentials of a configuration file, in their order there. No broker needs to run,
-and no secret is read: environment variables and files with values may be missing.
-
-The JSON has the keys of the configuration file, except 'values'; "allowed_hosts" are the
-provider's and the credential's own. The table prints U+FFFD in place of characters that a
-terminal does not show.
-
-Problems with the form of the file, its providers and its credentials are reported as by
-'broker check', which checks the whole file.`
-
-func newCredentialsList() *cobra.Command {
-	var path string
-	var format *choice
-	command := &cobra.Command{
-		Use:     "list --config FILE",
-		Short:   "Lists the credentials of a configuration file",
-		Long:    listHelp,
-		Example: `  broker credentials list --config broker.yaml`,
-		Args:    noArgs,
-		RunE: explained(func(command *cobra.Command, _ []string) error {
-			listed, err := config.LoadCredentials(path)
-			if err != nil {
-				return err
-			}
-			if format.value == "json" {
-				return printJSON(command.OutOrStdout(), newCredentialsJSON(listed))
-			}
-			return printCredentials(newScreen(command.OutOrStdout()), listed)
-		}),
+// listDeclared prints the credentials of a configuration file. No broker needs to run.
+func listDeclared(out *screen, path, format string) error {
+	listed, err := config.LoadCredentials(path)
+	switch {
+	case err != nil:
+		return err
+	case format == "json":
+		return printJSON(out, newCredentialsJSON(listed))
+	case format == "yaml":
+		text, err := json.Marshal(newCredentialsJSON(listed))
+		if err != nil {
+			return err
+		}
+		return printYAML(out, text)
 	}
-	addRequiredConfigFlag(command, &path)
-	format = addOutputFlag(command, "table", "json")
-	return command
+	return printCredentials(out, listed)
 }
 
 func printCredentials(out *screen, listed []*credentials.Credential) error {

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// maxTyped is the number of characters after which a terminal line is cut off.
+const maxTyped = 4096
+
+// errCancelled is the error of a command that a person has ended.
+var errCancelled = errors.New("cancelled")
+
+// prompter asks a person questions at a terminal. It writes the questions to a screen, which is the
+// standard error, so that the standard output has only results.
+type prompter struct {
+	*screen
+	input *os.File
+	lines *term.Terminal
+}
+
+// newPrompter returns nil unless both the input and the screen are terminals.
+func newPrompter(input io.Reader, out *screen) *prompter {
+	file, ok := input.(*os.File)
+	if !ok || !out.terminal || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	keyboard := struct {
+		io.Reader
+		io.Writer
+	}{file, out.Writer}
+	return &prompter{out, file, term.NewTerminal(keyboard, "")}
+}
+
+// read reads one line. The terminal stops to echo before the prompt appears, so that it does not show
+// a secret that is pasted as soon as the prompt appears.
+func (p *prompter) read(line func() (string, error)) (string, error) {
+	fd := int(p.input.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", err
+	}
+	defer term.Restore(fd, before) //nolint:errcheck // the terminal may be gone, and then its mode does not matter
+	if width, height, err := term.GetSize(fd); err == nil && width > 0 {
+		_ = p.lines.SetSize(width, height) // never fails
+	}
+	if p.styled {
+		p.lines.SetBracketedPasteMode(true)
+		defer p.lines.SetBracketedPasteMode(false)
+	}
+	for {
+		text, err := line()
+		pasted := errors.Is(err, term.ErrPasteIndicator)
+		for errors.Is(err, term.ErrPasteIndicator) { // left in the terminal, the other lines would reach the shell
+			text, err = line()
+		}
+		switch {
+		case errors.Is(err, io.EOF): // Ctrl-C, Ctrl-D, or the terminal is gone
+			_, _ = io.WriteString(p, "\r\n") // an error does not matter: the terminal may be gone
+			return "", errCancelled
+		case err != nil:
+			return "", err
+		case !pasted && len(text) < maxTyped:
+			return text, nil
+		}
+		_, _ = io.WriteString(p, "  The text has several lines or is too long. Use a file: --secret-file FIELD=PATH. Ctrl-C ends the command.\r\n")
+	}
+}
+
+// ask returns the text that the person types, without spaces around it, or the default value if
+// the person types nothing.
+func (p *prompter) ask(question, otherwise string) (string, error) {
+	if otherwise != "" {
+		question += " [" + printable(otherwise) + "]"
+	}
+	text, err := p.read(func() (string, error) {
+		p.lines.SetPrompt(question + ": ")
+		return p.lines.ReadLine()
+	})
+	if text = strings.TrimSpace(text); text == "" {
+		text = otherwise
+	}
+	return text, err
+}
+
+// askRequired asks until the person types something.
+func (p *prompter) askRequired(question string) (string, error) {
+	for {
+		text, err := p.ask(question, "")
+		if text != "" || err != nil {
+			return text, err
+		}
+		fmt.Fprintln(p, "  A text is needed.")
+	}
+}
+
+// askSecret returns the text that the person types, which the terminal does not show. Spaces around
+// the text are left out, because they come from copying.
+func (p *prompter) askSecret(question string) (string, error) {
+	text, err := p.read(func() (string, error) { return p.lines.ReadPassword(question + ": ") })
+	trimmed := strings.TrimSpace(text)
+	if trimmed != text {
+		fmt.Fprintln(p, "  Spaces around the value were left out.")
+	}
+	return trimmed, err
+}
+
+// confirm asks a question that is answered with yes or no.
+func (p *prompter) confirm(question string, otherwise bool) (bool, error) {
+	choices := "[y/N]"
+	if otherwise {
+		choices = "[Y/n]"
+	}
+	for {
+		text, err := p.ask(question+" "+choices, "")
+		switch strings.ToLower(text) {
+		case "":
+			return otherwise, err
+		case "y", "yes":
+			return true, err
+		case "n", "no":
+			return false, err
+		}
+		fmt.Fprintln(p, "  Type y or n.")
+	}
+}
+
+// option is one of several answers. People see the name, and may type the ID or the number.
+type option struct{ id, name string }
+
+// choose asks for one of several options, and returns its index. A single option is returned
+// without a question.
+func (p *prompter) choose(question string, options []option) (int, error) {
+	if len(options) == 1 {
+		return 0, nil
+	}
+	for i, o := range options {
+		fmt.Fprintf(p, "  %2d  %s\n", i+1, printable(o.name+" ("+o.id+")"))
+	}
+	for {
+		text, err := p.ask(question, "")
+		if err != nil {
+			return 0, err
+		}
+		number, _ := strconv.Atoi(text)
+		for i, o := range options {
+			if number == i+1 || strings.EqualFold(text, o.id) || strings.EqualFold(text, o.name) {
+				return i, nil
+			}
+		}
+		fmt.Fprintf(p, "  Type a number from 1 to %d, or an ID.\n", len(options))
+	}
+}

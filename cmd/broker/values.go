@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/regularfile"
+)
+
+// maxSecret is the limit of one value, in bytes.
+const maxSecret = 64 << 10
+
+// valueFlags are the flags for the values of fields. No secret is the value of a flag, because
+// every user of a machine can read the flags of a running program.
+type valueFlags struct {
+	texts, files []string // FIELD=TEXT and FIELD=PATH
+	input        string   // the field whose value is standard input
+	cleared      []string // the fields whose value is removed
+}
+
+const valueHelp = `Values come from --value FIELD=TEXT for fields that are not secret, from --secret-file
+FIELD=PATH, or from standard input for --secret-stdin FIELD. One line break at the end of a
+file or of standard input is left out. At a terminal, the command asks for the other fields,
+and hides secrets.`
+
+func (f *valueFlags) addFlags(command *cobra.Command, clears bool) {
+	flags := command.Flags()
+	flags.StringArrayVar(&f.texts, "value", nil, "the value of a field that is not secret, as `FIELD=TEXT`")
+	flags.StringArrayVar(&f.files, "secret-file", nil, "a file with the value of a field, as `FIELD=PATH`")
+	flags.StringVar(&f.input, "secret-stdin", "", "the `FIELD` whose value is standard input")
+	if clears {
+		flags.StringArrayVar(&f.cleared, "clear", nil, "an optional `FIELD` whose value is removed")
+	}
+}
+
+// fieldValues collects the values of the fields of an auth method.
+type fieldValues struct {
+	method  *authmaterialv1.AuthMethod
+	values  []*authmaterialv1.FieldValue
+	present *authmaterialv1.Credential // the credential whose other values are kept; nil for a new one
+}
+
+// read returns the values that the flags give. Errors quote no text of the flags, because it may be
+// a secret.
+func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*fieldValues, error) {
+	read := &fieldValues{method: method}
+	for _, given := range f.texts {
+		id, text, found := strings.Cut(given, "=")
+		field := read.field(id)
+		switch {
+		case !found:
+			return nil, misused("--value: must have the form FIELD=TEXT")
+		case field.GetSecret():
+			return nil, misused("--value: %[1]s is a secret, and other users of this machine can read the flags of a program\n"+
+				"  Use --secret-file %[2]s=PATH, --secret-stdin %[2]s, or a terminal.", fieldName(field), field.GetFieldId())
+		}
+		if err := read.add("--value", id, text); err != nil {
+			return nil, err
+		}
+	}
+	for _, given := range f.files {
+		id, path, found := strings.Cut(given, "=")
+		if !found {
+			return nil, misused("--secret-file: must have the form FIELD=PATH")
+		}
+		data, err := regularfile.Read(path, maxSecret+2)
+		if err != nil {
+			return nil, fmt.Errorf("--secret-file: the file for field %s %w", printable(id), err)
+		}
+		if err := read.addData("--secret-file", id, data); err != nil {
+			return nil, err
+		}
+	}
+	if f.input != "" {
+		data, err := regularfile.ReadAll(input, maxSecret+2)
+		if err != nil {
+			return nil, fmt.Errorf("--secret-stdin: standard input %w", err)
+		}
+		if err := read.addData("--secret-stdin", f.input, data); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range f.cleared {
+		if err := read.add("--clear", id, ""); err != nil {
+			return nil, err
+		}
+	}
+	return read, nil
+}
+
+func (v *fieldValues) addData(flag, id string, data []byte) error {
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	if text == "" {
+		return fmt.Errorf("%s: the value of field %s is empty", flag, printable(id))
+	}
+	return v.add(flag, id, text)
+}
+
+func (v *fieldValues) add(flag, id, text string) error {
+	if v.field(id) == nil {
+		var known []string
+		for _, field := range v.method.GetFields() {
+			known = append(known, field.GetFieldId())
+		}
+		return misused("%s: there is no such field; the fields are: %s", flag, strings.Join(known, ", "))
+	}
+	if v.get(id) != nil {
+		return misused("%s: field %s has two values", flag, id)
+	}
+	v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
+	return nil
+}
+
+func (v *fieldValues) field(id string) *authmaterialv1.Field {
+	for _, field := range v.method.GetFields() {
+		if field.GetFieldId() == id {
+			return field
+		}
+	}
+	return nil
+}
+
+func (v *fieldValues) get(id string) *authmaterialv1.FieldValue {
+	at := slices.IndexFunc(v.values, func(value *authmaterialv1.FieldValue) bool { return value.GetField() == id })
+	if at < 0 {
+		return nil
+	}
+	return v.values[at]
+}
+
+// missing returns an error if a required field has no value.
+func (v *fieldValues) missing() error {
+	text := ""
+	for _, field := range v.method.GetFields() {
+		if !field.GetRequired() || v.get(field.GetFieldId()) != nil {
+			continue
+		}
+		flag := "--value " + field.GetFieldId() + "=TEXT"
+		if field.GetSecret() {
+			flag = fmt.Sprintf("--secret-file %[1]s=PATH or --secret-stdin %[1]s", field.GetFieldId())
+		}
+		text += "\n  " + printable(fieldName(field)) + " is required: use " + flag
+	}
+	if text != "" {
+		return misused("values are missing, and there is no terminal to ask for them:%s", text)
+	}
+	return nil
+}
+
+// ask asks for the fields that `wanted` selects, each with its help. Enter keeps the value that a
+// field has already.
+func (v *fieldValues) ask(p *prompter, wanted func(*authmaterialv1.Field) bool) error {
+	if link := v.method.GetDocumentationUrl(); link != "" {
+		fmt.Fprintf(p, "\nThe provider's documentation: %s\n", printable(link))
+	}
+	for _, field := range v.method.GetFields() {
+		if !wanted(field) {
+			continue
+		}
+		fmt.Fprintf(p, "\n%s\n", p.bold(printable(field.GetDisplayName())))
+		p.printWrapped("  ", field.GetDescription())
+		if err := v.askField(p, field); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(p)
+	return nil
+}
+
+func (v *fieldValues) askField(p *prompter, field *authmaterialv1.Field) error {
+	id := field.GetFieldId()
+	given, question, read := v.get(id), id, p.askSecret
+	if !field.GetSecret() {
+		read = func(question string) (string, error) { return p.ask(question, "") }
+	}
+	kept := given != nil || v.isPresent(id)
+	switch public := v.present.GetPublicValues()[id]; {
+	case public != "" && given == nil:
+		question += " (Enter keeps " + printable(public) + ")"
+	case kept:
+		question += " (Enter keeps it)"
+	case !field.GetRequired():
+		question += " (optional)"
+	}
+	for {
+		text, err := read(question)
+		switch {
+		case err != nil:
+			return err
+		case text != "" && given != nil:
+			given.Value = text
+			return nil
+		case text != "":
+			v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
+			return nil
+		case kept || !field.GetRequired():
+			return nil
+		}
+		fmt.Fprintln(p, "  A value is needed.")
+	}
+}
+
+// isPresent reports whether the credential has a value for a field already.
+func (v *fieldValues) isPresent(id string) bool {
+	return v.present.GetPublicValues()[id] != "" || slices.Contains(v.present.GetSecretFieldsSet(), id)
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+const (
+	accepted     = authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_ACCEPTED
+	refused      = authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_REFUSED
+	inconclusive = authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_INCONCLUSIVE
+)
+
+// verifyFlags are the flags for a verification before something is stored or activated.
+type verifyFlags struct {
+	verify, acceptInconclusive bool
+	decided                    func() bool // reports whether verify is the user's decision
+}
+
+func (f *verifyFlags) addFlags(command *cobra.Command) {
+	f.decided = func() bool { return command.Flags().Changed("verify") }
+	command.Flags().BoolVar(&f.verify, "verify", false, "verify the values at the provider first (at a terminal, the default is to ask)")
+	command.Flags().BoolVar(&f.acceptInconclusive, "accept-inconclusive", false, "with --verify, go on if the provider's answer does not show whether it accepts the values")
+}
+
+// wanted reports whether to verify. At a terminal, it asks once, unless a flag decides.
+func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
+	if !f.decided() && m.prompter != nil && m.method.GetVerifiable() {
+		f.verify, err = m.prompter.confirm("Verify the values at the provider first?", true)
+		f.decided = func() bool { return true }
+	}
+	return f.verify, err
+}
+
+// settle asks for missing values, and verifies the values, until the request can be sent. It returns
+// what to say about the verification.
+func (f *createFlags) settle(
+	ctx context.Context, m *manager, request *authmaterialv1.CreateCredentialRequest, values *fieldValues,
+) (verified string, err error) {
+	again := false
+	for {
+		if m.prompter != nil {
+			given := values.values
+			err := values.ask(m.prompter, func(field *authmaterialv1.Field) bool {
+				return again || !contains(given, field.GetFieldId())
+			})
+			if err != nil {
+				return "", err
+			}
+		}
+		request.Values, request.ValidateOnly = values.values, true
+		checked, err := m.CreateCredential(ctx, request)
+		if err != nil {
+			if again = m.mayCorrect(err); again {
+				continue
+			}
+			return "", err
+		}
+		id := checked.GetCredential().GetCredentialId()
+		if verified, again, err = f.tryValues(ctx, m, id, request); err != nil || !again {
+			return verified, err
+		}
+	}
+}
+
+func contains(values []*authmaterialv1.FieldValue, id string) bool {
+	return (&fieldValues{values: values}).get(id) != nil
+}
+
+// mayCorrect prints why the broker does not accept the values, if a person can correct them.
+func (m *manager) mayCorrect(err error) bool {
+	failed := readFailure(err)
+	if m.prompter == nil || failed.reason != "INVALID_REQUEST" {
+		return false
+	}
+	for _, violation := range failed.violations {
+		if len(violation.GetField()) < len("values.") || violation.GetField()[:len("values.")] != "values." {
+			return false
+		}
+	}
+	fmt.Fprintln(m.prompter, m.invalid(failed))
+	return true
+}
+
+// tryValues verifies values before they are stored. It reports whether a person wants to enter
+// them again.
+func (f *createFlags) tryValues(
+	ctx context.Context, m *manager, id string, request *authmaterialv1.CreateCredentialRequest,
+) (verified string, again bool, err error) {
+	wanted, err := f.wanted(m)
+	if err != nil || !wanted {
+		return "", false, err
+	}
+	response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
+		CredentialId: id, Provider: request.GetCredential().GetProvider(), AuthMethod: request.GetCredential().GetAuthMethod(),
+		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(),
+	})
+	if err != nil {
+		return "", false, err
+	}
+	result := response.GetVerification()
+	switch kind := result.GetOutcome(); {
+	case kind == accepted:
+		return ", which the provider accepts", false, nil
+	case kind == inconclusive && f.acceptInconclusive:
+		return "; its verification was " + outcome(result), false, nil
+	case m.prompter == nil:
+		return "", false, errors.New(outcome(result) + "\n  Nothing was stored." + hintInconclusive(result))
+	}
+	fmt.Fprintln(m.prompter, printable(outcome(result)))
+	if result.GetOutcome() == refused {
+		if again, err = m.prompter.confirm("Enter the values again?", true); again || err != nil {
+			return "", again, err
+		}
+	}
+	save, err := m.prompter.confirm("Store them nevertheless?", result.GetOutcome() == inconclusive)
+	if err == nil && !save {
+		err = errors.New("nothing was stored")
+	}
+	return "", false, err
+}
+
+func hintInconclusive(result *authmaterialv1.Verification) string {
+	if result.GetOutcome() == inconclusive {
+		return " To go on nevertheless, add --accept-inconclusive."
+	}
+	return ""
+}
+
+const verifyHelp = `Asks the provider whether it accepts the values of a credential, by one request that counts
+towards the provider's rate limits. The default is the version that callers get.
+
+Exit status: 0 if the provider accepts the values, 1 if it refuses them, or if its answer does
+not show whether it accepts them.`
+
+func newCredentialsVerify() *cobra.Command {
+	var version int32
+	var replace bool
+	command := &cobra.Command{
+		Use:   "verify ID",
+		Short: "Asks the provider whether it accepts a credential",
+		Long:  verifyHelp,
+		Example: `  broker credentials verify mail
+  broker credentials verify mail --version 3`,
+	}
+	command.Flags().Int32Var(&version, "version", 0, "the `NUMBER` of another version")
+	command.Flags().BoolVar(&replace, "allow-token-replacement", false, "verify even if the provider then ends the token that callers use")
+	return managing(command, func(ctx context.Context, m *manager, args []string) error {
+		response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
+			CredentialId: args[0], Version: version, AllowTokenReplacement: replace,
+		})
+		if err != nil {
+			return err
+		}
+		result := response.GetVerification()
+		err = m.print(result, func() error {
+			_, err := fmt.Fprintln(m.out, printable(args[0]+": "+outcome(result)))
+			return err
+		})
+		if err == nil && result.GetOutcome() != accepted {
+			err = errVerification
+		}
+		return err
+	})
+}
+
+// errVerification is the error of a verification that the provider did not accept; the result is
+// printed already.
+var errVerification = errors.New("the provider did not accept the values")
