@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -30,7 +31,8 @@ type decision struct {
 	caller, id string
 	groups     []string
 	allowed    bool
-	grant      string // the grant's position in the configuration; empty if access is denied, or if callers need no grant
+	use        atomic.Pointer[use] // counts the caller's calls; nil before the first call
+	grant      string              // the grant's position in the configuration; empty if access is denied, or if callers need no grant
 }
 
 func (g *Generation) decide(caller *access.Caller, id string) *decision {

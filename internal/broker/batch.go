@@ -31,11 +31,12 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	for i, id := range ids {
 		r := &results[i]
 		r.CredentialID = id
-		a, grant, err := b.admit(g, &caller.Caller, id)
-		records[i] = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: grant}
+		a, by, err := b.admit(g, &caller.Caller, id)
+		records[i] = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: by.grant}
 		if r.Err = err; err != nil {
 			continue
 		}
+		b.countUse(by, a.version, now)
 		if r.Decoration, r.Err = b.ready(a, caller.Caller, now); r.Decoration == nil && r.Err == nil {
 			waiting.Go(func() { r.Decoration, r.Err = b.obtain(limited, a) })
 		}

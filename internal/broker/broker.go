@@ -84,6 +84,7 @@ type Broker struct {
 	retry   chan struct{} // closed when the broker must retry changed secrets that were rejected; guarded by `mu`
 
 	requests requestCounts
+	uses     uses
 
 	watching sync.Mutex // guards `watches`
 	watches  map[*Watch]struct{}

@@ -40,6 +40,7 @@ type Decoration struct {
 	// Encoded is the result of Options.Encode, or nil if Options.Encode is nil.
 	Encoded []byte
 
+	number    int           // number of the version; 0 for a declared credential
 	token     *token.Token  // the token in the material; nil if the material is static
 	since     time.Time     // when the account's first decoration was made, by Options.Clock
 	rejection *rejection    // the report that LastRejectionTime refers to; nil if there is none
@@ -54,7 +55,7 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
 		RejectedStatuses: a.credential.Method.RejectedStatuses,
-		token:            t, rejection: a.rejection.Load(), since: now,
+		number:           a.version, token: t, rejection: a.rejection.Load(), since: now,
 	}
 	if t != nil {
 		d.expiry = t.ExpireTime()

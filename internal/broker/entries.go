@@ -122,6 +122,9 @@ func (b *Broker) newAccount(credential *credentials.Credential) (*account, error
 		return nil, problems[0]
 	}
 	a := &account{credential: credential}
+	if credential.Stored != nil {
+		a.version = credential.Stored.Number
+	}
 	if credential.Method.TokenRequest != nil {
 		var err error
 		if a.source, err = strategies.NewTokenSource(credential, b.options.TokenClient); err != nil {

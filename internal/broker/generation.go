@@ -55,6 +55,7 @@ type account struct {
 	credential *credentials.Credential
 	source     *strategies.TokenSource // source of the account's tokens; nil if the material is static or the credential is disabled
 	tokenKey   string                  // source's token key
+	version    int                     // number of the version; 0 for a declared credential
 	latest     atomic.Pointer[Decoration]
 	grace      atomic.Pointer[grace]     // describes the decoration of a previous secret (grace decoration); nil if the account has none
 	rejection  atomic.Pointer[rejection] // the latest report that static material was rejected; nil if there was none

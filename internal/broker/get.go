@@ -60,9 +60,10 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
 	var d *Decoration
-	a, grant, err := b.admit(g, &caller.Caller, id)
-	record.Grant = grant
+	a, by, err := b.admit(g, &caller.Caller, id)
+	record.Grant = by.grant
 	if err == nil {
+		b.countUse(by, a.version, now)
 		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
 			d, err = b.obtain(ctx, a)
 		} else {
@@ -75,33 +76,33 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	return d, nil
 }
 
-// admit returns the account of a credential that the caller may use, and the position of the grant
-// in the configuration. The credential is looked up only after the access decision, so a denied
+// admit returns the account of a credential that the caller may use, and the decision about the
+// access, which is never nil. The credential is looked up only after the access decision, so a denied
 // caller cannot learn which credentials exist, neither from the error nor from the time until it
 // arrives.
-func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *account, grant string, err error) {
+func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *account, by *decision, err error) {
 	slot := &g.decisions.slots[maphash.Comparable(g.decisions.seed, [2]string{caller.Name, id})%decisionSlots]
 	made := slot.Load()
 	if made == nil || made.caller != caller.Name || made.id != id || !slices.Equal(made.groups, caller.Groups) {
 		if !credentials.ValidID(id) {
-			return nil, "", fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
+			return nil, &decision{}, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
 		}
 		made = g.decide(caller, id)
 		slot.Store(made)
 	}
 	if !made.allowed {
-		return nil, "", errDenied
+		return nil, made, errDenied
 	}
 	e := g.entries.get(id)
 	switch {
 	case e == nil && g.pending:
-		return nil, made.grant, errPending
+		return nil, made, errPending
 	case e == nil || e.credential.Disabled:
 		missing := fmt.Sprintf("there is no credential %q, or it is disabled", id)
-		return nil, made.grant, fault.New(fault.CredentialNotFound, missing)
+		return nil, made, fault.New(fault.CredentialNotFound, missing)
 	}
 	a, err = b.account(e.forCaller(caller))
-	return a, made.grant, err
+	return a, made, err
 }
 
 // ready returns the decoration if it is available without waiting, or else nil.

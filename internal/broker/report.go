@@ -54,7 +54,7 @@ func (b *Broker) ReportRejection(
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Report, CredentialID: id}
 	var d *Decoration
 	var outcome Outcome
-	a, grant, err := b.admit(g, &caller.Caller, id)
+	a, by, err := b.admit(g, &caller.Caller, id)
 	if err == nil {
 		rejected := slices.Contains(a.credential.Method.RejectedStatuses, status)
 		switch {
@@ -70,7 +70,7 @@ func (b *Broker) ReportRejection(
 			outcome = NotReplaceable
 		}
 	}
-	record.Grant = grant
+	record.Grant = by.grant
 	if err == nil {
 		record.Report = string(outcome)
 	}

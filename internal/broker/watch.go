@@ -114,7 +114,7 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
 	}
-	result, grant, known := w.state(ctx, s)
+	result, by, known := w.state(ctx, s)
 	if !known {
 		return Result{}, false, nil
 	}
@@ -130,9 +130,12 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
 		return result, true, nil
 	}
-	record := audit.Record{Caller: w.caller.Caller, Operation: audit.Watch, CredentialID: s.id, Grant: grant}
+	record := audit.Record{Caller: w.caller.Caller, Operation: audit.Watch, CredentialID: s.id, Grant: by.grant}
 	if err := w.broker.record(ctx, &record, result.Decoration, result.Err); errors.Is(err, errNotRecorded) {
 		return Result{}, false, err
+	}
+	if d := result.Decoration; d != nil {
+		w.broker.countUse(by, d.number, w.broker.options.Clock.Now())
 	}
 	return result, true, nil
 }
@@ -158,46 +161,46 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of a slot, and the grant that allows the caller to use the credential.
+// state returns the state of a slot, and the decision about the caller's access to the credential.
 // The state is unknown while the slot waits for a token.
-func (w *Watch) state(ctx context.Context, s *slot) (result Result, grant string, known bool) {
+func (w *Watch) state(ctx context.Context, s *slot) (result Result, by *decision, known bool) {
 	result.CredentialID = s.id
-	a, grant, err := w.admit(s.id)
+	a, by, err := w.admit(s.id)
 	now := w.broker.options.Clock.Now()
 	if result.Err = err; err == nil {
 		result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
 	}
 	if result.Decoration != nil || result.Err != nil {
 		s.wait = nil // the result of this wait is outdated
-		return result, grant, true
+		return result, by, true
 	}
 	if s.wait != nil && s.wait.account == a {
 		select {
 		case <-s.wait.ended:
 		default:
-			return result, grant, false
+			return result, by, false
 		}
 		// While token requests fail, the wait may have returned a token that is about to expire, so
 		// its result is used only for minRecheck.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
-			return result, grant, true
+			return result, by, true
 		}
 	}
 	s.wait = w.await(ctx, s, a)
-	return result, grant, false
+	return result, by, false
 }
 
 // admit decides with the current Generation whether the caller may use a credential. If an earlier
 // Generation authenticated the caller, the grants of that Generation must also allow the use,
 // because the caller's name may now belong to someone else.
-func (w *Watch) admit(id string) (a *account, grant string, err error) {
+func (w *Watch) admit(id string) (a *account, made *decision, err error) {
 	current, by := w.broker.current.Load(), w.caller.By
-	a, grant, err = w.broker.admit(current, &w.caller.Caller, id)
+	a, made, err = w.broker.admit(current, &w.caller.Caller, id)
 	if err == nil && by != nil && by != current && !allows(by.Config.Policy, w.caller.Caller, a) {
-		return nil, "", errDenied
+		return nil, &decision{}, errDenied
 	}
-	return a, grant, err
+	return a, made, err
 }
 
 // await starts a background goroutine that waits for a token, and then queues the slot.

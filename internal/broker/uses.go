@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxUses is the maximum number of callers and versions for which the calls of one credential
+	// are counted. When it is reached, the least recently used half is dropped.
+	maxUses = 200
+	// UsesShown is how many of them Uses returns at most.
+	UsesShown = 100
+	// usesBatch is the maximum number of uses that are saved at once.
+	usesBatch = 200
+)
+
+// Use is how one caller used one version of a credential.
+type Use struct {
+	CredentialID string
+	Caller       string
+	Version      int // 0 for a declared credential
+	// Minute is the wall-clock time of the latest call, to the minute.
+	Minute time.Time
+	// Count is the number of calls: all calls since the Broker was made, or those since uses were
+	// last saved.
+	Count int64
+}
+
+// use counts the calls of one caller for one version of a credential. A warm call only adds to an
+// atomic number; once a minute, a call locks `uses`.
+type use struct {
+	id, caller string
+	version    int
+	// calls has two parts. The upper 32 bits are the minute of the latest call, in minutes of
+	// Options.Clock since 1970. The lower 32 bits are the number of calls that `counted` lacks.
+	calls          atomic.Uint64
+	counted, saved int64 // guarded by the mutex of `uses`
+}
+
+const callBits = 32
+
+// uses contains the uses of all credentials.
+type uses struct {
+	mu           sync.Mutex
+	byCredential map[string]map[useKey]*use
+}
+
+type useKey struct {
+	caller  string
+	version int
+}
+
+// countUse counts a call for which this decision was made, and which gets this version.
+func (b *Broker) countUse(by *decision, version int, now time.Time) {
+	minute := uint64(now.Unix()/60) & (1<<callBits - 1) //nolint:gosec // times are after 1970
+	u := by.use.Load()
+	if u == nil || u.version != version || u.calls.Load()>>callBits != minute {
+		u = b.uses.of(by.id, by.caller, version, minute)
+		by.use.Store(u)
+	}
+	u.calls.Add(1)
+}
+
+// of returns the use of a caller, and sets the minute of its latest call.
+func (x *uses) of(id, caller string, version int, minute uint64) *use {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	all, key := x.byCredential[id], useKey{caller, version}
+	if all == nil {
+		all = map[useKey]*use{}
+		if x.byCredential == nil {
+			x.byCredential = map[string]map[useKey]*use{}
+		}
+		x.byCredential[id] = all
+	}
+	u := all[key]
+	if u == nil {
+		if len(all) >= maxUses {
+			drop(all, maxUses/2)
+		}
+		u = &use{id: id, caller: caller, version: version}
+		all[key] = u
+	}
+	u.collect(minute << callBits)
+	return u
+}
+
+// collect moves the calls to `counted`, and replaces the minute of the latest call if the given
+// minute, in the upper bits, is later. The caller must hold the mutex of `uses`.
+func (u *use) collect(minute uint64) {
+	for {
+		calls := u.calls.Load()
+		latest := calls >> callBits << callBits
+		if u.calls.CompareAndSwap(calls, max(latest, minute)) {
+			u.counted += int64(calls - latest) //nolint:gosec // at most 32 bits
+			return
+		}
+	}
+}
+
+// drop removes all but the most recent uses of a credential.
+func drop(all map[useKey]*use, kept int) {
+	for _, u := range recent(all)[min(kept, len(all)):] {
+		delete(all, useKey{u.caller, u.version})
+	}
+}
+
+// recent returns the uses of a credential, the most recent first.
+func recent(all map[useKey]*use) []*use {
+	sorted := make([]*use, 0, len(all))
+	for _, u := range all {
+		sorted = append(sorted, u)
+	}
+	slices.SortFunc(sorted, func(a, b *use) int {
+		return cmp.Or(cmp.Compare(b.calls.Load()>>callBits, a.calls.Load()>>callBits),
+			strings.Compare(a.caller, b.caller), cmp.Compare(a.version, b.version))
+	})
+	return sorted
+}
+
+func (b *Broker) toUse(u *use, count int64) Use {
+	minute := time.Unix(int64(u.calls.Load()>>callBits)*60, 0) //nolint:gosec // at most 32 bits
+	return Use{u.id, u.caller, u.version, b.wall(minute).Truncate(time.Minute), count}
+}
+
+// Uses returns the uses of a credential since the Broker was made, the most recent first. Of each
+// use, `all` has the number of calls since then, and `unsaved` the number since uses were last
+// saved.
+func (b *Broker) Uses(id string) (all, unsaved []Use) {
+	b.uses.mu.Lock()
+	defer b.uses.mu.Unlock()
+	found := recent(b.uses.byCredential[id])
+	for _, u := range found[:min(UsesShown, len(found))] {
+		u.collect(0)
+		all, unsaved = append(all, b.toUse(u, u.counted)), append(unsaved, b.toUse(u, u.counted-u.saved))
+	}
+	return all, unsaved
+}
+
+// SaveUses passes the uses since the last call of SaveUses to a function, in batches. If the
+// function fails, SaveUses returns its error, and saves the rest at the next call.
+func (b *Broker) SaveUses(save func([]Use) error) error {
+	for batch := range slices.Chunk(b.unsavedUses(), usesBatch) {
+		made := make([]Use, len(batch))
+		for i, pending := range batch {
+			made[i] = pending.Use
+		}
+		if err := save(made); err != nil {
+			return err
+		}
+		b.uses.mu.Lock()
+		for _, pending := range batch {
+			pending.of.saved += pending.Count
+		}
+		b.uses.mu.Unlock()
+	}
+	return nil
+}
+
+// pendingUse is a Use that is to be saved.
+type pendingUse struct {
+	Use
+
+	of *use
+}
+
+// unsavedUses returns the uses to save, and drops those of credentials that no longer exist once
+// they are saved.
+func (b *Broker) unsavedUses() (pending []pendingUse) {
+	served := b.current.Load().entries
+	b.uses.mu.Lock()
+	defer b.uses.mu.Unlock()
+	for id, all := range b.uses.byCredential {
+		before := len(pending)
+		for _, u := range all {
+			u.collect(0)
+			if n := u.counted - u.saved; n > 0 {
+				pending = append(pending, pendingUse{b.toUse(u, n), u})
+			}
+		}
+		if len(pending) == before && served.get(id) == nil {
+			delete(b.uses.byCredential, id)
+		}
+	}
+	return pending
+}

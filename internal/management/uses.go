@@ -1,0 +1,103 @@
+package management
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+const (
+	// saveInterval is the time between two savings of uses.
+	saveInterval = time.Minute
+	// lastSave is the longest time that Run takes to save uses when its context ends.
+	lastSave = time.Second
+)
+
+// CallerUse is how one caller used a credential.
+type CallerUse struct {
+	Caller string
+	// LastUse is the time of the latest call, to the minute, and Version is the number of the version
+	// that this call got, or 0 for a declared credential.
+	LastUse time.Time
+	Version int
+	// Count is the number of calls: those that are stored, or those since Status.Collected if there
+	// is no store or it cannot be reached.
+	Count int64
+}
+
+// saveUses stores the uses of credentials at regular times, and when the context ends.
+func (s *Service) saveUses(ctx context.Context) {
+	for ctx.Err() == nil {
+		timer := s.options.Clock.NewTimer(saveInterval)
+		select {
+		case <-ctx.Done():
+		case <-timer.Chan():
+			s.saveUsesNow(ctx)
+		}
+		timer.Stop()
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+	defer cancel()
+	s.saveUsesNow(last)
+}
+
+func (s *Service) saveUsesNow(ctx context.Context) {
+	err := s.options.Server.SaveUses(func(uses []broker.Use) error {
+		rows := make([]store.Use, len(uses))
+		for i, use := range uses {
+			rows[i] = store.Use(use)
+		}
+		return s.store().RecordUses(ctx, rows)
+	})
+	if err != nil && !errors.Is(err, store.ErrUnavailable) {
+		s.options.Logger.Warn("the latest uses of credentials cannot be stored: the broker tries again later", "problem", err)
+	}
+}
+
+// callersOf returns the callers of a credential, the most recent first. The calls at all replicas
+// count if there is a store that can be read.
+func (s *Service) callersOf(ctx context.Context, id string) ([]CallerUse, error) {
+	uses, unsaved := s.options.Server.Uses(id)
+	if s.options.Open == nil {
+		return byCaller(uses), nil
+	}
+	stored, err := s.store().Uses(ctx, id)
+	if errors.Is(err, store.ErrUnavailable) {
+		return byCaller(uses), nil
+	}
+	for _, use := range stored {
+		unsaved = append(unsaved, broker.Use(*use))
+	}
+	return byCaller(unsaved), err
+}
+
+// byCaller adds up the uses of each caller, and returns those of the most recent callers.
+func byCaller(uses []broker.Use) []CallerUse {
+	callers := map[string]*CallerUse{}
+	for _, use := range uses {
+		of := callers[use.Caller]
+		if of == nil {
+			of = &CallerUse{Caller: use.Caller}
+			callers[use.Caller] = of
+		}
+		of.Count += use.Count
+		if use.Minute.After(of.LastUse) {
+			of.LastUse, of.Version = use.Minute, use.Version
+		}
+	}
+	sorted := slices.SortedFunc(maps.Values(callers), func(a, b *CallerUse) int {
+		return cmp.Or(b.LastUse.Compare(a.LastUse), strings.Compare(a.Caller, b.Caller))
+	})
+	var recent []CallerUse
+	for _, of := range sorted[:min(store.UseLimit, len(sorted))] {
+		recent = append(recent, *of)
+	}
+	return recent
+}
