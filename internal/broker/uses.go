@@ -124,7 +124,7 @@ func recent(all map[useKey]*use) []*use {
 }
 
 func (b *Broker) toUse(u *use, count int64) Use {
-	minute := time.Unix(int64(u.calls.Load()>>callBits)*60, 0) //nolint:gosec // at most 32 bits
+	minute := time.Unix(int64(u.calls.Load()>>callBits)*60, 0)
 	return Use{u.id, u.caller, u.version, b.wall(minute).Truncate(time.Minute), count}
 }
 

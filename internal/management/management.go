@@ -40,6 +40,8 @@ type Store interface {
 	Record(ctx context.Context, event *store.Event, verification *store.Verification) error
 	Values(credential *store.Credential, version *store.Version) (map[string]secret.Text, error)
 	Fingerprint(parts ...secret.Text) []byte
+	RecordUses(ctx context.Context, uses []store.Use) error
+	Uses(ctx context.Context, credentialID string) ([]*store.Use, error)
 }
 
 // Server serves the credentials. Package broker documents its methods.
@@ -47,6 +49,8 @@ type Server interface {
 	Manage(changed []*credentials.Credential, removed []string)
 	State(id string) (state broker.State, since time.Time)
 	Status(id string) (broker.Status, bool)
+	Uses(id string) (all, unsaved []broker.Use)
+	SaveUses(save func([]broker.Use) error) error
 }
 
 // Verifier tries credentials. Package verification implements it.

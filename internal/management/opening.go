@@ -61,4 +61,8 @@ func (unopened) Values(*store.Credential, *store.Version) (map[string]secret.Tex
 	return nil, store.ErrUnavailable
 }
 
+func (unopened) RecordUses(context.Context, []store.Use) error { return store.ErrUnavailable }
+
+func (unopened) Uses(context.Context, string) ([]*store.Use, error) { return nil, store.ErrUnavailable }
+
 func (unopened) Fingerprint(...secret.Text) []byte { return nil }

@@ -77,14 +77,15 @@ func (s *Service) Run(ctx context.Context) {
 		return
 	}
 	changed := make(chan struct{}, 1)
-	var listening sync.WaitGroup
-	defer listening.Wait()
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { s.saveUses(ctx) })
 	wait, failing, listens := pollInterval, false, false
 	for ctx.Err() == nil {
 		err := s.Open(ctx)
 		if err == nil && !listens {
 			listens = true
-			listening.Go(func() { s.store().Listen(ctx, func() { notify(changed) }) })
+			background.Go(func() { s.store().Listen(ctx, func() { notify(changed) }) })
 		}
 		if err == nil {
 			err = s.Sync(ctx)

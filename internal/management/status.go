@@ -28,6 +28,8 @@ type Status struct {
 	ActivateTime time.Time
 	// Verification is the result of the latest verification of the active version, or nil.
 	Verification *store.Verification
+	// Callers are the callers that used the credential most recently, the latest first.
+	Callers []CallerUse
 }
 
 // State returns the state of a credential at this replica, and since when the credential has this
@@ -79,6 +81,10 @@ func (s *Service) statusOf(ctx context.Context, c *Credential) (*Status, error) 
 		status.Explanation = isNotServed
 	}
 	status.State, status.Since = s.State(c)
+	var err error
+	if status.Callers, err = s.callersOf(ctx, c.ID); err != nil {
+		return nil, err
+	}
 	if c.Declared {
 		return status, nil
 	}

@@ -20,6 +20,11 @@ func (c *Credentials) GetCredentialStatus(
 		Active: toMaterialStatus(&status.Active), ActivateTime: toTimestamp(status.ActivateTime),
 		Verification: toVerification(status.Verification), TokenRequestsToday: status.RequestsToday,
 	}
+	for _, use := range status.Callers {
+		message.Callers = append(message.Callers, &authmaterialv1.CallerUse{
+			Caller: use.Caller, LastUseTime: toTimestamp(use.LastUse), Count: use.Count, Version: int32(use.Version), //nolint:gosec // at most a few thousand
+		})
+	}
 	if status.Canary != nil {
 		message.Canary = toMaterialStatus(status.Canary)
 	}

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
 // statusOf returns the status of a credential, which must have this state, with an explanation that
@@ -30,11 +32,12 @@ func (m managing) statusOf(id string, want authmaterialv1.CredentialState, text 
 	return s
 }
 
-func (m managing) createPair(id string, values map[string]string) *authmaterialv1.Credential {
+// createAccount creates a credential with the default values of an account.
+func (m managing) createAccount(id string, a account) *authmaterialv1.Credential {
 	m.Helper()
 	created, err := m.credentials.CreateCredential(m.as("admin"), &authmaterialv1.CreateCredentialRequest{
-		CredentialId: id, Values: fieldValues(values),
-		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: "sendpulse", AuthMethod: "oauth2_client_credentials"},
+		CredentialId: id, Values: fieldValues(a.values),
+		Credential: &authmaterialv1.Credential{DisplayName: id, Provider: a.provider, AuthMethod: a.method},
 	})
 	if err != nil {
 		m.Fatalf("create %s: %v", id, err)
@@ -49,8 +52,7 @@ func sqliteStore(t *testing.T) string {
 
 func TestCredentialStatus(t *testing.T) {
 	m := serveManaging(t, sqliteStore(t))
-	client := m.sim.SendPulse.Client()
-	created := m.createPair("pair", map[string]string{"client_id": client.ID, "client_secret": client.Secret})
+	created := m.createAccount("pair", accounts(m.sim)["sendpulse pair"])
 	fresh := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED, "No caller of this replica")
 	if fresh.GetVerification() != nil || fresh.GetActive().GetVersion() != 1 || fresh.GetActivateTime() == nil {
 		t.Errorf("an unused credential has the active version %d", fresh.GetActive().GetVersion())
@@ -79,6 +81,43 @@ func TestCredentialStatus(t *testing.T) {
 	m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_DELETED, "can be restored")
 	if got := deleted.GetCredential(); got.GetState() != authmaterialv1.CredentialState_CREDENTIAL_STATE_DELETED || !got.GetStateTime().AsTime().Equal(got.GetDeleteTime().AsTime()) {
 		t.Errorf("the deleted credential has the state %v", got.GetState())
+	}
+}
+
+// TestUsesSurviveARestart checks that the store keeps the counts of calls, for declared and managed
+// credentials.
+func TestUsesSurviveARestart(t *testing.T) {
+	text, key := grantingText([]string{"admin", "viewer", "web"}, `
+  - {callers: ["token:admin"], credentials: ["*"], actions: [manage]}
+  - {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
+  - {callers: ["token:web"], credentials: ["*"]}
+`, sqliteStore(t)), fleetkeys.Generate()
+	callersOf := func(m managing, id string) string {
+		text := ""
+		for _, use := range m.statusOf(id, authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, "").GetCallers() {
+			if age := time.Since(use.GetLastUseTime().AsTime()); age < 0 || age > 10*time.Minute {
+				t.Errorf("%s used %s %v ago", use.GetCaller(), id, age)
+			}
+			text += fmt.Sprint(use.GetCaller(), " ", use.GetVersion(), " ", use.GetCount(), ";")
+		}
+		return text
+	}
+	for round := range int64(2) {
+		m := serveStored(t, text, key)
+		if round == 0 {
+			m.createAccount("key", accounts(m.sim)["pendo"])
+		}
+		for range 3 {
+			m.mustMaterial("web", "key")
+			m.mustMaterial("web", there)
+		}
+		if got, want := callersOf(m, "key"), fmt.Sprintf("token:web 1 %d;", 3*(round+1)); got != want {
+			t.Errorf("the callers of the managed credential are %s want %s", got, want)
+		}
+		if got, want := callersOf(m, there), fmt.Sprintf("token:web 0 %d;", 3*(round+1)); got != want {
+			t.Errorf("the callers of the declared credential are %s want %s", got, want)
+		}
+		m.server.Stop(t.Context())
 	}
 }
 
