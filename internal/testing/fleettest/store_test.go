@@ -45,20 +45,33 @@ type managed struct {
 	clients map[string][]string // all clients that a credential has had, by credential ID
 }
 
+// postgresStore returns a value for the section `store` of a configuration.
+func postgresStore(t *testing.T, server *postgrestest.Server) map[string]any {
+	t.Helper()
+	return map[string]any{
+		"url": server.Database(t), "user": file(t, postgrestest.User), "password": file(t, postgrestest.Password),
+		"keys": []any{file(t, fleetkeys.Generate())},
+	}
+}
+
+// file writes a file, and returns the value that names it in a configuration.
+func file(t *testing.T, content string) map[string]any {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return map[string]any{"file": path}
+}
+
 func newManaged(t *testing.T) *managed {
 	t.Helper()
 	m := &managed{T: t, postgres: postgrestest.Start(t), clients: map[string][]string{}}
-	folder, database := t.TempDir(), m.postgres.Database(t)
-	for name, content := range map[string]string{"key": fleetkeys.Generate(), "user": postgrestest.User, "password": postgrestest.Password} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := func(name string) map[string]any { return map[string]any{"file": filepath.Join(folder, name)} }
+	store := postgresStore(t, m.postgres)
 	m.fleet = fleettest.Start(t, fleettest.Options{
 		Redis: oneRedis(redistest.Start(t)), Brokers: 3, Credentials: 5, Lifetime: time.Minute,
 		Change: func(_ int, configuration map[string]any) {
-			configuration["store"] = map[string]any{"url": database, "user": file("user"), "password": file("password"), "keys": []any{file("key")}}
+			configuration["store"] = store
 		},
 	})
 	for n := range 20 {
