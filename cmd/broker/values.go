@@ -68,15 +68,21 @@ func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*
 		if !found {
 			return nil, misused("--secret-file: must have the form FIELD=PATH")
 		}
+		if err := read.known("--secret-file", id); err != nil {
+			return nil, err
+		}
 		data, err := regularfile.Read(path, maxSecret+2)
 		if err != nil {
-			return nil, fmt.Errorf("--secret-file: the file for field %s %w", printable(id), err)
+			return nil, fmt.Errorf("--secret-file: the file for field %s %w", id, err)
 		}
 		if err := read.addData("--secret-file", id, data); err != nil {
 			return nil, err
 		}
 	}
 	if f.input != "" {
+		if err := read.known("--secret-stdin", f.input); err != nil {
+			return nil, err
+		}
 		data, err := regularfile.ReadAll(input, maxSecret+2)
 		if err != nil {
 			return nil, fmt.Errorf("--secret-stdin: standard input %w", err)
@@ -96,18 +102,27 @@ func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*
 func (v *fieldValues) addData(flag, id string, data []byte) error {
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	if text == "" {
-		return fmt.Errorf("%s: the value of field %s is empty", flag, printable(id))
+		return fmt.Errorf("%s: the value of field %s is empty", flag, id)
 	}
 	return v.add(flag, id, text)
 }
 
+// known returns an error unless the auth method has a field. The error does not quote the ID, which
+// may be a secret.
+func (v *fieldValues) known(flag, id string) error {
+	if v.field(id) != nil {
+		return nil
+	}
+	var known []string
+	for _, field := range v.method.GetFields() {
+		known = append(known, field.GetFieldId())
+	}
+	return misused("%s: there is no such field; the fields are: %s", flag, strings.Join(known, ", "))
+}
+
 func (v *fieldValues) add(flag, id, text string) error {
-	if v.field(id) == nil {
-		var known []string
-		for _, field := range v.method.GetFields() {
-			known = append(known, field.GetFieldId())
-		}
-		return misused("%s: there is no such field; the fields are: %s", flag, strings.Join(known, ", "))
+	if err := v.known(flag, id); err != nil {
+		return err
 	}
 	if v.get(id) != nil {
 		return misused("%s: field %s has two values", flag, id)

@@ -269,8 +269,8 @@ func TestAttackByVerification(t *testing.T) {
 	stored.Version = 1
 	a.refused("a stored version with values", "INVALID_REQUEST", "version", "VerifyCredential", stored)
 	for n := range 5 {
-		if answer, reason := a.call("VerifyCredential", values(victim, nil, map[string]string{"api_key": fmt.Sprint("guess-", n)})); reason != "" {
-			t.Errorf("guess %d: %s, %v", n, reason, answer)
+		if _, reason := a.call("VerifyCredential", values(victim, nil, map[string]string{"api_key": fmt.Sprint("guess-", n)})); reason != "" {
+			t.Errorf("guess %d: %s", n, reason)
 		}
 	}
 	a.refused("many guesses", "RATE_LIMITED", "5 times a minute", "VerifyCredential", values(victim, nil, guess))

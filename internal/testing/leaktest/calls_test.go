@@ -21,10 +21,11 @@ import (
 
 // caller makes calls to a broker, all with the same token or client certificate.
 type caller struct {
-	w      *world
-	broker string
-	client authmaterialv1.BrokerServiceClient
-	proof  []string // values of the header `authorization`
+	w       *world
+	broker  string
+	client  authmaterialv1.BrokerServiceClient
+	manager authmaterialv1.CredentialServiceClient
+	proof   []string // values of the header `authorization`
 }
 
 func (w *world) clientTLS(certificates ...tls.Certificate) *tls.Config {
@@ -38,7 +39,7 @@ func (w *world) dial(broker, target string, transport credentials.TransportCrede
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = connection.Close() })
-	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection)}
+	return caller{w: w, broker: broker, client: authmaterialv1.NewBrokerServiceClient(connection), manager: authmaterialv1.NewCredentialServiceClient(connection)}
 }
 
 // The method `as` returns a copy of the caller that authenticates with another token.

@@ -16,7 +16,7 @@ func definition(id, url, body, authentication string) string {
       - id: main
         display_name: Main
         fields:
-          - {id: client_id, display_name: ID, required: true}
+          - {id: client_id, display_name: ID, required: true, secret: false}
           - {id: client_secret, display_name: Secret, required: true, secret: true}
           - {id: audience, display_name: Audience, required: true, secret: true}
         token_request: {url: "` + url + `", body: ` + body + `, client_authentication: ` + authentication + `, parameters: {audience: "${audience}"}}

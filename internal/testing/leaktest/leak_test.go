@@ -20,6 +20,7 @@ import (
 // TestNothingLeaks causes every kind of failure in brokers that log as much as possible. Then it
 // searches all output of the brokers for every secret that the brokers received or issued.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.collectSpans()
 	server := redistest.Start(t)
