@@ -145,15 +145,15 @@ func (s *Store) Fingerprint(parts ...secret.Text) []byte {
 // now returns the current time with the precision that the database stores.
 func (s *Store) now() time.Time { return s.clock.Now().UTC().Truncate(time.Microsecond) }
 
-// failure returns an error that names the operation that failed. If the database was unavailable,
-// the error wraps ErrUnavailable.
+// failure returns an error that names the operation that failed. If the database was unavailable, or
+// did not answer before a deadline, the error wraps ErrUnavailable.
 func (s *Store) failure(ctx context.Context, operation string, err error) error {
 	var refused refusal
 	switch {
 	case errors.As(err, &refused):
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		err = context.Cause(ctx)
-	case errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w: no answer in time", operation, ErrUnavailable)
 	case s.driver.Unavailable(err):
 		return fmt.Errorf("%s: %w: %w", operation, ErrUnavailable, err)

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
@@ -83,6 +85,11 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 	for _, call := range calls {
 		go func() { errs <- call() }()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := s.Revision(ctx); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a call whose caller did not wait for a suspended server returned the error %v, want ErrUnavailable", err)
 	}
 	for range calls {
 		select {
@@ -163,6 +170,19 @@ func TestRestoreSparesOthers(t *testing.T) {
 	}
 	restored := make(chan error, 1)
 	go func() { restored <- store.Restore(t.Context(), drivers[1], store.Options{Keys: keys}, &backup) }()
+	commitAwaited(t, conn)
+	if err := <-restored; !errors.Is(err, store.ErrNotEmpty) {
+		t.Errorf("Restore returned %v", err)
+	}
+	if events, err := s.Events(t.Context(), "one", 0, 1); len(events) != 1 || err != nil {
+		t.Errorf("after Restore, the store has %d events, %v", len(events), err)
+	}
+}
+
+// commitAwaited commits the transaction of a connection as soon as another transaction waits for one
+// of its locks.
+func commitAwaited(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
 	for waiting := 0; waiting == 0; {
 		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
 			t.Fatal(err)
@@ -171,11 +191,32 @@ func TestRestoreSparesOthers(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-restored; !errors.Is(err, store.ErrNotEmpty) {
-		t.Errorf("Restore returned %v", err)
+}
+
+// TestIsolation stores a change that waits for another change, in a database whose transactions are
+// serializable by default. PostgreSQL would refuse such a change.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t, "-c", "default_transaction_isolation=serializable")
+	address := server.Database(t)
+	driver, err := open(address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if events, err := s.Events(t.Context(), "one", 0, 1); len(events) != 1 || err != nil {
-		t.Errorf("after Restore, the store has %d events, %v", len(events), err)
+	s, err := store.Open(t.Context(), driver, store.Options{Keys: fleetkeys.RandomRing()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	conn := server.Connect(t, address)
+	if _, err := conn.Exec(t.Context(), `BEGIN; UPDATE store SET revision = revision + 1`); err != nil {
+		t.Fatal(err)
+	}
+	applied := make(chan error, 1)
+	go func() { _, err := s.Apply(t.Context(), storetest.NewCredential("one")); applied <- err }()
+	commitAwaited(t, conn)
+	if err := <-applied; err != nil {
+		t.Errorf("a change that waited for another change failed: %v", err)
 	}
 }
 
@@ -276,7 +317,7 @@ func TestOpenRefuses(t *testing.T) {
 		"postgres://user:can%ary@localhost/db":       "is not a URL",
 		"host=localhost password=canary":             "is not a URL",
 		"mysql://localhost/db":                       "is not a URL",
-		"postgres://localhost/db?sslmode=sometimes":  "sslmode",
+		"postgres://canary@localhost/db?sslmode=no":  "is not valid: failed to configure TLS (sslmode",
 		"postgres://localhost:port/db":               "is not a URL",
 	} {
 		_, err := postgres.Open(address, secret.Text{}, secret.Text{})
@@ -291,7 +332,8 @@ func TestCrash(t *testing.T) {
 	t.Parallel()
 	var server *postgrestest.Server
 	storetest.Crash(t, func(t *testing.T) string {
-		server = postgrestest.Start(t)
+		// A server with these settings would lose acknowledged changes.
+		server = postgrestest.Start(t, "-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s")
 		return server.Database(t)
 	}, open, func() { server.Restart() })
 }

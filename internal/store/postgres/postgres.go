@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -38,10 +39,14 @@ const (
 	migrateSeconds = 60 // how long a replica waits while another replica migrates
 )
 
-// settings applies to each connection, unless the address contains other settings. These settings
-// end a statement if the client or the server does not respond.
+// settings applies to each connection, unless the address contains other settings. The timeouts end a
+// statement if the client or the server does not respond. The other settings are PostgreSQL's
+// defaults, on which package store relies: a commit survives a crash, and a transaction that waited
+// for another one sees the changes of that one. A server or a database may have other defaults.
 var settings = map[string]string{
 	"application_name":                    "authmaterial-broker",
+	"default_transaction_isolation":       "read committed",
+	"synchronous_commit":                  "on",
 	"statement_timeout":                   "300s",
 	"lock_timeout":                        "5s",
 	"idle_in_transaction_session_timeout": "20s",
@@ -98,6 +103,11 @@ func parse(address string) (*pgx.ConnConfig, error) {
 		return nil, errors.New("the address of the database contains a password: configure it apart from the address")
 	}
 	config, err := pgx.ParseConfig(address)
+	var quoting *pgconn.ParseConfigError
+	if errors.As(err, &quoting) {
+		quoting.ConnString = ""
+		err = errors.New(strings.TrimPrefix(quoting.Error(), "cannot parse ``: "))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database is not valid: %w", err)
 	}
