@@ -54,8 +54,8 @@ func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err e
 	return revision, err
 }
 
-// erase removes copies of destroyed values from the database. If erase fails, the next call of erase
-// removes these copies too, and Purge calls it.
+// erase removes copies of overwritten data from the database. Copies remain if erase fails, or if the
+// process ends before; the next call of Purge removes them.
 func (s *Store) erase(ctx context.Context) {
 	eraser, ok := s.driver.(Eraser)
 	if !ok {
@@ -63,10 +63,8 @@ func (s *Store) erase(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
 	defer cancel()
-	err := eraser.Erase(ctx)
-	s.eraseDue.Store(err != nil)
-	if err != nil {
-		s.log.Warn("encrypted copies of destroyed values remain in the database's journal until the next purge", "error", err)
+	if err := eraser.Erase(ctx); err != nil {
+		s.log.Warn("encrypted copies of destroyed values or replaced keys remain in the database's journal until the next purge", "error", err)
 	}
 }
 

@@ -41,6 +41,13 @@ type Eraser interface {
 	Erase(ctx context.Context) error
 }
 
+// Locator is implemented by a Driver whose database is a file.
+type Locator interface {
+	// Moved reports whether the file was deleted or replaced by another file. The open connections
+	// still use the previous file, which nobody else can find.
+	Moved() bool
+}
+
 // snapshot contains the options of a transaction whose queries all see the same state of the
 // database.
 var snapshot = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
@@ -65,6 +72,9 @@ func (s *Store) write(ctx context.Context, operation string, change func(w *writ
 // exclusive runs a function in one transaction, and adds a number to the store's revision. In all
 // replicas together, only one transaction of exclusive runs at a time.
 func (s *Store) exclusive(ctx context.Context, operation string, add int, change func(w *writer) error) error {
+	if s.moved() {
+		return s.failure(ctx, operation, ErrReplaced)
+	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	w := &writer{Store: s, ctx: limited, now: s.now()}
@@ -82,6 +92,11 @@ func (s *Store) exclusive(ctx context.Context, operation string, add int, change
 		return s.failure(ctx, operation, err)
 	}
 	return nil
+}
+
+func (s *Store) moved() bool {
+	locator, ok := s.driver.(Locator)
+	return ok && locator.Moved()
 }
 
 // read runs a function in a transaction whose queries all see the same state of the database. The

@@ -45,9 +45,9 @@ const (
 	ErrTruncated refusal = "the end of the backup is missing, or is followed by other data"
 	// ErrNotEmpty means that the database already contains credentials or events.
 	ErrNotEmpty refusal = "the database is in use: restore the backup into a new, empty database"
-	// ErrReplaced means that the database now belongs to another store than when the Store was
-	// opened.
-	ErrReplaced refusal = "the database now contains another store: restart the broker"
+	// ErrReplaced means that the database was deleted, or now belongs to another store than when the
+	// Store was opened.
+	ErrReplaced refusal = "the database was deleted, or now contains another store: restart the broker"
 )
 
 // orReplaced returns ErrReplaced if a query did not find the row of this store, and otherwise err.

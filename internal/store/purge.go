@@ -12,7 +12,7 @@ const purgeLimit = 1000
 // Purge removes up to 1,000 credentials that were deleted before a time, with their versions,
 // events and uses, and returns the IDs of these credentials. For each of them, Purge stores the
 // given event, and sets its CredentialID. Purge also removes request IDs that are older than the
-// time. If several replicas call Purge at once, each ID is returned to only one replica.
+// time, and copies of destroyed values that could not be erased earlier. If several replicas call Purge at once, each ID is returned to only one replica.
 //
 // Changes does not report purged credentials, so a replica must itself forget a credential some
 // time after its DeleteTime.
@@ -34,9 +34,7 @@ func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event)
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) > 0 || s.eraseDue.Load() {
-		s.erase(ctx)
-	}
+	s.erase(ctx)
 	if err != nil {
 		return ids, err
 	}

@@ -9,6 +9,9 @@ import (
 // Revision returns the store's revision, which increases with every change. Revision reads only one
 // row of the database.
 func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
+	if s.moved() {
+		return 0, s.failure(ctx, "read the store's revision", ErrReplaced)
+	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	err = s.driver.Reader().QueryRowContext(limited, `SELECT revision FROM store WHERE store_id = $1`, s.id).Scan(&revision)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -31,6 +32,7 @@ const keyedColumns = `c.provider, c.auth_method, ` + columnsV
 // all other data keys are encrypted with the first store key, and Check reports the versions whose
 // data keys could not be decrypted.
 func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
+	defer s.erase(ctx) // old data keys, which a lost store key can decrypt
 	if err := s.rekeyStore(ctx); err != nil {
 		return 0, err
 	}
@@ -63,7 +65,7 @@ func (s *Store) rekeyStore(ctx context.Context) error {
 }
 
 // rekeyPass goes through all data keys once. It returns the number of data keys that it encrypted,
-// and the errors of data keys that could not be decrypted.
+// and the error of the first data key that could not be decrypted.
 func (s *Store) rekeyPass(ctx context.Context) (rewritten int, failed, err error) {
 	last := &keyed{}
 	for {
@@ -79,7 +81,7 @@ func (s *Store) rekeyPass(ctx context.Context) (rewritten int, failed, err error
 					return err
 				}
 				rewritten += changed
-				failed = errors.Join(failed, err)
+				failed = cmp.Or(failed, err)
 			}
 			return nil
 		})

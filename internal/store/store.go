@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -48,7 +47,6 @@ type Store struct {
 
 	id         string
 	requestKey secret.Text
-	eraseDue   atomic.Bool // reports whether copies of destroyed values remain in the database
 }
 
 // Open migrates the database to the newest schema, and checks that the keys can decrypt the store.

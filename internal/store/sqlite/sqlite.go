@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -34,7 +35,8 @@ const readers = 4
 
 // driver is a store.Driver for one file.
 type driver struct {
-	folder string
+	path string
+	file os.FileInfo // identifies the file at the path when it was opened
 	// writer has a single connection, because SQLite lets only one connection write at a time. The
 	// goroutines that write thus wait in the fair queue of database/sql, instead of polling the lock
 	// of the file.
@@ -49,10 +51,11 @@ func Open(path string) (store.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(path); err != nil {
+	file, err := prepare(path)
+	if err != nil {
 		return nil, err
 	}
-	d := &driver{folder: filepath.Dir(path)}
+	d := &driver{path: path, file: file}
 	name := "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + settings
 	if d.writer, err = sql.Open("sqlite", name+"&_txlock=immediate"); err != nil {
 		return nil, err
@@ -68,31 +71,37 @@ func Open(path string) (store.Driver, error) {
 
 // prepare creates the database file if it is missing, and checks who has access to it. SQLite
 // creates its journal with the permissions of the database file.
-func prepare(path string) error {
+func prepare(path string) (os.FileInfo, error) {
 	folder, err := os.Stat(filepath.Dir(path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the folder of the database %s does not exist: create it", path)
+		return nil, fmt.Errorf("the folder of the database %s does not exist: create it", path)
 	case err != nil:
-		return fmt.Errorf("the folder of the database cannot be read: %w", err)
+		return nil, fmt.Errorf("the folder of the database cannot be read: %w", err)
 	case folder.Mode().Perm()&0o002 != 0:
-		return fmt.Errorf("everybody may write to the folder of the database %s: run chmod o-w %s", path, filepath.Dir(path))
+		return nil, fmt.Errorf("everybody may write to the folder of the database %s: run chmod o-w %s", path, filepath.Dir(path))
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator chose the path
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator chose the path
+	switch {
+	case err == nil:
+		err = file.Close()
+	case errors.Is(err, fs.ErrExist):
+		// To close an existing file would release the locks that this process may have on it.
+		err = unix.Access(path, unix.R_OK|unix.W_OK)
+	}
 	if err != nil {
-		return fmt.Errorf("open the database: %w", err)
+		return nil, fmt.Errorf("open the database %s: %w", path, err)
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
-	info, err := file.Stat()
+	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("the database %s is not a regular file", path)
+		return nil, fmt.Errorf("the database %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("users other than the owner have access to the database %s: run chmod 600 %s", path, path)
+		return nil, fmt.Errorf("users other than the owner have access to the database %s: run chmod 600 %s", path, path)
 	}
-	return nil
+	return info, nil
 }
 
 func (d *driver) Writer() *sql.DB { return d.writer }
@@ -106,7 +115,13 @@ func (d *driver) Migrations(log *slog.Logger) (*goose.Provider, error) {
 		return nil, err
 	}
 	return goose.NewProvider(goose.DialectSQLite3, d.writer, files,
-		goose.WithLocker(&folderLock{path: d.folder}), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+		goose.WithLocker(&folderLock{path: filepath.Dir(d.path)}), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
+}
+
+// Moved implements store.Locator.
+func (d *driver) Moved() bool {
+	now, err := os.Stat(d.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, d.file)
 }
 
 // Erase moves all data from the journal to the database file, and empties the journal.

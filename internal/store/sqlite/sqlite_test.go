@@ -67,7 +67,7 @@ func TestOpenRefuses(t *testing.T) {
 		write("readable", 0o640):               "run chmod 600 " + folder,
 		write("writable", 0o602):               "run chmod 600 " + folder,
 		filepath.Join(public, "db"):            "run chmod o-w " + public,
-		public:                                 "is a directory",
+		public:                                 "is not a regular file",
 	} {
 		if _, err := sqlite.Open(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("opening the database %s returned the error %v, want an error that contains %q", path, err, want)
@@ -105,7 +105,7 @@ func migrate(t *testing.T, driver store.Driver) error {
 // TestLocked holds the file's lock, as another process may, for longer than a write waits.
 func TestLocked(t *testing.T) {
 	t.Parallel()
-	s, other := openStore(t)
+	s, other, _ := openStore(t)
 	tx, err := other.Writer().BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -124,10 +124,11 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestErasesLater destroys values while another process reads the journal.
+// TestErasesLater destroys values while another process reads the journal. A process that is started
+// later erases the values.
 func TestErasesLater(t *testing.T) {
 	t.Parallel()
-	s, other := openStore(t)
+	s, other, keys := openStore(t)
 	change := storetest.NewCredential("one")
 	if _, err := s.Apply(t.Context(), change); err != nil {
 		t.Fatal(err)
@@ -163,7 +164,11 @@ func TestErasesLater(t *testing.T) {
 	if !bytes.Contains(files(t, folder), sealed) {
 		t.Fatal("the journal was truncated while it was read, so this test proves nothing")
 	}
-	if _, err := s.Purge(t.Context(), time.Unix(1, 0), store.Event{}); err != nil {
+	later, err := store.Open(t.Context(), other, store.Options{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := later.Purge(t.Context(), time.Unix(1, 0), store.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(files(t, folder), sealed) {
@@ -171,8 +176,8 @@ func TestErasesLater(t *testing.T) {
 	}
 }
 
-// openStore returns a Store in a new database, and a driver of another process.
-func openStore(t *testing.T) (*store.Store, store.Driver) {
+// openStore returns a Store in a new database, a driver of another process, and the store keys.
+func openStore(t *testing.T) (*store.Store, store.Driver, *fleetkeys.Ring) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "broker.db")
 	drivers := make([]store.Driver, 2)
@@ -183,11 +188,12 @@ func openStore(t *testing.T) (*store.Store, store.Driver) {
 		}
 		t.Cleanup(func() { _ = drivers[i].Close() })
 	}
-	s, err := store.Open(t.Context(), drivers[0], store.Options{Keys: fleetkeys.RandomRing()})
+	keys := fleetkeys.RandomRing()
+	s, err := store.Open(t.Context(), drivers[0], store.Options{Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, drivers[1]
+	return s, drivers[1], keys
 }
 
 func TestCrash(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,6 +144,10 @@ func rekey(t *testing.T, f *fixture) {
 		f.apply(writer, NewCredential(name(i)))
 	}
 	before, versionsBefore := f.credential(writer, name(0))
+	oldDataKey := versionsBefore[0].DataKey[8:]
+	if !bytes.Contains(f.database.Dump(t), oldDataKey) {
+		t.Fatal("the dump of the database does not contain the data key")
+	}
 	reader, err := f.tryOpen(ring(t, oldKey))
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +168,9 @@ func rekey(t *testing.T, f *fixture) {
 	}
 	if _, err := s.Rekey(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if bytes.Contains(f.database.Dump(t), oldDataKey) {
+		t.Error("after Rekey, the database still contains a data key that is encrypted with the old key")
 	}
 	if again, err := s.Rekey(t.Context()); again != 0 || err != nil {
 		t.Errorf("a second call of Rekey encrypted %d data keys, want none; the error is %v", again, err)
@@ -189,6 +197,28 @@ func rekey(t *testing.T, f *fixture) {
 	}
 	if _, err := f.tryOpen(ring(t, oldKey)); !errors.Is(err, store.ErrUnknownKey) {
 		t.Errorf("opening the store with only the old key returned the error %v, want ErrUnknownKey", err)
+	}
+}
+
+// rekeyFails encrypts the data keys with a new key when the old key is lost.
+func rekeyFails(t *testing.T, f *fixture) {
+	oldKey, newKey := key(t), key(t)
+	f.keys = ring(t, oldKey)
+	s := f.open()
+	for i := range 3 {
+		f.apply(s, NewCredential(name(i)))
+	}
+	f.keys = ring(t, newKey, oldKey)
+	if _, err := f.open().Rekey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := 3; i < 6; i++ {
+		f.apply(s, NewCredential(name(i)))
+	}
+	f.keys = ring(t, newKey)
+	_, err := f.open().Rekey(t.Context())
+	if !errors.Is(err, store.ErrUnknownKey) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Rekey without the old key returned the error %v, want ErrUnknownKey once", err)
 	}
 }
 

@@ -50,6 +50,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"purge":                                         purge,
 		"purge skips a restored credential":             purgeSparesRestored,
 		"rekey while other replicas write":              rekey,
+		"rekey without the old key":                     rekeyFails,
 		"check":                                         check,
 		"every old schema is migrated":                  migrates,
 		"a newer schema is accepted":                    acceptsNewer,
