@@ -31,6 +31,7 @@ type Tokens interface {
 	Replace(ctx context.Context, source cache.Source, version string) (current *token.Token, replaced bool, err error)
 	Retain(keep func(key string) bool)
 	Status(tokenKey string) cache.Status
+	KeepWarm(source cache.Source, ahead time.Duration)
 }
 
 // Denials limits how many denials of each caller are written to the audit log.
@@ -86,6 +87,8 @@ type Broker struct {
 	requests requestCounts
 	uses     uses
 
+	warm warm // guarded by `mu`, except for `added`
+
 	watching sync.Mutex // guards `watches`
 	watches  map[*Watch]struct{}
 
@@ -106,7 +109,7 @@ func New(load Load, options Options) (*Broker, error) {
 	}
 	b := &Broker{
 		options: options, wall: clock.WallOf(options.Clock), retry: make(chan struct{}), watches: map[*Watch]struct{}{},
-		index: newTokenIndex(),
+		index: newTokenIndex(), warm: warm{map[string]int{}, make(chan struct{}, 1)},
 	}
 	b.current.Store(&Generation{entries: newEntries(), pending: options.Managed})
 	b.ctx, b.stop = context.WithCancel(context.Background())

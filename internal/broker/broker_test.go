@@ -31,6 +31,8 @@ func (hanging) Current(cache.Source) (*token.Token, bool) { return nil, false }
 
 func (hanging) Retain(func(string) bool) {}
 
+func (hanging) KeepWarm(cache.Source, time.Duration) {}
+
 func (hanging) Status(string) cache.Status { return cache.Status{} }
 
 func (hanging) Token(ctx context.Context, _ cache.Source) (*token.Token, error) {

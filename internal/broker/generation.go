@@ -104,6 +104,9 @@ func (b *Broker) replace(next *Generation, ids []string) {
 			}
 		}
 	}
+	for _, id := range ids {
+		b.warm.note(id, next.entries.get(id))
+	}
 	b.current.Store(next)
 	if b.ctx.Err() == nil {
 		for _, a := range inGrace {

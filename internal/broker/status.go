@@ -139,6 +139,9 @@ func (b *Broker) material(e *entry, now time.Time) MaterialStatus {
 	if served != nil && now.Before(served.LastEnd()) {
 		m.ObtainTime, m.ExpireTime = b.wall(served.RequestedAt.Add(served.Delay)), b.wall(served.ExpireTime())
 		m.RenewTime = b.wall(s.RenewTime)
+		if s.RenewTime.IsZero() && s.Token == served && e.credential.KeepWarm {
+			m.RenewTime = b.wall(served.RenewTime(0))
+		}
 		if s.Failure != nil && s.Token == served {
 			m.NextAttemptTime = b.wall(s.Failure.RenewalUntil)
 		}

@@ -28,6 +28,23 @@ func (e *entry) noteServed() {
 	e.schedule(s.token, s.token.RenewTime(e.cache.options.Random()))
 }
 
+// KeepWarm obtains the source's token if there is no unexpired one, and schedules the renewal of the
+// token if it may begin within the given time. KeepWarm makes token requests in the background, and
+// none while an earlier failure forbids them. To keep a token unexpired, call KeepWarm again within
+// the given time.
+func (c *Cache) KeepWarm(source Source, ahead time.Duration) {
+	e := c.entry(source)
+	s, now := e.snapshot.Load(), c.options.Clock.Now()
+	switch {
+	case !s.isFresh(now):
+		if !s.failure.prevents(now, true) {
+			e.refresh(context.Background(), refresh{})
+		}
+	case !s.served && !now.Add(ahead).Before(s.token.RenewTime(0)):
+		e.noteServed()
+	}
+}
+
 // schedule schedules the renewal of t. The caller must hold e.mu.
 func (e *entry) schedule(t *token.Token, at time.Time) {
 	if s := e.snapshot.Load(); s.token != t || !s.served || e.cache.ctx.Err() != nil {

@@ -7,11 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/server"
 )
 
 // statusOf returns the status of a credential, which must have this state, with an explanation that
@@ -132,4 +135,20 @@ func TestStatusOfDeclaredAndMissingCredentials(t *testing.T) {
 			t.Errorf("the error for %s is %v", caller, err)
 		}
 	}
+}
+
+func TestTheServerKeepsTokensWarm(t *testing.T) {
+	clock := clockwork.NewFakeClockAt(time.Now())
+	warm := strings.Replace(configuration, "id: token-of-mail", "id: token-of-mail\n    keep_warm: true", 1)
+	h := serve(t, func(o *server.Options) {
+		loaded, err := config.Parse("broker.yaml", []byte(warm), config.Options{LookupEnv: func(string) (string, bool) { return "x", true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Config, o.Clock = loaded, clock
+	})
+	h.eventually("a token is requested", func() bool {
+		clock.Advance(time.Second)
+		return h.sim.SendPulse.TotalTokenRequests() == 1
+	})
 }

@@ -127,6 +127,7 @@ func New(options Options) (*Server, error) {
 		return nil, fmt.Errorf("open the credential store: %w", err)
 	}
 	s.background.Go(func() { s.management.Run(s.stopping) })
+	s.background.Go(func() { s.broker.KeepWarm(s.stopping) })
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
