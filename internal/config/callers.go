@@ -56,8 +56,8 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 		return "", checkKnown(name, "token", "authentication.tokens", tokens)
 	case kind == "uid:" && (strings.Trim(name, "0123456789*") != "" || len(name) > 1 && name[0] == '0'):
 		return "a user is named by number: uid:1000", ""
-	case kind == "uid:" && (!c.Authentication.PeerUser || c.Listen.GRPC.Network != "unix"):
-		return "", "no caller has this name: users are accepted if listen.grpc is a Unix socket, and authentication.peer_user is not false"
+	case kind == "uid:" && (!c.Authentication.PeerUser || !c.Listen.anySocket()):
+		return "", "no caller has this name: users are accepted if listen.grpc or listen.http is a Unix socket, and authentication.peer_user is not false"
 	case kind != "uid:" && !c.acceptsCertificates():
 		return "", "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
 	}

@@ -141,7 +141,7 @@ func TestGrantsOfNobody(t *testing.T) {
 	const (
 		tls    = "listen: {tls: {certificate_file: a.pem, key_file: a.key, client_ca_file: a.pem}}\n"
 		socket = "listen: {grpc: \"unix:///run/broker.sock\"}\n"
-		users  = "no caller has this name: users are accepted if listen.grpc is a Unix socket, and authentication.peer_user is not false"
+		users  = "no caller has this name: users are accepted if listen.grpc or listen.http is a Unix socket, and authentication.peer_user is not false"
 		holder = "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
 		local  = "no caller has the name local: callers have to authenticate"
 		groups = "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
@@ -158,7 +158,7 @@ func TestGrantsOfNobody(t *testing.T) {
 		{caller: "uid:1000", warning: users},
 		{caller: "uid:*", more: "authentication: {peer_user: false}\n" + socket, warning: users},
 		{caller: "uid:1000", more: tls, warning: users},
-		{caller: "uid:1000", more: socket},
+		{caller: "uid:1000", more: socket}, {caller: "uid:1000", more: strings.Replace(socket, "grpc", "http", 1)},
 		{caller: "uid:1000", more: "authentication: {}\n" + socket},
 		{caller: "spiffe://a/*", warning: holder}, {caller: "dns:a", warning: holder}, {caller: "subject:CN=a", more: proofs, warning: holder},
 		{caller: "spiffe://a/*", more: tls}, {caller: "dns:a", more: tls}, {caller: "subject:CN=a", more: tls},

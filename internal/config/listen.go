@@ -59,6 +59,9 @@ func (l Listen) IsPrivate(address Address) bool {
 	return address.Network == "unix" && l.SocketMode&0o077 == 0
 }
 
+// anySocket reports whether the broker listens at a Unix socket.
+func (l Listen) anySocket() bool { return l.GRPC.Network == "unix" || l.HTTP.Network == "unix" }
+
 // anyPrivate reports whether the broker listens at a private Unix socket.
 func (l Listen) anyPrivate() bool { return l.IsPrivate(l.GRPC) || l.IsPrivate(l.HTTP) }
 
@@ -112,11 +115,10 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 }
 
 func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
-	networks := []string{l.GRPC.Network, l.HTTP.Network}
-	if !slices.Contains(networks, "unix") {
+	if !l.anySocket() {
 		section.Get("socket_mode").Key().Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
 	}
-	if !slices.Contains(networks, "tcp") {
+	if l.GRPC.Network == "unix" && l.HTTP.Network == "unix" {
 		section.Get("tls").Key().Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
 	}
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
@@ -125,8 +127,8 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	if l.Management && !l.HTTP.Remote {
 		section.Get("management").Key().Warnf("has no effect: only this machine can reach listen.http, where management is always on")
 	}
-	if authentication.Get("peer_user").Bool(false) && l.GRPC.Network != "unix" {
-		authentication.Get("peer_user").Key().Warnf("has no effect: listen.grpc is not a Unix socket")
+	if authentication.Get("peer_user").Bool(false) && !l.anySocket() {
+		authentication.Get("peer_user").Key().Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
 	}
 }
 

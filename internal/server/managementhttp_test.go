@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 const (
@@ -71,6 +74,12 @@ func (a answered) debug(kind string) string {
 // post calls a method over HTTP, as curl would.
 func (h harness) post(caller, method, body string, change ...func(*http.Request)) answered {
 	h.Helper()
+	return h.postWith(nil, caller, method, body, change...)
+}
+
+// postWith is post over TLS, unless the TLS settings are nil.
+func (h harness) postWith(settings *tls.Config, caller, method, body string, change ...func(*http.Request)) answered {
+	h.Helper()
 	request, err := http.NewRequestWithContext(h.Context(), http.MethodPost, "http://localhost/"+method, strings.NewReader(body))
 	if err != nil {
 		h.Fatal(err)
@@ -80,11 +89,15 @@ func (h harness) post(caller, method, body string, change ...func(*http.Request)
 	if caller != "" {
 		request.Header.Set("Authorization", "Bearer "+tokenOf(caller))
 	}
+	if settings != nil {
+		request.URL.Scheme = "https"
+	}
 	for _, apply := range change {
 		apply(request)
 	}
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
+		TLSClientConfig:   settings,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, h.http.Addr().Network(), h.http.Addr().String())
 		},
@@ -265,5 +278,39 @@ func TestManagementWithoutAuthentication(t *testing.T) {
 	}
 	if a := h.post("", credentialService+"ListCredentials", "{}"); a.code != 200 {
 		t.Errorf("over TCP, the list is %d %s", a.code, a.text)
+	}
+}
+
+// TestManagementBeyondThisMachine calls a listener that other machines can reach.
+func TestManagementBeyondThisMachine(t *testing.T) {
+	w := newWorld(t)
+	certificate := w.authority.Issue(x509.Certificate{DNSNames: []string{"localhost", "broker.example"}})
+	w.write("broker.pem", string(authtest.CertificatePEM(certificate)))
+	w.write("broker.key", string(authtest.KeyPEM(certificate)))
+	client := w.authority.IssueSPIFFE("spiffe://example.test/admin")
+	for _, on := range []bool{false, true} {
+		listen := fmt.Sprintf(`listen: {grpc: "0.0.0.0:0", http: "0.0.0.0:0", management: %v, `, on)
+		h := newServerOf(w, strings.Replace(w.all(), "listen: {", listen, 1))
+		h.grpc, h.http = listenEverywhere(t), listenEverywhere(t)
+		h.conn = w.dial(h)
+		h.serveBoth()
+		list := func(host string, certificates ...tls.Certificate) answered {
+			settings := &tls.Config{RootCAs: authtest.Pool(w.authority), ServerName: "localhost", Certificates: certificates}
+			return h.postWith(settings, "", credentialService+"ListCredentials", "{}", func(r *http.Request) { r.Host = host })
+		}
+		if !on {
+			if a := list("localhost", client); a.code != 404 || !strings.Contains(a.text, "listen.management") {
+				t.Errorf("without listen.management, the answer is %d %s", a.code, a.text)
+			}
+			continue
+		}
+		if a := list("localhost"); a.code != 401 {
+			t.Errorf("without a client certificate, the answer is %d %s", a.code, a.text)
+		}
+		for host, code := range map[string]int{"localhost": 200, "broker.example:443": 200, "BROKER.EXAMPLE": 200, "127.0.0.1": 200, "other.example": 403, "broker.example.test": 403, "0.0.0.0": 403} {
+			if a := list(host, client); a.code != code {
+				t.Errorf("for the host %s, the answer is %d %s, want %d", host, a.code, a.text, code)
+			}
+		}
 	}
 }
