@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -19,11 +20,17 @@ type healthService struct {
 	stopping context.Context
 }
 
+// healthNames are the services whose health can be asked for. The empty name stands for the server.
+var healthNames = []string{
+	"", authmaterialv1.BrokerService_ServiceDesc.ServiceName,
+	authmaterialv1.CredentialService_ServiceDesc.ServiceName, authmaterialv1.ProviderService_ServiceDesc.ServiceName,
+}
+
 // response returns the health of a service, or SERVICE_UNKNOWN if there is no such service.
 func (h healthService) response(service string) *healthpb.HealthCheckResponse {
 	state := healthpb.HealthCheckResponse_SERVING
 	switch {
-	case service != "" && service != authmaterialv1.BrokerService_ServiceDesc.ServiceName:
+	case !slices.Contains(healthNames, service):
 		state = healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	case h.stopping.Err() != nil:
 		state = healthpb.HealthCheckResponse_NOT_SERVING
@@ -43,7 +50,7 @@ func (h healthService) Check(
 
 func (h healthService) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
 	all := map[string]*healthpb.HealthCheckResponse{}
-	for _, service := range []string{"", authmaterialv1.BrokerService_ServiceDesc.ServiceName} {
+	for _, service := range healthNames {
 		all[service] = h.response(service)
 	}
 	return &healthpb.HealthListResponse{Statuses: all}, nil
