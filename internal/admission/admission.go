@@ -30,6 +30,7 @@ const (
 	ConcurrentCalls      Limit = "concurrent_calls"
 	CallsPerCaller       Limit = "concurrent_calls_per_caller"
 	BatchesPerCaller     Limit = "batches_per_caller"
+	LargePerCaller       Limit = "large_requests_per_caller"
 	WatchesPerCaller     Limit = "watches_per_caller"
 	CallsPerSecond       Limit = "calls_per_second"
 
@@ -41,7 +42,7 @@ const (
 
 // AllLimits lists all limits.
 var AllLimits = []Limit{
-	Connections, Unproved, Health, ConnectionsPerCaller, ConcurrentCalls, CallsPerCaller, BatchesPerCaller,
+	Connections, Unproved, Health, ConnectionsPerCaller, ConcurrentCalls, CallsPerCaller, BatchesPerCaller, LargePerCaller,
 	WatchesPerCaller, CallsPerSecond, MessageBytes, HeaderBytes, DenialsPerSecond,
 }
 
@@ -72,6 +73,7 @@ func New(limits config.Limits, reached Observer) *Admission {
 			Call:       {int64(calls), CallsPerCaller},
 			Watch:      {int64(min(limits.WatchesPerCaller, calls)), WatchesPerCaller},
 			batch:      {batchesPerCaller, BatchesPerCaller},
+			large:      {largePerCaller, LargePerCaller},
 			connection: {int64(limits.ConnectionsPerCaller), ConnectionsPerCaller},
 		},
 		callers: map[string]*Caller{},

@@ -15,6 +15,8 @@ const (
 	callerPart = 4
 	// batchesPerCaller is the number of batches that a caller may have at once.
 	batchesPerCaller = 100
+	// largePerCaller is the number of large requests of a caller that the broker receives at once.
+	largePerCaller = 4
 	// maxCallers is the number of callers that makes the broker forget callers without connections,
 	// calls, watches and batches. A forgotten caller may use its whole burst of calls again.
 	maxCallers = 10_000
@@ -28,6 +30,7 @@ const (
 	Call Use = iota
 	Watch
 	batch
+	large
 	connection
 	uses // the number of kinds of resources
 )
@@ -62,8 +65,8 @@ func (a *Admission) Caller(name string) *Caller {
 }
 
 // Everybody returns a Caller that stands for all callers of a broker that does not authenticate
-// callers. Of all limits, only the limit of concurrent calls applies to the Caller that Everybody
-// returns.
+// callers. Of all limits, only those of concurrent calls and of large requests apply to the Caller
+// that Everybody returns.
 func (a *Admission) Everybody() *Caller { return &Caller{admission: a} }
 
 // forgetIdle must be called with the lock mu held.
@@ -124,10 +127,18 @@ func (c *Caller) BeginBatch() bool { return c.take(batch) }
 // EndBatch records that a batch has ended.
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
+// BeginLarge counts one more request that is larger than `message_bytes`, and reports whether the
+// limit allows it. This limit applies to the Caller from Everybody, too. If BeginLarge returns true,
+// EndLarge must be called when the request was received.
+func (c *Caller) BeginLarge() bool { return c.take(large) }
+
+// EndLarge records that a large request was received.
+func (c *Caller) EndLarge() { c.uses[large].Add(-1) }
+
 // take counts one more use of a resource, and reports whether the caller's limit allows it.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
-	if c.uses[use].Add(1) <= limit.most || c.rate == nil {
+	if c.uses[use].Add(1) <= limit.most || c.rate == nil && use != large {
 		return true
 	}
 	c.uses[use].Add(-1)

@@ -112,8 +112,7 @@ func (c *call) end(err error, cause any) error {
 
 // receive receives the request message of a call, identifies the caller, and counts the call.
 func (c *call) receive(receive func(any) error, request any) (broker.Caller, error) {
-	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
-		c.excess = true
+	if err := c.checkHeaders(); err != nil {
 		return broker.Caller{}, err
 	}
 	if err := receive(request); err != nil {
@@ -132,6 +131,13 @@ func (c *call) receive(receive func(any) error, request any) (broker.Caller, err
 		credentials = max(1, min(len(about.GetCredentialIds()), maxIDs))
 	}
 	return c.identify(credentials)
+}
+
+// checkHeaders returns an error if the headers of the call are too large.
+func (c *call) checkHeaders() error {
+	err, refused := c.ctx.Value(headersKey{}).(error)
+	c.excess = c.excess || refused
+	return err
 }
 
 // identify identifies the caller with the configuration in use, and counts the call, which names
@@ -168,6 +174,7 @@ var refusals = map[admission.Limit]string{ //nolint:exhaustive // the other limi
 	admission.CallsPerSecond:   "the caller has reached its limit of calls per second: wait",
 	admission.WatchesPerCaller: "the caller has reached its limit of watches: end other watches, or watch more IDs in each watch",
 	admission.BatchesPerCaller: "the caller has reached its limit of concurrent batches: read the answers of earlier batches",
+	admission.LargePerCaller:   "the caller has reached its limit of concurrent large requests: send them one after another",
 }
 
 func (c *call) refuse(refusal *admission.Refusal) error {

@@ -38,15 +38,6 @@ func callerOf(ctx context.Context) management.Caller {
 	return ctx.Value(callerKey{}).(management.Caller)
 }
 
-// managing adapts a method that is served over HTTP too to a method of gRPC.
-func managing[Request, Response any](
-	s *Service, name string, respond func(context.Context, *Request) (*Response, error),
-) grpc.MethodDesc {
-	return unary(s, name, func(c *call, caller broker.Caller, request *Request) (any, error) {
-		return respond(WithCaller(c.ctx, caller), request)
-	})
-}
-
 // registerCredentials registers CredentialService with a gRPC server.
 func (s *Service) registerCredentials(server grpc.ServiceRegistrar, c *Credentials) {
 	description := authmaterialv1.CredentialService_ServiceDesc

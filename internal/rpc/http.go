@@ -20,10 +20,6 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
 )
 
-// MaxManagementBytes is the maximum size of a request of CredentialService and ProviderService over
-// HTTP.
-const MaxManagementBytes = 1 << 20
-
 // WithPeer returns a context for a call over HTTP, with the client of the connection and the
 // Authorization header of the request.
 func WithPeer(r *http.Request, p *Peer) context.Context {
@@ -86,7 +82,7 @@ func (unaryCredentials) WatchCredentialStates(
 type httpCall struct {
 	*call
 
-	received bool
+	readable bool  // whether the request could be read
 	err      error // a status error
 }
 
@@ -118,9 +114,9 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	made := &httpCall{call: &c}
-	r.Body = http.MaxBytesReader(w, r.Body, MaxManagementBytes)
+	r.Body = http.MaxBytesReader(w, r.Body, maxManagementBytes)
 	h.inner.ServeHTTP(w, r.WithContext(context.WithValue(WithCaller(r.Context(), caller), httpCallKey{}, made)))
-	if err, answered = made.err, true; !made.received {
+	if err, answered = made.err, true; !made.readable {
 		err, c.excess = errUnreadable, true
 	}
 }
@@ -129,11 +125,8 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Service) answerHTTP(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
 		made := ctx.Value(httpCallKey{}).(*httpCall)
-		made.received = true
-		made.method.Received.Inc()
-		if about, ok := request.Any().(interface{ GetCredentialId() string }); ok {
-			made.credentialID = about.GetCredentialId()
-		}
+		made.readable = true
+		made.received(request.Any())
 		response, err := next(ctx, request)
 		if err != nil {
 			made.err = s.toStatus(ctx, err)

@@ -54,8 +54,7 @@ func (s *Service) otherMethod(name string, stream bool) *method {
 // enterOther counts a call of a service other than the broker's own for the limits of the call's
 // caller. Calls of the health service have a limit of their own.
 func (c *call) enterOther() error {
-	if err, refused := c.ctx.Value(headersKey{}).(error); refused {
-		c.excess = true
+	if err := c.checkHeaders(); err != nil {
 		return err
 	}
 	if !isOf(c.method.name, grpc_health_v1.Health_ServiceDesc) {

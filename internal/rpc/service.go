@@ -43,6 +43,8 @@ type Options struct {
 	// Ended is called after each failed call and, if LogsAll is true, after each successful call.
 	Ended   func(ctx context.Context, ended Ended)
 	LogsAll bool
+	// MessageBytes is the limit for messages of the server on which the Service is registered.
+	MessageBytes int
 	// Reached is called for each call whose message or headers are too large.
 	Reached func(limit admission.Limit)
 }

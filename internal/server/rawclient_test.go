@@ -85,10 +85,14 @@ func ofHeaders(f *http2.MetaHeadersFrame) event {
 	return event{what: "answer", stream: f.StreamID}
 }
 
-// open begins a call with additional headers, and sends no message yet.
+// open begins a call of BrokerService with additional headers, and sends no message yet.
 func (c *rawClient) open(method string, headers ...string) (stream uint32) {
+	return c.openPath("/authmaterial.v1.BrokerService/"+method, headers...)
+}
+
+func (c *rawClient) openPath(path string, headers ...string) (stream uint32) {
 	c.block.Reset()
-	fields := append([]string{":method", "POST", ":scheme", "http", ":path", "/authmaterial.v1.BrokerService/" + method,
+	fields := append([]string{":method", "POST", ":scheme", "http", ":path", path,
 		":authority", "broker.test", "content-type", "application/grpc", "te", "trailers"}, headers...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = c.header.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})

@@ -192,16 +192,17 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 
 func (s *Server) newService() *rpc.Service {
 	return rpc.NewService(rpc.Options{
-		Broker:      s.broker,
-		Credentials: rpc.NewCredentials(s.management),
-		Admission:   s.admission,
-		Clock:       s.clock,
-		Waiting:     clock.ForWaiting(s.clock),
-		Logger:      s.logger,
-		Metrics:     s.observer.Method,
-		Ended:       s.observer.CallEnded,
-		LogsAll:     s.logger.Enabled(context.Background(), slog.LevelDebug),
-		Reached:     func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
+		Broker:       s.broker,
+		Credentials:  rpc.NewCredentials(s.management),
+		Admission:    s.admission,
+		Clock:        s.clock,
+		Waiting:      clock.ForWaiting(s.clock),
+		Logger:       s.logger,
+		Metrics:      s.observer.Method,
+		Ended:        s.observer.CallEnded,
+		MessageBytes: s.fixed.Limits.MessageBytes,
+		LogsAll:      s.logger.Enabled(context.Background(), slog.LevelDebug),
+		Reached:      func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
 	})
 }
 
