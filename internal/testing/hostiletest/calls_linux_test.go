@@ -19,6 +19,7 @@ const (
 	methodGet    = authmaterialv1.BrokerService_GetAuthDecoration_FullMethodName
 	methodBatch  = authmaterialv1.BrokerService_BatchGetAuthDecorations_FullMethodName
 	methodWatch  = authmaterialv1.BrokerService_WatchAuthDecorations_FullMethodName
+	methodCreate = authmaterialv1.CredentialService_CreateCredential_FullMethodName
 	methodHealth = grpc_health_v1.Health_Check_FullMethodName
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
@@ -75,6 +76,26 @@ func TestStalledMessages(t *testing.T) {
 			c.repeat(1000, func(i int) {
 				stream := c.call(leaving[i%len(leaving)], false)
 				c.send(stream, false, make([]byte, 16<<10-1-8), 16<<10)
+			})
+		})
+	})
+}
+
+// TestStalledLargeRequests sends parts of requests to create credentials, which may be larger than
+// other requests.
+func TestStalledLargeRequests(t *testing.T) {
+	withstand(t, func(ctx context.Context, b *broker) {
+		reading(ctx, b, 20, func(c *rawClient) {
+			var streams []uint32
+			c.repeat(100, func(int) {
+				stream := c.call(methodCreate, false)
+				c.send(stream, false, make([]byte, 16<<10-5), 1<<20)
+				streams = append(streams, stream)
+			})
+			c.repeat(20, func(int) {
+				for _, stream := range streams {
+					c.note(c.framer.WriteData(stream, false, make([]byte, 16<<10)))
+				}
 			})
 		})
 	})
