@@ -31,6 +31,7 @@ const (
 	UpdateCredential   Operation = "update_credential"   //nolint:gosec // the name of an operation
 	DeleteCredential   Operation = "delete_credential"   //nolint:gosec // the name of an operation
 	UndeleteCredential Operation = "undelete_credential" //nolint:gosec // the name of an operation
+	PurgeCredential    Operation = "purge_credential"    //nolint:gosec // the name of an operation
 	CreateVersion      Operation = "create_version"
 	ListVersions       Operation = "list_versions"
 	ActivateVersion    Operation = "activate_version"

@@ -2,6 +2,7 @@ package management
 
 import (
 	"context"
+	"time"
 
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
@@ -55,6 +56,10 @@ func (unopened) Apply(context.Context, store.Change) (int64, error) { return 0, 
 
 func (unopened) Record(context.Context, *store.Event, *store.Verification) error {
 	return store.ErrUnavailable
+}
+
+func (unopened) Purge(context.Context, time.Time, store.Event) ([]string, error) {
+	return nil, store.ErrUnavailable
 }
 
 func (unopened) Values(*store.Credential, *store.Version) (map[string]secret.Text, error) {

@@ -80,6 +80,7 @@ func (s *Service) Run(ctx context.Context) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { s.saveUses(ctx) })
+	background.Go(func() { s.purgeRegularly(ctx) })
 	wait, failing, listens := pollInterval, false, false
 	for ctx.Err() == nil {
 		err := s.Open(ctx)
