@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -158,9 +160,9 @@ func toConnect(err error) *connect.Error {
 	return made
 }
 
-// jsonCodec is connect's JSON codec, with two differences. It rejects unknown fields, because they
-// are probably misspelled. And its errors do not quote the request, because requests contain
-// secrets.
+// jsonCodec is connect's JSON codec, with three differences. It rejects unknown fields, because they
+// are probably misspelled. Its errors do not quote the request, because requests contain secrets. It
+// encodes equal messages equally.
 type jsonCodec struct{ name string }
 
 // Name implements connect.Codec.
@@ -168,7 +170,13 @@ func (c jsonCodec) Name() string { return c.name }
 
 // Marshal implements connect.Codec.
 func (jsonCodec) Marshal(message any) ([]byte, error) {
-	return protojson.Marshal(message.(proto.Message))
+	encoded, err := protojson.Marshal(message.(proto.Message)) // with spaces at random places
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	err = json.Compact(&compact, encoded)
+	return compact.Bytes(), err
 }
 
 var position = regexp.MustCompile(`\(line \d+:\d+\)`)
