@@ -189,7 +189,8 @@ func TestManagementOverHTTP(t *testing.T) {
 
 // TestErrorsOverHTTP checks the codes and details of errors, and that they contain no secret.
 func TestErrorsOverHTTP(t *testing.T) {
-	m := serveSQLite(t)
+	log := new(journal)
+	m := serveSQLite(t, debugLog(log))
 	m.mustPost(credentialService+"CreateCredential", createBody("pulse"))
 	const secret = "S3cr3t-93"
 	value := func(size int) string { return strings.Repeat("x", size) }
@@ -229,7 +230,7 @@ func TestErrorsOverHTTP(t *testing.T) {
 			t.Errorf("%s: the header WWW-Authenticate is %q", name, a.header.Get("WWW-Authenticate"))
 		}
 		for _, hidden := range []string{secret, "12393", pulsediveKey, tokenOf("admin")} {
-			if strings.Contains(a.text, hidden) || strings.Contains(m.log.String(), hidden) {
+			if strings.Contains(a.text, hidden) || strings.Contains(log.String(), hidden) {
 				t.Errorf("%s: the answer or the log contains %q: %s", name, hidden, a.text)
 			}
 		}
