@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -172,12 +173,12 @@ func (r *row) parameters() ([]any, error) {
 			}
 			all[i] = number
 		case map[string]any:
-			text, ok := value["base64"].(string)
-			data := binary{}
-			if err := json.Unmarshal([]byte(`{"base64":"`+text+`"}`), &data); !ok || err != nil {
-				return nil, fmt.Errorf("column %s: not binary", r.Columns[i])
+			text, _ := value["base64"].(string)
+			data, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				return nil, err
 			}
-			all[i] = data.Base64
+			all[i] = data
 		default:
 			all[i] = value
 		}

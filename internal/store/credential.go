@@ -33,7 +33,8 @@ type Credential struct {
 // Version is one set of values of a credential.
 type Version struct {
 	CredentialID string
-	// Number identifies the version among the versions of its credential. Numbers begin with 1.
+	// Number identifies the version among the versions of its credential. Numbers begin with 1. The
+	// store keeps the latest 100 destroyed versions of a credential.
 	Number int
 	// ID is a random string of 32 hexadecimal digits.
 	ID string

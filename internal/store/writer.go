@@ -6,8 +6,13 @@ import (
 	"time"
 )
 
-// eventLimit is the largest number of events that the store keeps for one credential.
-const eventLimit = 1000
+const (
+	// eventLimit is the largest number of events that the store keeps for one credential.
+	eventLimit = 1000
+	// destroyedLimit is the largest number of destroyed versions that the store keeps for one
+	// credential.
+	destroyedLimit = 100
+)
 
 // writer is one transaction that writes. Only one such transaction runs at a time, so data that a
 // writer has read does not change before the transaction ends.
@@ -76,6 +81,8 @@ func (w *writer) putCredential(c Credential) error {
 		w.revision)
 }
 
+// insertVersion inserts a version, and deletes the oldest destroyed versions of the credential beyond
+// destroyedLimit.
 func (w *writer) insertVersion(c Credential, n *NewVersion) error {
 	if n == nil {
 		return nil
@@ -84,11 +91,18 @@ func (w *writer) insertVersion(c Credential, n *NewVersion) error {
 	if err != nil {
 		return err
 	}
-	return w.execOne(ErrChanged, `INSERT INTO versions (credential_id, number, id, allowed_hosts, public_values, secret_fields, create_time,
+	err = w.execOne(ErrChanged, `INSERT INTO versions (credential_id, number, id, allowed_hosts, public_values, secret_fields, create_time,
 		activate_time, destroy_time, creator, verification, sealed, data_key)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
 		v.CredentialID, v.Number, v.ID, document{v.AllowedHosts}, document{v.PublicValues}, document{v.SecretFields}, instant{&v.CreateTime},
 		v.Creator, document{v.Verification}, v.Sealed, v.DataKey)
+	if err != nil {
+		return err
+	}
+	_, err = w.exec(`DELETE FROM versions WHERE credential_id = $1 AND destroy_time <> 0 AND number <=
+		(SELECT number FROM versions WHERE credential_id = $1 AND destroy_time <> 0 ORDER BY number DESC LIMIT 1 OFFSET $2)`,
+		c.ID, destroyedLimit)
+	return err
 }
 
 func (w *writer) destroy(id string, number int) error {

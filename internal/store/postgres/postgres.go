@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -60,11 +58,10 @@ type driver struct {
 }
 
 // Open returns a driver for a database, but does not connect to the database yet. The address has
-// the form postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. Without
-// sslmode, the server's certificate is verified as with verify-full, except on this machine. The
-// address must not contain the password. If user is empty, the address or libpq's environment
-// variables may give the user. If password is empty, libpq's environment variables or its password
-// file may give the password.
+// the form postgres://host:port/database?sslmode=verify-full, with the parameters of libpq. The
+// address must contain sslmode, and must not contain the password. If user is empty, the address or
+// libpq's environment variables may give the user. If password is empty, libpq's environment
+// variables or its password file may give the password.
 func Open(address string, user, password secret.Text) (store.Driver, error) {
 	config, err := parse(address)
 	if err != nil {
@@ -94,10 +91,8 @@ func parse(address string) (*pgx.ConnConfig, error) {
 		return nil, errors.New("the address of the database is not a URL of the form postgres://host:port/database")
 	}
 	parameters := parsed.Query()
-	if !parameters.Has("sslmode") && os.Getenv("PGSSLMODE") == "" && !local(parsed.Hostname(), parameters.Get("host")) {
-		parameters.Set("sslmode", "verify-full")
-		parsed.RawQuery = parameters.Encode()
-		address = parsed.String()
+	if !parameters.Has("sslmode") { // the default of libpq can fall back to a connection without TLS
+		return nil, errors.New("the address of the database lacks sslmode: add the parameter, for example sslmode=verify-full")
 	}
 	if _, found := parsed.User.Password(); found || parameters.Has("password") || parameters.Has("sslpassword") {
 		return nil, errors.New("the address of the database contains a password: configure it apart from the address")
@@ -120,22 +115,6 @@ func parse(address string) (*pgx.ConnConfig, error) {
 		}
 	}
 	return config, nil
-}
-
-// local reports whether connections stay on this machine: the hosts are loopback addresses, or folders
-// with a Unix socket. The parameter list may contain several hosts; it replaces the host.
-func local(host, list string) bool {
-	if list != "" {
-		host = list
-	}
-	for one := range strings.SplitSeq(host, ",") {
-		address, err := netip.ParseAddr(one)
-		loopback := err == nil && address.IsLoopback()
-		if !loopback && one != "localhost" && !strings.HasPrefix(one, "/") {
-			return false
-		}
-	}
-	return true
 }
 
 func (d *driver) Writer() *sql.DB { return d.writer }

@@ -53,6 +53,23 @@ func destroys(t *testing.T, f *fixture) {
 	}
 }
 
+// limitsDestroyed replaces and destroys the values of a credential many times.
+func limitsDestroyed(t *testing.T, f *fixture) {
+	s := f.open()
+	change := NewCredential("one")
+	f.apply(s, change)
+	const replaced = 105
+	for number := 2; number <= replaced+1; number++ {
+		credential, _ := f.credential(s, "one")
+		credential.ActiveVersion = number
+		f.apply(s, store.Change{Credential: credential, Insert: newVersion(number, "later"), Destroy: number - 1, Event: change.Event})
+	}
+	_, versions := f.credential(s, "one")
+	if first, last := versions[0].Number, versions[len(versions)-1].Number; len(versions) > 102 || last != replaced+1 || last-first+1 != len(versions) {
+		t.Errorf("the store kept %d versions, from %d to %d, want the active one and the latest destroyed ones", len(versions), first, last)
+	}
+}
+
 // bound plays an attacker who can write to the database. The attacker changes each part of a version
 // that is authenticated together with the encrypted values.
 func bound(t *testing.T, f *fixture) {

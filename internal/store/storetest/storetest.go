@@ -40,6 +40,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"a refused change has no effect":                storesAllOrNothing,
 		"readers miss nothing":                          missesNothing,
 		"destroyed values are erased":                   destroys,
+		"destroyed versions are limited":                limitsDestroyed,
 		"values are bound to their row":                 bound,
 		"events":                                        events,
 		"events are limited":                            limitsEvents,
