@@ -66,17 +66,9 @@ func newCredentialsList() *cobra.Command {
 }
 
 func (f *listFlags) list(ctx context.Context, m *manager, _ []string) error {
-	all := &authmaterialv1.ListCredentialsResponse{}
-	request := &authmaterialv1.ListCredentialsRequest{PageSize: 1000, Filter: f.condition(), ShowDeleted: f.deleted}
-	for {
-		page, err := m.ListCredentials(ctx, request)
-		if err != nil {
-			return err
-		}
-		all.Credentials = append(all.Credentials, page.GetCredentials()...)
-		if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
-			break
-		}
+	all, err := m.list(ctx, &authmaterialv1.ListCredentialsRequest{Filter: f.condition(), ShowDeleted: f.deleted})
+	if err != nil {
+		return err
 	}
 	return m.print(all, func() error {
 		var table [][]string
@@ -87,6 +79,22 @@ func (f *listFlags) list(ctx context.Context, m *manager, _ []string) error {
 		}
 		return m.out.printTable([]string{"ID", "NAME", "PROVIDER", "STATE", "VERSION", "LABELS"}, table)
 	})
+}
+
+// list returns the credentials of all pages.
+func (m *manager) list(ctx context.Context, request *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
+	all := &authmaterialv1.ListCredentialsResponse{}
+	request.PageSize = maxPage
+	for {
+		page, err := m.ListCredentials(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		all.Credentials = append(all.Credentials, page.GetCredentials()...)
+		if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
+			return all, nil
+		}
+	}
 }
 
 // condition returns the filter of the request.

@@ -43,9 +43,7 @@ verification of each.`,
 // versionCommand returns a command that changes one version of a credential.
 func versionCommand(command *cobra.Command, change func(context.Context, *manager, *authmaterialv1.Credential, int32) error) *cobra.Command {
 	command.Args = versionArgs
-	var m *manager
-	managing(command, func(ctx context.Context, connected *manager, args []string) error {
-		m = connected
+	return managing(command, func(ctx context.Context, m *manager, args []string) error {
 		credential, err := m.credential(ctx, args[0])
 		if err != nil {
 			return err
@@ -53,7 +51,6 @@ func versionCommand(command *cobra.Command, change func(context.Context, *manage
 		number, _ := strconv.ParseInt(args[1], 10, 32) // versionArgs has checked it
 		return change(ctx, m, credential, int32(number))
 	})
-	return command
 }
 
 // versionArgs accepts a credential ID and the number of a version.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +34,8 @@ they are of no use without:
 
 ` + connectionHelp + `
 
-Shells complete IDs from the configuration file that ` + configVariable + ` names.
+Shells complete the IDs that the caller may view at the broker or, if ` + configVariable + `
+names a configuration file, the IDs in that file.
 
 Exit status: 0 with the material of every ID, 1 if any ID has none, 2 for wrong usage.`
 
@@ -58,8 +61,20 @@ func newGet() *cobra.Command {
 		Short:   "Asks a running broker for the material of credentials",
 		Long:    getHelp,
 		Example: getExamples,
-		ValidArgsFunction: func(_ *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
-			return completeCredentials("", given, begun), cobra.ShellCompDirectiveNoFileComp
+		ValidArgsFunction: func(command *cobra.Command, given []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if os.Getenv(configVariable) != "" {
+				return completeCredentials("", given, begun), cobra.ShellCompDirectiveNoFileComp
+			}
+			if f.checkFlags(command.Flags()) != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			m := &manager{connection: f.connection}
+			return m.completing(func(ctx context.Context, _ *cobra.Command, given []string) []cobra.Completion {
+				return slices.DeleteFunc(m.ids(ctx, false), func(word cobra.Completion) bool {
+					id, _, _ := strings.Cut(word, "\t")
+					return slices.Contains(given, id)
+				})
+			})(command, given, begun)
 		},
 		Args: func(_ *cobra.Command, ids []string) error {
 			if len(ids) == 0 {

@@ -44,8 +44,8 @@ func managing(command *cobra.Command, run func(context.Context, *manager, []stri
 	m.format = addOutputFlag(command, "table", "json", "yaml")
 	if command.Args == nil {
 		command.Args = credentialArg
-		command.ValidArgsFunction = m.completeCredential
 	}
+	m.addCompletions(command)
 	command.Long += "\n\n" + managingHelp
 	command.PreRunE = func(command *cobra.Command, _ []string) error { return m.checkFlags(command.Flags()) }
 	command.RunE = explained(func(command *cobra.Command, args []string) error {

@@ -51,7 +51,7 @@ func (m *manager) howToGetAccess() string {
 func (m *manager) invalid(failed failure) error {
 	text := "the broker does not accept this:"
 	for _, violation := range failed.violations {
-		text += "\n  " + printable(m.wordFor(violation.GetField())+" "+violation.GetDescription())
+		text += "\n  " + printable(m.wordFor(violation.GetField())+": "+violation.GetDescription())
 	}
 	return errors.New(text)
 }

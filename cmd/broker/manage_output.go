@@ -34,12 +34,7 @@ func printYAML(out io.Writer, text json.RawMessage) error {
 		return err
 	}
 	useBlocks(&node)
-	encoder := yaml.NewEncoder(out)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(&node); err != nil {
-		return err
-	}
-	return encoder.Close()
+	return writeYAML(out, &node)
 }
 
 // useBlocks replaces the style of JSON by that of YAML, except for empty lists and mappings.
