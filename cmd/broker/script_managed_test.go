@@ -34,7 +34,7 @@ func accountVariables(sim *simulator.Simulator) map[string]string {
 		"PENDO_KEY": sim.Pendo.Key(), "PENDO_KEY_2": sim.Pendo.AddKey("app.pendo.io"),
 		"SPOTDRAFT_CLIENT_ID": first.ID, "SPOTDRAFT_CLIENT_SECRET": first.Secret,
 		"SPOTDRAFT_CLIENT_ID_2": second.ID, "SPOTDRAFT_CLIENT_SECRET_2": second.Secret,
-		"WRONG": wrongSecret, "STORE_KEY": fleetkeys.Generate(),
+		"WRONG": wrongSecret, "STORE_KEY": fleetkeys.Generate(), "STORE_KEY_2": fleetkeys.Generate(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/store"
 	"github.com/authmaterial/broker/internal/store/postgres"
@@ -34,7 +35,7 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 		set.Audit = s.audit
 	}
 	if s.fixed.Store != nil {
-		driver, err := s.openDriver()
+		driver, err := OpenDriver(s.fixed.Store)
 		if err != nil {
 			return nil, err
 		}
@@ -56,8 +57,8 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 	return made, nil
 }
 
-func (s *Server) openDriver() (store.Driver, error) {
-	c := s.fixed.Store
+// OpenDriver opens the database of a configuration. The caller must close the driver.
+func OpenDriver(c *config.Store) (store.Driver, error) {
 	if c.SQLitePath != "" {
 		return sqlite.Open(c.SQLitePath)
 	}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/authmaterial/broker/internal/server"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+func newBackup() *cobra.Command {
+	f := &storeFlags{}
+	command := &cobra.Command{
+		Use:   "backup FILE {--config FILE | --data DIR}",
+		Short: "Writes the credential store to an encrypted file",
+		Long: `Writes all managed credentials, their versions and events to a new file, encrypted with the first
+store key. Brokers may serve meanwhile: the backup has one state of the store.
+
+The backup does not contain the store key. Keep a copy of the key at another place: without it, the
+backup cannot be restored.`,
+		Example: `  broker backup credentials-2027-01-31.backup --config broker.yaml`,
+		Args:    backupArgs,
+		RunE: explained(func(command *cobra.Command, args []string) error {
+			err := f.use(command, false, func(ctx context.Context, opened *store.Store) error { return backup(ctx, opened, args[0]) })
+			if err == nil {
+				_, err = fmt.Fprintf(command.OutOrStdout(), "%s: complete\n", args[0])
+			}
+			return err
+		}),
+	}
+	f.addFlags(command)
+	return command
+}
+
+func backupArgs(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return misused("the name of one backup file is needed")
+	}
+	return nil
+}
+
+// backup writes a new file, which it removes if the backup fails.
+func backup(ctx context.Context, opened *store.Store, path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = opened.Backup(ctx, file)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = os.Remove(path)
+	}
+	return err
+}
+
+func newRestore() *cobra.Command {
+	f := &storeFlags{}
+	command := &cobra.Command{
+		Use:   "restore FILE {--config FILE | --data DIR}",
+		Short: "Restores a backup into an empty credential store",
+		Long: `Restores a backup into a database that has no credentials yet, and that may be of another kind
+than the original. The store keys must include the key that encrypted the backup. Either all or
+nothing is restored. Stop the brokers that use the database before, and start them afterwards.`,
+		Example: `  broker restore credentials-2027-01-31.backup --config broker.yaml`,
+		Args:    backupArgs,
+		RunE: explained(func(command *cobra.Command, args []string) error {
+			return f.restore(command, args[0])
+		}),
+	}
+	f.addFlags(command)
+	return command
+}
+
+func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // the file was only read
+	header, err := store.ReadBackupHeader(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := file.Seek(0, 0); err != nil {
+		return err
+	}
+	set, err := f.load()
+	if err != nil {
+		return err
+	}
+	driver, err := server.OpenDriver(set)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.Close()) }()
+	options := store.Options{Keys: set.Keys, Logger: newLogger(command.ErrOrStderr(), "warn", "text")}
+	if err := store.Restore(command.Context(), driver, options, file); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	_, err = fmt.Fprintf(command.OutOrStdout(), "restored the store %s as it was on %s\n", header.StoreID, header.Time.Format(time.RFC3339))
+	return err
+}
