@@ -47,6 +47,11 @@ const (
 //
 // No method returns a secret. Only BrokerService returns material.
 //
+// All methods except WatchCredentialStates are also served over HTTP, by the Connect
+// protocol. A request has at most 1 MiB, is not compressed, and may be larger than
+// `limits.message_bytes`. The broker receives up to 4 such large requests of a caller
+// over gRPC at once, and further ones fail with RATE_LIMITED.
+//
 // Each method needs a grant for the action that the method's comment names, which is
 // `view`, `manage` or `operate`. A grant for `manage` also allows `view`, but never
 // allows `use`. Without a grant the method fails with ACCESS_DENIED, whether or not the
@@ -350,6 +355,11 @@ func (c *credentialServiceClient) GetFleetStatus(ctx context.Context, in *GetFle
 // state of all credentials, including those that the configuration file declares.
 //
 // No method returns a secret. Only BrokerService returns material.
+//
+// All methods except WatchCredentialStates are also served over HTTP, by the Connect
+// protocol. A request has at most 1 MiB, is not compressed, and may be larger than
+// `limits.message_bytes`. The broker receives up to 4 such large requests of a caller
+// over gRPC at once, and further ones fail with RATE_LIMITED.
 //
 // Each method needs a grant for the action that the method's comment names, which is
 // `view`, `manage` or `operate`. A grant for `manage` also allows `view`, but never

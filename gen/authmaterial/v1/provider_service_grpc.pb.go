@@ -31,7 +31,8 @@ const (
 // values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call them.
+// broker does not authenticate callers, every caller may call them. The methods are also
+// served over HTTP, by the Connect protocol.
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
@@ -80,7 +81,8 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, in *GetProvider
 // values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call them.
+// broker does not authenticate callers, every caller may call them. The methods are also
+// served over HTTP, by the Connect protocol.
 type ProviderServiceServer interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
