@@ -37,7 +37,7 @@ func readSteps(t *testing.T, page string) []step {
 }
 
 // varying matches the parts of an output that are different in each run.
-var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{64}`)
+var varying = regexp.MustCompile(`(?m)^version +\S+$|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|[0-9a-f]{64}`)
 
 // shortFolder returns a new folder with a path that is short enough for Unix sockets.
 func shortFolder(t *testing.T) string {
@@ -112,6 +112,23 @@ func TestSecuring(t *testing.T) {
 		"localhost:50051", strings.Replace(grpc.Addr().String(), "127.0.0.1", "localhost", 1))
 	if grpc.Close() != nil || http.Close() != nil {
 		t.Fatal("the listeners of the free ports cannot be closed")
+	}
+	runSteps(t, shortFolder(t), steps, local)
+}
+
+// TestManaging runs the commands of docs/managing.md, with a free port in place of the page's port.
+func TestManaging(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	steps := readSteps(t, "managing.md")
+	if len(steps) < 8 {
+		t.Fatalf("the page has only %d steps", len(steps))
+	}
+	http := newListener(t)
+	local := strings.NewReplacer("127.0.0.1:9464", http.Addr().String(), "serve --data data", "serve --data data --http "+http.Addr().String())
+	if err := http.Close(); err != nil {
+		t.Fatal(err)
 	}
 	runSteps(t, shortFolder(t), steps, local)
 }
