@@ -97,13 +97,14 @@ type Service struct {
 	shadowed map[string]bool          // IDs that are both declared and managed; guarded by mu
 	snapshot atomic.Pointer[snapshot] // what this replica knows of the store
 	synced   atomic.Int64             // when the snapshot was last found to be current, in Unix nanoseconds
+	loaded   chan struct{}            // closed when the store has been read for the first time
 }
 
 // New returns a Service.
 func New(options Options) *Service {
 	s := &Service{
 		options: options, started: options.Clock.Now(), pageKey: secret.New(rand.Text()), tries: verification.NewLimit(options.Clock),
-		config: options.Config, shadowed: map[string]bool{},
+		config: options.Config, shadowed: map[string]bool{}, loaded: make(chan struct{}),
 	}
 	s.snapshot.Store(&snapshot{})
 	return s

@@ -161,9 +161,14 @@ func (s *Service) sync(ctx context.Context) error {
 		return err
 	}
 	s.use(known.with(revision, changed), changed)
-	s.synced.Store(now.UnixNano())
+	if s.synced.Swap(now.UnixNano()) == 0 {
+		close(s.loaded)
+	}
 	return nil
 }
+
+// Loaded returns a channel that is closed when the store has been read for the first time.
+func (s *Service) Loaded() <-chan struct{} { return s.loaded }
 
 // use replaces the snapshot, and hands the changed items to the Server. The caller must hold mu.
 func (s *Service) use(next *snapshot, changed []*item) {

@@ -117,7 +117,10 @@ func New(options Options) (*Server, error) {
 		_ = s.audit.Close()
 		return nil, fmt.Errorf("prepare credentials and callers: %w", err)
 	}
-	if s.management, err = s.newManagement(options); err != nil {
+	if s.management, err = s.newManagement(options); err == nil {
+		err = s.startManagement()
+	}
+	if err != nil {
 		s.broker.Close()
 		s.keys.Close()
 		s.tokens.Close()
@@ -126,7 +129,6 @@ func New(options Options) (*Server, error) {
 		_ = s.audit.Close()
 		return nil, fmt.Errorf("open the credential store: %w", err)
 	}
-	s.background.Go(func() { s.management.Run(s.stopping) })
 	s.background.Go(func() { s.broker.KeepWarm(s.stopping) })
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()

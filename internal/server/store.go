@@ -15,11 +15,10 @@ import (
 	"github.com/authmaterial/broker/internal/verification"
 )
 
-// openPatience is how long the start of the server waits for the credential store.
+// openPatience is how long the start of the server waits until the credential store has been read.
 const openPatience = 10 * time.Second
 
-// newManagement returns the service that manages credentials. If the credential store cannot be
-// reached, the server starts without it, and tries again later.
+// newManagement returns the service that manages credentials.
 func (s *Server) newManagement(options Options) (*management.Service, error) {
 	set := management.Options{
 		Config: options.Config,
@@ -44,17 +43,27 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 		}
 		s.closeDriver = func() { _ = driver.Close() }
 	}
-	made := management.New(set)
+	return management.New(set), nil
+}
+
+// startManagement opens the credential store, and waits until it has been read. If the store cannot be
+// reached, or if reading takes longer than openPatience, the server starts without managed
+// credentials, which the background work reads later.
+func (s *Server) startManagement() error {
 	ctx, cancel := context.WithTimeout(s.stopping, openPatience)
 	defer cancel()
-	err := made.Open(ctx)
-	if err == nil && set.Open != nil {
-		err = made.Sync(ctx)
-	}
+	err := s.management.Open(ctx)
 	if err != nil && !errors.Is(err, store.ErrUnavailable) {
-		return nil, err
+		return err
 	}
-	return made, nil
+	s.background.Go(func() { s.management.Run(s.stopping) })
+	if err == nil && s.fixed.Store != nil {
+		select {
+		case <-s.management.Loaded():
+		case <-ctx.Done():
+		}
+	}
+	return nil
 }
 
 // OpenDriver opens the database of a configuration. The caller must close the driver.

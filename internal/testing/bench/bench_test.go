@@ -64,10 +64,10 @@ func TestMeasuresEverySetting(t *testing.T) {
 // TestMeasuresTheRest runs the measurements that are not comparisons of settings.
 func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
-	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50")
+	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50", "-stored", "200")
 	for _, want := range []string{
 		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `,
-		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 rounds with a suspended Redis", "How the size of the configuration",
+		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 rounds with a suspended Redis", "How the size of the configuration", `(?m)^SQLite +200 `, `(?m)^PostgreSQL +200 `, "with SQLite, 64 callers",
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
 			t.Errorf("the output does not contain %q:\n%s", want, output)
@@ -152,7 +152,7 @@ func TestProcessThatFails(t *testing.T) {
 
 func TestBadFlags(t *testing.T) {
 	for _, arguments := range [][]string{
-		{"-rounds", "0"}, {"-round-duration", "-1s"}, {"-credentials", "1,"}, {"-credentials", "0"}, {"-only", "("}, {"nonsense"}, {"-nonsense"},
+		{"-rounds", "0"}, {"-round-duration", "-1s"}, {"-credentials", "1,"}, {"-credentials", "0"}, {"-stored", "x"}, {"-only", "("}, {"nonsense"}, {"-nonsense"},
 	} {
 		if _, err := parseOptions(arguments, io.Discard); err == nil {
 			t.Errorf("%q: the error is nil, want an error", arguments)

@@ -10,6 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/simulated"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
 // The load asks for the credentials with these IDs.
@@ -83,6 +84,11 @@ func configOf(told task, last string) []byte {
 	for _, id := range []string{smallKey, mediumKey, largeKey} {
 		writeKey(&text, id, keyOf(keySizes[id], ""))
 	}
+	if told.Store == "" {
+		writeKey(&text, storedKey, keyOf(keySizes[mediumKey], ""))
+	} else {
+		writeStore(&text, told.Store)
+	}
 	for i := simulatedCredentials; i < told.Credentials; i++ {
 		end := fmt.Sprint(i)
 		if i == told.Credentials-1 {
@@ -115,8 +121,15 @@ func writeKey(text *bytes.Buffer, id, key string) {
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {
-		if name == fleetKeyVariable {
+		switch name {
+		case fleetKeyVariable:
 			return fleetKey, true
+		case storeKeyVariable:
+			return told.StoreKey, true
+		case postgresUserVariable:
+			return postgrestest.User, true
+		case postgresPasswordVariable:
+			return postgrestest.Password, true
 		}
 		return fromSimulator(name)
 	}

@@ -7,7 +7,8 @@
 //
 // The command also measures how long a change takes to reach 1,000 watchers, whether response times
 // reveal to a caller without a grant which credentials exist, what Redis costs (if redis-server is
-// installed), and what large configurations cost.
+// installed), what many credentials in a store cost (in PostgreSQL, if it is installed), and what large
+// configurations cost.
 //
 // Each server and each load generator (the "load") is a process of its own: this program starts
 // itself again for each of these roles.
@@ -68,7 +69,7 @@ func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 		}
 	}
 	if chosen.others {
-		for _, measure := range []func(context.Context, options, io.Writer) error{measureWatchers, measureRefusals, measureRedis} {
+		for _, measure := range []func(context.Context, options, io.Writer) error{measureWatchers, measureRefusals, measureRedis, measureStores} {
 			if err := measure(ctx, chosen, out); err != nil {
 				return err
 			}

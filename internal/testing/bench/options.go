@@ -18,7 +18,8 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	others        bool // whether to measure also refusals, watchers, Redis and the sizes of configurations
+	stored        []int // numbers of stored credentials to measure
+	others        bool  // whether to measure also refusals, watchers, Redis, credential stores and the sizes of configurations
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -31,6 +32,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&chosen.list, "list", false, "print the names of the settings, and measure nothing")
 	only := flags.String("only", "", "measure the settings whose names match this regular expression, and nothing else")
 	credentials := flags.String("credentials", "", "sizes of configurations to measure, such as 5,1000,100000")
+	stored := flags.String("stored", "100000", "numbers of stored credentials to measure, such as 100000,1000000")
 	if err := flags.Parse(arguments); err != nil {
 		return options{}, err
 	}
@@ -54,8 +56,11 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("-only: %w", err)
 	}
 	if *credentials != "" {
-		chosen.credentials, err = numbers("credentials", *credentials)
+		if chosen.credentials, err = numbers("credentials", *credentials); err != nil {
+			return options{}, err
+		}
 	}
+	chosen.stored, err = numbers("stored", *stored)
 	return chosen, err
 }
 

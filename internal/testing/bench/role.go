@@ -18,6 +18,7 @@ const (
 	roleDoNothing = "do-nothing"
 	roleReading   = "reading"
 	roleRedis     = "redis"
+	rolePostgres  = "postgres"
 	roleLoad      = "load"
 	roleWatch     = "watch"
 )
@@ -31,6 +32,7 @@ var roles = map[string]role{
 	roleDoNothing: serveDoNothing,
 	roleReading:   serveReading,
 	roleRedis:     serveRedis,
+	rolePostgres:  servePostgres,
 	roleLoad:      load,
 	roleWatch:     watch,
 }
@@ -41,6 +43,9 @@ type task struct {
 	Credentials int
 	// Redis is the host:port of the broker's Redis. If it is empty, tokens are kept in memory.
 	Redis string
+	// Store is the URL of the broker's credential store, and StoreKey its key. If Store is empty, the
+	// broker has no store, and the configuration declares the credential storedKey.
+	Store, StoreKey string
 	// Certificates is the folder with the certificates of servers and callers. If it is empty,
 	// there is neither TLS nor authentication.
 	Certificates string

@@ -10,8 +10,10 @@ import (
 	"strings"
 )
 
-// Servers without Redis or without audit do not have these metrics.
+// Servers without Redis or without audit do not have these metrics, and some operating systems do not
+// report the resident memory.
 const (
+	residentMetric = "process_resident_memory_bytes"
 	degradedMetric = "authmaterial_token_cache_degraded"
 	writtenMetric  = `authmaterial_audit_records_total{result="written"}`
 	droppedMetric  = `authmaterial_audit_records_total{result="dropped"}`
@@ -22,6 +24,8 @@ type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
 	// degraded is 1 while the broker considers Redis unreachable. Only brokers with Redis set it.
 	degraded float64
+	// resident is the resident memory in bytes.
+	resident float64
 	// written and dropped are the numbers of audit records. Only brokers with an audit file set
 	// them.
 	written, dropped float64
@@ -59,6 +63,7 @@ func readUsage(ctx context.Context, transport http.RoundTripper, url string) (us
 		"process_cpu_seconds_total":     &read.cpuSeconds,
 		"go_memstats_mallocs_total":     &read.allocations,
 		"go_memstats_alloc_bytes_total": &read.allocatedBytes,
+		residentMetric:                  &read.resident,
 		degradedMetric:                  &read.degraded,
 		writtenMetric:                   &read.written,
 		droppedMetric:                   &read.dropped,
@@ -78,7 +83,7 @@ func readUsage(ctx context.Context, transport http.RoundTripper, url string) (us
 	if err := lines.Err(); err != nil {
 		return usage{}, fmt.Errorf("read the metrics: %w", err)
 	}
-	for _, name := range []string{degradedMetric, writtenMetric, droppedMetric} {
+	for _, name := range []string{residentMetric, degradedMetric, writtenMetric, droppedMetric} {
 		delete(wanted, name)
 	}
 	for name := range wanted {

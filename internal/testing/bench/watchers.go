@@ -129,17 +129,8 @@ func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	received := make(chan error, 1)
 	go func() { received <- c.receive() }()
 	began := time.Now()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, http.NoBody)
-	if err != nil {
+	if err := requestChange(ctx, c.url); err != nil {
 		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	_ = response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("the request for a change was answered with %s", response.Status)
 	}
 	select {
 	case err := <-received:
@@ -147,4 +138,21 @@ func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	case <-time.After(callPatience):
 		return 0, errors.New("not every watcher received the change in time")
 	}
+}
+
+// requestChange makes a server change, by a request to the URL endpoint.Change.
+func requestChange(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the request for a change was answered with %s", response.Status)
+	}
+	return nil
 }
