@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"testing"
+	"testing" //nolint:depguard // the benchmark is no part of the broker, and postgrestest needs a testing.TB
 
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )

@@ -26,7 +26,7 @@ const storedKey = "stored-key"
 const (
 	storeKeyVariable         = "BROKER_STORE_KEY"
 	postgresUserVariable     = "BROKER_POSTGRES_USER"
-	postgresPasswordVariable = "BROKER_POSTGRES_PASSWORD"
+	postgresPasswordVariable = "BROKER_POSTGRES_PASSWORD" //nolint:gosec // the name of a variable
 )
 
 func writeStore(text *bytes.Buffer, url string) {
