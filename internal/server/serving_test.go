@@ -68,7 +68,10 @@ func TestReflectionListsTheServices(t *testing.T) {
 	for _, service := range response.GetListServicesResponse().GetService() {
 		names = append(names, service.GetName())
 	}
-	want := []string{brokerService, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
+	want := []string{
+		brokerService, "authmaterial.v1.CredentialService", "authmaterial.v1.ProviderService",
+		"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+	}
 	if !slices.Equal(names, want) {
 		t.Errorf("reflection lists %q, want %q", names, want)
 	}
