@@ -215,45 +215,6 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
-func TestListen(t *testing.T) {
-	t.Parallel()
-	server := postgrestest.Start(t)
-	s := openStore(t, server)
-	ctx, cancel := context.WithCancel(t.Context())
-	changed, ended := make(chan struct{}, 100), make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.Listen(ctx, func() { changed <- struct{}{} })
-	}()
-	want := func(when string) {
-		t.Helper()
-		select {
-		case <-changed:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("Listen did not report a change %s", when)
-		}
-	}
-	want("when it begins to listen")
-	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
-		t.Fatal(err)
-	}
-	want("after a change")
-	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err == nil {
-		t.Fatal("a credential was created twice")
-	}
-	if len(changed) != 0 {
-		t.Error("Listen reported a change that was refused")
-	}
-	server.Restart()
-	want("when it listens again")
-	if _, err := s.Apply(t.Context(), storetest.NewCredential("two")); err != nil {
-		t.Fatal(err)
-	}
-	want("after a change that follows a restart")
-	cancel()
-	<-ended
-}
-
 // TestCrash also kills and restarts the database server.
 func TestCrash(t *testing.T) {
 	t.Parallel()

@@ -37,7 +37,9 @@ func (d *driver) Listen(ctx context.Context, log *slog.Logger, changed func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn("the database does not report changes for now: connecting again", "error", err, "delay", delay)
+		if delay == firstDelay { // the first failure since the last success
+			log.Warn("the database does not report changes for now: connecting again until it does", "error", err)
+		}
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
