@@ -38,6 +38,7 @@ type managed struct {
 	*testing.T
 	fleet       *fleettest.Fleet
 	postgres    *postgrestest.Server
+	database    string                 // the address of the database
 	credentials []fleettest.Credential // managed, each with its first client
 	load        *fleettest.Load
 
@@ -68,6 +69,7 @@ func newManaged(t *testing.T) *managed {
 	t.Helper()
 	m := &managed{T: t, postgres: postgrestest.Start(t), clients: map[string][]string{}}
 	store := postgresStore(t, m.postgres)
+	m.database = store["url"].(string)
 	m.fleet = fleettest.Start(t, fleettest.Options{
 		Redis: oneRedis(redistest.Start(t)), Brokers: 3, Credentials: 5, Lifetime: time.Minute,
 		Change: func(_ int, configuration map[string]any) {
