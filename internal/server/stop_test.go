@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // stop starts to stop the server, and returns when its health is NOT_SERVING. The returned channel
@@ -189,4 +191,42 @@ func TestRunEndsWithAListener(t *testing.T) {
 			h.wantClosed(other)
 		})
 	}
+}
+
+// TestStopLetsCallsOverHTTPFinish stops a server while a call over HTTP and a call over gRPC wait for
+// the provider.
+func TestStopLetsCallsOverHTTPFinish(t *testing.T) {
+	m := serveSQLite(t)
+	pair := accounts(m.sim)["sendpulse pair"]
+	for id, values := range map[string]map[string]string{"one": pair.values, "two": pair.next} {
+		create := &authmaterialv1.CreateCredentialRequest{
+			CredentialId: id, Values: fieldValues(values),
+			Credential: &authmaterialv1.Credential{DisplayName: id, Provider: pair.provider, AuthMethod: pair.method},
+		}
+		if _, err := m.credentials.CreateCredential(m.as("admin"), create); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release := m.sim.SendPulse.HoldTokenAnswers()
+	overGRPC, overHTTP := make(chan error, 1), make(chan answered, 1)
+	go func() { _, err := m.material("web", "one"); overGRPC <- err }()
+	go func() {
+		defer close(overHTTP)
+		overHTTP <- m.post("admin", credentialService+"VerifyCredential", `{"credentialId": "two"}`)
+	}()
+	if err := m.sim.SendPulse.AwaitTokenRequests(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	stopped := m.stop(t.Context())
+	if a := m.post("admin", credentialService+"ListCredentials", "{}"); a.code != http.StatusServiceUnavailable || !strings.Contains(a.debug("ErrorInfo"), "SERVER_STOPPING") {
+		t.Errorf("a call that begins while the server stops is answered %d %s", a.code, a.text)
+	}
+	release()
+	if err := <-overGRPC; err != nil {
+		t.Errorf("the call over gRPC failed: %v", err)
+	}
+	if a := <-overHTTP; a.code != http.StatusOK {
+		t.Errorf("the call over HTTP is answered %d %s", a.code, a.text)
+	}
+	<-stopped
 }
