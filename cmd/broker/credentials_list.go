@@ -49,7 +49,13 @@ func newCredentialsList() *cobra.Command {
 	flags.StringVar(&f.filter, "filter", "", "only credentials that match this `FILTER`, in the form of ListCredentials")
 	flags.BoolVar(&f.deleted, "deleted", false, "deleted credentials too, which can be restored")
 	managing(command, f.list)
-	call := command.RunE
+	check, call := command.PreRunE, command.RunE
+	command.PreRunE = func(command *cobra.Command, args []string) error {
+		if f.config == "" {
+			return check(command, args)
+		}
+		return nil
+	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		if f.config == "" {
 			return call(command, args)

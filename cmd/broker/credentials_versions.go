@@ -94,7 +94,10 @@ func (m *manager) activate(ctx context.Context, credential *authmaterialv1.Crede
 	}
 	return m.print(response.GetCredential(), func() error {
 		text := fmt.Sprintf("%s: version %d is active; before, it was version %d", credential.GetCredentialId(), number, credential.GetActiveVersion())
-		if len(callers) > 0 {
+		switch {
+		case len(callers) == 0 && number == credential.GetActiveVersion():
+			text = fmt.Sprintf("%s: version %d is active already", credential.GetCredentialId(), number)
+		case len(callers) > 0:
 			text = fmt.Sprintf("%s: version %d is the canary for %s; the others get version %d",
 				credential.GetCredentialId(), number, strings.Join(callers, ", "), credential.GetActiveVersion())
 		}

@@ -13,11 +13,11 @@ import (
 
 // whatToDo maps the reason of an error of BrokerService to advice for the user.
 var whatToDo = map[string]string{
-	"INVALID_REQUEST":            "Use IDs from the broker's configuration file, at most 100 in a call.",
-	"CREDENTIAL_NOT_FOUND":       "Check whether the broker's configuration file contains the ID, and whether the credential is disabled.",
+	"INVALID_REQUEST":            "Use the IDs of credentials, at most 100 in a call.",
+	"CREDENTIAL_NOT_FOUND":       "Check the ID, and whether the credential is disabled: see 'broker credentials list'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
 	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
-	"CREDENTIAL_REJECTED":        "Correct the credential's values, see 'broker providers'. The broker retries at once when it receives SIGHUP.",
+	"CREDENTIAL_REJECTED":        "See 'broker status ID', and correct the credential's values. The broker retries at once when it receives SIGHUP.",
 	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
 	"PROVIDER_RATE_LIMITED":      "If this error persists: find out which other program requests tokens for this client.",
 	"RATE_LIMITED":               "If this error persists: find the service that keeps reporting good material as rejected.",

@@ -168,9 +168,9 @@ func TestGetPrintsTheOtherCredentials(t *testing.T) {
 	startBroker(t, "tcp", host)
 	stdout, stderr, code := invoke(t, "get", "no-such-one", "pendo", "Bad ID", "odd")
 	const want = `no-such-one: CREDENTIAL_NOT_FOUND: there is no credential "no-such-one", or it is disabled
-  Check whether the broker's configuration file contains the ID, and whether the credential is disabled.
+  Check the ID, and whether the credential is disabled: see 'broker credentials list'.
 Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$
-  Use IDs from the broker's configuration file, at most 100 in a call.
+  Use the IDs of credentials, at most 100 in a call.
 `
 	if code != exitProblem || stderr != want {
 		t.Errorf("exit %d\n%s\nwant 1\n%s", code, stderr, want)
@@ -183,8 +183,8 @@ Bad ID: INVALID_REQUEST: the credential ID must match ^[a-z0-9]([a-z0-9._-]{0,12
 func TestGetExplainsRefusals(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	broker.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(401, "invalid_client"))
-	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: CREDENTIAL_REJECTED: .*\n  .*'broker providers'.*\n$`)
-	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Check whether .*\n$`)
+	wantProblem(t, []string{"get", "sendpulse-oauth"}, `^sendpulse-oauth: CREDENTIAL_REJECTED: .*\n  .*'broker status ID'.*\n$`)
+	wantProblem(t, []string{"get", "no-such-one", "-o", "json"}, `^no-such-one: CREDENTIAL_NOT_FOUND: .*\n  Check the ID, .*\n$`)
 	wantProblem(t, append([]string{"get"}, make([]string, 101)...), `^INVALID_REQUEST: .*\n  Use .*at most 100 in a call\.\n$`)
 }
 

@@ -76,7 +76,7 @@ func runSteps(t *testing.T, folder string, steps []step, local *strings.Replacer
 // TestTour runs the commands on two pages in docs. Each of the pages begins with a configuration
 // file.
 func TestTour(t *testing.T) {
-	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7} {
+	for page, atLeast := range map[string]int{"tour.md": 10, "guides/rotate-a-secret.md": 7, "guides/manage-credentials.md": 25} {
 		t.Run(page, func(t *testing.T) {
 			steps := readSteps(t, page)
 			if len(steps) < atLeast || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {

@@ -170,6 +170,9 @@ func (v *fieldValues) missing() error {
 // ask asks for the fields that `wanted` selects, each with its help. Enter keeps the value that a
 // field has already.
 func (v *fieldValues) ask(p *prompter, wanted func(*authmaterialv1.Field) bool) error {
+	if !slices.ContainsFunc(v.method.GetFields(), wanted) {
+		return nil
+	}
 	if link := v.method.GetDocumentationUrl(); link != "" {
 		fmt.Fprintf(p, "\nThe provider's documentation: %s\n", printable(link))
 	}

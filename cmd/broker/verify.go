@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
@@ -46,9 +49,7 @@ func (f *createFlags) settle(
 	for {
 		if m.prompter != nil {
 			given := values.values
-			err := values.ask(m.prompter, func(field *authmaterialv1.Field) bool {
-				return again || !contains(given, field.GetFieldId())
-			})
+			err := values.ask(m.prompter, func(field *authmaterialv1.Field) bool { return again || !contains(given, field.GetFieldId()) })
 			if err != nil {
 				return "", err
 			}
@@ -56,10 +57,10 @@ func (f *createFlags) settle(
 		request.Values, request.ValidateOnly = values.values, true
 		checked, err := m.CreateCredential(ctx, request)
 		if err != nil {
-			if again = m.mayCorrect(err); again {
-				continue
+			if again, err = m.correct(request, err); err != nil {
+				return "", err
 			}
-			return "", err
+			continue
 		}
 		id := checked.GetCredential().GetCredentialId()
 		if verified, again, err = f.tryValues(ctx, m, id, request); err != nil || !again {
@@ -72,19 +73,31 @@ func contains(values []*authmaterialv1.FieldValue, id string) bool {
 	return (&fieldValues{values: values}).get(id) != nil
 }
 
-// mayCorrect prints why the broker does not accept the values, if a person can correct them.
-func (m *manager) mayCorrect(err error) bool {
-	failed := readFailure(err)
-	if m.prompter == nil || failed.reason != "INVALID_REQUEST" {
-		return false
+// correct lets a person correct a request that failed: it prints why, and either asks for another
+// ID, or returns true if the values have to be entered again. It returns the error if a person cannot
+// correct the request.
+func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failure error) (again bool, err error) {
+	failed := readFailure(failure)
+	about := func(part string) bool {
+		return len(failed.violations) > 0 && !slices.ContainsFunc(failed.violations, func(v *errdetails.BadRequest_FieldViolation) bool {
+			return !strings.HasPrefix(v.GetField(), part)
+		})
 	}
-	for _, violation := range failed.violations {
-		if len(violation.GetField()) < len("values.") || violation.GetField()[:len("values.")] != "values." {
-			return false
-		}
+	switch {
+	case m.prompter == nil:
+		return false, failure
+	case about("values."):
+		fmt.Fprintln(m.prompter, m.invalid(failed))
+		return true, nil
+	case about("credential_id"):
+		fmt.Fprintln(m.prompter, m.invalid(failed))
+	case failed.reason == "CREDENTIAL_EXISTS":
+		fmt.Fprintln(m.prompter, printable(failed.message))
+	default:
+		return false, failure
 	}
-	fmt.Fprintln(m.prompter, m.invalid(failed))
-	return true
+	request.CredentialId, err = m.prompter.askRequired("Another ID")
+	return false, err
 }
 
 // tryValues verifies values before they are stored. It reports whether a person wants to enter
@@ -100,6 +113,10 @@ func (f *createFlags) tryValues(
 		CredentialId: id, Provider: request.GetCredential().GetProvider(), AuthMethod: request.GetCredential().GetAuthMethod(),
 		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(),
 	})
+	if err != nil && m.prompter != nil {
+		fmt.Fprintln(m.prompter, m.explain(ctx, err))
+		return f.storeNevertheless(m, false)
+	}
 	if err != nil {
 		return "", false, err
 	}
@@ -118,7 +135,12 @@ func (f *createFlags) tryValues(
 			return "", again, err
 		}
 	}
-	save, err := m.prompter.confirm("Store them nevertheless?", result.GetOutcome() == inconclusive)
+	return f.storeNevertheless(m, result.GetOutcome() == inconclusive)
+}
+
+// storeNevertheless asks whether to store values that the provider did not accept.
+func (*createFlags) storeNevertheless(m *manager, otherwise bool) (verified string, again bool, err error) {
+	save, err := m.prompter.confirm("Store them nevertheless?", otherwise)
 	if err == nil && !save {
 		err = errors.New("nothing was stored")
 	}
