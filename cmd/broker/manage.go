@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -47,7 +48,12 @@ func managing(command *cobra.Command, run func(context.Context, *manager, []stri
 	}
 	m.addCompletions(command)
 	command.Long += "\n\n" + managingHelp
-	command.PreRunE = func(command *cobra.Command, _ []string) error { return m.checkFlags(command.Flags()) }
+	command.PreRunE = func(command *cobra.Command, _ []string) error {
+		if secret := command.Flags().Lookup("secret-stdin"); m.tokenFile == "-" && secret != nil && secret.Changed {
+			return errors.New("--token-file - and --secret-stdin cannot both read standard input")
+		}
+		return m.checkFlags(command.Flags())
+	}
 	command.RunE = explained(func(command *cobra.Command, args []string) error {
 		m.input = command.InOrStdin()
 		m.out, m.messages = newScreen(command.OutOrStdout()), newScreen(command.ErrOrStderr())

@@ -27,15 +27,20 @@ type prompter struct {
 
 // newPrompter returns nil unless both the input and the screen are terminals.
 func newPrompter(input io.Reader, out *screen) *prompter {
-	file, ok := input.(*os.File)
-	if !ok || !out.terminal || !term.IsTerminal(int(file.Fd())) {
+	if !out.terminal || !isTerminal(input) {
 		return nil
 	}
+	file := input.(*os.File)
 	keyboard := struct {
 		io.Reader
 		io.Writer
 	}{file, out.Writer}
 	return &prompter{out, file, term.NewTerminal(keyboard, "")}
+}
+
+func isTerminal(input any) bool {
+	file, ok := input.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // read reads one line. The terminal stops to echo before the prompt appears, so that it does not show

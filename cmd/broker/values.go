@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,16 +51,7 @@ type fieldValues struct {
 func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*fieldValues, error) {
 	read := &fieldValues{method: method}
 	for _, given := range f.texts {
-		id, text, found := strings.Cut(given, "=")
-		field := read.field(id)
-		switch {
-		case !found:
-			return nil, misused("--value: must have the form FIELD=TEXT")
-		case field.GetSecret():
-			return nil, misused("--value: %[1]s is a secret, and other users of this machine can read the flags of a program\n"+
-				"  Use --secret-file %[2]s=PATH, --secret-stdin %[2]s, or a terminal.", fieldName(field), field.GetFieldId())
-		}
-		if err := read.add("--value", id, text); err != nil {
+		if err := read.addText(given); err != nil {
 			return nil, err
 		}
 	}
@@ -68,66 +60,77 @@ func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*
 		if !found {
 			return nil, misused("--secret-file: must have the form FIELD=PATH")
 		}
-		if err := read.known("--secret-file", id); err != nil {
-			return nil, err
-		}
-		data, err := regularfile.Read(path, maxSecret+2)
+		err := read.add("--secret-file", id, func() ([]byte, error) { return regularfile.Read(path, maxSecret+2) })
 		if err != nil {
-			return nil, fmt.Errorf("--secret-file: the file for field %s %w", id, err)
-		}
-		if err := read.addData("--secret-file", id, data); err != nil {
 			return nil, err
 		}
 	}
 	if f.input != "" {
-		if err := read.known("--secret-stdin", f.input); err != nil {
-			return nil, err
-		}
-		data, err := regularfile.ReadAll(input, maxSecret+2)
+		err := read.add("--secret-stdin", f.input, func() ([]byte, error) {
+			if isTerminal(input) {
+				return nil, errors.New("is a terminal, which would show the secret: leave out --secret-stdin, and the command asks")
+			}
+			return regularfile.ReadAll(input, maxSecret+2)
+		})
 		if err != nil {
-			return nil, fmt.Errorf("--secret-stdin: standard input %w", err)
-		}
-		if err := read.addData("--secret-stdin", f.input, data); err != nil {
 			return nil, err
 		}
 	}
 	for _, id := range f.cleared {
-		if err := read.add("--clear", id, ""); err != nil {
+		if err := read.check("--clear", id); err != nil {
 			return nil, err
 		}
+		read.values = append(read.values, &authmaterialv1.FieldValue{Field: id})
 	}
 	return read, nil
 }
 
-func (v *fieldValues) addData(flag, id string, data []byte) error {
+// addText adds the value of the flag --value.
+func (v *fieldValues) addText(given string) error {
+	id, text, found := strings.Cut(given, "=")
+	if !found {
+		return misused("--value: must have the form FIELD=TEXT")
+	}
+	if err := v.check("--value", id); err != nil {
+		return err
+	}
+	if field := v.field(id); field.GetSecret() {
+		return misused("--value: %[1]s is a secret, and other users of this machine can read the flags of a program\n"+
+			"  Use --secret-file %[2]s=PATH, --secret-stdin %[2]s, or a terminal.", printable(fieldName(field)), id)
+	}
+	v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
+	return nil
+}
+
+// add adds the content of a file or of standard input.
+func (v *fieldValues) add(flag, id string, read func() ([]byte, error)) error {
+	if err := v.check(flag, id); err != nil {
+		return err
+	}
+	data, err := read()
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if text == "" {
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: the input for field %s %w", flag, id, err)
+	case text == "":
 		return fmt.Errorf("%s: the value of field %s is empty", flag, id)
 	}
-	return v.add(flag, id, text)
+	v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
+	return nil
 }
 
-// known returns an error unless the auth method has a field. The error does not quote the ID, which
-// may be a secret.
-func (v *fieldValues) known(flag, id string) error {
-	if v.field(id) != nil {
-		return nil
-	}
-	var known []string
-	for _, field := range v.method.GetFields() {
-		known = append(known, field.GetFieldId())
-	}
-	return misused("%s: there is no such field; the fields are: %s", flag, strings.Join(known, ", "))
-}
-
-func (v *fieldValues) add(flag, id, text string) error {
-	if err := v.known(flag, id); err != nil {
-		return err
+// check returns an error if there is no such field, or if the field has a value already.
+func (v *fieldValues) check(flag, id string) error {
+	if v.field(id) == nil {
+		var known []string
+		for _, field := range v.method.GetFields() {
+			known = append(known, field.GetFieldId())
+		}
+		return misused("%s: there is no such field; the fields are: %s", flag, strings.Join(known, ", "))
 	}
 	if v.get(id) != nil {
 		return misused("%s: field %s has two values", flag, id)
 	}
-	v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
 	return nil
 }
 
