@@ -12,7 +12,7 @@ import (
 )
 
 // whatToDo maps the reason of an error of BrokerService to advice for the user.
-var whatToDo = map[string]string{
+var whatToDo = map[string]string{ //nolint:gosec // the keys are names of reasons
 	"INVALID_REQUEST":            "Use the IDs of credentials, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Check the ID, and whether the credential is disabled: see 'broker credentials list'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
