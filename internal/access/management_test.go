@@ -48,8 +48,12 @@ func allowed(policy *access.Policy, caller *access.Caller) string {
 	var texts [2]string
 	for i, object := range []access.Object{{CredentialID: "mail", Provider: "sendpulse"}, {CredentialID: "none"}} {
 		for _, action := range access.Actions() {
-			if policy.Decide(caller, action, object).Allowed {
+			allowed := policy.Decide(caller, action, object).Allowed
+			if allowed {
 				texts[i] += string(action[:1])
+			}
+			if policy.Narrow(caller, action).Decide(caller, action, object).Allowed != allowed {
+				texts[i] += "!" // the narrowed policy decides otherwise
 			}
 		}
 	}

@@ -90,6 +90,22 @@ func (p *Policy) decideWithoutGrants(caller *Caller, action Action) Decision {
 	return decision
 }
 
+// Narrow returns a policy that makes the same decisions as p for one caller and one action, with less
+// work: it has only the grants that allow the action to the caller. Use it to decide about many
+// credentials.
+func (p *Policy) Narrow(caller *Caller, action Action) *Policy {
+	if len(p.grants) == 0 {
+		return p
+	}
+	narrow := &Policy{}
+	for _, g := range p.grants {
+		if g.Allows(action) && caller.Matches(g.Callers) {
+			narrow.grants = append(narrow.grants, g)
+		}
+	}
+	return narrow
+}
+
 // Explanation explains a decision to people.
 type Explanation struct {
 	Decision

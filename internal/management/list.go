@@ -61,7 +61,7 @@ func (s *Service) List(_ context.Context, caller Caller, selection Selection) (p
 	if err := problems.err(); err != nil {
 		return nil, "", err
 	}
-	examined := 0
+	examined, policy := 0, caller.Config.Policy.Narrow(&caller.Caller, access.View)
 	for id := range s.ids(caller, after) {
 		if len(page) == size || examined == maxExamined {
 			return page, s.sealPage(after, bound), nil
@@ -70,7 +70,7 @@ func (s *Service) List(_ context.Context, caller Caller, selection Selection) (p
 		examined++
 		// Whether the caller may view a credential is decided before the filter looks at it.
 		object := access.Object{CredentialID: id, Provider: s.providerOf(caller.Config, id)}
-		if !caller.Config.Policy.Decide(&caller.Caller, access.View, object).Allowed {
+		if !policy.Decide(&caller.Caller, access.View, object).Allowed {
 			continue
 		}
 		if found := s.view(caller.Config, id); found != nil && matches(found) && (selection.ShowDeleted || !found.Deleted()) {
