@@ -269,13 +269,22 @@ func TestEveryManagementMethodIsTested(t *testing.T) {
 		"ListCredentials": &authmaterialv1.ListCredentialsRequest{}, "ListProviders": &authmaterialv1.ListProvidersRequest{},
 		"GetProvider": &authmaterialv1.GetProviderRequest{ProviderId: "pendo"},
 	}
+	operating := map[string]proto.Message{"GetFleetStatus": &authmaterialv1.GetFleetStatusRequest{}}
 	for _, service := range managementServices() {
 		for i := range service.Methods().Len() {
 			name := string(service.Methods().Get(i).Name())
 			_, inMatrix := managementMethods[name]
 			request, isAlone := alone[name]
+			operated, isOperated := operating[name]
 			switch {
 			case slices.Contains(pending, name):
+			case isOperated:
+				for _, caller := range managementCallers {
+					want := map[bool]string{true: "", false: "ACCESS_DENIED"}[caller == "operate"]
+					if got := m.ask(caller, name, operated); got.reason != want {
+						t.Errorf("%s as %s: %s, want the reason %q", name, caller, got, want)
+					}
+				}
 			case !inMatrix && !isAlone:
 				t.Errorf("no test of access to the method %s", name)
 			case isAlone:
