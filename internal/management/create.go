@@ -1,7 +1,9 @@
 package management
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,15 +71,18 @@ func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Creden
 	checkTexts(&row, &problems)
 	if m.define(config, n.Provider, n.AuthMethod, &problems) {
 		m.set(n.Values, &problems)
-		m.setHosts(config, n.AllowedHosts, nil, &problems)
+		m.setHosts(config, n.AllowedHosts, &problems)
 		m.check(n.ID, &problems)
 	}
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
 	request, known, err := s.request(ctx, c, n.RequestID, n.fingerprint())
-	if known || err != nil {
-		return s.view(config, n.ID), err
+	if err != nil {
+		return nil, err
+	}
+	if known {
+		return s.afterSync(ctx, c)
 	}
 	if config.Credentials.Get(n.ID) != nil {
 		return nil, errExists
@@ -88,7 +93,7 @@ func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Creden
 			return nil, errExists
 		}
 		fields := slices.Sorted(maps.Keys(m.secrets))
-		return managedView(&row, &store.Version{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, SecretFields: fields}, config.Catalog), nil
+		return managedView(&row, &store.Version{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, SecretFields: fields}, config), nil
 	}
 	for _, value := range n.Values {
 		c.fields = append(c.fields, "values."+value.Field)
@@ -102,24 +107,36 @@ func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Cre
 	revision, err := s.store().Apply(ctx, change)
 	if err != nil {
 		if errors.Is(err, store.ErrRepeated) { // another replica was handling the same request
-			return s.repeated(ctx, c, change.Request)
+			if _, err = s.carriedOut(ctx, c, change.Request); err != nil {
+				return nil, err
+			}
+			return s.afterSync(ctx, c)
 		}
 		return nil, err
 	}
 	// The change is stored. If it cannot be read back now, Run reads it later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncPatience)
 	defer cancel()
-	if err := s.syncTo(ctx, revision); err != nil {
+	if s.syncTo(ctx, revision) != nil {
+		return nil, errNotReadBack
+	}
+	return s.known(c.caller.Config, c.id)
+}
+
+// afterSync returns the credential of a call as it is in the store now.
+func (s *Service) afterSync(ctx context.Context, c *call) (*Credential, error) {
+	if err := s.Sync(ctx); err != nil {
 		return nil, err
 	}
-	return s.view(c.caller.Config, c.id), nil
+	return s.known(c.caller.Config, c.id)
 }
 
 // syncPatience is how long a call waits until this replica serves a change that the call made.
 const syncPatience = 5 * time.Second
 
-// request looks up a repeated request. The parameter `known` is true if the request was carried out
-// already. Without a request ID, the request is nil.
+// request makes the request of a call that is about to create version c.version, and looks it up.
+// The parameter `known` is true if the request was carried out already; c.version is then the
+// version that it created. Without a request ID, the request is nil.
 func (s *Service) request(ctx context.Context, c *call, id string, content secret.Text) (request *store.Request, known bool, err error) {
 	if id == "" {
 		return nil, false, nil
@@ -127,32 +144,43 @@ func (s *Service) request(ctx context.Context, c *call, id string, content secre
 	if !requestIDs.MatchString(id) {
 		return nil, false, invalid("request_id", "must be 1 to 64 visible ASCII characters")
 	}
+	version := binary.BigEndian.AppendUint32(nil, uint32(c.version)) //nolint:gosec // at most a few thousand
 	request = &store.Request{
 		RequestKey:  store.RequestKey{Caller: c.caller.Name, Method: string(c.operation), CredentialID: c.id, RequestID: id},
-		Fingerprint: s.store().Fingerprint(content),
+		Fingerprint: append(s.store().Fingerprint(content), version...),
 	}
-	fingerprint, known, err := s.store().Request(ctx, request.RequestKey)
-	if err == nil && known && string(fingerprint) != string(request.Fingerprint) {
-		err = errOtherContent
-	}
+	known, err = s.carriedOut(ctx, c, request)
 	return request, known, err
+}
+
+// carriedOut reports whether a request was carried out already. If so, it sets c.version to the
+// version that the request created.
+func (s *Service) carriedOut(ctx context.Context, c *call, request *store.Request) (bool, error) {
+	stored, found, err := s.store().Request(ctx, request.RequestKey)
+	if err != nil || !found {
+		return false, err
+	}
+	content, version, ok := cutVersion(stored)
+	if given, _, _ := cutVersion(request.Fingerprint); !ok || !bytes.Equal(given, content) {
+		return false, errOtherContent
+	}
+	c.version = version
+	return true, nil
+}
+
+// cutVersion splits the fingerprint of a request into that of its content and the number of the
+// version that the request created.
+func cutVersion(fingerprint []byte) (content []byte, version int, ok bool) {
+	at := len(fingerprint) - 4
+	if at < 0 {
+		return nil, 0, false
+	}
+	return fingerprint[:at], int(binary.BigEndian.Uint32(fingerprint[at:])), true
 }
 
 var errOtherContent = invalid("request_id", "was used for a request with other content: use a new one")
 
 var requestIDs = regexp.MustCompile(`^[!-~]{1,64}$`)
-
-// repeated returns the result of a request that another call has carried out.
-func (s *Service) repeated(ctx context.Context, c *call, request *store.Request) (*Credential, error) {
-	fingerprint, _, err := s.store().Request(ctx, request.RequestKey)
-	if err == nil && string(fingerprint) != string(request.Fingerprint) {
-		err = errOtherContent
-	}
-	if err == nil {
-		err = s.Sync(ctx)
-	}
-	return s.view(c.caller.Config, c.id), err
-}
 
 // fingerprint returns a text that differs for requests with different content.
 func (n NewCredential) fingerprint() secret.Text {
@@ -186,6 +214,9 @@ func checkTexts(c *store.Credential, problems *violations) {
 	checkText("credential.description", c.Description, 0, maxText)
 	if len(c.Labels) > maxLabels {
 		problems.add("credential.labels", fmt.Sprintf("must have at most %d labels, and has %d", maxLabels, len(c.Labels)))
+	}
+	if at := c.SecretExpireTime; !at.IsZero() && (at.Year() < 1970 || at.Year() > 9999) {
+		problems.add("credential.secret_expire_time", "must be in the years 1970 to 9999")
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
 		at := "credential.labels." + clip(key)

@@ -22,16 +22,17 @@ const (
 	maxPage     = 1000
 	// maxExamined limits how many credentials are examined for one page.
 	maxExamined = 20_000
+	// maxPageSize limits the texts of a page in bytes. A page is one message, and many clients accept
+	// 4 MiB at most.
+	maxPageSize = 2 << 20
 )
 
 // Get returns a credential. It may be a deleted one.
 func (s *Service) Get(ctx context.Context, caller Caller, id string) (found *Credential, err error) {
 	c := &call{caller: caller, operation: audit.GetCredential, action: access.View, id: id}
 	err = s.do(ctx, c, func() error {
-		if found = s.view(caller.Config, id); found == nil {
-			return errMissing
-		}
-		return nil
+		found, err = s.known(caller.Config, id)
+		return err
 	})
 	return found, err
 }
@@ -61,9 +62,12 @@ func (s *Service) List(_ context.Context, caller Caller, selection Selection) (p
 	if err := problems.err(); err != nil {
 		return nil, "", err
 	}
-	examined, policy := 0, caller.Config.Policy.Narrow(&caller.Caller, access.View)
+	if s.unread() {
+		return nil, "", errUnread
+	}
+	examined, bytes, policy := 0, 0, caller.Config.Policy.Narrow(&caller.Caller, access.View)
 	for id := range s.ids(caller, after) {
-		if len(page) == size || examined == maxExamined {
+		if len(page) == size || bytes >= maxPageSize || examined == maxExamined {
 			return page, s.sealPage(after, bound), nil
 		}
 		after = id
@@ -75,6 +79,7 @@ func (s *Service) List(_ context.Context, caller Caller, selection Selection) (p
 		}
 		if found := s.view(caller.Config, id); found != nil && matches(found) && (selection.ShowDeleted || !found.Deleted()) {
 			page = append(page, found)
+			bytes += found.size()
 		}
 	}
 	return page, "", nil
@@ -177,8 +182,8 @@ func (s *Service) Events(ctx context.Context, caller Caller, id string, size int
 		if err := problems.err(); err != nil {
 			return err
 		}
-		if s.view(caller.Config, id) == nil {
-			return errMissing
+		if _, err := s.known(caller.Config, id); err != nil {
+			return err
 		}
 		if s.options.Open == nil {
 			return nil

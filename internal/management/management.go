@@ -92,6 +92,7 @@ type Service struct {
 	tries   *verification.Limit
 
 	opened   atomic.Pointer[Store]    // nil until the store is open
+	reading  chan struct{}            // has an element while the store is read for the snapshot
 	mu       sync.Mutex               // held while the snapshot is replaced and handed to the Server
 	config   *config.Config           // the configuration by which the snapshot was made; guarded by mu
 	shadowed map[string]bool          // IDs that are both declared and managed; guarded by mu
@@ -104,7 +105,7 @@ type Service struct {
 func New(options Options) *Service {
 	s := &Service{
 		options: options, started: options.Clock.Now(), pageKey: secret.New(rand.Text()), tries: verification.NewLimit(options.Clock),
-		config: options.Config, shadowed: map[string]bool{}, loaded: make(chan struct{}),
+		reading: make(chan struct{}, 1), config: options.Config, shadowed: map[string]bool{}, loaded: make(chan struct{}),
 	}
 	s.snapshot.Store(&snapshot{})
 	return s
@@ -129,6 +130,10 @@ var (
 	errInUse    = fault.New(fault.VersionNotFound, "the version is active or the canary: activate another version, or withdraw the canary, first")
 	errExists   = fault.New(fault.CredentialExists, "the ID belongs to another credential; a deleted credential keeps its ID for 30 days")
 	errAway     = fault.New(fault.StoreUnavailable, "the credential store cannot be reached").WithRetryDelay(time.Second)
+	errUnread   = fault.New(fault.StoreUnavailable, "the credential store has not been read yet").WithRetryDelay(time.Second)
+	// errNotReadBack is the error of a call whose change is stored.
+	errNotReadBack = fault.New(fault.StoreUnavailable, "the change is stored, but could not be read back from the store: "+
+		"do not repeat it; this replica serves it as soon as it can read the store").WithRetryDelay(time.Second)
 )
 
 // errNotRecorded is the error of a call whose audit record could not be written. A change that the
@@ -162,7 +167,7 @@ func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 		return err
 	}
 	outcome := "OK"
-	if err != nil {
+	if err != nil && !errors.Is(err, errNotReadBack) {
 		outcome = string(fault.From(err).Reason)
 	}
 	record := audit.Record{
@@ -176,7 +181,10 @@ func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 }
 
 func (s *Service) authorize(c *call) error {
-	if !credentials.ValidID(c.id) {
+	switch {
+	case c.id == "" && c.operation == audit.CreateCredential:
+		return invalid("credential_id", "is required, because no ID can be made from the display name, which has no letter from a to z and no digit")
+	case !credentials.ValidID(c.id):
 		return invalid("credential_id", "must match "+credentials.IDPattern)
 	}
 	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))
@@ -227,11 +235,16 @@ func invalid(field, description string) error {
 	return violations{{Field: field, Description: description}}.err()
 }
 
-// violations collects the problems of a request.
+// maxViolations limits the problems in an error, because a request may have any number of them.
+const maxViolations = 20
+
+// violations collects the first problems of a request.
 type violations []fault.Violation
 
 func (v *violations) add(field, description string) {
-	*v = append(*v, fault.Violation{Field: field, Description: description})
+	if len(*v) < maxViolations {
+		*v = append(*v, fault.Violation{Field: field, Description: description})
+	}
 }
 
 // err returns the error for the problems, or nil if there are none.

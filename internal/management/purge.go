@@ -52,9 +52,9 @@ func (s *Service) purge(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.snapshot.Load()
-	if slices.ContainsFunc(known.items, s.purged) {
-		s.snapshot.Store(&snapshot{revision: known.revision, items: slices.DeleteFunc(slices.Clone(known.items), s.purged)})
+	known, gone := s.snapshot.Load(), func(i *item) bool { return s.purged(&i.row.Credential) }
+	if slices.ContainsFunc(known.items, gone) {
+		s.snapshot.Store(&snapshot{revision: known.revision, items: slices.DeleteFunc(slices.Clone(known.items), gone)})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -121,60 +122,71 @@ func notify(changed chan<- struct{}) {
 }
 
 // Sync reads the changes of the store, and hands them to the Server.
-func (s *Service) Sync(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sync(ctx)
-}
+func (s *Service) Sync(ctx context.Context) error { return s.syncTo(ctx, math.MaxInt64) }
 
-// syncTo is Sync, unless the snapshot contains a change with this revision already.
+// syncTo is Sync, unless the snapshot contains a change with this revision already. Only one call at
+// a time reads the store. No lock is held meanwhile, so that a store which does not answer delays
+// nothing else.
 func (s *Service) syncTo(ctx context.Context, revision int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.snapshot.Load().revision >= revision {
+	select {
+	case s.reading <- struct{}{}:
+		defer func() { <-s.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	began, known := s.options.Clock.Now(), s.snapshot.Load().revision
+	if known >= revision {
 		return nil
 	}
-	return s.sync(ctx)
-}
-
-// sync does the work of Sync. The caller must hold mu.
-func (s *Service) sync(ctx context.Context) error {
-	now, known := s.options.Clock.Now(), s.snapshot.Load()
-	revision, err := s.store().Revision(ctx)
+	current, err := s.store().Revision(ctx)
+	switch {
+	case err != nil:
+		return err
+	case current == known && s.synced.Load() != 0:
+		s.synced.Store(began.UnixNano())
+		return nil
+	case current < known: // an older state of the database was restored
+		known = 0
+	}
+	rows, current, err := s.changes(ctx, known)
+	if err == nil && current < known {
+		known = 0
+		rows, current, err = s.changes(ctx, known)
+	}
 	if err != nil {
 		return err
 	}
-	if revision == known.revision && s.synced.Load() != 0 {
-		s.synced.Store(now.UnixNano())
-		return nil
-	}
-	after := known.revision
-	if revision < after { // an older state of the database was restored
-		after, known = 0, &snapshot{}
-	}
-	var changed []*item
-	revision, err = s.store().Changes(ctx, after, func(row *store.Row) error {
-		changed = append(changed, s.item(row, s.config))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.use(known.with(revision, changed), changed)
-	if s.synced.Swap(now.UnixNano()) == 0 {
-		close(s.loaded)
-	}
+	s.publish(rows, current, known == 0, began)
 	return nil
 }
 
 // Loaded returns a channel that is closed when the store has been read for the first time.
 func (s *Service) Loaded() <-chan struct{} { return s.loaded }
 
-// use replaces the snapshot, and hands the changed items to the Server. The caller must hold mu.
-func (s *Service) use(next *snapshot, changed []*item) {
+func (s *Service) changes(ctx context.Context, after int64) (rows []*store.Row, revision int64, err error) {
+	revision, err = s.store().Changes(ctx, after, func(row *store.Row) error {
+		if row.Active == nil {
+			s.options.Logger.Error("a credential in the store has no active version: it is not served", "credential_id", row.Credential.ID)
+			return nil
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, revision, err
+}
+
+// publish puts changed rows, or all rows, into the snapshot, and hands them to the Server. The rows
+// were read at the given time or later.
+func (s *Service) publish(rows []*store.Row, revision int64, all bool, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.snapshot.Load()
+	var changed []*item
 	var served []*credentials.Credential
 	var removed []string
-	for _, i := range changed {
+	for _, row := range rows {
+		i := s.item(row, s.config)
+		changed = append(changed, i)
 		if i.served != nil {
 			served = append(served, i.served)
 		} else {
@@ -182,13 +194,22 @@ func (s *Service) use(next *snapshot, changed []*item) {
 		}
 		s.noteCollision(i)
 	}
-	for _, old := range s.snapshot.Load().items {
-		if next.revision < s.snapshot.Load().revision && next.get(old.id()) == nil {
+	base, gone := known, []*item(nil)
+	if all {
+		base, gone = &snapshot{}, known.items
+	}
+	next := base.with(revision, changed)
+	for _, old := range gone {
+		if next.get(old.id()) == nil {
 			removed = append(removed, old.id())
+			delete(s.shadowed, old.id())
 		}
 	}
 	s.snapshot.Store(next)
 	s.options.Server.Manage(served, removed)
+	if s.synced.Swap(at.UnixNano()) == 0 {
+		close(s.loaded)
+	}
 }
 
 // Reload calls a function that puts another configuration into use, with all managed credentials
@@ -269,16 +290,10 @@ func manages(c *config.Config, id string) bool {
 // more, opening the values fails.
 func (s *Service) version(stored *store.Credential, v *store.Version, c *config.Config) *credentials.Credential {
 	provider, method, err := definition(c.Catalog, stored.Provider, stored.AuthMethod)
-	hosts := slices.Clip(provider.AllowedHosts)
-	for _, host := range v.AllowedHosts {
-		if !slices.Contains(hosts, host) {
-			hosts = append(hosts, host)
-		}
-	}
 	return &credentials.Credential{
 		ID: stored.ID, DisplayName: stored.DisplayName, Description: stored.Description, Labels: stored.Labels,
 		Disabled: stored.Disabled, KeepWarm: stored.KeepWarm, SecretExpireTime: stored.SecretExpireTime,
-		Provider: provider, Method: method, AllowedHosts: hosts,
+		Provider: provider, Method: method, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(c, provider, v)),
 		Stored: &credentials.Stored{Number: v.Number, ID: v.ID, Open: func() (map[string]secret.Text, error) {
 			if err != nil {
 				return nil, err

@@ -60,8 +60,8 @@ func (s *Service) began(c *Credential) time.Time {
 func (s *Service) Status(ctx context.Context, caller Caller, id string) (found *Credential, status *Status, err error) {
 	c := &call{caller: caller, operation: audit.GetStatus, action: access.View, id: id}
 	err = s.do(ctx, c, func() error {
-		if found = s.view(caller.Config, id); found == nil {
-			return errMissing
+		if found, err = s.known(caller.Config, id); err != nil {
+			return err
 		}
 		status, err = s.statusOf(ctx, found)
 		return err

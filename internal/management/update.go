@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -54,7 +55,7 @@ func (s *Service) Update(ctx context.Context, caller Caller, id, etag string, up
 		if err := problems.err(); err != nil {
 			return err
 		}
-		c.fields = update.Mask
+		c.fields = slices.Compact(slices.Sorted(slices.Values(update.Mask)))
 		return nil
 	})
 }
@@ -135,8 +136,11 @@ func (s *Service) read(ctx context.Context, c *call) (*store.Credential, []*stor
 		return nil, nil, errNoStore
 	}
 	row, versions, err := s.store().Credential(ctx, c.id)
-	if declared && errors.Is(err, store.ErrNotFound) {
+	switch {
+	case declared && errors.Is(err, store.ErrNotFound):
 		return nil, nil, errDeclared
+	case err == nil && s.purged(row):
+		return nil, nil, errMissing
 	}
 	return row, versions, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/store"
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
@@ -65,6 +66,32 @@ func (m *material) define(c *config.Config, providerID, methodID string, problem
 	return true
 }
 
+// keep takes the values of a version over, by the definition as it is now. A secret stays a secret,
+// even if the definition has made its field public.
+func (m *material) keep(v *store.Version, secrets map[string]secret.Text) {
+	for id, value := range v.PublicValues {
+		if field := m.method.Field(id); field != nil {
+			m.put(field, secret.New(value))
+		}
+	}
+	for id, value := range secrets {
+		if m.method.Field(id) != nil {
+			m.secrets[id] = value
+		}
+	}
+}
+
+// put sets the value of a field. An empty value is no value.
+func (m *material) put(field *catalog.Field, value secret.Text) {
+	switch text := value.Reveal(); {
+	case text == "":
+	case field.Secret:
+		m.secrets[field.ID] = value
+	default:
+		m.public[field.ID] = text
+	}
+}
+
 // set adds the values of a request. An empty value removes the value of a field.
 func (m *material) set(values []FieldValue, problems *violations) {
 	seen := map[string]bool{}
@@ -82,20 +109,17 @@ func (m *material) set(values []FieldValue, problems *violations) {
 			problems.add(at, "must be UTF-8 text")
 		case text == "" && field.Required:
 			problems.add(at, "is required and must not be empty")
-		case text == "":
-			delete(m.secrets, value.Field)
-			delete(m.public, value.Field)
-		case field.Secret:
-			m.secrets[value.Field] = value.Value
 		default:
-			m.public[value.Field] = text
+			delete(m.secrets, value.Field) // the definition may have made a secret field public, or the other way round
+			delete(m.public, value.Field)
+			m.put(field, value.Value)
 		}
 		seen[value.Field] = true
 	}
 }
 
-// setHosts sets the additional hosts. Hosts that are not kept must be allowed by the configuration.
-func (m *material) setHosts(c *config.Config, hosts, kept []string, problems *violations) {
+// setHosts sets the additional hosts, which the configuration must allow.
+func (m *material) setHosts(c *config.Config, hosts []string, problems *violations) {
 	m.hosts = nil
 	if len(hosts) > maxHosts {
 		problems.add("allowed_hosts", fmt.Sprintf("has %d hosts, and at most %d are allowed", len(hosts), maxHosts))
@@ -105,11 +129,27 @@ func (m *material) setHosts(c *config.Config, hosts, kept []string, problems *vi
 		switch {
 		case slices.Contains(m.provider.AllowedHosts, host) || slices.Contains(m.hosts, host):
 			continue
-		case !slices.Contains(kept, host) && (c.Store == nil || !slices.Contains(c.Store.AllowedHosts, host)):
+		case !allowsHost(c, host):
 			problems.add(fmt.Sprintf("allowed_hosts[%d]", n), "must be one of store.allowed_hosts in the broker's configuration file")
 		}
 		m.hosts = append(m.hosts, host)
 	}
+}
+
+// allowsHost reports whether managed credentials may add a host.
+func allowsHost(c *config.Config, host string) bool {
+	return c.Store != nil && slices.Contains(c.Store.AllowedHosts, host)
+}
+
+// addedHosts returns the hosts that a version adds to those of its provider. The configuration may
+// have changed since the version was created, and a host that it allows no more is left out.
+func addedHosts(c *config.Config, provider *catalog.Provider, v *store.Version) (hosts []string) {
+	for _, host := range v.AllowedHosts {
+		if allowsHost(c, host) && !slices.Contains(provider.AllowedHosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // check reports values that cannot be used.

@@ -59,7 +59,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 		}
 		if m.define(c.caller.Config, unsaved.Provider, unsaved.AuthMethod, &problems) {
 			m.set(unsaved.Values, &problems)
-			m.setHosts(c.caller.Config, unsaved.AllowedHosts, nil, &problems)
+			m.setHosts(c.caller.Config, unsaved.AllowedHosts, &problems)
 			m.check(c.id, &problems)
 		}
 		return m.credential(c.id), nil, problems.err()

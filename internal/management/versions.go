@@ -59,7 +59,7 @@ func (s *Service) versionOf(ctx context.Context, c *call) (*Version, *Credential
 	if err != nil {
 		return nil, nil, err
 	}
-	return versionView(row, found), managedView(row, active, c.caller.Config.Catalog), nil
+	return versionView(row, found, c.caller.Config), managedView(row, active, c.caller.Config), nil
 }
 
 func find(versions []*store.Version, number int) (*store.Version, error) {
@@ -80,9 +80,9 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 	if len(versions) == 0 || !row.DeleteTime.IsZero() {
 		return errMissing
 	}
+	c.version = versions[len(versions)-1].Number + 1
 	request, known, err := s.request(ctx, c, n.RequestID, n.fingerprint())
 	if known || err != nil {
-		c.version = versions[len(versions)-1].Number
 		return err
 	}
 	switch {
@@ -95,7 +95,6 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 	if err != nil {
 		return err
 	}
-	c.version = versions[len(versions)-1].Number + 1
 	version := &store.NewVersion{Number: c.version, AllowedHosts: m.hosts, PublicValues: m.public, Values: m.secrets, Creator: c.caller.Name}
 	activate := n.Activate
 	if n.Verify {
@@ -126,26 +125,26 @@ func (s *Service) nextMaterial(c *call, row *store.Credential, versions []*store
 	if !m.define(c.caller.Config, row.Provider, row.AuthMethod, &problems) {
 		return nil, problems.err()
 	}
-	var keptHosts, keptSecrets []string
+	var keptHosts []string
 	if !n.Reset {
 		active, err := find(versions, row.ActiveVersion)
 		if err != nil {
 			return nil, err
 		}
-		if m.secrets, err = s.store().Values(row, active); err != nil {
+		secrets, err := s.store().Values(row, active)
+		if err != nil {
 			return nil, err
 		}
-		m.public, keptHosts, keptSecrets = maps.Clone(active.PublicValues), active.AllowedHosts, active.SecretFields
-		if m.public == nil {
-			m.public = map[string]string{}
-		}
+		m.keep(active, secrets)
+		keptHosts = addedHosts(c.caller.Config, m.provider, active)
 	}
+	keptSecrets := slices.Sorted(maps.Keys(m.secrets))
 	m.set(n.Values, &problems)
 	hosts := n.AllowedHosts
 	if len(hosts) == 0 {
 		hosts = keptHosts
 	}
-	m.setHosts(c.caller.Config, hosts, keptHosts, &problems)
+	m.setHosts(c.caller.Config, hosts, &problems)
 	if slices.ContainsFunc(m.hosts, func(host string) bool { return !slices.Contains(keptHosts, host) }) {
 		for _, field := range keptSecrets {
 			if !slices.ContainsFunc(n.Values, func(v FieldValue) bool { return v.Field == field }) {
@@ -274,7 +273,7 @@ func (s *Service) Versions(ctx context.Context, caller Caller, id string) (all [
 			return err
 		}
 		for _, v := range slices.Backward(versions) {
-			all = append(all, versionView(row, v))
+			all = append(all, versionView(row, v, caller.Config))
 		}
 		return nil
 	})

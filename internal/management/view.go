@@ -1,7 +1,6 @@
 package management
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -29,6 +28,20 @@ type Credential struct {
 	// ETag identifies the state of a managed credential. It is empty for a declared credential,
 	// unless it is shadowed: then it is that of the managed credential.
 	ETag string
+}
+
+// size returns about how many bytes the texts of the credential have.
+func (c *Credential) size() int {
+	size := len(c.ID) + len(c.DisplayName) + len(c.Description)
+	for _, texts := range []map[string]string{c.Labels, c.PublicValues} {
+		for key, value := range texts {
+			size += len(key) + len(value)
+		}
+	}
+	for _, text := range slices.Concat(c.AllowedHosts, c.CanaryCallers, c.SecretFields) {
+		size += len(text)
+	}
+	return size
 }
 
 // Deleted reports whether the credential is deleted.
@@ -63,15 +76,26 @@ func declaredView(c *credentials.Credential, hidden *item) *Credential {
 }
 
 // managedView returns the view of a managed credential. The version is the active one.
-func managedView(c *store.Credential, active *store.Version, all *catalog.Catalog) *Credential {
-	view := &Credential{
-		Credential: *c, PublicValues: active.PublicValues, SecretFields: active.SecretFields,
-		AllowedHosts: active.AllowedHosts, ETag: etag(c.Revision),
-	}
-	if provider := all.Provider(c.Provider); provider != nil {
-		view.AllowedHosts = slices.Concat(provider.AllowedHosts, active.AllowedHosts)
-	}
+func managedView(c *store.Credential, active *store.Version, by *config.Config) *Credential {
+	provider, method, _ := definition(by.Catalog, c.Provider, c.AuthMethod)
+	view := &Credential{Credential: *c, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(by, provider, active)), ETag: etag(c.Revision)}
+	view.PublicValues, view.SecretFields = shown(active, method)
 	return view
+}
+
+// shown returns the values of a version that may be shown, and the IDs of its other fields. A value
+// that was stored as public is not shown if the definition has made its field secret since then.
+func shown(v *store.Version, method *catalog.AuthMethod) (public map[string]string, others []string) {
+	public, others = map[string]string{}, slices.Clone(v.SecretFields)
+	for id, value := range v.PublicValues {
+		if field := method.Field(id); field == nil || field.SecretStated && !field.Secret {
+			public[id] = value
+		} else {
+			others = append(others, id)
+		}
+	}
+	slices.Sort(others)
+	return public, others
 }
 
 // view returns a credential as this replica knows it, or nil.
@@ -80,17 +104,30 @@ func (s *Service) view(c *config.Config, id string) *Credential {
 	if declared := c.Credentials.Get(id); declared != nil {
 		return declaredView(declared, hidden)
 	}
-	if hidden == nil || s.purged(hidden) {
+	if hidden == nil || s.purged(&hidden.row.Credential) {
 		return nil
 	}
-	return managedView(&hidden.row.Credential, hidden.row.Active, c.Catalog)
+	return managedView(&hidden.row.Credential, hidden.row.Active, c)
 }
 
 // purged reports whether a credential was deleted so long ago that it is gone for callers.
-func (s *Service) purged(i *item) bool {
-	deleted := i.row.Credential.DeleteTime
-	return !deleted.IsZero() && s.options.Clock.Now().Sub(deleted) > Retention
+func (s *Service) purged(c *store.Credential) bool {
+	return !c.DeleteTime.IsZero() && s.options.Clock.Now().Sub(c.DeleteTime) > Retention
 }
+
+// known returns a credential as this replica knows it.
+func (s *Service) known(c *config.Config, id string) (*Credential, error) {
+	if found := s.view(c, id); found != nil {
+		return found, nil
+	}
+	if s.unread() {
+		return nil, errUnread
+	}
+	return nil, errMissing
+}
+
+// unread reports whether there is a store that was not read yet.
+func (s *Service) unread() bool { return s.options.Open != nil && s.synced.Load() == 0 }
 
 // VersionState is what a version is used for.
 type VersionState string
@@ -117,12 +154,13 @@ type Version struct {
 	Verification *store.Verification
 }
 
-func versionView(c *store.Credential, v *store.Version) *Version {
+func versionView(c *store.Credential, v *store.Version, by *config.Config) *Version {
 	view := &Version{
-		Number: v.Number, State: Enabled, PublicValues: maps.Clone(v.PublicValues), SecretFields: v.SecretFields,
-		AllowedHosts: v.AllowedHosts, CreateTime: v.CreateTime, Creator: v.Creator, ActivateTime: v.ActivateTime,
-		DestroyTime: v.DestroyTime, Verification: v.Verification,
+		Number: v.Number, State: Enabled, AllowedHosts: v.AllowedHosts, CreateTime: v.CreateTime, Creator: v.Creator,
+		ActivateTime: v.ActivateTime, DestroyTime: v.DestroyTime, Verification: v.Verification,
 	}
+	_, method, _ := definition(by.Catalog, c.Provider, c.AuthMethod)
+	view.PublicValues, view.SecretFields = shown(v, method)
 	switch {
 	case !v.DestroyTime.IsZero():
 		view.State = Destroyed

@@ -61,10 +61,10 @@ func TestCredentialStatus(t *testing.T) {
 		t.Errorf("an unused credential has the active version %d", fresh.GetActive().GetVersion())
 	}
 
+	m.mustMaterial("web", "pair")
 	if _, err := m.credentials.VerifyCredential(m.as("admin"), &authmaterialv1.VerifyCredentialRequest{CredentialId: "pair"}); err != nil {
 		t.Fatal(err)
 	}
-	m.mustMaterial("web", "pair")
 	used := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, "Callers get a token")
 	active := used.GetActive()
 	if left := time.Until(active.GetExpireTime().AsTime()); left < 50*time.Minute || left > time.Hour {

@@ -7,11 +7,15 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/store"
 	"github.com/authmaterial/broker/internal/store/postgres"
 	"github.com/authmaterial/broker/internal/store/sqlite"
+	"github.com/authmaterial/broker/internal/strategies"
+	"github.com/authmaterial/broker/internal/token"
 	"github.com/authmaterial/broker/internal/verification"
 )
 
@@ -23,9 +27,9 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 	set := management.Options{
 		Config: options.Config,
 		Server: s.broker,
-		Verifier: verification.New(verification.Options{
+		Verifier: verifier{s, verification.New(verification.Options{
 			Transport: s.transport(options), TokenClient: s.tokenClient, Clock: s.clock, UserAgent: userAgent(options),
-		}),
+		})},
 		Denials: s.denials,
 		Clock:   clockwork.NewRealClock(),
 		Logger:  s.logger,
@@ -64,6 +68,24 @@ func (s *Server) startManagement() error {
 		}
 	}
 	return nil
+}
+
+// verifier keeps the tokens that verifications obtain. When the verified version is then activated, no
+// other token has to be requested.
+type verifier struct {
+	server *Server
+	*verification.Verifier
+}
+
+// Verify implements management.Verifier.
+func (v verifier) Verify(ctx context.Context, c *credentials.Credential, current *token.Token) (verification.Result, error) {
+	result, err := v.Verifier.Verify(ctx, c, current)
+	if err == nil && result.Token != nil && result.Outcome != catalog.Refused {
+		if source, err := strategies.NewTokenSource(c, v.server.tokenClient); err == nil {
+			v.server.tokens.Keep(source, result.Token)
+		}
+	}
+	return result, err
 }
 
 // OpenDriver opens the database of a configuration. The caller must close the driver.

@@ -1,0 +1,17 @@
+package cache
+
+import "github.com/authmaterial/broker/internal/token"
+
+// Keep gives the Cache a token of a source that was obtained without the Cache. If there is no
+// current token, or if the new token ended it, the new token becomes the current one. Otherwise the
+// new token is not used. A token that no caller receives is not renewed.
+func (c *Cache) Keep(source Source, t *token.Token) {
+	e := c.entry(source)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.snapshot.Load(); s.isFresh(c.options.Clock.Now()) && !t.EndsPrevious {
+		return
+	}
+	e.choose(t, e.stamp())
+	e.resync() // puts the token into the Store
+}

@@ -1,0 +1,113 @@
+package management_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/management"
+)
+
+// TestFieldBecomesSecret checks that a value which was stored as public is not shown after the
+// definition of the provider has made its field secret, and that the next version encrypts it.
+func TestFieldBecomesSecret(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	one := newAcme("one", "first")
+	one.Values = values(map[string]string{"name": "was-public", "token": "first"})
+	if made := r.created(one); made.PublicValues["name"] != "was-public" {
+		t.Fatalf("the public values are %v", made.PublicValues)
+	}
+	r.reload(w.parse(grants + strings.Replace(acme, "secret: false", "secret: true", 1)))
+	check := func(after string) {
+		t.Helper()
+		found := r.one()
+		if len(found.PublicValues) != 0 || !slices.Equal(found.SecretFields, []string{"name", "token"}) {
+			t.Errorf("%s, the public values are %v, and the secret fields %v", after, found.PublicValues, found.SecretFields)
+		}
+		versions, err := r.Versions(t.Context(), r.admin(), "one")
+		if err != nil || len(versions[0].PublicValues) != 0 || !slices.Contains(versions[0].SecretFields, "name") {
+			t.Errorf("%s, a version has the public values %v, and the secret fields %v: %v",
+				after, versions[0].PublicValues, versions[0].SecretFields, err)
+		}
+	}
+	check("after the change of the definition")
+	r.addVersion(management.NewVersion{ETag: r.one().ETag, Activate: true})
+	check("after the next version")
+	_, stored, err := r.store.Credential(t.Context(), "one")
+	if err != nil || len(stored[1].PublicValues) != 0 {
+		t.Errorf("the next version is stored with the public values %v: %v", stored[1].PublicValues, err)
+	}
+	r.addVersion(management.NewVersion{
+		ETag: r.one().ETag, Activate: true, Values: values(map[string]string{"name": "new"}),
+	})
+	if got, want := r.values("one"), map[string]string{"name": "new", "token": "first"}; !maps.Equal(got, want) {
+		t.Errorf("the values are %v, want %v", got, want)
+	}
+}
+
+// TestFieldBecomesPublic checks that a value which was stored as a secret stays one, even if the
+// definition has changed, until somebody sends it again.
+func TestFieldBecomesPublic(t *testing.T) {
+	w := newWorld(t)
+	public := w.parse(grants + acme)
+	r := w.replica(w.parse(grants + strings.Replace(acme, "secret: false", "secret: true", 1)))
+	one := newAcme("one", "first")
+	one.Values = values(map[string]string{"name": "was-secret", "token": "first"})
+	r.created(one)
+	r.reload(public)
+	r.addVersion(management.NewVersion{ETag: r.one().ETag, Activate: true})
+	if found := r.one(); len(found.PublicValues) != 0 {
+		t.Errorf("a secret was made public: %v", found.PublicValues)
+	}
+	r.addVersion(management.NewVersion{
+		ETag: r.one().ETag, Activate: true, Values: values(map[string]string{"name": "new"}),
+	})
+	if found := r.one(); found.PublicValues["name"] != "new" || !slices.Equal(found.SecretFields, []string{"token"}) {
+		t.Errorf("the public values are %v, the secret fields %v", found.PublicValues, found.SecretFields)
+	}
+}
+
+// TestRemovedField checks that a new version does not keep the value of a field that the definition
+// does not have any more.
+func TestRemovedField(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	one := newAcme("one", "first")
+	one.Values = values(map[string]string{"name": "x", "token": "first"})
+	r.created(one)
+	without := strings.NewReplacer("          - {id: name, display_name: Name, secret: false}\n", "",
+		"          - {name: x-name, value: \"${name}\"}\n", "").Replace(acme)
+	r.reload(w.parse(grants + without))
+	_, changed := r.addVersion(management.NewVersion{ETag: r.one().ETag, Activate: true})
+	if len(changed.PublicValues) != 0 {
+		t.Errorf("the public values are %v", changed.PublicValues)
+	}
+}
+
+// TestHostsThatAreNotAllowedAnyMore checks that material is not sent to a host after the operator
+// has removed it from store.allowed_hosts.
+func TestHostsThatAreNotAllowedAnyMore(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	one := newAcme("one", "first")
+	one.AllowedHosts = []string{"eu.acme.test", "us.acme.test"}
+	r.created(one)
+	r.reload(w.parseAll(grants + acme + "\nstore: {url: \"sqlite://" + w.path + "\", keys: [{env: KEY}], allowed_hosts: [us.acme.test]}\n"))
+	want := []string{"api.acme.test", "us.acme.test"}
+	if got := r.served.get("one").AllowedHosts; !slices.Equal(got, want) {
+		t.Errorf("the material may be sent to %v, want %v", got, want)
+	}
+	if got := r.one().AllowedHosts; !slices.Equal(got, want) {
+		t.Errorf("the hosts are shown as %v, want %v", got, want)
+	}
+	made, _ := r.addVersion(management.NewVersion{ETag: r.one().ETag})
+	if !slices.Equal(made.AllowedHosts, []string{"us.acme.test"}) {
+		t.Errorf("the next version keeps the hosts %v", made.AllowedHosts)
+	}
+	_, _, err := r.CreateVersion(t.Context(), r.admin(), "one", management.NewVersion{
+		ETag: r.one().ETag, AllowedHosts: []string{"eu.acme.test"}, Values: values(map[string]string{"token": "first"}),
+	})
+	wantReason(t, err, "INVALID_REQUEST")
+}

@@ -1,0 +1,172 @@
+package management_test
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authmaterial/broker/internal/management"
+	"github.com/authmaterial/broker/internal/store"
+)
+
+// TestHungStore checks that a database which does not answer stops neither a reload nor a report of
+// collisions.
+func TestHungStore(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.create("one", "first")
+	reached := make(chan struct{})
+	r.store.fail(func(ctx context.Context, _ string) error {
+		close(reached)
+		<-ctx.Done()
+		return store.ErrUnavailable
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	synced := make(chan error, 1)
+	go func() { synced <- r.Sync(ctx) }()
+	<-reached
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.reload(w.parse(grants + acme))
+		r.Shadowed(1)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("a reload waits for the database")
+	}
+	// A second reader of the store waits no longer than its context.
+	short, end := context.WithTimeout(t.Context(), time.Millisecond)
+	defer end()
+	if err := r.Sync(short); err == nil {
+		t.Error("a second reader does not wait for the first one")
+	}
+	cancel()
+	if err := <-synced; err == nil {
+		t.Error("the store answered")
+	}
+	<-done
+}
+
+// TestReloadWhileTheStoreIsRead checks that changes which are read during a reload follow the new
+// configuration.
+func TestReloadWhileTheStoreIsRead(t *testing.T) {
+	w := newWorld(t)
+	r, other := w.replica(w.parse(grants+acme)), w.replica(w.parse(grants+acme))
+	one := newAcme("one", "first")
+	one.AllowedHosts = []string{"eu.acme.test"}
+	other.created(one)
+	r.store.fail(func(_ context.Context, method string) error {
+		if method == "Changes" {
+			r.reload(w.parseAll(grants + acme + "\nstore: {url: \"sqlite://" + w.path + "\", keys: [{env: KEY}]}\n"))
+		}
+		return nil
+	})
+	r.sync()
+	if got := r.served.get("one").AllowedHosts; !slices.Equal(got, []string{"api.acme.test"}) {
+		t.Errorf("the material may be sent to %v", got)
+	}
+}
+
+// TestOlderDatabase checks what happens if an older state of the database is restored between the
+// two queries of Sync.
+func TestOlderDatabase(t *testing.T) {
+	older := newWorld(t)
+	older.replica(older.parse(grants+acme)).create("older", "x")
+	w := newWorld(t)
+	w.key = older.key
+	r, other := w.replica(w.parse(grants+acme)), w.replica(w.parse(grants+acme))
+	r.create("one", "x")
+	r.create("two", "x")
+	other.create("three", "x")
+	restored := older.replica(older.parse(grants + acme))
+	r.store.fail(func(_ context.Context, method string) error {
+		if method == "Changes" {
+			r.store.Store = restored.store.Store
+		}
+		return nil
+	})
+	r.sync()
+	page, _, err := r.List(t.Context(), r.admin(), management.Selection{})
+	if err != nil || len(page) != 1 || page[0].ID != "older" {
+		t.Errorf("the list has %d credentials: %v", len(page), err)
+	}
+	for id, want := range map[string]bool{"older": true, "one": false, "two": false, "three": false} {
+		if got := r.served.get(id) != nil; got != want {
+			t.Errorf("%s is served: %v", id, got)
+		}
+	}
+}
+
+// TestDamagedRow checks that a row which somebody has damaged does not stop the broker.
+func TestDamagedRow(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.create("one", "first")
+	r.create("two", "second")
+	_, one := r.addVersion(management.NewVersion{ETag: r.one().ETag})
+	if _, _, err := r.Activate(t.Context(), r.admin(), "one", one.ETag, 2, []string{"token:x"}); err != nil {
+		t.Fatal(err)
+	}
+	database, err := sql.Open("sqlite", "file:"+w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = database.Close() }()
+	if _, err := database.ExecContext(t.Context(), `UPDATE credentials SET active_version = 9 WHERE id = 'one'`); err != nil {
+		t.Fatal(err)
+	}
+	next := w.replica(w.parse(grants + acme))
+	if next.served.get("one") != nil || next.served.get("two") == nil {
+		t.Error("the damaged credential is served, or the other one is not")
+	}
+	if n := w.log.Count("credential_id=one"); n != 1 {
+		t.Errorf("%d lines of the log name the damaged credential", n)
+	}
+}
+
+// TestBeforeTheStoreIsRead checks that nothing is called missing before the store was read.
+func TestBeforeTheStoreIsRead(t *testing.T) {
+	w := newWorld(t)
+	w.replica(w.parse(grants+acme)).create("one", "first")
+	r := w.unopened(w.parse(grants + acme + "credentials: [{id: board, provider: acme, auth_method: key, values: {token: {value: x}}}]\n"))
+	_, err := r.Get(t.Context(), r.admin(), "one")
+	wantReason(t, err, "STORE_UNAVAILABLE")
+	_, _, err = r.List(t.Context(), r.admin(), management.Selection{})
+	wantReason(t, err, "STORE_UNAVAILABLE")
+	if _, err := r.Get(t.Context(), r.admin(), "board"); err != nil {
+		t.Errorf("the declared credential: %v", err)
+	}
+	if err := r.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.sync()
+	r.one()
+}
+
+// TestChangeThatCannotBeReadBack checks what a caller and the audit log learn about a change that is
+// stored, but that this replica does not serve yet.
+func TestChangeThatCannotBeReadBack(t *testing.T) {
+	w := newWorld(t)
+	r, other := w.replica(w.parse(grants+acme)), w.replica(w.parse(grants+acme))
+	r.store.fail(func(_ context.Context, method string) error {
+		if method == "Apply" {
+			return nil
+		}
+		return store.ErrUnavailable
+	})
+	_, err := r.Create(t.Context(), r.admin(), newAcme("one", "first"))
+	wantReason(t, err, "STORE_UNAVAILABLE")
+	if !strings.Contains(err.Error(), "the change is stored") {
+		t.Errorf("the error does not tell that the change is stored: %v", err)
+	}
+	if record := r.audit.last(); record.Outcome != "OK" {
+		t.Errorf("the audit record of the stored change has the outcome %s", record.Outcome)
+	}
+	other.sync()
+	other.one()
+}
