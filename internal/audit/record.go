@@ -38,6 +38,7 @@ const (
 	WithdrawCanary     Operation = "withdraw_canary"
 	DestroyVersion     Operation = "destroy_version"
 	VerifyCredential   Operation = "verify_credential" //nolint:gosec // the name of an operation
+	GetFleetStatus     Operation = "get_fleet_status"
 	GetStatus          Operation = "get_credential_status"
 	ListEvents         Operation = "list_events"
 	ExplainAccess      Operation = "explain_access"

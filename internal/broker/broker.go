@@ -89,8 +89,9 @@ type Broker struct {
 
 	warm warm // guarded by `mu`, except for `added`
 
-	watching sync.Mutex // guards `watches`
-	watches  map[*Watch]struct{}
+	watching     sync.Mutex // guards the following fields
+	watches      map[*Watch]struct{}
+	stateWatches map[*StateWatch]struct{}
 
 	ctx        context.Context //nolint:containedctx // background work must continue after the call that started it
 	stop       context.CancelFunc
@@ -109,7 +110,8 @@ func New(load Load, options Options) (*Broker, error) {
 	}
 	b := &Broker{
 		options: options, wall: clock.WallOf(options.Clock), retry: make(chan struct{}), watches: map[*Watch]struct{}{},
-		index: newTokenIndex(), warm: warm{map[string]int{}, make(chan struct{}, 1)},
+		stateWatches: map[*StateWatch]struct{}{},
+		index:        newTokenIndex(), warm: warm{map[string]int{}, make(chan struct{}, 1)},
 	}
 	b.current.Store(&Generation{entries: newEntries(), pending: options.Managed})
 	b.ctx, b.stop = context.WithCancel(context.Background())

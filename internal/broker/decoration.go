@@ -76,6 +76,9 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	d.refresh, d.reuse = refreshTime(t, now)
 	b.finish(d, now)
 	a.latest.Store(d)
+	if latest == nil || latest.LastRejectionTime.IsZero() != d.LastRejectionTime.IsZero() {
+		b.noteState(d.CredentialID)
+	}
 	return d, nil
 }
 

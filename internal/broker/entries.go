@@ -98,6 +98,7 @@ func (b *Broker) account(e *entry) (*account, error) {
 			"credential_id", e.credential.ID, "version", e.credential.Stored.Number, "problem", err)
 		now := b.options.Clock.Now()
 		e.unusable.Store(&now)
+		b.noteState(e.credential.ID)
 		return nil, fault.Opaque()
 	}
 	e.opened.Store(a)

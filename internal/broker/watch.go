@@ -271,6 +271,9 @@ func (b *Broker) Watchers() int {
 func (b *Broker) mark(ids ...string) {
 	b.watching.Lock()
 	defer b.watching.Unlock()
+	for w := range b.stateWatches {
+		w.note(ids, false)
+	}
 	for w := range b.watches {
 		for _, id := range ids {
 			if s := w.slots[id]; s != nil {
@@ -283,6 +286,9 @@ func (b *Broker) mark(ids ...string) {
 func (b *Broker) markAll() {
 	b.watching.Lock()
 	defer b.watching.Unlock()
+	for w := range b.stateWatches {
+		w.note(nil, true)
+	}
 	for w := range b.watches {
 		for _, s := range w.slots {
 			s.mark()

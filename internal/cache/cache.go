@@ -145,8 +145,8 @@ func New(options Options) *Cache {
 	return c
 }
 
-// Prepare is like New, but the Cache calls Versions, Changed and Forgotten only after Follow was
-// called. Prepare is for programs in which these functions need the Cache.
+// Prepare is like New, but the Cache calls Versions, Changed, ResultChanged and Forgotten only
+// after Follow was called. Prepare is for programs in which these functions need the Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}

@@ -45,11 +45,14 @@ type Store interface {
 	Uses(ctx context.Context, credentialID string) ([]*store.Use, error)
 }
 
-// Server serves the credentials. Package broker documents its methods.
+// Server serves the credentials. Package broker implements it, and documents its methods.
 type Server interface {
 	Manage(changed []*credentials.Credential, removed []string)
 	State(id string) (state broker.State, since time.Time)
 	Status(id string) (broker.Status, bool)
+	States() map[broker.State]int
+	WatchStates() *broker.StateWatch
+	TokenRequests() map[string]broker.Requests
 	Uses(id string) (all, unsaved []broker.Use)
 	SaveUses(save func([]broker.Use) error) error
 }
@@ -72,6 +75,8 @@ type Options struct {
 	Open func(ctx context.Context) (Store, error)
 	// Server serves the credentials. Required.
 	Server Server
+	// Replica returns what GetFleetStatus shows of the process. Required.
+	Replica func() Replica
 	// Verifier tries credentials. If Verifier is nil, none can be tried.
 	Verifier Verifier
 	// Audit is the log of changes, verifications and denials. If Audit is nil, none are recorded.
@@ -97,6 +102,7 @@ type Service struct {
 	config   *config.Config           // the configuration by which the snapshot was made; guarded by mu
 	shadowed map[string]bool          // IDs that are both declared and managed; guarded by mu
 	snapshot atomic.Pointer[snapshot] // what this replica knows of the store
+	failing  atomic.Bool              // whether the store could not be read lately
 	synced   atomic.Int64             // when the snapshot was last found to be current, in Unix nanoseconds
 	loaded   chan struct{}            // closed when the store has been read for the first time
 }
@@ -184,7 +190,7 @@ func (s *Service) authorize(c *call) error {
 	switch {
 	case c.id == "" && c.operation == audit.CreateCredential:
 		return invalid("credential_id", "is required, because no ID can be made from the display name, which has no letter from a to z and no digit")
-	case !credentials.ValidID(c.id):
+	case c.action != access.Operate && !credentials.ValidID(c.id):
 		return invalid("credential_id", "must match "+credentials.IDPattern)
 	}
 	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))

@@ -119,7 +119,7 @@ func TestPurge(t *testing.T) {
 	for _, service := range services {
 		running.Go(func() { service.Run(ctx) })
 	}
-	const timers = 3                       // of each replica: to read the store, to store uses, and to purge
+	const timers = 4                       // of each replica: to read the store, to store uses, to purge, and to warn of secrets that expire
 	pass := func(duration time.Duration) { // returns when all timers that ended were started again
 		t.Helper()
 		clock.Advance(duration)

@@ -72,14 +72,16 @@ func (s *snapshot) with(revision int64, changed []*item) *snapshot {
 	return next
 }
 
-// Run keeps the snapshot current until the context ends. It returns at once if there is no store.
+// Run keeps the snapshot current, stores the uses of credentials, and warns of secrets that expire,
+// until the context ends.
 func (s *Service) Run(ctx context.Context) {
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { s.warnOfExpiry(ctx) })
 	if s.options.Open == nil {
 		return
 	}
 	changed := make(chan struct{}, 1)
-	var background sync.WaitGroup
-	defer background.Wait()
 	background.Go(func() { s.saveUses(ctx) })
 	background.Go(func() { s.purgeRegularly(ctx) })
 	wait, failing, listens := pollInterval, false, false
@@ -99,6 +101,7 @@ func (s *Service) Run(ctx context.Context) {
 			s.options.Logger.Error("the credential store cannot be read: the credentials that were read before stay in use", "problem", err)
 		}
 		failing = err != nil
+		s.failing.Store(failing)
 		wait = min(2*wait, maxPollDelay)
 		if !failing {
 			wait = pollInterval

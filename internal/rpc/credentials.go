@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"path"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,7 +32,11 @@ type callerKey struct{}
 
 // WithCaller returns a context for a call of this caller. caller.By must be set.
 func WithCaller(ctx context.Context, caller broker.Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, management.Caller{Caller: caller.Caller, Config: caller.By.Config})
+	return context.WithValue(ctx, callerKey{}, managementCaller(caller))
+}
+
+func managementCaller(caller broker.Caller) management.Caller {
+	return management.Caller{Caller: caller.Caller, Config: caller.By.Config}
 }
 
 func callerOf(ctx context.Context) management.Caller {
@@ -41,7 +46,12 @@ func callerOf(ctx context.Context) management.Caller {
 // registerCredentials registers CredentialService with a gRPC server.
 func (s *Service) registerCredentials(server grpc.ServiceRegistrar, c *Credentials) {
 	description := authmaterialv1.CredentialService_ServiceDesc
-	description.Streams = nil
+	watch := s.newMethod(authmaterialv1.CredentialService_WatchCredentialStates_FullMethodName, true)
+	description.Streams = []grpc.StreamDesc{{
+		StreamName:    path.Base(watch.name),
+		ServerStreams: true,
+		Handler:       func(_ any, stream grpc.ServerStream) error { return s.watchStates(watch, stream) },
+	}}
 	description.Methods = []grpc.MethodDesc{
 		managing(s, authmaterialv1.CredentialService_CreateCredential_FullMethodName, c.CreateCredential),
 		managing(s, authmaterialv1.CredentialService_GetCredential_FullMethodName, c.GetCredential),
@@ -58,6 +68,7 @@ func (s *Service) registerCredentials(server grpc.ServiceRegistrar, c *Credentia
 		managing(s, authmaterialv1.CredentialService_GetCredentialStatus_FullMethodName, c.GetCredentialStatus),
 		managing(s, authmaterialv1.CredentialService_ListCredentialEvents_FullMethodName, c.ListCredentialEvents),
 		managing(s, authmaterialv1.CredentialService_ExplainAccess_FullMethodName, c.ExplainAccess),
+		managing(s, authmaterialv1.CredentialService_GetFleetStatus_FullMethodName, c.GetFleetStatus),
 	}
 	server.RegisterService(&description, nil)
 }

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,28 +104,36 @@ func TestBatchIsSentOnce(t *testing.T) {
 	}
 }
 
-// registrar stores the description of the registered service.
-type registrar struct{ description *grpc.ServiceDesc }
+// registrar stores the descriptions of the registered services.
+type registrar []*grpc.ServiceDesc
 
 func (r *registrar) RegisterService(description *grpc.ServiceDesc, _ any) {
-	if description.ServiceName == authmaterialv1.BrokerService_ServiceDesc.ServiceName {
-		r.description = description
-	}
+	*r = append(*r, description)
 }
 
-// TestEveryMethodIsRegistered compares the registered methods with those in the proto file.
+// TestEveryMethodIsRegistered compares the registered methods with those in the proto files.
 func TestEveryMethodIsRegistered(t *testing.T) {
 	s := &Service{options: Options{Metrics: func(string, bool) *MethodMetrics { return nil }}}
 	var got registrar
 	s.Register(&got)
-	want := authmaterialv1.BrokerService_ServiceDesc
-	if len(got.description.Methods) != len(want.Methods) || len(got.description.Streams) != len(want.Streams) {
-		t.Fatalf("%d methods and %d streams are registered, want %d and %d",
-			len(got.description.Methods), len(got.description.Streams), len(want.Methods), len(want.Streams))
-	}
-	for i, stream := range want.Streams {
-		if registered := got.description.Streams[i]; registered.StreamName != stream.StreamName || registered.ServerStreams != stream.ServerStreams || registered.ClientStreams != stream.ClientStreams {
-			t.Errorf("the stream %s is registered as %s", stream.StreamName, registered.StreamName)
+	for i, want := range []grpc.ServiceDesc{
+		authmaterialv1.BrokerService_ServiceDesc, authmaterialv1.CredentialService_ServiceDesc, authmaterialv1.ProviderService_ServiceDesc,
+	} {
+		if registered, wanted := namesOf(got[i]), namesOf(&want); !slices.Equal(registered, wanted) {
+			t.Errorf("the service %s has the methods %q, want %q", got[i].ServiceName, registered, wanted)
 		}
 	}
+}
+
+// namesOf returns the sorted names of a service's methods, with the kind of each stream.
+func namesOf(service *grpc.ServiceDesc) []string {
+	var names []string
+	for _, method := range service.Methods {
+		names = append(names, method.MethodName)
+	}
+	for _, stream := range service.Streams {
+		names = append(names, fmt.Sprint(stream.StreamName, stream.ServerStreams, stream.ClientStreams))
+	}
+	slices.Sort(names)
+	return names
 }

@@ -2,9 +2,14 @@ package rpc
 
 import (
 	"context"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/management"
 )
 
 // GetCredentialStatus implements CredentialService.
@@ -29,6 +34,37 @@ func (c *Credentials) GetCredentialStatus(
 		message.Canary = toMaterialStatus(status.Canary)
 	}
 	return &authmaterialv1.GetCredentialStatusResponse{Credential: c.toCredential(found), Status: message}, nil
+}
+
+// GetFleetStatus implements CredentialService.
+func (c *Credentials) GetFleetStatus(
+	ctx context.Context, _ *authmaterialv1.GetFleetStatusRequest,
+) (*authmaterialv1.GetFleetStatusResponse, error) {
+	status, err := c.management.FleetStatus(ctx, callerOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	response := &authmaterialv1.GetFleetStatusResponse{
+		BrokerVersion: status.Version, StartTime: toTimestamp(status.StartTime), ConfigurationTime: toTimestamp(status.ConfigurationTime),
+		ConfigurationProblems: status.Problems, TokenCache: toDependency(status.TokenCache), Store: toDependency(status.Store),
+		CredentialsByState: map[string]int64{}, ShadowedCredentials: status.Shadowed,
+	}
+	for state, count := range status.States {
+		response.CredentialsByState[string(state)] = int64(count)
+	}
+	for _, provider := range slices.Sorted(maps.Keys(status.TokenRequests)) {
+		of := status.TokenRequests[provider]
+		response.TokenRequests = append(response.TokenRequests, &authmaterialv1.ProviderRequests{Provider: provider, Requests: of.Sent, Failures: of.Failed})
+	}
+	return response, nil
+}
+
+func toDependency(d management.Dependency) *authmaterialv1.Dependency {
+	message := &authmaterialv1.Dependency{Configured: d.Configured, Available: d.Available, Explanation: d.Explanation}
+	if d.Staleness != 0 {
+		message.Staleness = durationpb.New(d.Staleness)
+	}
+	return message
 }
 
 func toState(state broker.State) authmaterialv1.CredentialState {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -21,6 +22,8 @@ const MaxWatchAge = time.Hour
 
 var (
 	errTooOld          = fault.New(fault.WatchTooOld, "the watch has reached its maximum age: watch again")
+	errIdentityChanged = fault.New(fault.CallerUnauthenticated,
+		"the caller's token or certificate now belongs to another caller: authenticate and watch again")
 	errIdentityExpired = fault.New(fault.CallerUnauthenticated,
 		"the caller's identity has expired: authenticate and watch again")
 )
@@ -43,14 +46,8 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	if err := checkIDs(request.GetCredentialIds()); err != nil {
 		return err
 	}
-	ctx, end := context.WithCancelCause(c.ctx)
-	defer end(nil)
-	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number only spreads load, so it need not be secure
-	defer s.options.Waiting.AfterFunc(age, func() { end(errTooOld) }).Stop()
-	if !caller.ExpireTime.IsZero() {
-		left := caller.ExpireTime.Sub(clock.WallNow(s.options.Waiting))
-		defer s.options.Waiting.AfterFunc(left, func() { end(errIdentityExpired) }).Stop()
-	}
+	ctx, end := s.limitWatch(c.ctx, caller)
+	defer end()
 	evidence := EvidenceOf(ctx)
 	watch := s.options.Broker.Watch(caller, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
 		return by.Callers.Recheck(ctx, evidence)
@@ -66,5 +63,24 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 			return err // the stream has ended
 		}
 		m.Sent.Inc()
+	}
+}
+
+// limitWatch returns a context that ends when a watch reaches its maximum age, or when the identity
+// of its caller expires. The cause of the end is a *fault.Error. The function `end` must be called
+// after the watch.
+func (s *Service) limitWatch(ctx context.Context, caller broker.Caller) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number only spreads load, so it need not be secure
+	timers := []clockwork.Timer{s.options.Waiting.AfterFunc(age, func() { cancel(errTooOld) })}
+	if !caller.ExpireTime.IsZero() {
+		left := caller.ExpireTime.Sub(clock.WallNow(s.options.Waiting))
+		timers = append(timers, s.options.Waiting.AfterFunc(left, func() { cancel(errIdentityExpired) }))
+	}
+	return ctx, func() {
+		for _, timer := range timers {
+			timer.Stop()
+		}
+		cancel(nil)
 	}
 }

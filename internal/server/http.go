@@ -53,7 +53,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	detail := []string{"ok"}
-	if s.stale.Load() {
+	if s.problems.Load() != nil {
 		detail = append(detail, "configuration: it has problems, which the log lists; the previous one stays in use")
 	}
 	if s.redis != nil && s.redis.OutOfReach.Load() {

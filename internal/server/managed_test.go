@@ -60,17 +60,21 @@ func grantingText(callers []string, grants, store string) string {
 // serveStored starts a server with a configuration in which the store has this key.
 func serveStored(t *testing.T, text, key string, change ...func(*server.Options)) managing {
 	t.Helper()
-	h := serve(t, append([]func(*server.Options){func(o *server.Options) {
-		loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
-			known := map[string]string{"STORE_KEY": key, "POSTGRES_USER": postgrestest.User}
-			return cmp.Or(known[name], postgrestest.Password), true
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Config = loaded
-	}}, change...)...)
+	h := serve(t, append([]func(*server.Options){func(o *server.Options) { o.Config = parseStored(t, text, key) }}, change...)...)
 	return managing{h, authmaterialv1.NewCredentialServiceClient(h.conn)}
+}
+
+// parseStored parses a configuration in which the store has this key.
+func parseStored(t *testing.T, text, key string) *config.Config {
+	t.Helper()
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
+		known := map[string]string{"STORE_KEY": key, "POSTGRES_USER": postgrestest.User}
+		return cmp.Or(known[name], postgrestest.Password), true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
 }
 
 // tokenOf returns the static token of a caller.

@@ -40,8 +40,8 @@ type exported struct {
 	series   []labels.Labels
 }
 
-// export returns the metrics of three brokers: one in use, one with Redis, and one with TLS,
-// authentication and audit.
+// export returns the metrics of four brokers: one in use, one with Redis, one with a credential
+// store, and one with TLS, authentication and audit.
 func export(t *testing.T) exported {
 	t.Helper()
 	var text string
@@ -52,7 +52,7 @@ func export(t *testing.T) exported {
 	e := exported{families: readMetrics(t, text)}
 	w := newWorld(t)
 	secured := readMetrics(t, w.scrape(w.serve(w.all(), listenTCP(t)), w.authority))
-	for _, more := range []map[string]*dto.MetricFamily{readMetrics(t, scrapeWithRedis(t)), secured} {
+	for _, more := range []map[string]*dto.MetricFamily{readMetrics(t, scrapeWithRedis(t)), readMetrics(t, scrapeWithStore(t)), secured} {
 		for name, family := range more {
 			if e.families[name] == nil {
 				e.families[name] = family
@@ -349,7 +349,7 @@ func TestAlertsQueryExportedMetrics(t *testing.T) {
 
 func TestAlertsQuoteExistingLogLines(t *testing.T) {
 	sources := ""
-	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication"} {
+	for _, folder := range []string{"observe", "broker", "cache/redisstore", "audit", "authentication", "management"} {
 		files, err := filepath.Glob("../" + folder + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("searching the code in the folder %s fails: %v", folder, err)

@@ -2,10 +2,12 @@ package server
 
 import (
 	"errors"
+	"time"
 
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
@@ -32,9 +34,10 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		err = s.use(&served)
 	}
 	if err != nil {
-		s.stale.Store(true)
+		problems := problemsOf(err)
+		s.problems.Store(&problems)
 		s.observer.LoadFailed()
-		s.logProblems(err)
+		s.logProblems(problems)
 		return err
 	}
 	for _, setting := range []struct {
@@ -51,7 +54,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 			s.logger.Warn("a setting changed: restart to apply it", "setting", setting.name)
 		}
 	}
-	s.stale.Store(false)
+	s.problems.Store(nil)
 	s.loaded(before)
 	return nil
 }
@@ -70,7 +73,8 @@ func (s *Server) use(next *config.Config) error {
 // loaded logs and counts that a new configuration is in use. The parameter `before` is the previous
 // configuration, or nil at the start of the server.
 func (s *Server) loaded(before *config.Config) {
-	now := s.broker.Current().Config
+	now, at := s.broker.Current().Config, time.Now()
+	s.loadTime.Store(&at)
 	logWarnings(s.logger, now, before, maxLoggedProblems)
 	if before != nil && demandsLess(now, before) {
 		s.WarnOfExposure()
@@ -79,18 +83,40 @@ func (s *Server) loaded(before *config.Config) {
 	s.observer.Loaded(now)
 }
 
-func (s *Server) logProblems(err error) {
+func (s *Server) logProblems(problems []string) {
 	s.logger.Error("the configuration has problems: the previous configuration stays in use")
-	var problems yamlfile.Problems
-	if !errors.As(err, &problems) {
-		s.logger.Error("configuration", "problem", err.Error())
-		return
+	for _, problem := range problems[:min(len(problems), maxLoggedProblems)] {
+		s.logger.Error("configuration", "problem", problem)
 	}
-	shown := problems[:min(len(problems), maxLoggedProblems)]
-	for _, problem := range shown {
-		s.logger.Error("configuration", "problem", problem.String())
-	}
-	if more := len(problems) - len(shown); more > 0 {
+	if more := len(problems) - maxLoggedProblems; more > 0 {
 		s.logger.Error("configuration", "more_problems", more)
 	}
+}
+
+// problemsOf returns the problems in the error of a load.
+func problemsOf(err error) []string {
+	var problems yamlfile.Problems
+	if !errors.As(err, &problems) {
+		return []string{err.Error()}
+	}
+	texts := make([]string, len(problems))
+	for i, problem := range problems {
+		texts[i] = problem.String()
+	}
+	return texts
+}
+
+// replica returns what GetFleetStatus shows of this process.
+func (s *Server) replica() management.Replica {
+	replica := management.Replica{Version: s.version, ConfigurationTime: *s.loadTime.Load()}
+	if problems := s.problems.Load(); problems != nil {
+		replica.Problems = (*problems)[:min(len(*problems), maxLoggedProblems)]
+	}
+	if s.redis != nil {
+		replica.TokenCache = management.Dependency{Configured: true, Available: !s.redis.OutOfReach.Load()}
+		if !replica.TokenCache.Available {
+			replica.TokenCache.Explanation = "Redis cannot be reached: this replica obtains tokens for itself."
+		}
+	}
+	return replica
 }

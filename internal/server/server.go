@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
@@ -49,6 +50,7 @@ type Options struct {
 // Server is the broker with its listeners.
 type Server struct {
 	logger     *slog.Logger
+	version    string
 	clock      clockwork.Clock
 	observer   *observe.Observer
 	admission  *admission.Admission
@@ -69,12 +71,14 @@ type Server struct {
 
 	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
-	stale      atomic.Bool   // whether the last reload failed
-	serving    atomic.Bool
-	stopping   context.Context // context that ends when Stop begins
-	beginStop  context.CancelFunc
-	stopped    context.Context // context that ends when Stop has finished
-	endStop    context.CancelFunc
+	// problems are the problems of the configuration if the last reload failed, and nil otherwise.
+	problems  atomic.Pointer[[]string]
+	loadTime  atomic.Pointer[time.Time] // when the configuration in use was loaded
+	serving   atomic.Bool
+	stopping  context.Context // context that ends when Stop begins
+	beginStop context.CancelFunc
+	stopped   context.Context // context that ends when Stop has finished
+	endStop   context.CancelFunc
 }
 
 // New returns a Server that does not listen yet.
@@ -84,9 +88,10 @@ func New(options Options) (*Server, error) {
 	options.Version = cmp.Or(options.Version, "dev")
 	c := options.Config
 	s := &Server{
-		logger: options.Logger,
-		clock:  options.Clock,
-		fixed:  config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store},
+		logger:  options.Logger,
+		clock:   options.Clock,
+		version: options.Version,
+		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store},
 	}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stopped, s.endStop = context.WithCancel(context.Background())
@@ -133,6 +138,7 @@ func New(options Options) (*Server, error) {
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
+	s.observer.ScrapeManagement(s.management)
 	service := s.newService()
 	s.grpc, s.http = s.newGRPC(service, options.Traces), s.newHTTP(service)
 	s.loaded(nil)

@@ -18,15 +18,16 @@ import (
 // cache uses s.broker, which may still be unset, only after cache.Follow is called.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
-		Clock:        s.clock,
-		ForcedLimit:  s.fixed.TokenCache.ForcedLimit,
-		ForcedWindow: s.fixed.TokenCache.ForcedWindow,
-		Logger:       s.logger,
-		Versions:     func(key string, t *token.Token) []string { return s.broker.VersionsOf(key, t) },
-		Changed:      func(key string) { s.broker.TokenChanged(key) },
-		Forgotten:    func() { s.broker.RetryRefused() },
-		Observe:      s.observer.Token,
-		Begin:        traces.Flight,
+		Clock:         s.clock,
+		ForcedLimit:   s.fixed.TokenCache.ForcedLimit,
+		ForcedWindow:  s.fixed.TokenCache.ForcedWindow,
+		Logger:        s.logger,
+		Versions:      func(key string, t *token.Token) []string { return s.broker.VersionsOf(key, t) },
+		Changed:       func(key string) { s.broker.TokenChanged(key) },
+		ResultChanged: func(key string) { s.broker.ResultChanged(key) },
+		Forgotten:     func() { s.broker.RetryRefused() },
+		Observe:       s.observer.Token,
+		Begin:         traces.Flight,
 	}
 	s.closeStore = func() {}
 	if redis := s.fixed.TokenCache.Redis; redis != nil {

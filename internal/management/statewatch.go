@@ -1,0 +1,144 @@
+package management
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/broker"
+)
+
+const (
+	// maxStates is the maximum number of credentials in one StateChanges.
+	maxStates = 500
+	// recheckInterval is the time between two looks at credentials whose state changes when their
+	// token ends.
+	recheckInterval = time.Second
+)
+
+// StateChanges are changes of credentials that the watcher may view.
+type StateChanges struct {
+	Changed []*Credential
+	// Removed are the IDs of credentials that were sent before, and that the watcher may no longer
+	// view, that the filter no longer matches, or that were deleted.
+	Removed []string
+	// Complete is true once all credentials have been sent.
+	Complete bool
+}
+
+// StateWatch sends the credentials that a caller may view, and then their changes. Only one
+// goroutine may call Next, and must call Close in the end.
+type StateWatch struct {
+	service  *Service
+	caller   Caller
+	verify   func(context.Context) (Caller, error)
+	matches  func(*Credential) bool
+	changes  *broker.StateWatch
+	queue    []string            // IDs to look at
+	sent     map[string]uint64   // fingerprints of the credentials that were sent, by ID
+	expiring map[string]struct{} // IDs of credentials whose state changes when their token ends
+	complete bool
+}
+
+var fingerprints = maphash.MakeSeed()
+
+// WatchStates starts a watch of the credentials that a filter matches: see Selection. The function
+// `verify` authenticates the caller again, with the newest configuration.
+func (s *Service) WatchStates(caller Caller, filter string, verify func(context.Context) (Caller, error)) (*StateWatch, error) {
+	matches, err := parseFilter(filter)
+	if err != nil {
+		return nil, invalid("filter", err.Error())
+	}
+	return &StateWatch{
+		service: s, caller: caller, verify: verify, matches: matches, changes: s.options.Server.WatchStates(),
+		queue: slices.Collect(s.ids(caller, "")), sent: map[string]uint64{}, expiring: map[string]struct{}{},
+	}, nil
+}
+
+// Close ends the watch.
+func (w *StateWatch) Close() { w.changes.Close() }
+
+// Next returns the next changes. At first, it returns all credentials, in parts.
+func (w *StateWatch) Next(ctx context.Context) (StateChanges, error) {
+	for {
+		if len(w.queue) == 0 && w.complete {
+			if err := w.await(ctx); err != nil {
+				return StateChanges{}, err
+			}
+		}
+		first := !w.complete
+		part := w.queue[:min(maxStates, len(w.queue))]
+		w.queue = w.queue[len(part):]
+		var changes StateChanges
+		for _, id := range part {
+			w.look(id, &changes)
+		}
+		w.complete = w.complete || len(w.queue) == 0
+		changes.Complete = w.complete
+		if len(changes.Changed)+len(changes.Removed) > 0 || first && w.complete {
+			return changes, nil
+		}
+	}
+}
+
+// await waits for changes, and puts the IDs of the credentials to look at into the queue.
+func (w *StateWatch) await(ctx context.Context) error {
+	waiting := ctx
+	if len(w.expiring) > 0 {
+		limited, cancel := context.WithTimeout(ctx, recheckInterval)
+		defer cancel()
+		waiting = limited
+	}
+	ids, all, err := w.changes.Next(waiting)
+	switch {
+	case err != nil && ctx.Err() == nil && waiting.Err() != nil:
+		w.queue = slices.Collect(maps.Keys(w.expiring))
+		return nil
+	case err != nil:
+		return err
+	case !all:
+		w.queue = ids
+		return nil
+	}
+	if w.caller, err = w.verify(ctx); err != nil {
+		return err
+	}
+	gone := maps.Clone(w.sent)
+	for id := range w.service.ids(w.caller, "") {
+		w.queue = append(w.queue, id)
+		delete(gone, id)
+	}
+	w.queue = slices.AppendSeq(w.queue, maps.Keys(gone))
+	return nil
+}
+
+// look adds a credential to the changes if it differs from what was sent.
+func (w *StateWatch) look(id string, changes *StateChanges) {
+	delete(w.expiring, id)
+	object := access.Object{CredentialID: id, Provider: w.service.providerOf(w.caller.Config, id)}
+	var found *Credential
+	if w.caller.Config.Policy.Decide(&w.caller.Caller, access.View, object).Allowed {
+		found = w.service.view(w.caller.Config, id)
+	}
+	before, sent := w.sent[id]
+	if found == nil || found.Deleted() || !w.matches(found) {
+		if sent {
+			delete(w.sent, id)
+			changes.Removed = append(changes.Removed, id)
+		}
+		return
+	}
+	state, since := w.service.State(found)
+	if state == broker.RenewalFailing {
+		w.expiring[id] = struct{}{}
+	}
+	now := maphash.String(fingerprints, fmt.Sprint(*found, state, since))
+	if !sent || now != before {
+		w.sent[id] = now
+		changes.Changed = append(changes.Changed, found)
+	}
+}

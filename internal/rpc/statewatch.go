@@ -1,0 +1,53 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/management"
+)
+
+// watchStates answers WatchCredentialStates. While the client does not read, the same happens as in
+// `watch`.
+func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
+	c := s.begin(stream.Context(), m)
+	defer func() { err = c.end(err, recover()) }()
+	var request authmaterialv1.WatchCredentialStatesRequest
+	caller, err := c.receive(stream.RecvMsg, &request)
+	if err != nil {
+		return err
+	}
+	ctx, end := s.limitWatch(c.ctx, caller)
+	defer end()
+	evidence := EvidenceOf(ctx)
+	credentials := s.options.Credentials
+	watch, err := credentials.management.WatchStates(managementCaller(caller), request.GetFilter(), func(ctx context.Context) (management.Caller, error) {
+		by := s.options.Broker.Current()
+		again, err := by.Callers.Recheck(ctx, evidence)
+		if err == nil && again.Name != caller.Name {
+			err = errIdentityChanged
+		}
+		return management.Caller{Caller: again, Config: by.Config}, err
+	})
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	for {
+		changes, err := watch.Next(ctx)
+		if err != nil {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+		message := &authmaterialv1.WatchCredentialStatesResponse{Removed: changes.Removed, Complete: changes.Complete}
+		for _, changed := range changes.Changed {
+			message.Credentials = append(message.Credentials, credentials.toCredential(changed))
+		}
+		if err := stream.SendMsg(message); err != nil {
+			return err // the stream has ended
+		}
+		m.Sent.Inc()
+	}
+}

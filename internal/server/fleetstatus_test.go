@@ -1,0 +1,140 @@
+package server_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/testing/postgrestest"
+)
+
+func (m managing) fleetStatus() *authmaterialv1.GetFleetStatusResponse {
+	m.Helper()
+	answer, err := m.credentials.GetFleetStatus(m.as("admin"), &authmaterialv1.GetFleetStatusRequest{})
+	if err != nil {
+		m.Fatal(err)
+	}
+	return answer
+}
+
+func TestFleetStatus(t *testing.T) {
+	callers, grants, store, key := []string{"admin", "viewer", "web"}, `
+  - {callers: ["token:admin"], credentials: ["*"], actions: [manage, operate]}
+  - {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
+  - {callers: ["token:web"], credentials: ["*"]}
+`, sqliteStore(t), fleetkeys.Generate()
+	m := serveStored(t, grantingText(callers, grants, store), key)
+	for _, caller := range []string{"viewer", "web"} {
+		if _, err := m.credentials.GetFleetStatus(m.as(caller), &authmaterialv1.GetFleetStatusRequest{}); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("the error for %s is %v", caller, err)
+		}
+	}
+	m.createAccount("dup", accounts(m.sim)["pendo"])
+	m.createAccount("pair", accounts(m.sim)["sendpulse pair"])
+	m.mustMaterial("web", "pair")
+	m.mustMaterial("web", there)
+
+	first := m.fleetStatus()
+	if first.GetBrokerVersion() != "test" || len(first.GetConfigurationProblems()) != 0 || first.GetTokenCache().GetConfigured() {
+		t.Errorf("the version is %q, with the problems %q", first.GetBrokerVersion(), first.GetConfigurationProblems())
+	}
+	if s := first.GetStore(); !s.GetConfigured() || !s.GetAvailable() || s.GetStaleness().AsDuration() > time.Minute {
+		t.Errorf("the store is available: %v, with a staleness of %v", s.GetAvailable(), s.GetStaleness().AsDuration())
+	}
+	if states := first.GetCredentialsByState(); states["READY"] != 2 || states["NOT_YET_USED"] != 2 {
+		t.Errorf("the states are %v", states)
+	}
+	if sent := first.GetTokenRequests(); len(sent) != 1 || sent[0].GetProvider() != "sendpulse" || sent[0].GetRequests() != 1 || sent[0].GetFailures() != 0 {
+		t.Errorf("there are token requests to %d providers", len(sent))
+	}
+
+	declared := strings.Replace(grantingText(callers, grants, store), "id: key-of-board", "id: dup", 1)
+	if err := m.server.Reload(func() (*config.Config, error) { return parseStored(t, declared, key), nil }); err != nil {
+		t.Fatal(err)
+	}
+	_ = m.server.Reload(func() (*config.Config, error) { return nil, errors.New("broker.yaml:3:5: wrong") })
+	second := m.fleetStatus()
+	if !slices.Equal(second.GetShadowedCredentials(), []string{"dup"}) {
+		t.Errorf("the shadowed credentials are %q", second.GetShadowedCredentials())
+	}
+	if !slices.Equal(second.GetConfigurationProblems(), []string{"broker.yaml:3:5: wrong"}) {
+		t.Errorf("the problems are %q", second.GetConfigurationProblems())
+	}
+	if !second.GetConfigurationTime().AsTime().After(first.GetConfigurationTime().AsTime()) {
+		t.Error("the time of the configuration does not change with a reload")
+	}
+}
+
+func TestFleetStatusWhileTheStoreIsAway(t *testing.T) {
+	postgres := postgrestest.Start(t)
+	m := serveManaging(t, "  url: "+postgres.Database(t)+"\n  user: {env: POSTGRES_USER}\n  password: {env: POSTGRES_PASSWORD}\n")
+	postgres.Kill()
+	m.eventually("the store is reported as unavailable", func() bool {
+		s := m.fleetStatus().GetStore()
+		return s.GetConfigured() && !s.GetAvailable() && strings.Contains(s.GetExplanation(), "stay in use")
+	})
+	if _, _, metrics := m.fetch("/metrics"); !strings.Contains(metrics, "\nauthmaterial_store_up 0\n") {
+		t.Error("the metric authmaterial_store_up is not 0")
+	}
+	postgres.Restart()
+	m.eventually("the store is reported as available", func() bool { return m.fleetStatus().GetStore().GetAvailable() })
+}
+
+// scrapeWithStore returns the metrics of a server with a managed credential whose secret expires.
+func scrapeWithStore(t *testing.T) string {
+	t.Helper()
+	m := serveManaging(t, sqliteStore(t))
+	created := m.createAccount("key", accounts(m.sim)["pendo"])
+	end := timestamppb.New(time.Now().Add(24 * time.Hour))
+	_, err := m.credentials.UpdateCredential(m.as("admin"), &authmaterialv1.UpdateCredentialRequest{
+		Credential: &authmaterialv1.Credential{CredentialId: "key", SecretExpireTime: end}, Etag: created.GetEtag(),
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"secret_expire_time"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, metrics := m.fetch("/metrics")
+	return metrics
+}
+
+func TestMetricsOfCredentials(t *testing.T) {
+	metrics := readMetrics(t, scrapeWithStore(t))
+	value := func(name, label string) float64 {
+		t.Helper()
+		for _, metric := range metrics[name].GetMetric() {
+			if len(metric.GetLabel()) == 0 || metric.GetLabel()[0].GetValue() == label {
+				return metric.GetGauge().GetValue()
+			}
+		}
+		t.Errorf("there is no %s for %q", name, label)
+		return 0
+	}
+	if v := value("authmaterial_credentials_by_state", "NOT_YET_USED"); v != 3 {
+		t.Errorf("%v credentials are not yet used, want 3", v)
+	}
+	if v := value("authmaterial_credentials_by_state", "READY"); v != 0 {
+		t.Errorf("%v credentials are ready, want none", v)
+	}
+	if v := value("authmaterial_secret_nearest_expiry_seconds", "pendo"); v < 86000 || v > 86400 {
+		t.Errorf("the nearest secret expires in %v s", v)
+	}
+	if v := value("authmaterial_secret_oldest_age_seconds", "pendo"); v < 0 || v > 60 {
+		t.Errorf("the oldest secret is %v s old", v)
+	}
+	if v := value("authmaterial_store_up", ""); v != 1 {
+		t.Errorf("authmaterial_store_up is %v", v)
+	}
+	if v := value("authmaterial_store_staleness_seconds", ""); v < 0 || v > 60 {
+		t.Errorf("the store is stale since %v s", v)
+	}
+}

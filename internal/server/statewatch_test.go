@@ -1,0 +1,207 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fleetkeys"
+)
+
+// stateWatch is the client's side of WatchCredentialStates.
+type stateWatch struct {
+	managing
+	stream grpc.ServerStreamingClient[authmaterialv1.WatchCredentialStatesResponse]
+	states map[string]authmaterialv1.CredentialState // of the credentials that belong to the stream
+}
+
+func (m managing) watchStates(caller, filter string) *stateWatch {
+	m.Helper()
+	ctx, cancel := context.WithTimeout(m.as(caller), time.Minute)
+	m.Cleanup(cancel)
+	stream, err := m.credentials.WatchCredentialStates(ctx, &authmaterialv1.WatchCredentialStatesRequest{Filter: filter})
+	if err != nil {
+		m.Fatal(err)
+	}
+	w := &stateWatch{m, stream, map[string]authmaterialv1.CredentialState{}}
+	for complete := false; !complete; {
+		complete = w.receive().GetComplete()
+	}
+	return w
+}
+
+func (w *stateWatch) receive() *authmaterialv1.WatchCredentialStatesResponse {
+	w.Helper()
+	message, err := w.stream.Recv()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, c := range message.GetCredentials() {
+		w.states[c.GetCredentialId()] = c.GetState()
+	}
+	for _, id := range message.GetRemoved() {
+		if _, known := w.states[id]; !known {
+			w.Errorf("%s is removed, and was never sent", id)
+		}
+		delete(w.states, id)
+	}
+	return message
+}
+
+// want receives messages until the credentials have these states.
+func (w *stateWatch) want(states string) {
+	w.Helper()
+	for w.shown() != states {
+		w.receive()
+	}
+}
+
+func (w *stateWatch) shown() string {
+	var all []string
+	for _, id := range slices.Sorted(maps.Keys(w.states)) {
+		all = append(all, id+" "+strings.TrimPrefix(w.states[id].String(), "CREDENTIAL_STATE_"))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestWatchOfStates(t *testing.T) {
+	m := serveManaging(t, sqliteStore(t))
+	all, some := m.watchStates("viewer", ""), m.watchStates("viewer", `provider = "pendo"`)
+	const unused = "key-of-board NOT_YET_USED, token-of-mail NOT_YET_USED"
+	if all.shown() != unused || some.shown() != "key-of-board NOT_YET_USED" {
+		t.Errorf("at first, the watches send %q and %q", all.shown(), some.shown())
+	}
+	a := accounts(m.sim)["sendpulse pair"]
+	created := m.createAccount("pair", a)
+	all.want("key-of-board NOT_YET_USED, pair NOT_YET_USED, token-of-mail NOT_YET_USED")
+	m.mustMaterial("web", "pair")
+	all.want("key-of-board NOT_YET_USED, pair READY, token-of-mail NOT_YET_USED")
+	m.mustMaterial("web", there)
+	all.want("key-of-board READY, pair READY, token-of-mail NOT_YET_USED")
+	some.want("key-of-board READY")
+
+	m.sim.SendPulse.RemoveClient(a.values["client_id"])
+	decoration, err := m.client().GetAuthDecoration(m.as("web"), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "pair"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.client().ReportRejection(m.as("web"), &authmaterialv1.ReportRejectionRequest{
+		CredentialId: "pair", Version: decoration.GetAuthDecoration().GetVersion(), HttpStatus: 401,
+	})
+	if err == nil {
+		t.Error("the provider issues a token for a removed client")
+	}
+	all.want("key-of-board READY, pair RENEWAL_FAILING, token-of-mail NOT_YET_USED")
+
+	changed, err := m.credentials.UpdateCredential(m.as("admin"), &authmaterialv1.UpdateCredentialRequest{
+		Credential: &authmaterialv1.Credential{CredentialId: "pair", Disabled: true}, Etag: created.GetEtag(),
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.want("key-of-board READY, pair DISABLED, token-of-mail NOT_YET_USED")
+	if _, err := m.credentials.DeleteCredential(m.as("admin"), &authmaterialv1.DeleteCredentialRequest{CredentialId: "pair", Etag: changed.GetCredential().GetEtag()}); err != nil {
+		t.Fatal(err)
+	}
+	all.want("key-of-board READY, token-of-mail NOT_YET_USED")
+}
+
+func TestWatchOfStatesShowsOnlyWhatTheCallerMayView(t *testing.T) {
+	grants := `
+  - {callers: ["token:admin"], credentials: ["*"], actions: [manage]}
+  - {callers: ["token:viewer"], credentials: ["shown-*", "key-*"], actions: [view]}
+`
+	store, key, callers := sqliteStore(t), fleetkeys.Generate(), []string{"admin", "viewer", "web"}
+	m := serveStored(t, grantingText(callers, grants, store), key)
+	reload := func(callers []string, grants string) {
+		if err := m.server.Reload(func() (*config.Config, error) { return parseStored(t, grantingText(callers, grants, store), key), nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	viewer, none := m.watchStates("viewer", ""), m.watchStates("web", "")
+	for _, id := range []string{"hidden-1", "shown-1"} {
+		m.createAccount(id, accounts(m.sim)["pendo"])
+	}
+	viewer.want("key-of-board NOT_YET_USED, shown-1 NOT_YET_USED")
+	if none.shown() != "" {
+		t.Errorf("a caller without a grant sees %q", none.shown())
+	}
+
+	// A reload takes one grant away.
+	reload(callers, strings.Replace(grants, `"shown-*", `, "", 1))
+	viewer.want("key-of-board NOT_YET_USED")
+	m.createAccount("shown-2", accounts(m.sim)["pendo"])
+	reload(callers, grants)
+	viewer.want("key-of-board NOT_YET_USED, shown-1 NOT_YET_USED, shown-2 NOT_YET_USED")
+
+	// A reload takes the viewer's token away.
+	reload([]string{"admin"}, grants)
+	for {
+		if _, err := viewer.stream.Recv(); err != nil {
+			if status.Code(err) != codes.Unauthenticated {
+				t.Errorf("the watch ends with %v", err)
+			}
+			return
+		}
+	}
+}
+
+func TestWatchOfStatesEnds(t *testing.T) {
+	m := serveManaging(t, sqliteStore(t))
+	w := m.watchStates("viewer", "")
+	m.stop(m.Context())
+	if _, err := w.stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("when the server stops, the watch ends with %v", err)
+	}
+	m = serveManaging(t, sqliteStore(t))
+	stream, err := m.credentials.WatchCredentialStates(m.as("viewer"), &authmaterialv1.WatchCredentialStatesRequest{Filter: "x"})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("the error for a wrong filter is %v", err)
+	}
+}
+
+// TestWatchOfManyStates checks that all credentials arrive, although one message cannot contain them.
+func TestWatchOfManyStates(t *testing.T) {
+	text := configuration
+	for i := range 1200 {
+		text += fmt.Sprintf("  - {id: many-%04d, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n", i)
+	}
+	m := serveStored(t, strings.Replace(grantingText([]string{"viewer", "web"}, `
+  - {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
+  - {callers: ["token:web"], credentials: ["*"]}
+`, sqliteStore(t)), configuration, text, 1), fleetkeys.Generate())
+	w := m.watchStates("viewer", "")
+	if len(w.states) != 1202 {
+		t.Errorf("%d credentials were sent, want 1202", len(w.states))
+	}
+	for i := range 1200 {
+		m.mustMaterial("web", fmt.Sprintf("many-%04d", i))
+	}
+	for {
+		ready := 0
+		for _, state := range w.states {
+			if state == authmaterialv1.CredentialState_CREDENTIAL_STATE_READY {
+				ready++
+			}
+		}
+		if ready == 1200 {
+			return
+		}
+		w.receive()
+	}
+}
