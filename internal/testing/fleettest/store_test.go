@@ -182,9 +182,21 @@ func (m *managed) ended() {
 func TestStoreChangesReachAllBrokers(t *testing.T) {
 	m := newManaged(t)
 	watch := m.fleet.WatchReadiness()
+	last := m.fleet.Brokers[len(m.fleet.Brokers)-1]
+	watched := m.fleet.Watch(last, m.credentials...)
 	var delays []time.Duration
 	for n := range stress(15, 300) {
 		delays = append(delays, m.rotate(n)...)
+		c := m.credentials[n%len(m.credentials)]
+		served := m.fleet.Ask(last, 0, c).Decoration.GetVersion()
+		if took := m.fleet.Await("the watch has the new version of "+c.ID, func() error {
+			if got := watched.Version(c.ID); got != served {
+				return fmt.Errorf("it has %q, want %q", got, served)
+			}
+			return nil
+		}); took > time.Second {
+			t.Errorf("an open watch received a change only after %v, want a second at most", took)
+		}
 	}
 	slices.Sort(delays)
 	t.Logf("served after: median %v, p99 %v, longest %v", delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1])

@@ -10,21 +10,25 @@ import (
 
 const watchPause = 100 * time.Millisecond
 
-// Watch is a caller that watches all credentials at one broker, and reconnects after watchPause
+// Watch is a caller that watches credentials at one broker, and reconnects after watchPause
 // when its stream ends. A Watch is safe for concurrent use.
 type Watch struct {
 	mu       sync.Mutex
 	versions map[string]string // last received version of each credential; empty if the last state was an error
 }
 
-// Watch starts a watch of all credentials at a broker, which ends with the test.
-func (f *Fleet) Watch(b *Broker) *Watch {
+// Watch starts a watch of credentials at a broker, which ends with the test. Without credentials, it
+// watches all of Fleet.Credentials.
+func (f *Fleet) Watch(b *Broker, credentials ...Credential) *Watch {
+	if len(credentials) == 0 {
+		credentials = f.Credentials
+	}
 	w := &Watch{versions: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for ctx.Err() == nil {
-			w.receive(ctx, f, b)
+			w.receive(ctx, credentials, b)
 			select {
 			case <-ctx.Done():
 			case <-time.After(watchPause):
@@ -39,9 +43,9 @@ func (f *Fleet) Watch(b *Broker) *Watch {
 }
 
 // receive opens one stream, and records its states until it ends.
-func (w *Watch) receive(ctx context.Context, f *Fleet, b *Broker) {
+func (w *Watch) receive(ctx context.Context, credentials []Credential, b *Broker) {
 	request := &authmaterialv1.WatchAuthDecorationsRequest{}
-	for _, c := range f.Credentials {
+	for _, c := range credentials {
 		request.CredentialIds = append(request.CredentialIds, c.ID)
 	}
 	stream, err := b.Client(0).WatchAuthDecorations(ctx, request)
