@@ -227,6 +227,19 @@ func (b *Broker) VersionsOf(tokenKey string, t *token.Token) []string {
 	return versions
 }
 
+// StoredVersionsOf returns the sorted versions of managed credentials whose token has this token key,
+// in the form ID:NUMBER.
+func (b *Broker) StoredVersionsOf(tokenKey string) []string {
+	var versions []string
+	for _, a := range b.index.users(tokenKey) {
+		if a.version != 0 {
+			versions = append(versions, fmt.Sprintf("%s:%d", a.credential.ID, a.version))
+		}
+	}
+	slices.Sort(versions)
+	return slices.Compact(versions)
+}
+
 // CredentialsOf returns the sorted IDs of the credentials whose token has this token key.
 func (b *Broker) CredentialsOf(tokenKey string) []string {
 	var ids []string

@@ -95,7 +95,7 @@ func (b *Broker) account(e *entry) (*account, error) {
 	a, err := b.newAccount(e.credential)
 	if err != nil {
 		b.options.Logger.Error("the stored values of a credential cannot be used",
-			"credential_id", e.credential.ID, "version", e.credential.Stored.Number, "problem", err)
+			"credential_id", e.credential.ID, "stored_version", e.credential.Stored.Number, "problem", err)
 		now := b.options.Clock.Now()
 		e.unusable.Store(&now)
 		b.noteState(e.credential.ID)

@@ -157,7 +157,7 @@ func (b *Broker) noteRejectedSecret(a *account, message string) {
 	next.rejected = true
 	if a.grace.CompareAndSwap(g, &next) { // the swap fails if TokenChanged has removed the grace decoration
 		b.options.Logger.Error("the provider rejects the changed secret: the previous token is served until it ends",
-			"credential_id", a.credential.ID, "end", b.wall(g.tokenEnd()), "message", message)
+			"credential_id", a.credential.ID, "stored_version", a.version, "end", b.wall(g.tokenEnd()), "message", message)
 	}
 }
 

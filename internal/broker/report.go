@@ -147,7 +147,7 @@ func (b *Broker) reportStatic(
 	}
 	if last = a.rejection.Swap(next); last == nil || last.version != d.Version {
 		b.options.Logger.Warn("a caller reports that the provider rejects a static credential",
-			"credential_id", a.credential.ID, "provider", provider, "auth_method", method,
+			"credential_id", a.credential.ID, "stored_version", a.version, "provider", provider, "auth_method", method,
 			"version", d.Version, "http_status", status, "caller", caller.Name)
 	}
 	d, err = b.decorate(a, nil, now) // this decoration contains the new LastRejectionTime

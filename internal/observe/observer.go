@@ -38,6 +38,8 @@ type Options struct {
 	Version string
 	// CredentialsOf returns the IDs of the credentials that use the token with this key.
 	CredentialsOf func(tokenKey string) []string
+	// StoredVersionsOf returns the versions of managed credentials that use the token with this key.
+	StoredVersionsOf func(tokenKey string) []string
 }
 
 // Observer has the metrics of one server, and logs what happens to its calls and tokens. No metric

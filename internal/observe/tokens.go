@@ -139,6 +139,9 @@ func (o *Observer) tokenLogger(key string) *slog.Logger {
 	if more := len(ids) - maxLoggedIDs; more > 0 {
 		logger = logger.With("more_credentials", more)
 	}
+	if versions := o.StoredVersionsOf(key); len(versions) > 0 {
+		logger = logger.With("stored_versions", versions[:min(len(versions), maxLoggedIDs)])
+	}
 	return logger
 }
 

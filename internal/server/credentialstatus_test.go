@@ -77,6 +77,10 @@ func TestCredentialStatus(t *testing.T) {
 		t.Errorf("the latest verification has the outcome %v", got)
 	}
 
+	if got := m.log.lines(t, "token issued"); len(got) == 0 || fmt.Sprint(got[len(got)-1]["stored_versions"]) != "[pair:1]" {
+		t.Errorf("the %d lines about tokens do not name the version", len(got))
+	}
+
 	deleted, err := m.credentials.DeleteCredential(m.as("admin"), &authmaterialv1.DeleteCredentialRequest{CredentialId: "pair", Etag: created.GetEtag()})
 	if err != nil {
 		t.Fatal(err)

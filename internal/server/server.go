@@ -97,7 +97,8 @@ func New(options Options) (*Server, error) {
 	s.stopped, s.endStop = context.WithCancel(context.Background())
 	s.observer = observe.New(observe.Options{
 		Logger: options.Logger, Clock: options.Clock, Version: options.Version,
-		CredentialsOf: func(tokenKey string) []string { return s.broker.CredentialsOf(tokenKey) },
+		CredentialsOf:    func(tokenKey string) []string { return s.broker.CredentialsOf(tokenKey) },
+		StoredVersionsOf: func(tokenKey string) []string { return s.broker.StoredVersionsOf(tokenKey) },
 	})
 	s.admission = admission.New(c.Limits, s.observer.LimitReached)
 	if err := s.openAudit(options.Traces); err != nil {

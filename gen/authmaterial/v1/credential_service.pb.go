@@ -1890,7 +1890,9 @@ type CallerUse struct {
 	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Required. The time of the latest call, to the minute.
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
-	// Required. The number of calls since the time in CredentialStatus.since.
+	// Required. The number of calls. With a credential store, the calls at all replicas
+	// count; each replica stores them once a minute. Without a store, or while the store
+	// cannot be reached, the calls at this replica since CredentialStatus.since count.
 	Count int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	// Required. The number of the version that the latest call got, or 0 for a declared
 	// credential.
