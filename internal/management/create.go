@@ -89,21 +89,31 @@ func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Creden
 	}
 	version := &store.NewVersion{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, Values: m.secrets, Creator: c.caller.Name}
 	if n.ValidateOnly {
+		c.fields = []string{"validate_only"}
 		if s.snapshot.Load().get(n.ID) != nil {
 			return nil, errExists
 		}
 		fields := slices.Sorted(maps.Keys(m.secrets))
 		return managedView(&row, &store.Version{Number: 1, AllowedHosts: m.hosts, PublicValues: m.public, SecretFields: fields}, config), nil
 	}
-	for _, value := range n.Values {
-		c.fields = append(c.fields, "values."+value.Field)
-	}
+	c.fields = fieldsOf(n.Values, len(m.hosts) > 0)
 	return s.apply(ctx, c, store.Change{Credential: &row, Insert: version, Request: request})
+}
+
+// fieldsOf returns the names of the fields that a new version sets, for people.
+func fieldsOf(values []FieldValue, hosts bool) (fields []string) {
+	for _, value := range values {
+		fields = append(fields, "values."+value.Field)
+	}
+	if hosts {
+		fields = append(fields, "allowed_hosts")
+	}
+	return fields
 }
 
 // apply stores a change, waits until this replica serves it, and returns the changed credential.
 func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Credential, error) {
-	change.Event = &store.Event{Caller: c.caller.Name, Operation: string(c.operation), Version: c.version, Fields: c.fields}
+	change.Event = &store.Event{Caller: c.caller.Name, Operation: string(c.operation), Version: c.version, Fields: c.fields, Outcome: string(c.outcome)}
 	revision, err := s.store().Apply(ctx, change)
 	if err != nil {
 		if errors.Is(err, store.ErrRepeated) { // another replica was handling the same request

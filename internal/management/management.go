@@ -19,6 +19,7 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/broker"
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
@@ -154,6 +155,7 @@ type call struct {
 	id        string
 	version   int
 	fields    []string
+	outcome   catalog.Outcome // of the verification of a new version
 	grant     string
 }
 

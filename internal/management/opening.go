@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
 )
@@ -15,11 +16,30 @@ func (s *Service) Open(ctx context.Context) error {
 		return nil
 	}
 	opened, err := s.options.Open(ctx)
-	if err == nil {
-		s.opened.Store(&opened)
+	if err != nil {
+		return err
 	}
-	return err
+	s.opened.Store(&opened)
+	if revision, err := opened.Revision(ctx); err == nil && revision == 0 {
+		s.warnOfManagers()
+	}
+	return nil
 }
+
+// warnOfManagers warns of grants that may be older than the store, and that had no effect before.
+func (s *Service) warnOfManagers() {
+	managers := s.options.Config.Policy.GrantsOf(access.Manage)
+	for _, grant := range managers[:min(len(managers), maxShown)] {
+		s.options.Logger.Warn("the credential store is new: callers with this grant may manage its credentials",
+			"grant", grant.Source, "callers", grant.Callers, "credentials", grant.Credentials, "providers", grant.Providers)
+	}
+	if more := len(managers) - maxShown; more > 0 {
+		s.options.Logger.Warn("the credential store is new: more grants let callers manage its credentials", "grants", more)
+	}
+}
+
+// maxShown limits how many grants are logged.
+const maxShown = 20
 
 // store returns the credential store. Until it is open, each operation fails.
 func (s *Service) store() Store {

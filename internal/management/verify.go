@@ -5,10 +5,12 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
+	"github.com/authmaterial/broker/internal/strategies"
 )
 
 // Unsaved are values that are tried without being stored.
@@ -23,7 +25,23 @@ var (
 	errNoVerifier   = fault.New(fault.VerificationUnsupported, "the broker cannot try credentials")
 	errEndsPrevious = fault.New(fault.VerificationUnsupported,
 		"a new token of this provider ends the token that callers use now: set allow_token_replacement to try the values nevertheless")
+	errEndsUnlessActivated = fault.New(fault.VerificationUnsupported,
+		"a new token of this provider ends the token that callers use now: set activate to verify the version and activate it if the provider accepts it, "+
+			"or create the version without verify, and then verify it with allow_token_replacement")
+	errUnusable = fault.New(fault.Internal, "the stored values of the version cannot be decrypted: the broker's log has the reason")
 )
+
+// endsPrevious reports whether a new token ends the one that callers use.
+func endsPrevious(m *catalog.AuthMethod) bool {
+	return m.TokenRequest != nil && m.TokenRequest.EndsPrevious
+}
+
+// unusable logs why the values of a version cannot be decrypted, and returns the error for the
+// caller.
+func (s *Service) unusable(c *call, v *store.Version, err error) error {
+	s.options.Logger.Error("the stored values of a credential cannot be used", "credential_id", c.id, "version", v.Number, "problem", err)
+	return errUnusable
+}
 
 // Verify tries a stored version at the provider; 0 is the active version. If `unsaved` is not nil,
 // Verify tries these values instead, and the ID may belong to no credential yet. Where a new token
@@ -37,7 +55,7 @@ func (s *Service) Verify(
 		if err != nil {
 			return err
 		}
-		if request := tried.Method.TokenRequest; request != nil && request.EndsPrevious && !replace {
+		if endsPrevious(tried.Method) && !replace {
 			return errEndsPrevious
 		}
 		if result, err = s.try(ctx, c, tried); err != nil || row == nil {
@@ -87,9 +105,16 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 	if err != nil || !v.DestroyTime.IsZero() {
 		return nil, nil, errNotFound
 	}
+	if _, _, err := definition(c.caller.Config.Catalog, row.Provider, row.AuthMethod); err != nil {
+		return nil, nil, fault.New(fault.VerificationUnsupported, err.Error()+": define it in the broker's configuration file")
+	}
 	credential := s.version(row, v, c.caller.Config)
 	if credential.Values, err = credential.Stored.Open(); err != nil {
-		return nil, nil, err
+		return nil, nil, s.unusable(c, v, err)
+	}
+	if problems := strategies.Check(credential); problems != nil {
+		return nil, nil, fault.New(fault.VerificationUnsupported,
+			"the version does not fit the definition of its provider, which has changed: "+problems[0].Error())
 	}
 	return credential, row, nil
 }

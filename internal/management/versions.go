@@ -96,21 +96,22 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 		return err
 	}
 	version := &store.NewVersion{Number: c.version, AllowedHosts: m.hosts, PublicValues: m.public, Values: m.secrets, Creator: c.caller.Name}
+	c.fields = fieldsOf(n.Values, len(n.AllowedHosts) > 0)
 	activate := n.Activate
 	if n.Verify {
+		if !activate && endsPrevious(m.method) {
+			return errEndsUnlessActivated
+		}
 		result, err := s.try(ctx, c, m.credential(row.ID))
 		if err != nil {
 			return err
 		}
-		version.Verification = result
-		accepted := result.Outcome == string(catalog.Accepted)
-		activate = activate && (accepted || n.AcceptInconclusive && result.Outcome == string(catalog.Inconclusive))
+		version.Verification, c.outcome = result, catalog.Outcome(result.Outcome)
+		activate = activate && (c.outcome == catalog.Accepted || n.AcceptInconclusive && c.outcome == catalog.Inconclusive)
 	}
 	if activate {
 		row.ActiveVersion = c.version
-	}
-	for _, value := range n.Values {
-		c.fields = append(c.fields, "values."+value.Field)
+		c.fields = append(c.fields, "active_version")
 	}
 	_, err = s.apply(ctx, c, store.Change{Credential: row, Insert: version, Request: request})
 	return err
@@ -133,7 +134,7 @@ func (s *Service) nextMaterial(c *call, row *store.Credential, versions []*store
 		}
 		secrets, err := s.store().Values(row, active)
 		if err != nil {
-			return nil, err
+			return nil, s.unusable(c, active, err)
 		}
 		m.keep(active, secrets)
 		keptHosts = addedHosts(c.caller.Config, m.provider, active)
@@ -182,14 +183,14 @@ func (s *Service) Activate(
 		if err != nil || !v.DestroyTime.IsZero() {
 			return errNotFound
 		}
-		if len(callers) > 0 {
-			row.CanaryVersion, row.CanaryCallers = number, callers
-			return checkCanary(row)
-		}
 		if number < row.ActiveVersion {
 			warning = rollBackWarning(caller, row)
 		}
-		row.ActiveVersion = number
+		if len(callers) > 0 {
+			c.fields, row.CanaryVersion, row.CanaryCallers = []string{"canary"}, number, callers
+			return checkCanary(row)
+		}
+		c.fields, row.ActiveVersion = []string{"active_version"}, number
 		if row.CanaryVersion == number {
 			row.CanaryVersion, row.CanaryCallers = 0, nil
 		}

@@ -45,6 +45,8 @@ type replica struct {
 	store  *failing
 	served *served
 	audit  *auditLog
+
+	verifier *verifier
 }
 
 func newWorld(t *testing.T) *world {
@@ -114,9 +116,9 @@ func (r *replica) open() *replica {
 
 // unopened starts a replica that has not opened the store yet.
 func (w *world) unopened(c *config.Config) *replica {
-	r := &replica{world: w, config: c, store: &failing{}, served: &served{credentials: map[string]*credentials.Credential{}}, audit: &auditLog{}}
+	r := &replica{world: w, config: c, store: &failing{}, served: &served{credentials: map[string]*credentials.Credential{}}, audit: &auditLog{}, verifier: &verifier{}}
 	options := management.Options{
-		Config: c, Server: r.served, Audit: r.audit, Clock: w.clock, Logger: slog.New(slog.NewTextHandler(w.log, nil)),
+		Config: c, Server: r.served, Audit: r.audit, Verifier: r.verifier, Clock: w.clock, Logger: slog.New(slog.NewTextHandler(w.log, nil)),
 		Open: func(ctx context.Context) (management.Store, error) {
 			driver, err := sqlite.Open(w.path)
 			if err != nil {
@@ -240,6 +242,8 @@ type failing struct {
 	management.Store
 	mu     sync.Mutex
 	before func(ctx context.Context, method string) error
+
+	damaged bool // whether no values can be decrypted
 }
 
 // fail makes the store call a function before each of its methods.
