@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,15 +32,16 @@ type decision struct {
 	caller, id string
 	groups     []string
 	allowed    bool
+	later      bool                // whether access may be denied only because the managed credentials are not known yet
 	use        atomic.Pointer[use] // counts the caller's calls; nil before the first call
 	grant      string              // the grant's position in the configuration; empty if access is denied, or if callers need no grant
 }
 
 func (g *Generation) decide(caller *access.Caller, id string) *decision {
-	policy, object := g.Config.Policy, access.Object{CredentialID: id}
+	policy, object, unknown := g.Config.Policy, access.Object{CredentialID: id}, g.pending
 	if policy.NamesProviders() {
 		if e := g.entries.get(id); e != nil {
-			object.Provider = e.credential.Provider.ID
+			object.Provider, unknown = e.credential.Provider.ID, false
 		}
 	}
 	by := policy.Decide(caller, access.Use, object)
@@ -47,6 +49,9 @@ func (g *Generation) decide(caller *access.Caller, id string) *decision {
 	if by.Grant != nil {
 		made.grant = by.Grant.Source
 	}
+	made.later = unknown && !by.Allowed && slices.ContainsFunc(policy.GrantsOf(access.Use), func(grant access.Grant) bool {
+		return len(grant.Providers) > 0 && caller.Matches(grant.Callers)
+	})
 	return made
 }
 

@@ -90,7 +90,11 @@ func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *acco
 		made = g.decide(caller, id)
 		slot.Store(made)
 	}
-	if !made.allowed {
+	switch {
+	case made.allowed:
+	case made.later:
+		return nil, made, errPending
+	default:
 		return nil, made, errDenied
 	}
 	e := g.entries.get(id)

@@ -261,3 +261,36 @@ func TestWatchesSeeManagedChanges(t *testing.T) {
 		}
 	})
 }
+
+// TestGrantsByProviderBeforeTheStoreIsRead checks that a caller whose grant names a provider is not
+// denied while the provider of a credential is still unknown.
+func TestGrantsByProviderBeforeTheStoreIsRead(t *testing.T) {
+	managed := func(options *broker.Options) { options.Managed = true }
+	inWorld(t, func(w *world) {
+		policy := access.NewPolicy(access.Grant{
+			Callers: []access.Pattern{"token:web"}, Providers: []string{"pendo"}, Actions: []access.Action{access.Use},
+		})
+		if err := w.broker.Use(load(w.parse(mail(w.first)).Credentials, policy)); err != nil {
+			t.Fatal(err)
+		}
+		reason := func(caller, id string) fault.Reason {
+			_, err := w.broker.Get(w.Context(), named(caller), id)
+			return fault.From(err).Reason
+		}
+		for name, want := range map[string]fault.Reason{"token:web": fault.StoreUnavailable, "token:other": fault.AccessDenied} {
+			if got := reason(name, "one"); got != want {
+				t.Errorf("before the store is read, %s gets the error %s, want %s", name, got, want)
+			}
+		}
+		if got := reason("token:web", "mail"); got != fault.AccessDenied {
+			t.Errorf("the error for a declared credential of another provider is %s", got)
+		}
+		w.broker.Manage([]*credentials.Credential{key("one", 1, "first").Credential}, nil)
+		if got := w.material(named("token:web"), "one"); got != "first" {
+			t.Errorf("the material is %q", got)
+		}
+		if got := reason("token:web", "none"); got != fault.AccessDenied {
+			t.Errorf("the error for a missing credential is %s", got)
+		}
+	}, managed)
+}
