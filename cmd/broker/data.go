@@ -68,15 +68,40 @@ func (d *dataFolder) file(name string) string { return filepath.Join(d.path, nam
 
 // secret returns the content of a file. If the file is missing, it is created.
 func (d *dataFolder) secret(name string, generate func() string) (secret.Text, error) {
-	data, err := regularfile.Read(d.file(name), 1<<10)
+	var err error
 	if _, missing := os.Stat(d.file(name)); errors.Is(missing, fs.ErrNotExist) {
-		data = []byte(generate() + "\n")
-		err = os.WriteFile(d.file(name), data, 0o600)
+		err = d.create(name, generate()+"\n")
+	}
+	var data []byte
+	if err == nil {
+		data, err = regularfile.Read(d.file(name), 1<<10)
 	}
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("the file %s: %w", d.file(name), err)
 	}
 	return secret.New(strings.TrimSpace(string(data))), nil
+}
+
+// create creates a file, unless another process creates it first. The file is never incomplete, and
+// is on the disk when create returns: without the store key, stored secrets would be lost.
+func (d *dataFolder) create(name, content string) error {
+	file, err := os.CreateTemp(d.path, name+".*") // only this user has access to a temporary file
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // the folder is private, and the next start ignores the file
+	_, err = file.WriteString(content)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err = os.Link(file.Name(), d.file(name)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	folder, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // load returns the configuration of the broker.

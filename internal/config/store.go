@@ -80,7 +80,7 @@ func (s *Store) setURL(section yamlfile.Value) {
 	path, isFile := strings.CutPrefix(text, "sqlite://")
 	switch {
 	case text == "":
-	case strings.Contains(text, "@"):
+	case !isFile && strings.Contains(text, "@"):
 		value.Problemf("a user or a password is not allowed in the URL: use user and password")
 	case isFile:
 		if !filepath.IsAbs(path) || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "?#") {

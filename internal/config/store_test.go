@@ -53,6 +53,9 @@ func TestStore(t *testing.T) {
 	if both := goodStore(t, `{url: "sqlite:///a", keys: [{env: KEY_2}, {env: KEY_1}]}`, "").Store; !both.Keys.Equal(got.Keys) {
 		t.Error("the keys, or their order, differ from the file")
 	}
+	if at := goodStore(t, `{url: "sqlite:///home/a@b.example/c", keys: [{env: KEY_1}]}`, "").Store; at.SQLitePath != "/home/a@b.example/c" {
+		t.Errorf("the path is %q", at.SQLitePath)
+	}
 	if none := goodStore(t, `{url: "sqlite:///a", keys: [{env: KEY_1}], id_patterns: []}`, "").Store; len(none.IDPatterns) != 0 {
 		t.Errorf("the empty list of ID patterns is %q", none.IDPatterns)
 	}
