@@ -111,7 +111,11 @@ authentication: {peer_user: true, tokens: [{name: admin, sha256: %q}]}
 grants: [{callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}]
 store: {url: %q, keys: [{file: %q}]}
 `, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey))
-	return config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
+	loaded, err := config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
+	if err == nil {
+		loaded.Store.GrantsAreNew = true
+	}
+	return loaded, err
 }
 
 // greet tells a person what to do next.

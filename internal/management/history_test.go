@@ -179,4 +179,11 @@ func TestNewStore(t *testing.T) {
 	if n := w.log.Count(line); n != 1 {
 		t.Errorf("after the second start, the log has warned %d times", n)
 	}
+	own := newWorld(t)
+	c := own.parse(grants + acme)
+	c.Store.GrantsAreNew = true
+	own.replica(c)
+	if n := own.log.Count(line); n != 0 {
+		t.Errorf("the log warns %d times of grants that were made together with the store", n)
+	}
 }

@@ -20,7 +20,7 @@ func (s *Service) Open(ctx context.Context) error {
 		return err
 	}
 	s.opened.Store(&opened)
-	if revision, err := opened.Revision(ctx); err == nil && revision == 0 {
+	if revision, err := opened.Revision(ctx); err == nil && revision == 0 && !s.options.Config.Store.GrantsAreNew {
 		s.warnOfManagers()
 	}
 	return nil
