@@ -21,8 +21,8 @@ const (
 	Disabled       State = "DISABLED"
 )
 
-// Status is what this replica knows about a credential. All times are wall-clock times; zero means
-// that the time is unknown or that there is none.
+// Status is what this replica knows about a credential. All times are wall-clock times. A time is
+// zero if the event did not happen, or if its time is unknown.
 type Status struct {
 	State State
 	// Since is when the credential got this state. Zero means that the credential has the state

@@ -125,8 +125,8 @@ func (s *Store) setPostgres(value yamlfile.Value, text string) {
 	s.PostgresURL = location.String()
 }
 
-// sslModes are the accepted values of sslmode. The other values of PostgreSQL, allow and prefer, let
-// whoever controls the network choose a connection without TLS.
+// sslModes are the accepted values of sslmode. PostgreSQL also knows the values allow and prefer.
+// With these two, an attacker in the network can cause a connection without TLS.
 var sslModes = []string{"disable", "require", "verify-ca", "verify-full"}
 
 // setSSLMode checks the parameter sslmode of a URL, or sets its default.

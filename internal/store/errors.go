@@ -19,7 +19,7 @@ const (
 	// ErrUnavailable means that the database cannot be reached, or did not answer in time. The change
 	// may have been stored nevertheless: if so, Store.Request finds the request of the change.
 	ErrUnavailable refusal = "the store is unavailable"
-	// ErrNotFound means that there is no credential with this ID.
+	// ErrNotFound means that no credential in the store has this ID.
 	ErrNotFound refusal = "there is no such credential in the store"
 	// ErrExists means that another credential, which may be deleted, has this ID already.
 	ErrExists refusal = "the credential exists already"
