@@ -14,9 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +32,13 @@ const (
 	Password = "correct-horse-battery-staple"
 )
 
+// The servers listen on ports below the ephemeral ports of Linux, which the servers of redistest do
+// not use.
+const (
+	firstPort = 30_000
+	ports     = 2_700
+)
+
 // Server is a PostgreSQL server on 127.0.0.1. A Server is not safe for concurrent use, except the
 // method Database.
 type Server struct {
@@ -43,7 +48,6 @@ type Server struct {
 	owner   *owner
 	port    int
 	process *processtest.Process
-	output  *output
 	made    atomic.Int64
 }
 
@@ -72,7 +76,10 @@ func Start(t testing.TB, args ...string) *Server {
 	if err := errors.Join(owner.give(folder), s.initialise()); err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	processtest.OnFreePort(t, firstPort, ports, func(port int) error {
+		s.port = port
+		return s.run()
+	})
 	return s
 }
 
@@ -106,25 +113,6 @@ func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
 	return command, nil
 }
 
-// start starts the server on a port that is reserved for it.
-func (s *Server) start() {
-	s.t.Helper()
-	for {
-		port, reservation, err := reservePort()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { _ = reservation.Close() })
-		s.port = port
-		if err = s.run(); err == nil {
-			return
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			s.t.Fatal(err)
-		}
-	}
-}
-
 // run starts a server process on the server's port, and waits until the process accepts
 // connections.
 func (s *Server) run() error {
@@ -135,25 +123,9 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	s.output = newOutput("database system is ready to accept connections")
-	command.Stdout, command.Stderr = s.output, s.output
-	if s.process, err = processtest.Start(command); err != nil {
-		return err
-	}
-	select {
-	case <-s.output.ready:
-		return nil
-	case <-s.process.Ended():
-		if strings.Contains(s.output.String(), "Address already in use") {
-			return fmt.Errorf("port %d: %w", s.port, syscall.EADDRINUSE)
-		}
-		return fmt.Errorf("%w:\n%s", errEnded, s.output)
-	case <-time.After(startLimit):
-		return fmt.Errorf("the server is not ready after %v:\n%s", startLimit, s.output)
-	}
+	s.process, err = processtest.StartServer(command, "database system is ready to accept connections", startLimit)
+	return err
 }
-
-var errEnded = errors.New("the server ended while it was starting")
 
 // Port returns the server's port, which stays the same after Restart.
 func (s *Server) Port() int { return s.port }

@@ -8,21 +8,17 @@ package redistest
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
 const startLimit = 20 * time.Second
@@ -36,7 +32,7 @@ type Server struct {
 	port    int
 	command func(port int) *exec.Cmd
 	ready   string // text in the log line that shows that the server is ready
-	process process
+	process *processtest.Process
 	stopped bool
 
 	client *redis.Client
@@ -88,20 +84,10 @@ func executable(t testing.TB) string {
 
 func (s *Server) start() {
 	s.t.Helper()
-	for {
-		port, reservation, err := reservePort()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { _ = reservation.Close() })
+	processtest.OnFreePort(s.t, firstPort, ports, func(port int) error {
 		s.port = port
-		if err = s.run(); err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			s.t.Fatal(err)
-		}
-	}
+		return s.run()
+	})
 	s.client = redis.NewClient(&redis.Options{
 		Addr: s.Addr(), Username: admin, Password: "any", TLSConfig: s.tls,
 		ContextTimeoutEnabled:    true,
@@ -114,27 +100,11 @@ func (s *Server) start() {
 	})
 }
 
-// run starts a process on the server's port, and waits until it answers commands. The error is
-// syscall.EADDRINUSE if another process uses the port.
-func (s *Server) run() error {
-	command := s.command(s.port)
-	p, err := startProcess(command, s.ready)
-	if err != nil {
-		return err
-	}
-	s.process, s.stopped = p, false
-	select {
-	case <-p.output.ready:
-		return nil
-	case <-p.Ended():
-		if strings.Contains(p.output.String(), "Address already in use") {
-			return fmt.Errorf("%s cannot listen on port %d: %w", command.Path, s.port, syscall.EADDRINUSE)
-		}
-		return fmt.Errorf("%s ended while it was starting:\n%s", command.Path, p.output)
-	case <-time.After(startLimit):
-		s.Kill()
-		return fmt.Errorf("%s is not ready after %v:\n%s", command.Path, startLimit, p.output)
-	}
+// run starts a process on the server's port, and waits until it answers commands.
+func (s *Server) run() (err error) {
+	s.process, err = processtest.StartServer(s.command(s.port), s.ready, startLimit)
+	s.stopped = false
+	return err
 }
 
 // Addr returns the server's address, host:port. It stays the same after Restart.
@@ -193,16 +163,3 @@ const (
 	firstPort = 10_000
 	ports     = 10_000
 )
-
-// reservePort returns a free port, and a reservation that keeps other callers of reservePort, also
-// those in other test binaries, from using it. So the port stays free between a kill and a restart
-// of the server. The reservation is a socket on the UDP port with the same number. Other programs
-// can still use the TCP port.
-func reservePort() (port int, reservation io.Closer, err error) {
-	err = error(syscall.EADDRINUSE)
-	for errors.Is(err, syscall.EADDRINUSE) {
-		port = firstPort + rand.IntN(ports)
-		reservation, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	}
-	return port, reservation, err
-}
