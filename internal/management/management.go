@@ -35,6 +35,7 @@ type Store interface {
 	Changes(ctx context.Context, after int64, yield func(*store.Row) error) (revision int64, err error)
 	Listen(ctx context.Context, changed func())
 	Credential(ctx context.Context, id string) (*store.Credential, []*store.Version, error)
+	Version(ctx context.Context, credentialID string, number int) (*store.Version, error)
 	Events(ctx context.Context, credentialID string, before int64, limit int) ([]*store.Event, error)
 	Request(ctx context.Context, key store.RequestKey) (fingerprint []byte, found bool, err error)
 	Apply(ctx context.Context, change store.Change) (revision int64, err error)

@@ -64,6 +64,10 @@ func (unopened) Credential(context.Context, string) (*store.Credential, []*store
 	return nil, nil, store.ErrUnavailable
 }
 
+func (unopened) Version(context.Context, string, int) (*store.Version, error) {
+	return nil, store.ErrUnavailable
+}
+
 func (unopened) Events(context.Context, string, int64, int) ([]*store.Event, error) {
 	return nil, store.ErrUnavailable
 }

@@ -91,7 +91,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 	if s.options.Open == nil {
 		return nil, nil, errMissing
 	}
-	row, versions, err := s.store().Credential(ctx, c.id)
+	row, _, err := s.store().Credential(ctx, c.id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,8 +101,11 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 	if c.version == 0 {
 		c.version = row.ActiveVersion
 	}
-	v, err := find(versions, c.version)
-	if err != nil || !v.DestroyTime.IsZero() {
+	v, err := s.store().Version(ctx, c.id, c.version)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !v.DestroyTime.IsZero() {
 		return nil, nil, errNotFound
 	}
 	if _, _, err := definition(c.caller.Config.Catalog, row.Provider, row.AuthMethod); err != nil {

@@ -91,7 +91,7 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 	case n.ETag != "" && n.ETag != etag(row.Revision):
 		return errChanged
 	}
-	m, err := s.nextMaterial(c, row, versions, n)
+	m, err := s.nextMaterial(ctx, c, row, versions, n)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,9 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 // nextMaterial returns the material of a new version. If the version adds a host, every secret must
 // be sent again: otherwise somebody who may manage the credential, but does not know its secret,
 // could have the secret sent to that host.
-func (s *Service) nextMaterial(c *call, row *store.Credential, versions []*store.Version, n NewVersion) (*material, error) {
+func (s *Service) nextMaterial(
+	ctx context.Context, c *call, row *store.Credential, versions []*store.Version, n NewVersion,
+) (*material, error) {
 	var problems violations
 	m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
 	if !m.define(c.caller.Config, row.Provider, row.AuthMethod, &problems) {
@@ -128,7 +130,7 @@ func (s *Service) nextMaterial(c *call, row *store.Credential, versions []*store
 	}
 	var keptHosts []string
 	if !n.Reset {
-		active, err := find(versions, row.ActiveVersion)
+		active, err := s.store().Version(ctx, row.ID, row.ActiveVersion)
 		if err != nil {
 			return nil, err
 		}

@@ -49,13 +49,15 @@ func (i instant) Scan(column any) error {
 	return nil
 }
 
-// columnsC lists the columns of a credential c, and columnsV lists the columns of a version v. The
-// methods columns return pointers to the fields in the same order.
+// columnsC lists the columns of a credential c, and columnsV lists the columns of a version v, which
+// are its metadata and its encrypted values. The methods columns and metadata return pointers to the
+// fields in the same order.
 const (
 	columnsC = `c.id, c.display_name, c.description, c.labels, c.provider, c.auth_method, c.disabled, c.keep_warm,
 		c.secret_expire_time, c.active_version, c.canary_version, c.canary_callers, c.create_time, c.update_time, c.delete_time, c.revision`
-	columnsV = `v.credential_id, v.number, v.id, v.allowed_hosts, v.public_values, v.secret_fields, v.create_time,
-		v.activate_time, v.destroy_time, v.creator, v.verification, v.sealed, v.data_key`
+	metadataV = `v.credential_id, v.number, v.id, v.allowed_hosts, v.public_values, v.secret_fields, v.create_time,
+		v.activate_time, v.destroy_time, v.creator, v.verification`
+	columnsV = metadataV + `, v.sealed, v.data_key`
 )
 
 func (c *Credential) columns() []any {
@@ -66,10 +68,11 @@ func (c *Credential) columns() []any {
 	}
 }
 
-func (v *Version) columns() []any {
+func (v *Version) columns() []any { return append(v.metadata(), &v.Sealed, &v.DataKey) }
+
+func (v *Version) metadata() []any {
 	return []any{
 		&v.CredentialID, &v.Number, &v.ID, document{&v.AllowedHosts}, document{&v.PublicValues}, document{&v.SecretFields},
 		instant{&v.CreateTime}, instant{&v.ActivateTime}, instant{&v.DestroyTime}, &v.Creator, document{&v.Verification},
-		&v.Sealed, &v.DataKey,
 	}
 }

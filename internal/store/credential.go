@@ -53,7 +53,7 @@ type Version struct {
 	// Verification is the result of the latest verification, or nil.
 	Verification *Verification
 	// Sealed contains the encrypted values. DataKey is the encrypted key that decrypts the values.
-	// Sealed and DataKey are nil if the version is destroyed.
+	// Sealed and DataKey are nil if the version is destroyed, and in the results of Store.Credential.
 	Sealed  []byte
 	DataKey []byte
 }

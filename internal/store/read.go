@@ -83,7 +83,8 @@ func eachCredential(rows *sql.Rows, yield func(*Row) error) error {
 }
 
 // Credential returns a credential, even if it is deleted, and all its versions in the order of their
-// numbers. Credential returns ErrNotFound if there is no credential with this ID.
+// numbers, without their encrypted values: see Version. Credential returns ErrNotFound if there is no
+// credential with this ID.
 func (s *Store) Credential(ctx context.Context, id string) (*Credential, []*Version, error) {
 	credential, versions := new(Credential), []*Version(nil)
 	err := s.read(ctx, "read a credential", func(ctx context.Context, tx *sql.Tx, _ func()) error {
@@ -94,17 +95,35 @@ func (s *Store) Credential(ctx context.Context, id string) (*Credential, []*Vers
 		if err != nil {
 			return err
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT `+columnsV+` FROM versions v WHERE v.credential_id = $1 ORDER BY v.number`, id)
+		rows, err := tx.QueryContext(ctx, `SELECT `+metadataV+` FROM versions v WHERE v.credential_id = $1 ORDER BY v.number`, id)
 		if err != nil {
 			return err
 		}
-		versions, err = collect(rows, func(v *Version) []any { return v.columns() })
+		versions, err = collect(rows, func(v *Version) []any { return v.metadata() })
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return credential, versions, nil
+}
+
+// Version returns a version with its encrypted values. Version returns ErrVersionNotFound if there is
+// no version with this number.
+func (s *Store) Version(ctx context.Context, credentialID string, number int) (*Version, error) {
+	v := new(Version)
+	err := s.read(ctx, "read a version", func(ctx context.Context, tx *sql.Tx, _ func()) error {
+		err := tx.QueryRowContext(ctx, `SELECT `+columnsV+` FROM versions v WHERE v.credential_id = $1 AND v.number = $2`,
+			credentialID, number).Scan(v.columns()...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrVersionNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // collect reads all rows into structs, and closes the rows.

@@ -73,8 +73,8 @@ func (s *Store) seal(c *Credential, v *Version, values map[string]secret.Text) e
 	return nil
 }
 
-// Values decrypts the values of the secret fields of v, which must be a version of c. Values does
-// not use the database.
+// Values decrypts the values of the secret fields of v, which must be a version of c, and must have
+// its encrypted values. Values does not use the database.
 //
 // Values can return ErrDestroyed, ErrUnknownKey, ErrUnknownFormat and ErrDamaged. Values returns
 // ErrDamaged if the encrypted values were changed, or if anything was changed that is authenticated

@@ -133,11 +133,15 @@ func TestErasesLater(t *testing.T) {
 	if _, err := s.Apply(t.Context(), change); err != nil {
 		t.Fatal(err)
 	}
-	credential, versions, err := s.Credential(t.Context(), "one")
+	credential, _, err := s.Credential(t.Context(), "one")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed := versions[0].Sealed[8:]
+	first, err := s.Version(t.Context(), "one", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := first.Sealed[8:]
 	change.Insert.Number, credential.ActiveVersion = 2, 2
 	if credential.Revision, err = s.Apply(t.Context(), store.Change{Credential: credential, Insert: change.Insert, Event: change.Event}); err != nil {
 		t.Fatal(err)

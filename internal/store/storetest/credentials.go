@@ -44,6 +44,10 @@ func readsBack(t *testing.T, f *fixture) {
 	if diff := cmp.Diff([]*store.Version{version}, versions, ignored) + cmp.Diff(versions[0], rows["mail"].Active); diff != "" {
 		t.Errorf("the stored version is wrong (-want +got):\n%s", diff)
 	}
+	_, metadata, err := s.Credential(t.Context(), "mail")
+	if diff := cmp.Diff([]*store.Version{version}, metadata, cmpopts.IgnoreFields(store.Version{}, "ID")); diff != "" || err != nil {
+		t.Errorf("the metadata of the version is wrong (-want +got):\n%s%v", diff, err)
+	}
 	values, err := f.open().Values(credential, versions[0])
 	if err != nil || len(values) != 3 || values["password"].Reveal() != canary("mail") || values["binary"].Reveal() != binary || !values["empty"].Equal(secret.New("")) {
 		t.Errorf("the decrypted values differ from the stored values, or decryption failed with the error %v", err)
@@ -147,6 +151,9 @@ func versions(t *testing.T, f *fixture) {
 func keepsVersions(t *testing.T, f *fixture) {
 	s := f.open()
 	f.apply(s, NewCredential("one"))
+	if _, err := s.Version(t.Context(), "one", 2); !errors.Is(err, store.ErrVersionNotFound) {
+		t.Errorf("reading a missing version returned the error %v, want ErrVersionNotFound", err)
+	}
 	for what, prepare := range map[string]func(*store.Change){
 		"activates a missing version":        func(c *store.Change) { c.Credential.ActiveVersion = 2 },
 		"makes a missing version the canary": func(c *store.Change) { c.Credential.CanaryVersion = 2 },

@@ -164,11 +164,17 @@ func (f *fixture) apply(s *store.Store, change store.Change) int64 {
 	return revision
 }
 
+// credential returns a credential and its versions with their encrypted values.
 func (f *fixture) credential(s *store.Store, id string) (*store.Credential, []*store.Version) {
 	f.t.Helper()
 	credential, versions, err := s.Credential(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	for n, v := range versions {
+		if versions[n], err = s.Version(f.t.Context(), id, v.Number); err != nil {
+			f.t.Fatal(err)
+		}
 	}
 	return credential, versions
 }
