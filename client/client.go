@@ -3,7 +3,7 @@
 // broker for reading files.
 //
 // Client.HTTPClient and Client.Transport follow rules 1 to 10 of docs/calling.md. Code that calls
-// Apply must follow the rules itself.
+// Apply must follow these rules itself.
 package client
 
 import (
@@ -28,9 +28,8 @@ const (
 	// reportTimeout is the timeout of ReportRejection. The broker may wait for three token
 	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size, in bytes, of a response body that is read to its end so that
-	// the connection can be used again. The limit applies to responses to requests whose material
-	// was rejected.
+	// maxDrain is the maximum size, in bytes, of the body of a rejecting response that is read to
+	// its end, so that the connection can be used again.
 	maxDrain = 4 << 10
 )
 
@@ -58,19 +57,19 @@ func (c *Client) HTTPClient(credentialID string) *http.Client {
 //   - The RoundTripper gets a decoration for each request, including each request that follows a
 //     redirect.
 //   - The RoundTripper rejects the requests that Apply rejects, with ErrHostNotAllowed: requests to
-//     hosts that are not allowed, and requests without https. A redirect to such a URL fails with
-//     the same error. To receive the redirect instead, set the field CheckRedirect of the
-//     http.Client to a function that returns http.ErrUseLastResponse.
+//     hosts that are not allowed, and requests without https. A redirect to a URL that Apply rejects
+//     fails with ErrHostNotAllowed, unless the field CheckRedirect of the http.Client is a function
+//     that returns http.ErrUseLastResponse.
 //   - If the provider rejects the material, the RoundTripper reports it once. If the broker has then
 //     replaced the material, and the request has no body or has its field GetBody set, the
-//     RoundTripper sends the request once more. Otherwise the RoundTripper returns the provider's
-//     answer.
+//     RoundTripper sends the request once more. If the RoundTripper does not send the request again,
+//     it returns the provider's answer.
 //
-// The RoundTripper does not change the caller's request. The field Request of the response is that
-// request. If a response has a Location header, query parameters with material are removed from the
-// header. If the header still contains material, it is deleted, and http.Client returns the
-// redirect itself. Therefore, neither the field Request nor the Location header of a response
-// contains a secret that could be logged.
+// The RoundTripper does not change the caller's request, which is also the field Request of the
+// response. If a response has a Location header, query parameters with material are removed from
+// the header. A Location header that still contains material is deleted, so http.Client returns the
+// redirect instead of following it. Therefore, neither the field Request nor the Location header of
+// a response contains a secret that could be logged.
 func (c *Client) Transport(credentialID string, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -113,8 +112,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.send(request, again, successor)
 }
 
-// CloseIdleConnections closes the idle connections of the base transport. The method
-// CloseIdleConnections of http.Client calls it.
+// CloseIdleConnections closes the idle connections of the base transport, for the method
+// CloseIdleConnections of http.Client.
 func (t *transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()

@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// These are the maximum sizes in bytes. The sizes equal the broker's limits, except that a token
-// file may contain additional white space.
+// The sizes in bytes equal the broker's limits, except that a token file may contain additional
+// white space.
 const (
 	maxCertificates = 1 << 20
 	maxKey          = 64 << 10
@@ -33,10 +33,10 @@ type TLS struct {
 	CAFile string
 	// CertificateFile is the path of a PEM file with the client certificate, followed by any
 	// intermediate certificates. KeyFile is the path of a PEM file with the certificate's private
-	// key. Set both fields or neither.
+	// key. Set both CertificateFile and KeyFile, or neither.
 	CertificateFile, KeyFile string
-	// ServerName is a name that the broker's certificate must contain. By default, it is the host
-	// in the broker's address.
+	// ServerName is a name that the broker's certificate must contain. The default is the host in
+	// the broker's address.
 	ServerName string
 }
 

@@ -136,7 +136,7 @@ func call(t *testing.T, connection *grpc.ClientConn) error {
 	return err
 }
 
-// want makes a call that must send the given token, and returns what the call sent to
+// `want` makes a call that must send the given token, and returns what the call sent to
 // authenticate its caller.
 func (p place) want(connection *grpc.ClientConn, token string) proof {
 	p.Helper()

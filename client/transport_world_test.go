@@ -111,7 +111,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	return h
 }
 
-// keep stores each request to the provider before the request is answered.
+// `keep` stores each request to the provider before the request is answered.
 func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -88,7 +88,7 @@ func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	for _, arg := range call.Args {
 		for _, part := range parts(pass.TypesInfo, arg) {
 			if name := messageIn(pass.TypesInfo.TypeOf(part)); name != "" {
-				pass.Reportf(part.Pos(), "%s is given %s: formatting shows secrets",
+				pass.Reportf(part.Pos(), "%s formats %s: this shows secrets",
 					types.ExprString(call.Fun), name)
 			}
 		}
@@ -103,7 +103,7 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 		return
 	}
 	if name := messageName(method.Signature().Recv().Type()); name != "" {
-		pass.Reportf(selector.Sel.Pos(), "String of %s: it shows secrets", name)
+		pass.Reportf(selector.Sel.Pos(), "%s.String shows secrets", name)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The fields of these messages are not messages themselves.
+// Code may format a field of a message if the field is not a message itself.
 func fields(t *testing.T, m *authmaterialv1.AuthDecoration) {
 	fmt.Println(m.GetVersion(), len(m.GetHeaders()), m == nil)
 	t.Errorf("%s expires %v", m.GetCredentialId(), m.GetExpireTime().AsTime())
@@ -31,18 +31,18 @@ func enums(r *authmaterialv1.ReportRejectionResponse, err *authmaterialv1.AuthDe
 	return r.GetOutcome().String()
 }
 
-// These types of authmaterial.v1 are not messages.
+// Code may format types of authmaterial.v1 that are not messages.
 func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) {
 	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
 }
 
-// These messages belong to other packages.
+// Code may format messages of other packages.
 func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
 	fmt.Println(info, at, []proto.Message{info}, at.String())
 	return protojson.Format(info)
 }
 
-// These functions do not format their arguments.
+// Code may pass messages to functions that do not format their arguments.
 func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
@@ -51,14 +51,14 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 
-// The methods of journal have the names of methods of testing.T.
+// A method may have the name of a method of testing.T, and take a message.
 type journal struct{}
 
 func (journal) Log(*authmaterialv1.AuthDecoration) {}
 
 func journals(j journal, m *authmaterialv1.AuthDecoration) { j.Log(m) }
 
-// The contents of these values are not printed.
+// Code may format functions, channels and contexts, because their contents are not printed.
 type opaque struct {
 	fetch   func() *authmaterialv1.AuthDecoration
 	changes chan *authmaterialv1.AuthDecoration

@@ -1,4 +1,4 @@
-// Package allowedtest has the name of a test package.
+// Package allowedtest may reveal secrets, because its name ends in "test".
 package allowedtest
 
 import "github.com/authmaterial/broker/internal/secret"
