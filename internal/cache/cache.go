@@ -42,8 +42,8 @@ type Source interface {
 	// TokenKey returns the key of the token. A shared Store uses an HMAC of this key as its own
 	// key.
 	TokenKey() string
-	// RequestToken makes one token request. The error wraps a *fault.Error whose RetryDelay is the
-	// shortest wait that the provider asked for.
+	// RequestToken makes one token request. The error wraps a *fault.Error, whose RetryDelay is the
+	// minimum wait that the provider asked for, or zero.
 	RequestToken(ctx context.Context) (*token.Token, error)
 }
 
@@ -78,9 +78,9 @@ type Options struct {
 	// Observe, if not nil, returns the Observer for a source's token. Observe is called once for
 	// each token key, when the Cache first uses the key.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh. The arguments of Begin are a context that ends when
-	// the Cache closes, and the context of the call that starts the refresh, which is empty for a
-	// renewal in the background. By default, Begin returns its first argument.
+	// Begin returns the context of a refresh. The argument `refresh` ends when the Cache closes.
+	// The argument `call` is the context of the call that starts the refresh, or an empty context
+	// if a renewal in the background starts it. By default, Begin returns its first argument.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -135,7 +135,7 @@ type Cache struct {
 
 	closing sync.Mutex
 	closed  bool
-	running sync.WaitGroup // background work; nothing is added once `closed` is set
+	running sync.WaitGroup // background work; none begins after `closed` is set
 }
 
 // New returns an empty Cache, which follows the changes in its Store.
@@ -236,7 +236,7 @@ func (c *Cache) Current(source Source) (*token.Token, bool) {
 }
 
 // Served returns each current token that a caller received and that has not ended, with its Source.
-// The Cache renews no other tokens.
+// The Cache renews only the tokens that Served returns.
 func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	return func(yield func(Source, *token.Token) bool) {
 		c.entries.Range(func(_, value any) bool {
@@ -306,9 +306,8 @@ func (c *Cache) Replace(
 			return current, false, nil
 		}
 	}
-	// This call may join a refresh that was started for another purpose and that may keep the
-	// reported token. If the reported token is then still current, the next refresh is a forced
-	// renewal.
+	// The first refresh may have been started for another purpose, and may leave the reported token
+	// current. Then the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {

@@ -199,8 +199,8 @@ func TestTokenIsServedWhileItIsValidAndNeverLonger(t *testing.T) {
 			w.Errorf("after %v a token that has ended is served: %q", w.elapsed(), got)
 		}
 		// One token request is made at the start of the renewal window. After that request, the
-		// requests become rarer, down to one request a minute. In the safety margin the back-off
-		// allows one request in 8 s.
+		// requests become rarer, down to one request a minute. In the safety margin, the back-off
+		// allows one request every 8 s.
 		if got := w.provider.count(); got < 12 || got > 22 {
 			w.Errorf("%d token requests while the provider was down, want about 19", got)
 		}
@@ -338,7 +338,7 @@ func TestPanicFailsOneRefresh(t *testing.T) {
 		if fault.From(err).Reason != fault.Internal || err.Error() != "internal error" {
 			w.Errorf("the error is %v, want an error without details", err)
 		}
-		w.pass(time.Second) // the back-off of the Cache ends within this time
+		w.pass(time.Second) // the back-off of the Cache lasts less than a second
 		if _, err := w.fleet[0].Token(w.Context(), source); err != nil {
 			w.Errorf("the call after the panic fails: %v", err)
 		}

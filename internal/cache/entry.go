@@ -20,8 +20,8 @@ const (
 	maxPending  = 64 // reported versions of tokens that this replica has not seen
 )
 
-// readingError is the error of a token's request time when a replica reads the token from the
-// Store. A token counts as newer only if it was requested later by more than readingError.
+// readingError is the inaccuracy of a token's request time after a replica has read the token from
+// the Store. A token counts as newer only if it was requested later by more than readingError.
 const readingError = 250 * time.Millisecond
 
 // newer reports whether t is certainly newer than the other token. The Cache compares the ages of
@@ -38,7 +38,7 @@ type entry struct {
 	observer  Observer
 	warm      Counter            // counter of the calls that are answered from memory
 	refreshes singleflight.Group // the running token refresh, at most one
-	shared    singleflight.Group // running comparisons with the Store, by the name of the task
+	shared    singleflight.Group // running comparisons with the Store, by the name of their purpose
 
 	// snapshot is never nil, and is replaced only while `mu` is locked.
 	snapshot atomic.Pointer[snapshot]
@@ -49,8 +49,9 @@ type entry struct {
 	retired   bool // whether Retain dropped the key, so that its token is not renewed
 	// The list `rejected` contains versions of tokens that were replaced after a report. The list
 	// `pending` contains reported versions that were not those of the current token: a token with
-	// such a version may still arrive from a replica that cannot reach the Store. If the version of
-	// a token was evicted from both lists, the token is replaced only when it is reported again.
+	// such a version may still arrive from a replica that cannot reach the Store. If neither
+	// `rejected` nor `pending` contains the version of a reported token any more, the token is
+	// replaced only when it is reported again.
 	rejected, pending []string
 	// forced contains the times of the last forced renewals that were made without the Store.
 	forced []time.Time
@@ -71,7 +72,7 @@ type snapshot struct {
 	served bool
 	// late reports that a call found the token expired.
 	late bool
-	// since is when the result of the snapshot last became another one.
+	// since is when the result of the snapshot last changed.
 	since     time.Time
 	renewTime time.Time // when the scheduled renewal begins; zero if none is scheduled
 }
@@ -112,9 +113,9 @@ func (e *entry) update(change func(*snapshot)) {
 	}
 }
 
-// choose makes t the current token, except if the current token is newer, if it has the same value
-// and lives as long, or if it arrived after the stamp was taken and t is not certainly newer. The
-// caller must hold e.mu, and must have read or requested t after the stamp was taken.
+// choose makes t the current token, unless the current token is newer, or has the same value and
+// lives as long. If the current token arrived after the stamp was taken, t must be certainly newer.
+// The caller must hold e.mu, and must have read or requested t after the stamp was taken.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {

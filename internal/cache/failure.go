@@ -15,7 +15,7 @@ const (
 	lastRefusal  = 15 * time.Minute
 
 	// While a caller waits for a token or reports one as rejected, the next token request is made
-	// within 10 seconds, even with the random part of the wait. The renewal of a token that has not
+	// within 10 seconds, including the random part of the wait. The renewal of a token that has not
 	// expired can wait longer.
 	firstBackoff       = time.Second
 	lastBackoff        = 8 * time.Second
@@ -116,8 +116,8 @@ func (e *entry) setFailure(failure *Failure, seen stamp) {
 }
 
 // backoff returns the failure that forbids token requests now, or nil. If both the failure in the
-// Store and this replica's own failure forbid token requests, backoff returns the failure that ends
-// later.
+// Store and this replica's own failure forbid token requests, backoff returns the one that forbids
+// them longer.
 func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 	now, own := e.cache.options.Clock.Now(), e.snapshot.Load().failure
 	switch {
@@ -132,8 +132,8 @@ func (e *entry) backoff(stored *Failure, renewal bool) *Failure {
 
 // newFailure returns the failure of a token request. The wait after this failure grows with each
 // consecutive failure. The wait is computed from the previous failure in the Store, or else from
-// this replica's own last failure, so that a Store that was emptied does not shorten it. The wait
-// does not last beyond the given latest time, if that is in the future.
+// this replica's own last failure, so that the wait does not become shorter when the Store is
+// emptied. The wait does not last beyond the time `latest`, if that is in the future.
 func (e *entry) newFailure(previous *Failure, err error, latest time.Time) *Failure {
 	now, s := e.cache.options.Clock.Now(), e.snapshot.Load()
 	if previous == nil {

@@ -66,7 +66,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // the Cache shortens this window to its maximum, half the lifetime
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // longer than the maximum, half the lifetime, to which the Cache shortens the renewal window
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))
@@ -75,7 +75,7 @@ func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 			f.pass(time.Second)
 		}
 		f.provider.set(working)
-		f.pass(75 * time.Second) // this time is longer than the longest back-off
+		f.pass(75 * time.Second) // longer than the longest back-off
 		for i := range f.fleet {
 			f.within(0, func() { f.wantValid(i) })
 		}
@@ -234,7 +234,7 @@ func TestTokenWhoseLifeIsExtended(t *testing.T) {
 					f.pass(time.Second)
 				}
 				if n := f.provider.count(); n > 6 {
-					f.Errorf("the fleet made %d token requests while the provider issued the same token, want one in 220 s", n)
+					f.Errorf("the fleet made %d token requests while the provider issued the same token, want one every 220 s", n)
 				}
 			})
 		})

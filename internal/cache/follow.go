@@ -2,8 +2,8 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps limits how many tokens are compared with the Store at the same time after reported
-// changes, and how many after changes may have been missed.
+// maxLookUps limits how many tokens are compared with the Store at the same time. Comparisons after
+// reported changes and comparisons after possibly missed changes are limited separately.
 const maxLookUps = 8
 
 // Follow makes the Cache receive the changes that other processes make in the Store, until the
@@ -13,8 +13,7 @@ func (c *Cache) Follow() {
 	if !ok {
 		return
 	}
-	// Close does not wait for this goroutine, because a read of changes from the Store may take a
-	// while.
+	// Close does not wait for the end of store.Follow, because a read of changes may take a while.
 	go store.Follow(c.ctx, News{
 		Changed: c.changed,
 		Forgotten: func() {
@@ -25,7 +24,7 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed compares the token of a key with the Store again, if this replica has one.
+// changed compares this replica's token of a key, if any, with the Store again.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
 	if !ok {
@@ -41,9 +40,9 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// missed makes the Cache compare every token with the Store before callers get it again. The
-// comparison is also made in the background, because callers may watch the token, and because the
-// Store may have lost it.
+// missed makes the Cache compare every token with the Store before callers get it again. The tokens
+// are also compared in the background, because callers may watch them, and because the Store may
+// have lost them.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {

@@ -45,7 +45,7 @@ type issue struct {
 	revoked bool
 }
 
-// at returns the Source by which one replica requests tokens from the issuer.
+// `at` returns the Source by which one replica requests tokens from the issuer.
 func (i *issuer) at(replica int) *issuerSource { return &issuerSource{i, replica} }
 
 type issuerSource struct {

@@ -90,8 +90,7 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// A token request takes all the time of its refresh. When that time is over, another replica has
-// the lease.
+// A token request hangs until its refresh times out. By then, another replica has the lease.
 func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })
@@ -108,7 +107,8 @@ func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 }
 
 // A token request of replica 0 fails while replica 0 is disconnected. Then replica 0 finds a
-// failure in the Store that ends sooner. Replica 0 must wait until its own failure ends.
+// failure in the Store, whose back-off ends sooner. Replica 0 must wait until the back-off of its
+// own failure ends.
 func TestStoredFailureShortensNoOther(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")
@@ -124,7 +124,7 @@ func TestStoredFailureShortensNoOther(t *testing.T) {
 		f.links[0].become(connected)
 		report(0) // replica 0 finds the failure in the Store
 		f.pass(50 * time.Millisecond)
-		report(0) // the failure in the Store has ended
+		report(0) // the back-off of the failure in the Store has ended
 		f.wantRequests(3)
 	})
 }
@@ -133,7 +133,7 @@ func TestLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	inFleet(t, 3, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Hour })
 		go func() { _, _ = f.at(0) }()
-		f.pass(1500 * time.Millisecond) // the replica renews the lease once within this time
+		f.pass(1500 * time.Millisecond) // long enough for the replica to renew the lease once
 		f.links[0].become(hanging)
 		f.provider.set(func(p *provider) { p.latency = 200 * time.Millisecond })
 		f.within(leaseLife+pollInterval+200*time.Millisecond, func() {

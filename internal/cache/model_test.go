@@ -132,7 +132,7 @@ func (m *model) start(i int) {
 	if r.cache != nil {
 		r.cache.Close()
 	}
-	for _, provider := range m.issuers { // before m.mu is locked, because an issuer locks m.mu while its own mutex is locked
+	for _, provider := range m.issuers { // this loop must end before m.mu is locked, because an issuer locks m.mu while its own mutex is locked
 		provider.set(func(p *issuer) { delete(p.failedBy, i) })
 	}
 	jitter := m.random.Float64()
@@ -147,7 +147,7 @@ func (m *model) start(i int) {
 	})
 }
 
-// note records an event for the method fail, which logs the last events.
+// note records an event. The method `fail` logs the last events.
 func (m *model) note(format string, arguments ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -175,7 +175,8 @@ func (m *model) hasFailed() bool {
 	return m.failed
 }
 
-// settledAt reports whether, at the given time, the last disturbance had ended long ago.
+// settledAt reports whether, at the given time, the last disturbance had ended at least `settling`
+// before.
 func (m *model) settledAt(at time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

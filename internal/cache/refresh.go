@@ -53,8 +53,8 @@ func (e *entry) refresh(ctx context.Context, r refresh) <-chan singleflight.Resu
 		}
 		defer done()
 		defer func() {
-			// A panic here would otherwise end the process, and with it the calls for every other
-			// credential.
+			// A panic in a token request would otherwise end the process, and with it the calls for
+			// every other credential.
 			if cause := recover(); cause != nil {
 				e.cache.options.Logger.Error("panic in a token request",
 					"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
@@ -192,7 +192,7 @@ func (e *entry) request(
 		return nil, fail(err, time.Time{})
 	}
 	if r.forced && r.old != nil && fresh.Value.Equal(r.old.Value) {
-		return nil, fail(errSameToken, time.Time{}) // the request fails even if the provider extended the token's life
+		return nil, fail(errSameToken, time.Time{}) // the rejected token is not accepted, even if the provider extended its life
 	}
 	if again, end := e.isIssuedAgain(fresh, record.Token); again {
 		return nil, fail(errSameToken, end)
@@ -207,7 +207,7 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // also done here, because the call that reported the token may have been cancelled
+		e.rejectToken(r.old) // Replace does the same, unless the call that reported the token was cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {

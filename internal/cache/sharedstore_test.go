@@ -135,7 +135,7 @@ func (s *sharedStore) publish(from *link, tell func(cache.News)) {
 	}
 }
 
-// A replica sends these kinds of requests to the Store.
+// These are the kinds of requests that a replica sends to the Store.
 const (
 	tripLook       = "look"
 	tripLock       = "lock"
@@ -163,7 +163,7 @@ type link struct {
 	// The mutex of the Store guards the following fields.
 	state   linkState
 	latency time.Duration // the time between a request and its answer
-	misread time.Duration // the error of a token's RequestedAt
+	misread time.Duration // the inaccuracy of a token's RequestedAt
 	follow  []*cache.News // functions of the replica's Cache, or of two Caches while the replica restarts
 	before  func(trip string)
 }
@@ -176,7 +176,8 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// become changes the state of a link. When a link is connected again, changes may have been missed.
+// `become` changes the state of a link. When a link is connected again, changes may have been
+// missed.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -235,7 +236,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// do sends a request to the Store, whose mutex is locked while the given function runs.
+// `do` sends a request to the Store, whose mutex is locked while the given function runs.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

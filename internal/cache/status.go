@@ -31,7 +31,7 @@ func (c *Cache) Status(tokenKey string) Status {
 	return Status{Token: s.token, Failure: s.failure, Since: s.since, RenewTime: s.renewTime}
 }
 
-// result is the kind of the latest result for a token key.
+// A result tells how the latest token request for a key ended.
 type result int
 
 const (

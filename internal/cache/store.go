@@ -13,9 +13,9 @@ import (
 type Store interface {
 	Load(ctx context.Context, key string) (Record, error)
 	// Lock waits until only the caller may make token requests for the key, or until the function
-	// `enough` returns true for the key's record; then Lock returns no Lease. Lock calls `enough`
-	// each time that it has read the record, and reads the record again only after that call has
-	// returned. Lock fails when ctx ends first.
+	// `enough` returns true for the key's record. In the latter case, Lock returns no Lease. Lock
+	// calls `enough` each time that it has read the record, and reads the record again only after
+	// that call has returned. Lock fails when ctx ends first.
 	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
 	// ForgetFailures removes the failure of every key.
 	ForgetFailures(ctx context.Context) error
@@ -34,7 +34,7 @@ type Record struct {
 var ErrLeaseLost = errors.New("the lease ended while the token request was made")
 
 // Lease is the right to make token requests for one key until Release is called. If the Store is on
-// a network, the Lease may end earlier.
+// a network, the Lease may end before Release is called.
 type Lease interface {
 	// Commit stores the token `fresh` as the current token, and returns the token that is in the
 	// Store afterwards. If a different token was stored after the Lease began, Commit stores
@@ -44,9 +44,9 @@ type Lease interface {
 	// this call nor later. The Store remembers at least the last 8 rejected tokens. Commit fails
 	// with ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
-	// Fail stores the failure of a token request that brought no token, or a token that is about
-	// to expire. The current token stays in the Store, even if Commit stored it under this
-	// Lease. Fail returns ErrLeaseLost when another replica has the lease, or has stored a token.
+	// Fail stores the failure of a token request that brought no token, or only one that is about
+	// to expire. The current token stays in the Store, even if Commit stored it under this Lease.
+	// Fail returns ErrLeaseLost when another replica has the lease, or has stored a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait, because the number of forced
 	// renewals within the window, which is an hour at most, has reached the limit. A call of Commit

@@ -65,9 +65,9 @@ func (c *Clock) Now() time.Time {
 	return time.Unix(0, boot+current.clock)
 }
 
-// correct updates the offsets if the wall clock was corrected, and returns a new reading of the
-// boot clock and the offsets. Differences up to the tolerance do not count as corrections, because
-// an interruption between the two readings also causes a small difference.
+// The method `correct` updates the offsets if the wall clock was corrected, and returns a new
+// reading of the boot clock and the offsets. Differences up to the tolerance do not count as
+// corrections, because an interruption between the two readings also causes a small difference.
 func (c *Clock) correct() (int64, *offsets) {
 	c.correcting.Lock()
 	defer c.correcting.Unlock()

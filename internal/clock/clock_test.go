@@ -138,7 +138,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 func TestWallOfOtherClocks(t *testing.T) {
 	other := clockwork.NewFakeClock()
 	if now := other.Now(); !clock.Wall(other, now).Equal(now) || !clock.WallNow(other).Equal(now) {
-		t.Error("the time of a clock that is not a Clock is converted")
+		t.Error("Wall or WallNow converts the time of a clock that is not a *Clock")
 	}
 	if c := clock.New(); !c.Wall(time.Time{}).IsZero() {
 		t.Error("the zero time is converted")

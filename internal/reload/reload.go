@@ -15,8 +15,7 @@ const (
 	pollInterval = 500 * time.Millisecond
 	maxInterval  = 5 * time.Second
 	// settleTime is how long files must stay unchanged before they are loaded, because a program
-	// may still be writing them. settleTries is the largest number of checks whether the files stay
-	// unchanged.
+	// may still be writing them. A load waits for settleTime at most settleTries times.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
 )

@@ -62,10 +62,10 @@ type Token struct {
 // at least leastProgress.
 const leastProgress = time.Second
 
-// Newer reports whether t is certainly newer than the other token: whether it was requested later,
-// by more than the given time and by more than the other token's RequestedWithin. Of two tokens
-// with the same value, the one that certainly lives longer is newer, because some providers issue
-// the same token again until it ends.
+// Newer reports whether t is certainly newer than the other token: whether it was requested later
+// by more than the duration `within`, and by more than the other token's RequestedWithin. Of two
+// tokens with the same value, the one that certainly lives longer is newer, because some providers
+// issue the same token again until it ends.
 func (t *Token) Newer(other *Token, within time.Duration) bool {
 	if t.Value.Equal(other.Value) {
 		return !t.Assumed && t.End().After(other.End().Add(leastProgress))

@@ -49,8 +49,8 @@ type guarded struct {
 	use    func(*testing.T) error // calls every operation of a Store
 }
 
-// allow sets the permissions of the broker's user to exactly these rules, and empties the log of
-// denied commands.
+// allow sets the permissions of the broker's user to exactly the given rules, and empties the log
+// of denied commands.
 func (g guarded) allow(t *testing.T, rules string) {
 	t.Helper()
 	arguments := []any{"ACL", "SETUSER", aclUser}
@@ -95,7 +95,7 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// check checks that a Store works with these rules, but not if any one of them is missing.
+// check tests that a Store works with g.rules, but not if any one of these rules is missing.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)

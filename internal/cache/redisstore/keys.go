@@ -79,8 +79,8 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	return t.changed
 }
 
-// wake wakes the goroutines that wait for a change of the token that has a key set of this name,
-// and returns its token key.
+// wake wakes the goroutines that wait for a change of the token to which the named key set belongs,
+// and returns the key of that token.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

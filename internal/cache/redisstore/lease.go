@@ -23,21 +23,22 @@ var (
 	errLocked = errors.New("another replica has the lock")
 )
 
-// found is the state of a token that a replica read from Redis.
+// `found` is the state of a token that a replica read from Redis.
 type found struct {
 	record cache.Record
 	sealed string // the token's entry in the primary key set, even if it is unreadable; empty if there is none
-	// redisTime is a time of Redis' clock in milliseconds, which Redis sent before readAt, a time
-	// of the replica's clock.
+	// redisTime is the time of Redis' clock, in milliseconds, in a reply that the replica received
+	// before readAt.
 	redisTime int64
 	readAt    time.Time
 	took      time.Duration // how long reading the token took
 }
 
-// look reads all key sets of a token, and returns the newest token and the failure that ends last.
-// If an owner is given, look also locks all key sets for that owner. If another replica has one of
-// the locks, look locks no key set and fails with errLocked. If the newest token is only in the key
-// set of another fleet key, look copies the token to the primary key set.
+// look reads all key sets of a token, and returns the newest token and the failure that forbids
+// token requests longest. If an owner is given, look also locks all key sets for that owner. If
+// another replica has one of the locks, look locks no key set and fails with errLocked. If the
+// newest token is only in the key set of another fleet key, look copies the token to the primary
+// key set.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {

@@ -221,10 +221,10 @@ func TestWaitersEndWithTheirContexts(t *testing.T) {
 		_, _, err := p.cut.Lock(ctx, key, never)
 		cancel()
 		if !errors.Is(err, test.want) {
-			t.Errorf("with %s, Lock returns error %v", name, err)
+			t.Errorf("after %s, Lock returns error %v", name, err)
 		}
 		if took := time.Since(began); took > mostOperation {
-			t.Errorf("with %s, Lock took %v", name, took)
+			t.Errorf("after %s, Lock took %v", name, took)
 		}
 	}
 	// The caller's deadline or the connection's timeout ends the call, whichever comes first.

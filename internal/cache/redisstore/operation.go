@@ -39,7 +39,7 @@ func (unobserved) Degraded(bool)                          {}
 
 // The circuit breaker does not count operations that end with one of the following errors.
 var (
-	// errGaveUp is returned when the caller's context ended first.
+	// errGaveUp is returned when the caller's context ended before the operation.
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process got no CPU time")
@@ -66,7 +66,7 @@ func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 }
 
 // breakerChanged logs that Redis became unreachable, or that it can be reached again, and calls
-// Degraded. Attempts to reach Redis in between are not reported.
+// Degraded.
 func (s *Store) breakerChanged(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:

@@ -140,8 +140,8 @@ func (l *replyLimit) beginString(length int) {
 	l.cost += length
 }
 
-// beginElements is called at the start of an array with this number of elements. After the call,
-// the first element is the current value.
+// beginElements is called at the start of an array with the given number of elements. After the
+// call, the first element is the current value.
 func (l *replyLimit) beginElements(count int) {
 	if count <= 0 {
 		l.endValue()

@@ -63,8 +63,7 @@ func TestStoreOnCluster(t *testing.T) {
 	conform(t, redisstore.Server{Addresses: cluster.Addrs(), Cluster: true}, clients...)
 }
 
-// conform runs the test suite of package cachetest on the given Redis server or Cluster. The
-// clients connect to the servers that have the Store's keys.
+// conform runs the test suite of package cachetest on the given Redis server or Cluster.
 func conform(t *testing.T, server redisstore.Server, clients ...*redis.Client) {
 	t.Helper()
 	cachetest.TestStore(t, func(t *testing.T) cachetest.Harness {
