@@ -43,7 +43,7 @@ type applyFlags struct {
 	path            string
 	secrets, verify bool
 	inconclusive    bool
-	dry             bool // print what would change, as broker diff
+	dry             bool // only print what would change
 }
 
 func newApply() *cobra.Command {
@@ -81,7 +81,7 @@ func (f *applyFlags) complete(command *cobra.Command) *cobra.Command {
 	return managing(command, f.run)
 }
 
-// applied is the result for one credential, in the form of -o json.
+// applied is the result for one credential, as -o json prints it.
 type applied struct {
 	ID      string   `json:"credential_id"`
 	Action  string   `json:"action"`            // "create", "change", "none" or "failed"
@@ -170,8 +170,8 @@ func (m *manager) printPlain(value any) error {
 	return printJSON(m.out, json.RawMessage(text))
 }
 
-// execute makes the changes of a plan. New values come first: if the provider refuses them, nothing
-// else changes.
+// execute makes the changes of a plan. It adds new values before it changes other settings: if the
+// provider refuses the values, the settings do not change.
 func (f *applyFlags) execute(ctx context.Context, m *manager, p *plan) error {
 	if p.present == nil {
 		return f.createPlanned(ctx, m, p)
@@ -220,7 +220,7 @@ func (f *applyFlags) createPlanned(ctx context.Context, m *manager, p *plan) err
 	return err
 }
 
-// existing returns a credential that can be changed, or nil if there is none.
+// existing returns the credential with an ID if it can be changed, or nil if it does not exist.
 func (m *manager) existing(ctx context.Context, id string) (*authmaterialv1.Credential, error) {
 	credential, err := m.credential(ctx, id)
 	switch {

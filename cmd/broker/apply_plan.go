@@ -19,22 +19,22 @@ type planner struct {
 	*manager
 	file      *config.ManagedFile
 	available []*authmaterialv1.Provider
-	secrets   bool // send the secrets of credentials that exist
+	secrets   bool // whether to send the secrets of existing credentials again
 	dry       bool // read no secret
 }
 
-// plan is what has to change so that a credential is as a file describes.
+// plan describes the changes after which a credential is as a file describes it.
 type plan struct {
 	wanted     *authmaterialv1.Credential
-	present    *authmaterialv1.Credential // nil if the credential does not exist
+	present    *authmaterialv1.Credential // the existing credential; nil if there is none
 	provider   *authmaterialv1.Provider
 	method     *authmaterialv1.AuthMethod
 	values     []*authmaterialv1.FieldValue
-	hosts      []string // in addition to those of the provider
+	hosts      []string // allowed hosts in addition to the provider's hosts
 	newVersion bool
 	fields     []string // the fields to update
 	changes    []string // the changes in words, without secrets
-	err        error    // why the credential cannot be as described
+	err        error    // the reason why the changes are impossible
 }
 
 func (p *plan) action() string {
@@ -49,7 +49,8 @@ func (p *plan) action() string {
 	return "none"
 }
 
-// plan compares a credential with its description. It reports problems with the file to the file.
+// plan compares a credential with its description. Mistakes in the description become problems of the
+// file.
 func (a *planner) plan(ctx context.Context, item *config.ManagedCredential) *plan {
 	p := &plan{hosts: item.AllowedHosts, wanted: &authmaterialv1.Credential{
 		CredentialId: item.ID, DisplayName: item.DisplayName, Description: item.Description, Labels: item.Labels,
@@ -113,7 +114,7 @@ func (a *planner) checkValues(p *plan, item *config.ManagedCredential) bool {
 	return valid
 }
 
-// compareTexts collects what people write about the credential and what differs.
+// compareTexts finds the fields outside of versions, such as the name, that differ.
 func (p *plan) compareTexts() {
 	compare := func(field, present, wanted string) {
 		if present != wanted {
@@ -141,7 +142,7 @@ func timeText(at *timestamppb.Timestamp) string {
 
 // compareValues decides whether a new version is needed.
 func (a *planner) compareValues(p *plan, item *config.ManagedCredential) {
-	var sent []string // the secrets that are sent if a version is needed
+	var sent []string // the secrets to send if a new version is needed
 	known := &fieldValues{method: p.method}
 	for _, value := range item.Values {
 		if known.field(value.Field).GetSecret() {

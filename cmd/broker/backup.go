@@ -83,7 +83,7 @@ func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // the file was only read
+	defer file.Close() //nolint:errcheck // an error of Close does not matter, because the file was only read
 	header, err := store.ReadBackupHeader(file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

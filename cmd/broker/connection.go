@@ -24,9 +24,9 @@ import (
 	"github.com/authmaterial/broker/internal/regularfile"
 )
 
-// These limits are in bytes. A decoration can contain several tokens of 64 KiB, and a batch has up
-// to 100 decorations. A decoded response with many small parts needs many times the memory of the
-// encoded response.
+// The limits of input and output are in bytes. A decoration can contain several tokens of 64 KiB,
+// and a batch has up to 100 decorations. A decoded response with many small parts needs many times
+// the memory of the encoded response.
 const (
 	maxDecoration = 1 << 20
 	maxResponse   = 64 << 20
@@ -170,7 +170,7 @@ func (c *connection) connect(command *cobra.Command, ask func(context.Context, *
 	return ask(ctx, conn)
 }
 
-// dial reads the certificate files and the token, which may come from the input. It returns a
+// dial reads the certificate files and the token, which may come from `input`. It returns a
 // context whose calls send the token, and a connection, which is not opened before the first call.
 func (c *connection) dial(ctx context.Context, input io.Reader, options ...grpc.DialOption) (context.Context, *grpc.ClientConn, error) {
 	c.transport = local.NewCredentials() // local.NewCredentials rejects connections to other machines

@@ -60,7 +60,7 @@ func (f *editFlags) edit(ctx context.Context, m *manager, args []string) error {
 	})
 }
 
-// change changes a credential, and returns the names of the changed fields.
+// change applies the flags, or answers at a terminal, and returns the names of the changed fields.
 func (f *editFlags) change(m *manager, credential *authmaterialv1.Credential) ([]string, error) {
 	fields, err := f.texts.apply(credential)
 	if err != nil {

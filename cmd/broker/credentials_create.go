@@ -50,7 +50,7 @@ func newCredentialsCreate() *cobra.Command {
 	flags.StringVar(&f.method, "auth-method", "", "the `ID` of the auth method; may be left out if the provider has only one")
 	f.texts.addFlags(command)
 	f.valueFlags.addFlags(command, false)
-	flags.StringArrayVar(&f.hosts, "allowed-host", nil, "a `HOST` in addition to those of the provider; the broker's store.allowed_hosts must allow it")
+	flags.StringArrayVar(&f.hosts, "allowed-host", nil, "a `HOST` in addition to the provider's hosts; the broker's store.allowed_hosts must allow it")
 	flags.BoolVar(&f.disabled, "disabled", false, "do not give the credential to callers yet")
 	flags.BoolVar(&f.validate, "validate-only", false, "check everything, but store nothing")
 	f.verifyFlags.addFlags(command)
@@ -100,7 +100,7 @@ func (f *createFlags) report(m *manager, created *authmaterialv1.Credential, ver
 	})
 }
 
-// describe returns the new credential without its values, and makes its auth method known.
+// describe returns the new credential without its values, and sets m.method.
 func (f *createFlags) describe(ctx context.Context, m *manager) (*authmaterialv1.Credential, error) {
 	provider, err := m.chooseProvider(ctx, f.provider)
 	if err != nil {
@@ -185,7 +185,7 @@ func (m *manager) chooseMethod(provider *authmaterialv1.Provider, id string) (*a
 	return methods[chosen], nil
 }
 
-// textFlags are the flags for what people write about a credential.
+// textFlags are the flags for the settings of a credential that do not belong to a version.
 type textFlags struct {
 	command                    *cobra.Command
 	name, description, expires string
@@ -203,7 +203,7 @@ func (f *textFlags) addFlags(command *cobra.Command) {
 	flags.StringVar(&f.expires, "secret-expires", "", "the `TIME` when the secret expires at the provider, such as 2027-01-31T00:00:00Z, or never")
 }
 
-// apply sets what the flags give, and returns the names of these fields.
+// apply sets the fields of a credential that flags name, and returns the names of these fields.
 func (f *textFlags) apply(credential *authmaterialv1.Credential) (fields []string, err error) {
 	changed := f.command.Flags().Changed
 	if changed("name") {

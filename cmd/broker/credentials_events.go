@@ -16,7 +16,7 @@ func newCredentialsEvents() *cobra.Command {
 	var limit int
 	command := &cobra.Command{
 		Use:   "events ID",
-		Short: "Lists who changed or verified a credential, the newest first",
+		Short: "Lists the changes and verifications of a credential, the newest first",
 		Long: `Lists the changes and verifications of a managed credential, the newest first: who, when, what,
 and the names of the fields, never their values. The broker's audit log also has the calls that
 use a credential.`,

@@ -44,10 +44,10 @@ func newCredentialsList() *cobra.Command {
 	}
 	addConfigFlag(command, &f.config, "list the credentials of this configuration file, without a broker")
 	flags := command.Flags()
-	flags.StringVar(&f.provider, "provider", "", "only credentials of the provider with this `ID`")
-	flags.StringToStringVar(&f.labels, "label", nil, "only credentials with this label, as `KEY=TEXT`")
-	flags.StringVar(&f.filter, "filter", "", "only credentials that match this `FILTER`, in the form of ListCredentials")
-	flags.BoolVar(&f.deleted, "deleted", false, "deleted credentials too, which can be restored")
+	flags.StringVar(&f.provider, "provider", "", "list only credentials of the provider with this `ID`")
+	flags.StringToStringVar(&f.labels, "label", nil, "list only credentials with this label, as `KEY=TEXT`")
+	flags.StringVar(&f.filter, "filter", "", "list only credentials that match this `FILTER`, in the form of ListCredentials")
+	flags.BoolVar(&f.deleted, "deleted", false, "also list deleted credentials, which can be restored")
 	managing(command, f.list)
 	check, call := command.PreRunE, command.RunE
 	command.PreRunE = func(command *cobra.Command, args []string) error {
@@ -87,7 +87,7 @@ func (f *listFlags) list(ctx context.Context, m *manager, _ []string) error {
 	})
 }
 
-// list returns the credentials of all pages.
+// list requests all pages, and returns their credentials.
 func (m *manager) list(ctx context.Context, request *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
 	all := &authmaterialv1.ListCredentialsResponse{}
 	request.PageSize = maxPage
@@ -103,7 +103,7 @@ func (m *manager) list(ctx context.Context, request *authmaterialv1.ListCredenti
 	}
 }
 
-// condition returns the filter of the request.
+// condition combines the flags --provider, --label and --filter into one filter.
 func (f *listFlags) condition() string {
 	var all []string
 	if f.provider != "" {

@@ -44,7 +44,7 @@ func newCredentialsRotate() *cobra.Command {
 	f.valueFlags.addFlags(command, true)
 	f.verifyFlags.addFlags(command)
 	command.Flags().BoolVar(&f.activate, "activate", true, "give the new version to all callers")
-	command.Flags().StringArrayVar(&f.hosts, "allowed-host", nil, "a `HOST` in addition to those of the provider; needs every secret again")
+	command.Flags().StringArrayVar(&f.hosts, "allowed-host", nil, "a `HOST` in addition to the provider's hosts; every secret must be given again")
 	return managing(command, f.rotate)
 }
 
@@ -82,8 +82,8 @@ func (f *rotateFlags) rotate(ctx context.Context, m *manager, args []string) err
 // askValues asks for new values at a terminal, unless flags give some.
 func (f *rotateFlags) askValues(m *manager, provider *authmaterialv1.Provider, values *fieldValues) error {
 	if m.method.GetRotation() == authmaterialv1.Rotation_ROTATION_REVOKES_PREVIOUS {
-		m.messages.printWrapped("", provider.GetDisplayName()+" revokes the old secret when it issues a new one, so callers that still "+
-			"have old material are rejected until the new version is active. A roll back will probably not work.")
+		m.messages.printWrapped("", provider.GetDisplayName()+" revokes the old secret when it issues a new one. "+
+			"Callers with old material are rejected until the new version is active. A rollback will probably not work.")
 	}
 	if m.prompter != nil && len(values.values) == 0 {
 		if err := values.ask(m.prompter, func(*authmaterialv1.Field) bool { return true }); err != nil {
@@ -96,8 +96,8 @@ func (f *rotateFlags) askValues(m *manager, provider *authmaterialv1.Provider, v
 	return nil
 }
 
-// conclude prints what happened to the new version. At a terminal, it offers to activate a version
-// whose verification was inconclusive.
+// conclude prints what happened to the new version. If the verification was inconclusive, conclude
+// offers at a terminal to activate the version.
 func (f *rotateFlags) conclude(ctx context.Context, m *manager, response *authmaterialv1.CreateCredentialVersionResponse) error {
 	version, credential := response.GetVersion(), response.GetCredential()
 	result := version.GetVerification()

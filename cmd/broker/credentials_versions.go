@@ -48,7 +48,7 @@ func versionCommand(command *cobra.Command, change func(context.Context, *manage
 		if err != nil {
 			return err
 		}
-		number, _ := strconv.ParseInt(args[1], 10, 32) // versionArgs has checked it
+		number, _ := strconv.ParseInt(args[1], 10, 32) // versionArgs has checked the number
 		return change(ctx, m, credential, int32(number))
 	})
 }
@@ -157,7 +157,7 @@ Older backups still contain the values.`,
 	})
 }
 
-// confirm asks a question before something that is hard to undo. It returns an error unless the
+// confirm asks for confirmation of a change that is hard to undo, and returns an error unless the
 // answer is yes.
 func (m *manager) confirm(yes bool, question string) error {
 	switch {

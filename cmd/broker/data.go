@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// The files in the folder of `broker serve --data`.
+// These are the names of the files in the folder that `broker serve --data` uses.
 const (
 	dataSocket   = "broker.sock"
 	dataStore    = "broker.db"
@@ -28,7 +28,7 @@ const (
 type dataFolder struct {
 	path  string                   // absolute
 	http  string                   // the address of the HTTP listener
-	hash  authentication.TokenHash // of the token in the file admin.token
+	hash  authentication.TokenHash // the hash of the token in the file admin.token
 	isNew bool
 }
 
@@ -66,7 +66,7 @@ func openDataFolder(path, http string) (*dataFolder, error) {
 
 func (d *dataFolder) file(name string) string { return filepath.Join(d.path, name) }
 
-// secret returns the content of a file. If the file is missing, it is created.
+// secret returns the content of a file. If the file is missing, secret creates it.
 func (d *dataFolder) secret(name string, generate func() string) (secret.Text, error) {
 	var err error
 	if _, missing := os.Stat(d.file(name)); errors.Is(missing, fs.ErrNotExist) {
@@ -89,7 +89,7 @@ func (d *dataFolder) create(name, content string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // the folder is private, and the next start ignores the file
+	defer os.Remove(file.Name()) //nolint:errcheck // a temporary file that remains does no harm: the folder is private
 	_, err = file.WriteString(content)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err

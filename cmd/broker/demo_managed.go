@@ -24,7 +24,7 @@ const (
 	demoHost       = "app.eu.pendo.io"
 )
 
-// loadDemo returns the configuration of the demo. Without a folder, no credentials can be managed.
+// loadDemo returns the configuration of the demo. If `folder` is empty, no credentials can be managed.
 func loadDemo(sim *simulator.Simulator, folder string) (*config.Config, error) {
 	text, environment, key := string(simulated.Config), simulated.Environment(sim), fleetkeys.Generate()
 	if folder != "" { // the owner of a private socket may manage credentials
@@ -110,7 +110,7 @@ func (d *managedDemo) rollBack(ctx context.Context) error {
 	return d.use(ctx, "rolled back to version 1")
 }
 
-// use calls Pendo with the credential, as a service would, and prints what happened before.
+// use calls Pendo with the credential, as a service would. It prints the text `before` and the result.
 func (d *managedDemo) use(ctx context.Context, before string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+demoHost+"/api/v1/token/verify", nil)
 	if err != nil {

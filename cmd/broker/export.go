@@ -60,12 +60,12 @@ func export(ctx context.Context, m *manager, ids []string) error {
 		missing = slices.DeleteFunc(missing, func(wanted string) bool { return wanted == id })
 	}
 	if len(missing) > 0 {
-		return errors.New("you can view no managed credential of this ID: " + printable(strings.Join(missing, ", ")))
+		return errors.New("no managed credential that you may view has one of these IDs: " + printable(strings.Join(missing, ", ")))
 	}
 	return writeYAML(m.out, map[string]*yaml.Node{"credentials": list})
 }
 
-// exportedCredential has the keys of a file for apply.
+// exportedCredential is a credential in the form that 'broker apply' reads.
 type exportedCredential struct {
 	ID               string                       `yaml:"id"`
 	DisplayName      string                       `yaml:"display_name"`

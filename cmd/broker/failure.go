@@ -15,7 +15,7 @@ import (
 var whatToDo = map[string]string{ //nolint:gosec // the keys are names of reasons
 	"INVALID_REQUEST":            "Use the IDs of credentials, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Check the ID, and whether the credential is disabled: see 'broker credentials list'.",
-	"AUTHENTICATION_UNAVAILABLE": "The broker's log names what it could not use to identify callers.",
+	"AUTHENTICATION_UNAVAILABLE": "The broker cannot identify callers at the moment: its log says why.",
 	"ACCESS_DENIED":              "Add a grant to the broker's configuration; see 'broker check --explain CALLER ID'.",
 	"CREDENTIAL_REJECTED":        "See 'broker status ID', and correct the credential's values. The broker retries at once when it receives SIGHUP.",
 	"PROVIDER_UNAVAILABLE":       "If this error persists: check the provider's status page, and the broker's network.",
@@ -27,7 +27,7 @@ var whatToDo = map[string]string{ //nolint:gosec // the keys are names of reason
 
 // failure is the content of a failed call's status.
 type failure struct {
-	reason     string // empty if the answer is not the broker's
+	reason     string // empty if the error does not come from a broker
 	message    string
 	retryDelay time.Duration
 	violations []*errdetails.BadRequest_FieldViolation
@@ -65,7 +65,7 @@ func refusal(id, reason, message string, retryDelay time.Duration, advice string
 }
 
 // explainFailure returns an error that explains a failed call, both if the broker rejected the call
-// and if the broker could not be reached. The ID may be empty. The map has advice for reasons.
+// and if the broker could not be reached. The ID may be empty. `advice` maps reasons to advice.
 func (c *connection) explainFailure(ctx context.Context, id string, err error, advice map[string]string) error {
 	failed := readFailure(err)
 	switch failed.reason {

@@ -64,7 +64,7 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	if !errors.Is(err, client.ErrHostNotAllowed) {
 		return err
 	}
-	const field = "'allowed_hosts' of the credential"
+	const field = "the credential's 'allowed_hosts'"
 	advice := "If the host belongs to the provider, add it to " + field + "."
 	host := strings.ToLower(target.Hostname())
 	switch ip, parseErr := netip.ParseAddr(host); {

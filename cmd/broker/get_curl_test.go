@@ -114,7 +114,7 @@ func TestGetCurlForReal(t *testing.T) {
 func TestGetCurlForOtherHosts(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	const (
-		name  = "If the host belongs to the provider, add it to 'allowed_hosts' of the credential."
+		name  = "If the host belongs to the provider, add it to the credential's 'allowed_hosts'."
 		https = "Begin --url with https://: material is only sent over encrypted connections."
 	)
 	for url, advice := range map[string]string{

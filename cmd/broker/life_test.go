@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// terminalLife is a script with the life of one credential at a terminal. The words that begin with @
-// are replaced for each auth method and database.
+// terminalLife is a script that creates, rotates and deletes one credential at a terminal. Words that
+// begin with @ are placeholders, whose replacements depend on the auth method and the database.
 const terminalLife = `
 fill broker.yaml SOCKETS
 serve broker.yaml
@@ -108,8 +108,8 @@ store:
 
 // terminalAccount is an account at a simulated provider, as a person types its values.
 type terminalAccount struct {
-	provider, method string      // the method is empty if the provider has only one
-	fields           [][2]string // the fields and their variables, without the suffix _2
+	provider, method string      // the method is empty if the provider has only one method
+	fields           [][2]string // pairs of a field ID and the variable with the value
 }
 
 var terminalAccounts = map[string]terminalAccount{
@@ -120,7 +120,7 @@ var terminalAccounts = map[string]terminalAccount{
 	"spotdraft":      {"spotdraft", "", [][2]string{{"client_id", "SPOTDRAFT_CLIENT_ID"}, {"client_secret", "SPOTDRAFT_CLIENT_SECRET"}, {"user_email", ""}}},
 }
 
-// script returns the life of the account's credential. The store has the form of the configuration.
+// script fills in the placeholders of terminalLife. `store` is the content of the section `store`.
 func (a terminalAccount) script(store string) string {
 	method := ""
 	if a.method != "" {
@@ -136,8 +136,8 @@ func (a terminalAccount) script(store string) string {
 		"@WRONG", a.typed("", true), "@NEXT", a.typed("_2", false)).Replace(terminalLife)
 }
 
-// typed types the values of the account whose variables have a suffix, optionally with a wrong
-// secret.
+// typed returns script commands that type the values in the variables with the given suffix, or a
+// wrong secret.
 func (a terminalAccount) typed(suffix string, wrong bool) string {
 	var lines []string
 	for i, field := range a.fields {
@@ -153,8 +153,8 @@ func (a terminalAccount) typed(suffix string, wrong bool) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestLifeAtTheTerminal leads a credential of each auth method through its life, at a
-// pseudo-terminal, on both databases.
+// TestLifeAtTheTerminal runs terminalLife at a pseudo-terminal, for each auth method and both
+// databases.
 func TestLifeAtTheTerminal(t *testing.T) {
 	folder, postgres := t.TempDir(), postgrestest.Start(t)
 	for name, account := range terminalAccounts {

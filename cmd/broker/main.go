@@ -94,7 +94,6 @@ type problem struct{ error }
 // misuse is an error whose cause is the command line, although a command's function found it.
 type misuse struct{ error }
 
-// misused returns a misuse.
 func misused(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
 
 // explained wraps each error of a command's function in a problem, except a misuse. Any other error

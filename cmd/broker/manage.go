@@ -13,8 +13,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// managingTimeout is the default of --timeout of commands that manage credentials. It is longer
-// than a verification at a slow provider.
+// managingTimeout is the default of --timeout of commands that manage credentials. The
+// default is longer than a verification at a slow provider.
 const managingTimeout = 30 * time.Second
 
 // managingHelp is the last paragraph of the help of each command that manages credentials.
@@ -23,7 +23,7 @@ authentication lets only the user of its own Unix socket manage: --address unix:
 
 ` + connectionHelp
 
-// manager is what the commands have in common that manage credentials at a running broker.
+// manager contains what every command needs that manages credentials at a running broker.
 type manager struct {
 	connection
 	authmaterialv1.CredentialServiceClient
@@ -32,13 +32,13 @@ type manager struct {
 	format   *choice
 	input    io.Reader
 	out      *screen                    // results
-	messages *screen                    // questions and remarks for people
+	messages *screen                    // shows questions and remarks to people
 	prompter *prompter                  // nil without a terminal
 	method   *authmaterialv1.AuthMethod // names the fields in errors; nil if it is not known
 }
 
-// managing completes a command that calls a broker: it adds the flags of the connection and of the
-// output, the completion of the credential ID, and calls `run` when there is a connection.
+// managing adds to a command the flags for the connection and the output format, and the shell
+// completion. The command calls `run` with a connection to a broker.
 func managing(command *cobra.Command, run func(context.Context, *manager, []string) error) *cobra.Command {
 	m := &manager{}
 	m.addFlags(command, managingTimeout)
@@ -74,8 +74,8 @@ func credentialArg(_ *cobra.Command, args []string) error {
 	return misused("only one ID is allowed")
 }
 
-// call opens a connection and runs a function, each of whose calls has its own timeout: a person
-// may take long to answer a question.
+// call opens a connection and runs a function. The timeout applies to each call to the broker, and
+// not to the function, because a person may take long to answer a question.
 func (m *manager) call(ctx context.Context, run func(context.Context) error) error {
 	ctx, conn, err := m.dial(ctx, m.input,
 		grpc.WithUnaryInterceptor(m.limitTime),
@@ -100,8 +100,8 @@ func (m *manager) limitTime(
 	return invoke(ctx, method, request, response, conn, options...)
 }
 
-// print prints a message in the format that the user has chosen, which for people is that of the
-// function `table`.
+// print prints a message as JSON or YAML, or calls the function `table`, as the flag for the output
+// format says.
 func (m *manager) print(message proto.Message, table func() error) error {
 	switch m.format.value {
 	case "json":
@@ -112,13 +112,13 @@ func (m *manager) print(message proto.Message, table func() error) error {
 	return table()
 }
 
-// credential reads a credential, so that it can be changed.
+// credential gets a credential from the broker.
 func (m *manager) credential(ctx context.Context, id string) (*authmaterialv1.Credential, error) {
 	response, err := m.GetCredential(ctx, &authmaterialv1.GetCredentialRequest{CredentialId: id})
 	return response.GetCredential(), err
 }
 
-// useMethod reads the definition of an auth method, which names the fields from then on.
+// useMethod gets an auth method from the broker, and sets m.method.
 func (m *manager) useMethod(ctx context.Context, provider, method string) (*authmaterialv1.Provider, error) {
 	response, err := m.GetProvider(ctx, &authmaterialv1.GetProviderRequest{ProviderId: provider})
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// completionTimeout is how long a shell waits for a broker that completes a word.
+// completionTimeout is how long a shell waits for the broker when it completes a word.
 const completionTimeout = time.Second
 
 type completer = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
 
-// completing returns a function that calls a broker to complete a word. Without an answer, it
-// completes nothing: the command itself reports why.
+// completing returns a function that asks a broker for the possible completions of a word. If the
+// broker does not answer, there are none: the command itself reports why.
 func (m *manager) completing(ask func(ctx context.Context, command *cobra.Command, given []string) []cobra.Completion) completer {
 	return func(command *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if m.checkFlags(command.Flags()) != nil || m.tokenFile == "-" {
@@ -40,7 +40,7 @@ func (m *manager) completing(ask func(ctx context.Context, command *cobra.Comman
 	}
 }
 
-// addCompletions makes shells complete the arguments of a command, and those flags that it has.
+// addCompletions makes shells complete the arguments and the flags of a command.
 func (m *manager) addCompletions(command *cobra.Command) {
 	command.ValidArgsFunction = m.completing(m.arguments)
 	for name, ask := range map[string]func(context.Context, *cobra.Command, []string) []cobra.Completion{
@@ -101,8 +101,8 @@ func (m *manager) methods(ctx context.Context, command *cobra.Command, _ []strin
 	return words
 }
 
-// fields completes the IDs of fields, of the provider that a flag names, or of the credential whose
-// ID is the first argument.
+// fields completes field IDs. The flag --provider, or the credential whose ID is the first argument,
+// determines which fields there are.
 func (m *manager) fields(wanted func(*authmaterialv1.Field) bool, suffix string) func(context.Context, *cobra.Command, []string) []cobra.Completion {
 	return func(ctx context.Context, command *cobra.Command, given []string) (words []cobra.Completion) {
 		var provider, method string

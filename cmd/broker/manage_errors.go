@@ -24,8 +24,8 @@ var managingAdvice = map[string]string{ //nolint:gosec // the keys are names of 
 	"INTERNAL":                   whatToDo["INTERNAL"],
 }
 
-// explain returns an error that explains a failed call in the words of the command. It returns
-// other errors as they are.
+// explain returns an error that explains a failed call in terms of flags and arguments. Other errors
+// are returned unchanged.
 func (m *manager) explain(ctx context.Context, err error) error {
 	if _, ok := status.FromError(err); !ok {
 		return err
@@ -49,14 +49,14 @@ func (m *manager) howToGetAccess() string {
 
 // invalid returns an error that lists the invalid parts of a request.
 func (m *manager) invalid(failed failure) error {
-	text := "the broker does not accept this:"
+	text := "the broker does not accept the request:"
 	for _, violation := range failed.violations {
 		text += "\n  " + printable(m.wordFor(violation.GetField())+": "+violation.GetDescription())
 	}
 	return errors.New(text)
 }
 
-// words are the names of parts of requests at the command line.
+// words maps the fields of requests to their names for users of the command line.
 var words = map[string]string{
 	"credential_id":           "the ID",
 	"credential.display_name": "the name",
@@ -70,7 +70,7 @@ var words = map[string]string{
 	"version":                 "the version",
 }
 
-// wordFor returns the name of a part of a request at the command line.
+// wordFor returns the name of a request's field for users of the command line.
 func (m *manager) wordFor(path string) string {
 	if word, found := words[path]; found {
 		return word

@@ -22,7 +22,7 @@ import (
 func plainJSON(message proto.Message) json.RawMessage {
 	text, err := protojson.MarshalOptions{EmitDefaultValues: true, UseProtoNames: true}.Marshal(message)
 	if err != nil {
-		panic(err) // cannot happen: gRPC has checked that all texts are UTF-8
+		panic(err) // impossible, because gRPC has checked that all texts are UTF-8
 	}
 	return text
 }
@@ -66,7 +66,7 @@ func stateOf(credential *authmaterialv1.Credential) string {
 	return inWords(credential.GetState(), "CREDENTIAL_STATE_")
 }
 
-// versionOf names the version that callers get.
+// versionOf returns the number of the version that callers get, as text.
 func versionOf(credential *authmaterialv1.Credential) string {
 	if credential.GetOrigin() == authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_DECLARED {
 		return "declared"
@@ -122,7 +122,7 @@ func versionRow(c *authmaterialv1.Credential) string {
 	return fmt.Sprint(c.GetActiveVersion())
 }
 
-// addTime adds a row for a time that may be missing.
+// addTime adds a row for a time, unless the time is nil.
 func (r *rows) addTime(label string, at *timestamppb.Timestamp, relative bool) {
 	if at != nil {
 		r.add(label, moment(at, relative))

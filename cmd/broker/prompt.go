@@ -17,8 +17,8 @@ const maxTyped = 4096
 // errCancelled is the error of a command that a person has ended.
 var errCancelled = errors.New("cancelled")
 
-// prompter asks a person questions at a terminal. It writes the questions to a screen, which is the
-// standard error, so that the standard output has only results.
+// prompter asks a person questions at a terminal. It writes the questions to the standard error, so
+// that the standard output contains only results.
 type prompter struct {
 	*screen
 	input *os.File
@@ -43,7 +43,7 @@ func isTerminal(input any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// read reads one line. The terminal stops to echo before the prompt appears, so that it does not show
+// read reads one line. The terminal stops echoing before the prompt appears, so that it does not show
 // a secret that is pasted as soon as the prompt appears.
 func (p *prompter) read(line func() (string, error)) (string, error) {
 	fd := int(p.input.Fd())
@@ -51,7 +51,7 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer term.Restore(fd, before) //nolint:errcheck // the terminal may be gone, and then its mode does not matter
+	defer term.Restore(fd, before) //nolint:errcheck // an error means that the terminal is gone
 	if width, height, err := term.GetSize(fd); err == nil && width > 0 {
 		_ = p.lines.SetSize(width, height) // never fails
 	}
@@ -62,11 +62,11 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 	for {
 		text, err := line()
 		pasted := errors.Is(err, term.ErrPasteIndicator)
-		for errors.Is(err, term.ErrPasteIndicator) { // left in the terminal, the other lines would reach the shell
+		for errors.Is(err, term.ErrPasteIndicator) { // lines that are not read here would reach the shell
 			text, err = line()
 		}
 		switch {
-		case errors.Is(err, io.EOF): // Ctrl-C, Ctrl-D, or the terminal is gone
+		case errors.Is(err, io.EOF): // the person typed Ctrl-C or Ctrl-D, or the terminal is gone
 			_, _ = io.WriteString(p, "\r\n") // an error does not matter: the terminal may be gone
 			return "", errCancelled
 		case err != nil:
@@ -136,7 +136,8 @@ func (p *prompter) confirm(question string, otherwise bool) (bool, error) {
 	}
 }
 
-// option is one of several answers. People see the name, and may type the ID or the number.
+// option is one of several answers to a question. A person sees the name, and types the ID or the
+// number.
 type option struct{ id, name string }
 
 // choose asks for one of several options, and returns its index. A single option is returned

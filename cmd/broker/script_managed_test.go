@@ -70,19 +70,19 @@ type session struct {
 	keyboard io.Writer
 	shown    transcript
 	read     int           // the length of the output that the script has seen
-	ended    chan struct{} // closed when the output has ended
+	ended    chan struct{} // a channel that is closed when the output has ended
 }
 
 // terminal starts a program whose input, output and errors are one pseudo-terminal.
 func (w *scriptState) terminal(ts *testscript.TestScript, args []string) {
-	command := exec.Command(args[0], args[1:]...) //nolint:noctx // the script ends the process
+	command := exec.Command(args[0], args[1:]...) //nolint:noctx // no context is needed, because the script ends the process
 	command.Dir, command.Env = ts.MkAbs("."), append(slices.Clone(w.environment), "TERM=xterm", "BROKER_ADDRESS="+ts.Getenv("BROKER_ADDRESS"))
 	file, err := pty.StartWithSize(command, &pty.Winsize{Rows: 40, Cols: 200})
 	ts.Check(err)
 	s := &session{command: command, keyboard: file, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		_, _ = io.Copy(&s.shown, file) // ends when the program has closed the terminal
+		_, _ = io.Copy(&s.shown, file) // the copy ends when the program has closed the terminal
 	}()
 	ts.Defer(func() {
 		_ = command.Process.Kill()
@@ -123,7 +123,7 @@ func (w *scriptState) types(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 }
 
-// keys types a text without Enter. The text may have the escapes of Go.
+// keys types a text without Enter. The text may contain escape sequences such as \x03.
 func (w *scriptState) keys(ts *testscript.TestScript, args []string) {
 	text := strings.NewReplacer(`\x03`, "\x03", `\x1b`, "\x1b", `\r`, "\r", `\n`, "\n").Replace(args[0])
 	_, err := io.WriteString(w.session.keyboard, text)
@@ -131,14 +131,14 @@ func (w *scriptState) keys(ts *testscript.TestScript, args []string) {
 }
 
 // leaves waits until the program at the terminal has ended, with this exit code, and prints what
-// the terminal has shown. It fails if the terminal has shown a secret.
+// the terminal has shown. The script fails if the terminal has shown a secret.
 func (w *scriptState) leaves(ts *testscript.TestScript, args []string) {
 	select {
 	case <-w.session.ended:
 	case <-time.After(patience):
 		ts.Fatalf("the program has not ended:\n%s", w.session.shown.String())
 	}
-	_ = w.session.command.Wait() // the status is read below
+	_ = w.session.command.Wait() // the error does not matter: the exit status is read below
 	status, _ := w.session.command.ProcessState.Sys().(syscall.WaitStatus)
 	if got := fmt.Sprint(status.ExitStatus()); got != args[0] {
 		ts.Fatalf("the exit code is %s, want %s:\n%s", got, args[0], w.session.shown.String())

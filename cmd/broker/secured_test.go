@@ -19,8 +19,8 @@ import (
 // trusted contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient also contains the flags for a client certificate. A caller with this certificate has a
-// grant for the credential pendo.
+// withClient contains the flags in `trusted`, and those for a client certificate. A caller with this
+// certificate has a grant for the credential pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
 // TestSecuredBroker calls a broker that requires authentication with a certificate, a token, or
@@ -53,7 +53,7 @@ func TestSecuredBroker(t *testing.T) {
 
 // TestProbesOfASecuredBroker runs the Kubernetes probes of docs/deploying.md, which have no token
 // or client certificate. One probe checks that the broker's certificate contains a name that
-// differs from the address. The other uses HTTPS, and does not check the certificate.
+// differs from the address. The other probe uses HTTPS, and does not check the certificate.
 func TestProbesOfASecuredBroker(t *testing.T) {
 	s := newSecured(t)
 	address, http := s.serve(listenTLS("named"))

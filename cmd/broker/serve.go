@@ -77,8 +77,8 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// serve serves the configuration that a function loads, until a signal arrives. It calls `greet` as
-// soon as the broker listens.
+// serve loads a configuration and serves it until a signal arrives. As soon as the broker listens,
+// serve calls `greet`.
 func serve(ctx context.Context, load func(config.Options) (*config.Config, error), logger *slog.Logger, greet func()) error {
 	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)

@@ -83,7 +83,7 @@ func printMaterial(out *screen, title string, material *authmaterialv1.MaterialS
 	}
 	list.addTime("next request", material.GetNextAttemptTime(), out.terminal)
 	if material.GetReports() > 0 {
-		list.add("rejections", fmt.Sprintf("%d reported, the last %s", material.GetReports(), moment(material.GetLastReportTime(), out.terminal)))
+		list.add("rejections", fmt.Sprintf("callers reported %d, the last at %s", material.GetReports(), moment(material.GetLastReportTime(), out.terminal)))
 	}
 	if len(list) == 0 {
 		return

@@ -19,8 +19,8 @@ import (
 type storeFlags struct{ config, data string }
 
 func (f *storeFlags) addFlags(command *cobra.Command) {
-	addConfigFlag(command, &f.config, "the configuration file whose 'store' to use")
-	command.Flags().StringVar(&f.data, "data", "", "the `DIR` of a broker without a configuration file")
+	addConfigFlag(command, &f.config, "the configuration file with the section 'store'")
+	command.Flags().StringVar(&f.data, "data", "", "the `DIR` that 'broker serve --data' uses")
 	must(command.MarkFlagDirname("data"))
 	command.MarkFlagsOneRequired("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "data")
@@ -93,7 +93,7 @@ serve meanwhile. To replace a store key:
 			return f.use(command, false, func(ctx context.Context, opened *store.Store) error {
 				rewritten, err := opened.Rekey(ctx)
 				if err != nil {
-					return fmt.Errorf("%d data keys are encrypted with the first store key: %w", rewritten, err)
+					return fmt.Errorf("encryption with the first store key stopped after %d data keys: %w", rewritten, err)
 				}
 				_, err = fmt.Fprintf(command.OutOrStdout(), "encrypted again with the first store key: %d data keys\n", rewritten)
 				return err

@@ -20,7 +20,7 @@ const maxSecret = 64 << 10
 // every user of a machine can read the flags of a running program.
 type valueFlags struct {
 	texts, files []string // FIELD=TEXT and FIELD=PATH
-	input        string   // the field whose value is standard input
+	input        string   // the field whose value is read from standard input
 	cleared      []string // the fields whose value is removed
 }
 
@@ -33,7 +33,7 @@ func (f *valueFlags) addFlags(command *cobra.Command, clears bool) {
 	flags := command.Flags()
 	flags.StringArrayVar(&f.texts, "value", nil, "the value of a field that is not secret, as `FIELD=TEXT`")
 	flags.StringArrayVar(&f.files, "secret-file", nil, "a file with the value of a field, as `FIELD=PATH`")
-	flags.StringVar(&f.input, "secret-stdin", "", "the `FIELD` whose value is standard input")
+	flags.StringVar(&f.input, "secret-stdin", "", "the `FIELD` whose value is read from standard input")
 	if clears {
 		flags.StringArrayVar(&f.cleared, "clear", nil, "an optional `FIELD` whose value is removed")
 	}
@@ -43,7 +43,7 @@ func (f *valueFlags) addFlags(command *cobra.Command, clears bool) {
 type fieldValues struct {
 	method  *authmaterialv1.AuthMethod
 	values  []*authmaterialv1.FieldValue
-	present *authmaterialv1.Credential // the credential whose other values are kept; nil for a new one
+	present *authmaterialv1.Credential // the credential that already has values; nil if it is new
 }
 
 // read returns the values that the flags give. Errors quote no text of the flags, because it may be
@@ -102,7 +102,7 @@ func (v *fieldValues) addText(given string) error {
 	return nil
 }
 
-// add adds the content of a file or of standard input.
+// add makes the content of a file or of standard input the value of a field.
 func (v *fieldValues) add(flag, id string, read func() ([]byte, error)) error {
 	if err := v.check(flag, id); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (v *fieldValues) add(flag, id string, read func() ([]byte, error)) error {
 	return nil
 }
 
-// check returns an error if there is no such field, or if the field has a value already.
+// check returns an error if the auth method has no field with this ID, or if it has a value already.
 func (v *fieldValues) check(flag, id string) error {
 	if v.field(id) == nil {
 		var known []string

@@ -22,7 +22,7 @@ const (
 // verifyFlags are the flags for a verification before something is stored or activated.
 type verifyFlags struct {
 	verify, acceptInconclusive bool
-	decided                    func() bool // reports whether verify is the user's decision
+	decided                    func() bool // reports whether a flag or an answer has set `verify`
 }
 
 func (f *verifyFlags) addFlags(command *cobra.Command) {
@@ -31,7 +31,8 @@ func (f *verifyFlags) addFlags(command *cobra.Command) {
 	command.Flags().BoolVar(&f.acceptInconclusive, "accept-inconclusive", false, "with --verify, go on if the provider's answer does not show whether it accepts the values")
 }
 
-// wanted reports whether to verify. At a terminal, it asks once, unless a flag decides.
+// wanted reports whether to verify the values. At a terminal, wanted asks once, unless the flag
+// --verify is set.
 func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
 	if !f.decided() && m.prompter != nil && m.method.GetVerifiable() {
 		f.verify, err = m.prompter.confirm("Verify the values at the provider first?", true)
@@ -41,7 +42,7 @@ func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
 }
 
 // settle asks for missing values, and verifies the values, until the request can be sent. It returns
-// what to say about the verification.
+// a text about the verification for the message that the credential was created.
 func (f *createFlags) settle(
 	ctx context.Context, m *manager, request *authmaterialv1.CreateCredentialRequest, values *fieldValues,
 ) (verified string, err error) {
@@ -73,9 +74,9 @@ func contains(values []*authmaterialv1.FieldValue, id string) bool {
 	return (&fieldValues{values: values}).get(id) != nil
 }
 
-// correct lets a person correct a request that failed: it prints why, and either asks for another
-// ID, or returns true if the values have to be entered again. It returns the error if a person cannot
-// correct the request.
+// correct lets a person correct a request that failed. It prints the failure, and asks for another
+// ID, or returns true if the values must be entered again. If a person cannot correct the request,
+// correct returns the failure.
 func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failure error) (again bool, err error) {
 	failed := readFailure(failure)
 	about := func(part string) bool {
@@ -100,8 +101,8 @@ func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failu
 	return false, err
 }
 
-// tryValues verifies values before they are stored. It reports whether a person wants to enter
-// them again.
+// tryValues verifies values before they are stored. The result `again` is true if a person wants to
+// enter the values again.
 func (f *createFlags) tryValues(
 	ctx context.Context, m *manager, id string, request *authmaterialv1.CreateCredentialRequest,
 ) (verified string, again bool, err error) {
