@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/management"
 )
 
-// TestManyProblems checks that the work for a request with very many problems is limited.
+// TestManyProblems checks that the error for a request with very many problems is short.
 func TestManyProblems(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
@@ -26,7 +26,8 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-// TestRepeatedMask checks that the names in the audit log and in the history are limited.
+// TestRepeatedMask checks that the audit log and the history name each changed field once, even if
+// the update mask repeats its name.
 func TestRepeatedMask(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
@@ -60,8 +61,8 @@ func TestExpireTime(t *testing.T) {
 	}
 }
 
-// TestLargePages checks that a page of large credentials fits into one message of gRPC, and that all
-// pages together have all credentials.
+// TestLargePages checks that a page of large credentials fits into one gRPC message, and that all
+// pages together contain all credentials.
 func TestLargePages(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
@@ -82,7 +83,7 @@ func TestLargePages(t *testing.T) {
 			size += len(c.PublicValues["name"])
 		}
 		if size > 3<<20 {
-			t.Errorf("a page has %d bytes", size)
+			t.Errorf("a page has %d bytes, which is too much for one message", size)
 		}
 		seen += len(page)
 		if token = next; token == "" {
@@ -90,11 +91,12 @@ func TestLargePages(t *testing.T) {
 		}
 	}
 	if seen != count {
-		t.Errorf("the pages have %d credentials", seen)
+		t.Errorf("all pages together have %d credentials, want %d", seen, count)
 	}
 }
 
-// TestDeletedForLong checks that a credential which cannot be seen any more cannot be restored.
+// TestDeletedForLong checks that nobody can see or restore a credential that was deleted more than
+// 30 days ago.
 func TestDeletedForLong(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
@@ -118,6 +120,6 @@ func TestNameWithoutID(t *testing.T) {
 	_, err := r.Create(t.Context(), r.admin(), n)
 	wantReason(t, err, "INVALID_REQUEST")
 	if !strings.Contains(err.Error(), "display name") {
-		t.Errorf("the error is: %v", err)
+		t.Errorf("the error does not name the display name: %v", err)
 	}
 }

@@ -100,7 +100,8 @@ func (s *Service) create(ctx context.Context, c *call, n NewCredential) (*Creden
 	return s.apply(ctx, c, store.Change{Credential: &row, Insert: version, Request: request})
 }
 
-// fieldsOf returns the names of the fields that a new version sets, for people.
+// fieldsOf returns the names of the fields that a new version sets, for the history and the audit
+// log.
 func fieldsOf(values []FieldValue, hosts bool) (fields []string) {
 	for _, value := range values {
 		fields = append(fields, "values."+value.Field)
@@ -124,7 +125,7 @@ func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Cre
 		}
 		return nil, err
 	}
-	// The change is stored. If it cannot be read back now, Run reads it later.
+	// The change is stored by now. If reading it back fails here, Run reads it later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncPatience)
 	defer cancel()
 	if s.syncTo(ctx, revision) != nil {
@@ -133,7 +134,7 @@ func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Cre
 	return s.known(c.caller.Config, c.id)
 }
 
-// afterSync returns the credential of a call as it is in the store now.
+// afterSync reads the changes of the store, and then returns the credential that the call is about.
 func (s *Service) afterSync(ctx context.Context, c *call) (*Credential, error) {
 	if err := s.Sync(ctx); err != nil {
 		return nil, err
@@ -144,9 +145,9 @@ func (s *Service) afterSync(ctx context.Context, c *call) (*Credential, error) {
 // syncPatience is how long a call waits until this replica serves a change that the call made.
 const syncPatience = 5 * time.Second
 
-// request makes the request of a call that is about to create version c.version, and looks it up.
-// The parameter `known` is true if the request was carried out already; c.version is then the
-// version that it created. Without a request ID, the request is nil.
+// request returns the store.Request of a call that is about to create the version c.version. If the
+// request was carried out already, the result `known` is true, and c.version becomes the number of
+// the version that the request created. Without a request ID, the returned request is nil.
 func (s *Service) request(ctx context.Context, c *call, id string, content secret.Text) (request *store.Request, known bool, err error) {
 	if id == "" {
 		return nil, false, nil
@@ -154,7 +155,7 @@ func (s *Service) request(ctx context.Context, c *call, id string, content secre
 	if !requestIDs.MatchString(id) {
 		return nil, false, invalid("request_id", "must be 1 to 64 visible ASCII characters")
 	}
-	version := binary.BigEndian.AppendUint32(nil, uint32(c.version)) //nolint:gosec // at most a few thousand
+	version := binary.BigEndian.AppendUint32(nil, uint32(c.version)) //nolint:gosec // a version number is at most a few thousand
 	request = &store.Request{
 		RequestKey:  store.RequestKey{Caller: c.caller.Name, Method: string(c.operation), CredentialID: c.id, RequestID: id},
 		Fingerprint: append(s.store().Fingerprint(content), version...),
@@ -178,8 +179,8 @@ func (s *Service) carriedOut(ctx context.Context, c *call, request *store.Reques
 	return true, nil
 }
 
-// cutVersion splits the fingerprint of a request into that of its content and the number of the
-// version that the request created.
+// cutVersion splits the fingerprint of a request into the fingerprint of its content and the number
+// of the version that the request created.
 func cutVersion(fingerprint []byte) (content []byte, version int, ok bool) {
 	at := len(fingerprint) - 4
 	if at < 0 {
@@ -213,7 +214,8 @@ func fingerprint(request any, values []FieldValue) secret.Text {
 
 var labelKeys = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$`)
 
-// checkTexts checks what people may write about a credential.
+// checkTexts checks the display name, the description, the labels and the SecretExpireTime of a
+// credential.
 func checkTexts(c *store.Credential, problems *violations) {
 	checkText := func(field, text string, least, most int) {
 		if n := utf8.RuneCountInString(text); n < least || n > most || !utf8.ValidString(text) || strings.ContainsFunc(text, isControl) {

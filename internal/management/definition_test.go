@@ -17,18 +17,18 @@ func TestFieldBecomesSecret(t *testing.T) {
 	one := newAcme("one", "first")
 	one.Values = values(map[string]string{"name": "was-public", "token": "first"})
 	if made := r.created(one); made.PublicValues["name"] != "was-public" {
-		t.Fatalf("the public values are %v", made.PublicValues)
+		t.Fatalf("the new credential has the public values %v", made.PublicValues)
 	}
 	r.reload(w.parse(grants + strings.Replace(acme, "secret: false", "secret: true", 1)))
 	check := func(after string) {
 		t.Helper()
 		found := r.one()
 		if len(found.PublicValues) != 0 || !slices.Equal(found.SecretFields, []string{"name", "token"}) {
-			t.Errorf("%s, the public values are %v, and the secret fields %v", after, found.PublicValues, found.SecretFields)
+			t.Errorf("%s, the credential has the public values %v and the secret fields %v", after, found.PublicValues, found.SecretFields)
 		}
 		versions, err := r.Versions(t.Context(), r.admin(), "one")
 		if err != nil || len(versions[0].PublicValues) != 0 || !slices.Contains(versions[0].SecretFields, "name") {
-			t.Errorf("%s, a version has the public values %v, and the secret fields %v: %v",
+			t.Errorf("%s, a version has the public values %v and the secret fields %v; the error is %v",
 				after, versions[0].PublicValues, versions[0].SecretFields, err)
 		}
 	}
@@ -37,18 +37,18 @@ func TestFieldBecomesSecret(t *testing.T) {
 	check("after the next version")
 	_, stored, err := r.store.Credential(t.Context(), "one")
 	if err != nil || len(stored[1].PublicValues) != 0 {
-		t.Errorf("the next version is stored with the public values %v: %v", stored[1].PublicValues, err)
+		t.Errorf("the next version is stored with the public values %v; the error is %v", stored[1].PublicValues, err)
 	}
 	r.addVersion(management.NewVersion{
 		ETag: r.one().ETag, Activate: true, Values: values(map[string]string{"name": "new"}),
 	})
 	if got, want := r.values("one"), map[string]string{"name": "new", "token": "first"}; !maps.Equal(got, want) {
-		t.Errorf("the values are %v, want %v", got, want)
+		t.Errorf("the credential has the values %v, want %v", got, want)
 	}
 }
 
-// TestFieldBecomesPublic checks that a value which was stored as a secret stays one, even if the
-// definition has changed, until somebody sends it again.
+// TestFieldBecomesPublic checks that a value which was stored as a secret stays secret after the
+// definition has made its field public, until somebody sends a new value.
 func TestFieldBecomesPublic(t *testing.T) {
 	w := newWorld(t)
 	public := w.parse(grants + acme)
@@ -65,7 +65,7 @@ func TestFieldBecomesPublic(t *testing.T) {
 		ETag: r.one().ETag, Activate: true, Values: values(map[string]string{"name": "new"}),
 	})
 	if found := r.one(); found.PublicValues["name"] != "new" || !slices.Equal(found.SecretFields, []string{"token"}) {
-		t.Errorf("the public values are %v, the secret fields %v", found.PublicValues, found.SecretFields)
+		t.Errorf("the credential has the public values %v and the secret fields %v", found.PublicValues, found.SecretFields)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestRemovedField(t *testing.T) {
 	r.reload(w.parse(grants + without))
 	_, changed := r.addVersion(management.NewVersion{ETag: r.one().ETag, Activate: true})
 	if len(changed.PublicValues) != 0 {
-		t.Errorf("the public values are %v", changed.PublicValues)
+		t.Errorf("the new version has the public values %v", changed.PublicValues)
 	}
 }
 

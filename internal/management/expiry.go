@@ -13,7 +13,7 @@ const (
 	expiryNotice = 14 * 24 * time.Hour
 	// warnInterval is the time between two warnings about one secret.
 	warnInterval = 24 * time.Hour
-	// expiryCheck is the time between two looks at all secrets.
+	// expiryCheck is the time between two checks of all secrets.
 	expiryCheck = time.Hour
 )
 
@@ -58,7 +58,7 @@ func (s *Service) warnOnce(warned map[string]time.Time) {
 type servedCredential struct {
 	ID, Provider     string
 	Disabled         bool
-	SecretExpireTime time.Time // zero if it is unknown
+	SecretExpireTime time.Time // zero if the time is unknown
 	// ActivateTime is when the active version was activated, or zero for a declared credential.
 	ActivateTime time.Time
 }
@@ -87,15 +87,15 @@ func ofRow(row *store.Row) servedCredential {
 	return servedCredential{c.ID, c.Provider, c.Disabled, c.SecretExpireTime, row.Active.ActivateTime}
 }
 
-// ProviderSecrets is what metrics show of the secrets of one provider.
+// ProviderSecrets contains what the metrics show about the secrets of one provider.
 type ProviderSecrets struct {
-	// OldestActivation is when the oldest active version was activated, and NearestExpiry is the
-	// first secret_expire_time. Both are zero if unknown.
+	// OldestActivation is the earliest activation of an active version, and NearestExpiry is the
+	// earliest secret_expire_time. A time is zero if it is unknown.
 	OldestActivation, NearestExpiry time.Time
 }
 
-// Secrets returns what metrics show of the secrets of each provider. Disabled credentials do not
-// count.
+// Secrets returns what the metrics show about the secrets of each provider, without disabled
+// credentials.
 func (s *Service) Secrets() map[string]ProviderSecrets {
 	all := map[string]ProviderSecrets{}
 	for c := range s.served() {
@@ -110,7 +110,7 @@ func (s *Service) Secrets() map[string]ProviderSecrets {
 	return all
 }
 
-// earlier returns the earlier of two times. A zero time does not count.
+// earlier returns the earlier of two times, of which each may be zero if it is unknown.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -50,7 +50,7 @@ func TestWarningsOfSecretsThatExpire(t *testing.T) {
 			synctest.Wait()
 			wantSoon, wantExpired := min(max(0, day-5), 14), max(0, day-19)
 			if s, e := log.Count(soon), log.Count(expired); s != wantSoon || e != wantExpired {
-				t.Errorf("on day %d, %d and %d warnings are logged, want %d and %d", day, s, e, wantSoon, wantExpired)
+				t.Errorf("by day %d, %d warnings before the expiry and %d after it are logged, want %d and %d", day, s, e, wantSoon, wantExpired)
 			}
 			time.Sleep(24 * time.Hour) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 		}

@@ -16,8 +16,8 @@ var (
 	conjunction   = regexp.MustCompile(`\s+AND\s+`)
 )
 
-// parseFilter parses a filter: conditions that are joined with AND. An empty filter matches every
-// credential.
+// parseFilter parses a filter, which consists of conditions that are joined with AND. An empty
+// filter matches every credential.
 func parseFilter(text string) (matches func(*Credential) bool, err error) {
 	if utf8.RuneCountInString(text) > maxFilter {
 		return nil, fmt.Errorf("must have at most %d characters", maxFilter)

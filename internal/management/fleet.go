@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/broker"
 )
 
-// Replica is the state of the process that this package does not know by itself.
+// Replica describes the broker process: its release, its configuration and its token cache.
 type Replica struct {
 	Version           string
 	ConfigurationTime time.Time // when the configuration in use was loaded
@@ -22,13 +22,14 @@ type Replica struct {
 type Dependency struct {
 	Configured bool // false if the broker is configured to work without the server
 	Available  bool
-	// Explanation explains to people why the server is not available, and what this means.
+	// Explanation explains to people why the server is not available, and what follows from this.
 	Explanation string
-	// Staleness is the time since the broker last read all changes, or 0 if it never did.
+	// Staleness is the time since the broker last read all changes from the server, or 0 if it has
+	// never read them.
 	Staleness time.Duration
 }
 
-// FleetStatus is the state of the answering replica.
+// FleetStatus is the state of the replica that answers the call.
 type FleetStatus struct {
 	Replica
 
@@ -36,7 +37,7 @@ type FleetStatus struct {
 	Store         Dependency
 	States        map[broker.State]int
 	TokenRequests map[string]broker.Requests // by provider ID
-	// Shadowed are IDs that are both declared and managed, at most maxShadowed.
+	// Shadowed are up to maxShadowed IDs that belong to both a declared and a managed credential.
 	Shadowed []string
 }
 
@@ -47,7 +48,7 @@ const (
 	storeNotFirst = "The credential store has not been read yet."
 )
 
-// FleetStatus returns the state of this replica. The caller needs a grant for the action operate.
+// FleetStatus returns the state of this replica. The caller needs a grant for the action `operate`.
 func (s *Service) FleetStatus(ctx context.Context, caller Caller) (status *FleetStatus, err error) {
 	c := &call{caller: caller, operation: audit.GetFleetStatus, action: access.Operate}
 	err = s.do(ctx, c, func() error {

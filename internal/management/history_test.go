@@ -16,8 +16,8 @@ import (
 	"github.com/authmaterial/broker/internal/verification"
 )
 
-// TestHistoryNamesWhatChanged checks that the history and the audit log tell a canary from an
-// activation, name changed hosts, and have the outcome of a verification.
+// TestHistoryNamesWhatChanged checks that the history and the audit log distinguish a canary from
+// an activation, name changed hosts, and contain the outcome of a verification.
 func TestHistoryNamesWhatChanged(t *testing.T) {
 	w := newWorld(t)
 	r := w.verifying(w.parse(grants+acme), catalog.Accepted)
@@ -25,7 +25,7 @@ func TestHistoryNamesWhatChanged(t *testing.T) {
 	dry.ValidateOnly = true
 	r.created(dry)
 	if record := r.audit.last(); record.Outcome != "OK" || !slices.Equal(record.Fields, []string{"validate_only"}) {
-		t.Errorf("the audit record of a check has the fields %v", record.Fields)
+		t.Errorf("the audit record of a request with ValidateOnly has the fields %v", record.Fields)
 	}
 	one := newAcme("one", "first")
 	one.AllowedHosts = []string{"eu.acme.test"}
@@ -61,7 +61,7 @@ func TestHistoryNamesWhatChanged(t *testing.T) {
 	}
 }
 
-// verifier is a management.Verifier with one outcome.
+// verifier is a management.Verifier whose verifications all have the same outcome.
 type verifier struct {
 	outcome catalog.Outcome
 	calls   int
@@ -72,7 +72,7 @@ func (v *verifier) Verify(context.Context, *credentials.Credential, *token.Token
 	return verification.Result{Outcome: v.outcome}, nil
 }
 
-// verifying starts a replica whose verifications have this outcome.
+// verifying starts a replica whose verifications have the given outcome.
 func (w *world) verifying(c *config.Config, outcome catalog.Outcome) *replica {
 	w.Helper()
 	r := w.unopened(c)
@@ -109,20 +109,20 @@ func TestVerificationEndsTheCurrentToken(t *testing.T) {
 	_, _, err := r.CreateVersion(t.Context(), r.admin(), "one", n)
 	wantReason(t, err, "VERIFICATION_UNSUPPORTED")
 	if r.verifier.calls != 0 {
-		t.Error("the token of the callers was ended")
+		t.Error("a verification ended the token that callers use")
 	}
 	n.Activate = true
 	if _, changed := r.addVersion(n); changed.ActiveVersion != 2 {
-		t.Errorf("version %d is active", changed.ActiveVersion)
+		t.Errorf("version %d is active, want version 2", changed.ActiveVersion)
 	}
 	_, warning, err := r.Activate(t.Context(), r.admin(), "one", r.one().ETag, 1, []string{"token:x"})
 	if err != nil || warning == "" {
-		t.Errorf("the canary with a revoked secret: %v, the warning is %q", err, warning)
+		t.Errorf("making a version with a revoked secret the canary returned the error %v and the warning %q", err, warning)
 	}
 }
 
-// TestUnusableValues checks that an error tells managers of values that cannot be used, and that the
-// log has the version and the reason.
+// TestUnusableValues checks that managers get an error about stored values that cannot be used, and
+// that the log names the version and the reason.
 func TestUnusableValues(t *testing.T) {
 	w := newWorld(t)
 	r := w.verifying(w.parse(grants+acme), catalog.Accepted)
@@ -146,14 +146,14 @@ func TestUnusableValues(t *testing.T) {
 	}()} {
 		wantReason(t, err, "INTERNAL")
 		if !strings.Contains(err.Error(), "stored values") {
-			t.Errorf("the error is: %v", err)
+			t.Errorf("the error does not mention the stored values: %v", err)
 		}
 	}
 	if n := w.log.Count("credential_id=one", "version=1", "changed outside the broker"); n != 2 {
 		t.Errorf("%d log lines name the version and the reason", n)
 	}
 	if strings.Contains(w.log.String(), "first") {
-		t.Error("the log has the secret")
+		t.Error("the log contains the secret")
 	}
 }
 
@@ -165,25 +165,25 @@ func (f *failing) Values(c *store.Credential, v *store.Version) (map[string]secr
 	return f.Store.Values(c, v)
 }
 
-// TestNewStore checks that the first start with a store warns of the grants that already allow to
-// manage.
+// TestNewStore checks that the broker, at its first start with a store, warns of grants that
+// already allow callers to manage credentials.
 func TestNewStore(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
 	const line = "level=WARN msg=\"the credential store is new"
 	if n := w.log.Count(line, "broker.yaml:4", "token:admin"); n != 1 || w.log.Count(line) != 1 {
-		t.Errorf("the log warns %d times: %s", n, w.log)
+		t.Errorf("the first start logged the warning %d times: %s", n, w.log)
 	}
 	r.create("one", "first")
 	w.replica(w.parse(grants + acme))
 	if n := w.log.Count(line); n != 1 {
-		t.Errorf("after the second start, the log has warned %d times", n)
+		t.Errorf("after the second start, the log contains the warning %d times, want once", n)
 	}
 	own := newWorld(t)
 	c := own.parse(grants + acme)
 	c.Store.GrantsAreNew = true
 	own.replica(c)
 	if n := own.log.Count(line); n != 0 {
-		t.Errorf("the log warns %d times of grants that were made together with the store", n)
+		t.Errorf("the log contains %d warnings of grants that were made together with the store", n)
 	}
 }

@@ -22,12 +22,12 @@ const (
 	maxPage     = 1000
 	// maxExamined limits how many credentials are examined for one page.
 	maxExamined = 20_000
-	// maxPageSize limits the texts of a page in bytes. A page is one message, and many clients accept
-	// 4 MiB at most.
+	// maxPageSize limits the total size of the texts of a page, in bytes. A page is sent as one
+	// message, and many clients accept only messages of up to 4 MiB.
 	maxPageSize = 2 << 20
 )
 
-// Get returns a credential. It may be a deleted one.
+// Get returns a credential, even if it is deleted.
 func (s *Service) Get(ctx context.Context, caller Caller, id string) (found *Credential, err error) {
 	c := &call{caller: caller, operation: audit.GetCredential, action: access.View, id: id}
 	err = s.do(ctx, c, func() error {
@@ -72,7 +72,7 @@ func (s *Service) List(_ context.Context, caller Caller, selection Selection) (p
 		}
 		after = id
 		examined++
-		// Whether the caller may view a credential is decided before the filter looks at it.
+		// The filter must not see credentials that the caller may not view.
 		object := access.Object{CredentialID: id, Provider: s.providerOf(caller.Config, id)}
 		if !policy.Decide(&caller.Caller, access.View, object).Allowed {
 			continue
@@ -95,7 +95,8 @@ func pageSize(given int, problems *violations) int {
 	return given
 }
 
-// ids returns the IDs of all declared and managed credentials that sort after an ID, in order.
+// ids returns the sorted IDs of all declared and managed credentials that come after the ID
+// `after`.
 func (s *Service) ids(caller Caller, after string) iter.Seq[string] {
 	managed := s.snapshot.Load()
 	at, found := managed.search(after)
@@ -126,14 +127,14 @@ func (s *Service) ids(caller Caller, after string) iter.Seq[string] {
 	}
 }
 
-// sealPage returns the token of the page that begins after an ID. The token is encrypted, because the
-// ID may be that of a credential that the caller may not view.
+// sealPage returns the token of the page that begins after a credential ID or an event number. The
+// token is encrypted, because the caller may not be allowed to view the credential with this ID.
 func (s *Service) sealPage(after string, bound []string) string {
 	sealed := s.pageCipher(bound).Seal(nil, nil, []byte(after), nil) //nolint:gosec // the cipher makes a random nonce itself
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
-// openPage returns the ID after which a page begins, and whether its token is valid.
+// openPage decrypts a page token, and reports whether the token is valid.
 func (s *Service) openPage(token string, bound []string) (after string, ok bool) {
 	if token == "" {
 		return "", true
@@ -147,7 +148,7 @@ func (s *Service) openPage(token string, bound []string) (after string, ok bool)
 }
 
 // pageCipher returns the cipher for the page tokens of one list. All replicas that share a store
-// have the same cipher.
+// use the same key.
 func (s *Service) pageCipher(bound []string) cipher.AEAD {
 	key := secret.Digest([]byte(s.pageKey.Reveal()), bound...)
 	if s.opened.Load() != nil {
@@ -190,7 +191,7 @@ func (s *Service) Events(ctx context.Context, caller Caller, id string, size int
 		}
 		var before int64
 		if after != "" {
-			before = int64(binary.BigEndian.Uint64([]byte(after))) //nolint:gosec // the broker made the token from an int64
+			before = int64(binary.BigEndian.Uint64([]byte(after))) //nolint:gosec // sealPage encrypted a number that was an int64
 		}
 		if events, err = s.store().Events(ctx, id, before, size); err != nil {
 			return err
@@ -206,7 +207,8 @@ func (s *Service) Events(ctx context.Context, caller Caller, id string, size int
 
 // Explanation tells what a caller may do with a credential.
 type Explanation struct {
-	// Allowed are the allowed actions, and Grants the positions of the grants that allow them.
+	// Allowed are the allowed actions. For each of them, Grants contains the position of the grant
+	// that allows it in the configuration file.
 	Allowed []access.Action
 	Grants  []string
 	// Text is one or more sentences for people.
@@ -240,8 +242,8 @@ func explain(policy *access.Policy, subject *access.Caller, object access.Object
 		}
 	}
 	explained := policy.Explain(subject, access.Use, object)
-	e.Text = "Grants that name the caller: " + sources(explained.ByCaller) +
-		". Grants that name the credential: " + sources(explained.ByCredential) +
+	e.Text = "These grants name the caller: " + sources(explained.ByCaller) +
+		". These grants name the credential: " + sources(explained.ByCredential) +
 		". A grant allows its actions to its callers on its credentials."
 	return e
 }

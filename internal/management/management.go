@@ -1,8 +1,8 @@
 // Package management lets authorised callers create, change, try and inspect credentials. It also
 // keeps package broker informed about the managed credentials in the store.
 //
-// No result of this package contains a secret. Errors are *fault.Error, the error of the context,
-// or an internal failure.
+// No result of this package contains a secret. The errors of this package are *fault.Error, the
+// error of the context, or an internal failure.
 package management
 
 import (
@@ -59,7 +59,7 @@ type Server interface {
 	SaveUses(save func([]broker.Use) error) error
 }
 
-// Verifier tries credentials. Package verification implements it.
+// Verifier tries credentials at their providers. Package verification implements it.
 type Verifier interface {
 	Verify(ctx context.Context, credential *credentials.Credential, current *token.Token) (verification.Result, error)
 }
@@ -77,11 +77,11 @@ type Options struct {
 	Open func(ctx context.Context) (Store, error)
 	// Server serves the credentials. Required.
 	Server Server
-	// Replica returns what GetFleetStatus shows of the process. Required.
+	// Replica returns what GetFleetStatus shows about this process. Required.
 	Replica func() Replica
-	// Verifier tries credentials. If Verifier is nil, none can be tried.
+	// Verifier tries credentials. If Verifier is nil, credentials cannot be tried.
 	Verifier Verifier
-	// Audit is the log of changes, verifications and denials. If Audit is nil, none are recorded.
+	// Audit is the log of changes, verifications and denials. If Audit is nil, nothing is recorded.
 	Audit audit.Log
 	// Denials limits the records about denials. If Denials is nil, all denials are recorded.
 	Denials Denials
@@ -91,7 +91,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Service manages credentials. It is safe for concurrent use.
+// Service manages credentials, and is safe for concurrent use.
 type Service struct {
 	options Options
 	started time.Time
@@ -99,12 +99,12 @@ type Service struct {
 	tries   *verification.Limit
 
 	opened   atomic.Pointer[Store]    // nil until the store is open
-	reading  chan struct{}            // has an element while the store is read for the snapshot
+	reading  chan struct{}            // has an element while a call reads the store
 	mu       sync.Mutex               // held while the snapshot is replaced and handed to the Server
-	config   *config.Config           // the configuration by which the snapshot was made; guarded by mu
+	config   *config.Config           // the configuration from which the snapshot was made; guarded by mu
 	shadowed map[string]bool          // IDs that are both declared and managed; guarded by mu
-	snapshot atomic.Pointer[snapshot] // what this replica knows of the store
-	failing  atomic.Bool              // whether the store could not be read lately
+	snapshot atomic.Pointer[snapshot] // the latest state of the store that this replica has read
+	failing  atomic.Bool              // whether the latest attempt to read the store failed
 	synced   atomic.Int64             // when the snapshot was last found to be current, in Unix nanoseconds
 	loaded   chan struct{}            // closed when the store has been read for the first time
 }
@@ -125,7 +125,6 @@ type Caller struct {
 	Config *config.Config
 }
 
-// The errors of calls that fail before anything is looked up.
 var (
 	errDenied = fault.New(fault.AccessDenied, "the caller has no grant for this credential ID")
 	errLimit  = fault.New(fault.RateLimited,
@@ -139,7 +138,8 @@ var (
 	errExists   = fault.New(fault.CredentialExists, "the ID belongs to another credential; a deleted credential keeps its ID for 30 days")
 	errAway     = fault.New(fault.StoreUnavailable, "the credential store cannot be reached").WithRetryDelay(time.Second)
 	errUnread   = fault.New(fault.StoreUnavailable, "the credential store has not been read yet").WithRetryDelay(time.Second)
-	// errNotReadBack is the error of a call whose change is stored.
+	// errNotReadBack is the error of a call whose change is stored, but not served by this replica
+	// yet.
 	errNotReadBack = fault.New(fault.StoreUnavailable, "the change is stored, but could not be read back from the store: "+
 		"do not repeat it; this replica serves it as soon as it can read the store").WithRetryDelay(time.Second)
 )
@@ -156,13 +156,13 @@ type call struct {
 	id        string
 	version   int
 	fields    []string
-	outcome   catalog.Outcome // of the verification of a new version
+	outcome   catalog.Outcome // the outcome of the verification of a new version
 	grant     string
 }
 
-// do runs a call if the caller may perform its action on the credential ID. The access decision
-// comes first, so that a denied caller cannot learn which credentials exist. Denials, and all
-// calls that manage, are recorded in the audit log.
+// do runs a call if its caller may perform its action on its credential ID. The access decision
+// comes first, so that a denied caller cannot learn which credentials exist. The audit log records
+// denied calls, and all calls with the action `manage`.
 func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 	err := s.authorize(c)
 	denied := err != nil
@@ -206,8 +206,8 @@ func (s *Service) authorize(c *call) error {
 	return nil
 }
 
-// object returns the object of an access decision. The provider of a credential that is to be
-// created does not count: creating needs a grant for the ID.
+// object returns the object for the access decision about a call. To create a credential, a caller
+// needs a grant that names the ID: a grant that names the provider is not enough.
 func (s *Service) object(c *call) access.Object {
 	object := access.Object{CredentialID: c.id}
 	if c.operation != audit.CreateCredential && c.caller.Config.Policy.NamesProviders() {
@@ -227,7 +227,7 @@ func (s *Service) providerOf(c *config.Config, id string) string {
 	return ""
 }
 
-// toFault converts errors of the store.
+// toFault converts errors of the store to errors for callers.
 func toFault(err error) error {
 	for known, converted := range map[error]error{
 		store.ErrUnavailable: errAway, store.ErrNotFound: errMissing, store.ErrExists: errExists, store.ErrChanged: errChanged,
@@ -244,10 +244,11 @@ func invalid(field, description string) error {
 	return violations{{Field: field, Description: description}}.err()
 }
 
-// maxViolations limits the problems in an error, because a request may have any number of them.
+// maxViolations is the maximum number of problems in one error, because a request may have any
+// number of problems.
 const maxViolations = 20
 
-// violations collects the first problems of a request.
+// violations collects the first maxViolations problems of a request.
 type violations []fault.Violation
 
 func (v *violations) add(field, description string) {

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// Open opens the credential store. It does nothing if there is none, or if the store is open. After
-// the error store.ErrUnavailable, Run tries again.
+// Open opens the credential store. It does nothing if no store is configured, or if the store is
+// open already. If Open returns store.ErrUnavailable, Run tries again.
 func (s *Service) Open(ctx context.Context) error {
 	if s.options.Open == nil || s.opened.Load() != nil {
 		return nil
@@ -26,7 +26,8 @@ func (s *Service) Open(ctx context.Context) error {
 	return nil
 }
 
-// warnOfManagers warns of grants that may be older than the store, and that had no effect before.
+// warnOfManagers logs the grants for the action `manage`: they may be older than the store, and had
+// no effect without it.
 func (s *Service) warnOfManagers() {
 	managers := s.options.Config.Policy.GrantsOf(access.Manage)
 	for _, grant := range managers[:min(len(managers), maxShown)] {
@@ -41,7 +42,7 @@ func (s *Service) warnOfManagers() {
 // maxShown limits how many grants are logged.
 const maxShown = 20
 
-// store returns the credential store. Until it is open, each operation fails.
+// store returns the credential store or, until it is open, a store whose methods fail.
 func (s *Service) store() Store {
 	if opened := s.opened.Load(); opened != nil {
 		return *opened
@@ -49,7 +50,7 @@ func (s *Service) store() Store {
 	return unopened{}
 }
 
-// unopened is a store that could not be opened yet.
+// unopened stands for a store that is not open yet.
 type unopened struct{}
 
 func (unopened) Revision(context.Context) (int64, error) { return 0, store.ErrUnavailable }

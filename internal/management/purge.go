@@ -14,8 +14,8 @@ import (
 // purgeInterval is the time between two purges.
 const purgeInterval = time.Hour
 
-// Self is the name of the caller in the events and audit records of what the broker does by itself.
-// No caller has this name.
+// Self is the name of the caller in the events and audit records about what the broker does by
+// itself. No real caller has this name.
 const Self = "broker"
 
 // purgeRegularly purges at once, and then at regular times until the context ends.
@@ -32,7 +32,8 @@ func (s *Service) purgeRegularly(ctx context.Context) {
 }
 
 // purge removes for good the credentials that were deleted more than Retention ago. All replicas
-// purge, and the store lets one replica remove each credential. The other replicas only forget it.
+// call this function, but the store lets only one replica remove each credential. The other
+// replicas only delete the credential from their snapshots.
 func (s *Service) purge(ctx context.Context) {
 	before := s.options.Clock.Now().Add(-Retention)
 	for {

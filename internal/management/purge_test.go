@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/store/sqlite"
 )
 
-// records collects the IDs of purged credentials in the audit log.
+// records is an audit log that collects the IDs of purged credentials.
 type records struct {
 	mu     sync.Mutex
 	purged []string
@@ -43,7 +43,7 @@ func (r *records) wantPurged(t *testing.T, ids ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.purged) != len(ids) || len(ids) > 0 && r.purged[0] != ids[0] {
-		t.Errorf("the audit log has the purges %q, want %q", r.purged, ids)
+		t.Errorf("the audit log contains purges of the credentials %q, want %q", r.purged, ids)
 	}
 }
 
@@ -61,7 +61,7 @@ grants:
   - {callers: ["uid:2"], providers: [pulsedive], actions: [view]}
 `
 
-// replicas returns two services with one database, and their configuration.
+// replicas returns two services that share a database, and their configuration.
 func replicas(t *testing.T, clock clockwork.Clock, log audit.Log) (two [2]*management.Service, loaded *config.Config) {
 	t.Helper()
 	key := fleetkeys.Generate()
@@ -119,8 +119,8 @@ func TestPurge(t *testing.T) {
 	for _, service := range services {
 		running.Go(func() { service.Run(ctx) })
 	}
-	const timers = 4                       // of each replica: to read the store, to store uses, to purge, and to warn of secrets that expire
-	pass := func(duration time.Duration) { // returns when all timers that ended were started again
+	const timers = 4                       // each replica reads the store, stores uses, purges, and warns of secrets that expire
+	pass := func(duration time.Duration) { // returns when all timers that fired were started again
 		t.Helper()
 		clock.Advance(duration)
 		if err := clock.BlockUntilContext(ctx, timers*len(services)); err != nil {
@@ -131,7 +131,7 @@ func TestPurge(t *testing.T) {
 	pass(30 * 24 * time.Hour)
 	log.wantPurged(t)
 	if err := create("removed"); fault.From(err).Reason != fault.CredentialExists {
-		t.Errorf("before the purge, creating the ID again: %v", err)
+		t.Errorf("before the purge, creating a credential with the same ID returned the error %v", err)
 	}
 	pass(59 * time.Minute)
 	log.wantPurged(t)
@@ -151,6 +151,6 @@ func TestPurge(t *testing.T) {
 	pass(time.Hour)
 	log.wantPurged(t, "removed")
 	if err := create("removed"); err != nil {
-		t.Errorf("after the purge, creating the ID again: %v", err)
+		t.Errorf("after the purge, creating a credential with the same ID returned the error %v", err)
 	}
 }

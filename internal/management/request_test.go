@@ -16,7 +16,7 @@ func TestRepeatedCreate(t *testing.T) {
 	n.RequestID = "r1"
 	a.created(n)
 	if got := b.created(n); got == nil || got.ID != "one" {
-		t.Errorf("the repeated request returns %v", got)
+		t.Errorf("the repeated request returned the credential %v", got)
 	}
 	n.DisplayName = "Other"
 	_, err := b.Create(t.Context(), b.admin(), n)
@@ -49,7 +49,8 @@ func TestRepeatedCreateVersion(t *testing.T) {
 	wantReason(t, err, "INVALID_REQUEST")
 }
 
-// TestConcurrentRepeats checks that all callers of the same request get the same version.
+// TestConcurrentRepeats checks that concurrent calls with the same request ID return the same
+// version.
 func TestConcurrentRepeats(t *testing.T) {
 	w := newWorld(t)
 	replicas := []*replica{w.replica(w.parse(grants + acme)), w.replica(w.parse(grants + acme))}
@@ -61,13 +62,13 @@ func TestConcurrentRepeats(t *testing.T) {
 		calls.Go(func() {
 			made, _, err := r.CreateVersion(t.Context(), r.admin(), "one", n)
 			if err != nil || made.Number != 2 {
-				t.Errorf("version %v: %v", made, err)
+				t.Errorf("a call returned the version %v and the error %v", made, err)
 			}
 		})
 	}
 	calls.Wait()
 	versions, err := replicas[0].Versions(t.Context(), replicas[0].admin(), "one")
 	if err != nil || len(versions) != 2 {
-		t.Errorf("there are %d versions: %v", len(versions), err)
+		t.Errorf("the credential has %d versions, want 2; the error is %v", len(versions), err)
 	}
 }

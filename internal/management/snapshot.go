@@ -19,15 +19,16 @@ import (
 )
 
 const (
-	// pollInterval is the time between two looks at the revision of the store.
+	// pollInterval is the time between two reads of the store's revision.
 	pollInterval = 500 * time.Millisecond
-	// maxPollDelay is the longest time between two attempts while the store cannot be reached.
+	// maxPollDelay is the longest time between two attempts to read the store while it cannot be
+	// reached.
 	maxPollDelay = 5 * time.Second
 	// Retention is how long a deleted credential can be restored.
 	Retention = 30 * 24 * time.Hour
 )
 
-// snapshot is what this replica knows of the store. It is immutable.
+// snapshot is an immutable copy of the state of the store that this replica has read.
 type snapshot struct {
 	revision int64   // the revision of the store; 0 if the store was not read yet
 	items    []*item // sorted by credential ID; includes deleted credentials
@@ -42,7 +43,7 @@ type item struct {
 
 func (i *item) id() string { return i.row.Credential.ID }
 
-// search returns the position of an ID in the snapshot, and whether it is there.
+// search returns the position of an ID in the snapshot, and whether the snapshot contains the ID.
 func (s *snapshot) search(id string) (int, bool) {
 	return slices.BinarySearchFunc(s.items, id, func(i *item, id string) int { return strings.Compare(i.id(), id) })
 }
@@ -54,7 +55,7 @@ func (s *snapshot) get(id string) *item {
 	return nil
 }
 
-// with returns a snapshot in which the items passed replace those with the same IDs.
+// with returns a copy of the snapshot in which the given items replace those with the same IDs.
 func (s *snapshot) with(revision int64, changed []*item) *snapshot {
 	byID := func(a, b *item) int { return strings.Compare(a.id(), b.id()) }
 	slices.SortFunc(changed, byID)
@@ -116,7 +117,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// notify puts an element into a channel, unless there is one already.
+// notify puts an element into a channel, unless the channel has one already.
 func notify(changed chan<- struct{}) {
 	select {
 	case changed <- struct{}{}:
@@ -127,9 +128,9 @@ func notify(changed chan<- struct{}) {
 // Sync reads the changes of the store, and hands them to the Server.
 func (s *Service) Sync(ctx context.Context) error { return s.syncTo(ctx, math.MaxInt64) }
 
-// syncTo is Sync, unless the snapshot contains a change with this revision already. Only one call at
-// a time reads the store. No lock is held meanwhile, so that a store which does not answer delays
-// nothing else.
+// syncTo is like Sync, but does nothing if the snapshot contains the change with this revision
+// already. Only one call at a time reads the store. It holds no lock meanwhile, so that a store
+// which does not answer delays only calls of syncTo.
 func (s *Service) syncTo(ctx context.Context, revision int64) error {
 	select {
 	case s.reading <- struct{}{}:
@@ -178,8 +179,8 @@ func (s *Service) changes(ctx context.Context, after int64) (rows []*store.Row, 
 	return rows, revision, err
 }
 
-// publish puts changed rows, or all rows, into the snapshot, and hands them to the Server. The rows
-// were read at the given time or later.
+// publish puts rows into the snapshot, and hands them to the Server. If `all` is true, the rows
+// replace all earlier ones. The rows were read at the given time or later.
 func (s *Service) publish(rows []*store.Row, revision int64, all bool, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,8 +216,8 @@ func (s *Service) publish(rows []*store.Row, revision int64, all bool, at time.T
 	}
 }
 
-// Reload calls a function that puts another configuration into use, with all managed credentials
-// as they are under this configuration.
+// Reload replaces the configuration. It calls the function `use`, which puts the new configuration
+// into use, with all managed credentials as they are under this configuration.
 func (s *Service) Reload(next *config.Config, use func(managed []*credentials.Credential) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,8 +257,8 @@ func (s *Service) noteCollision(i *item) {
 	s.shadowed[i.id()] = true
 }
 
-// Shadowed returns the sorted IDs that are both declared and managed, at most `limit` of them, and
-// their number.
+// Shadowed returns up to `limit` sorted IDs that are both declared and managed, and the number of
+// all such IDs.
 func (s *Service) Shadowed(limit int) (ids []string, count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +269,7 @@ func (s *Service) Shadowed(limit int) (ids []string, count int) {
 	return ids[:min(limit, len(ids))], len(s.shadowed)
 }
 
-// item makes the item of a row under a configuration.
+// item makes an item from a row of the store and a configuration.
 func (s *Service) item(row *store.Row, c *config.Config) *item {
 	if !row.Credential.DeleteTime.IsZero() || !manages(c, row.Credential.ID) {
 		return &item{row: row}
@@ -284,13 +285,13 @@ func (s *Service) item(row *store.Row, c *config.Config) *item {
 	return &item{row: row, served: served}
 }
 
-// manages reports whether a configuration allows a managed credential to have an ID.
+// manages reports whether a configuration allows a managed credential to have this ID.
 func manages(c *config.Config, id string) bool {
 	return c.Store != nil && slices.ContainsFunc(c.Store.IDPatterns, func(p access.Pattern) bool { return p.Matches(id) })
 }
 
-// version makes the credential of a version. If the provider or the auth method is not defined any
-// more, opening the values fails.
+// version converts a version to a credential for package broker. If the provider or the auth method
+// is not defined any more, the function Stored.Open of the credential fails.
 func (s *Service) version(stored *store.Credential, v *store.Version, c *config.Config) *credentials.Credential {
 	provider, method, err := definition(c.Catalog, stored.Provider, stored.AuthMethod)
 	return &credentials.Credential{
@@ -306,7 +307,8 @@ func (s *Service) version(stored *store.Credential, v *store.Version, c *config.
 	}
 }
 
-// definition returns a provider and its auth method. After an error, they have only their IDs.
+// definition returns a provider and its auth method. If one of them is not defined, definition
+// returns an error, and a placeholder with nothing but the ID.
 func definition(all *catalog.Catalog, providerID, methodID string) (*catalog.Provider, *catalog.AuthMethod, error) {
 	provider := all.Provider(providerID)
 	if provider == nil {

@@ -15,7 +15,7 @@ import (
 const (
 	// maxStates is the maximum number of credentials in one StateChanges.
 	maxStates = 500
-	// recheckInterval is the time between two looks at credentials whose state changes when their
+	// recheckInterval is the time between two checks of credentials whose state changes when their
 	// token ends.
 	recheckInterval = time.Second
 )
@@ -23,8 +23,9 @@ const (
 // StateChanges are changes of credentials that the watcher may view.
 type StateChanges struct {
 	Changed []*Credential
-	// Removed are the IDs of credentials that were sent before, and that the watcher may no longer
-	// view, that the filter no longer matches, or that were deleted.
+	// Removed are the IDs of credentials that were sent before, but are not part of the watch any
+	// more: they were deleted, the filter no longer matches them, or the watcher may no longer view
+	// them.
 	Removed []string
 	// Complete is true once all credentials have been sent.
 	Complete bool
@@ -46,8 +47,8 @@ type StateWatch struct {
 
 var fingerprints = maphash.MakeSeed()
 
-// WatchStates starts a watch of the credentials that a filter matches: see Selection. The function
-// `verify` authenticates the caller again, with the newest configuration.
+// WatchStates starts a watch of the credentials that match a filter, as in a Selection. The
+// function `verify` authenticates the caller again, with the newest configuration.
 func (s *Service) WatchStates(caller Caller, filter string, verify func(context.Context) (Caller, error)) (*StateWatch, error) {
 	matches, err := parseFilter(filter)
 	if err != nil {
@@ -62,7 +63,8 @@ func (s *Service) WatchStates(caller Caller, filter string, verify func(context.
 // Close ends the watch.
 func (w *StateWatch) Close() { w.changes.Close() }
 
-// Next returns the next changes. At first, it returns all credentials, in parts.
+// Next waits for the next changes and returns them. The first calls return all credentials, in
+// parts.
 func (w *StateWatch) Next(ctx context.Context) (StateChanges, error) {
 	for {
 		if len(w.queue) == 0 && w.complete {
@@ -85,7 +87,8 @@ func (w *StateWatch) Next(ctx context.Context) (StateChanges, error) {
 	}
 }
 
-// await waits for changes, and puts the IDs of the credentials to look at into the queue.
+// await waits for changes, and puts the IDs of the credentials that may have changed into the
+// queue.
 func (w *StateWatch) await(ctx context.Context) error {
 	waiting := ctx
 	if len(w.expiring) > 0 {
@@ -116,7 +119,7 @@ func (w *StateWatch) await(ctx context.Context) error {
 	return nil
 }
 
-// look adds a credential to the changes if it differs from what was sent.
+// look adds a credential to the changes if it differs from what the watcher last received.
 func (w *StateWatch) look(id string, changes *StateChanges) {
 	delete(w.expiring, id)
 	object := access.Object{CredentialID: id, Provider: w.service.providerOf(w.caller.Config, id)}

@@ -22,7 +22,7 @@ const (
 // Status is what this replica knows about a credential.
 type Status struct {
 	broker.Status
-	// Collected is the time since which this replica has collected the status.
+	// Collected is when this replica began to collect the status.
 	Collected time.Time
 	// ActivateTime is when the active version was activated. It is zero for a declared credential.
 	ActivateTime time.Time
@@ -48,7 +48,8 @@ func (s *Service) State(c *Credential) (state broker.State, since time.Time) {
 	return state, since
 }
 
-// began returns since when this replica knows a credential in its present form.
+// began returns when this replica learned of the credential in its present form, at the earliest
+// its own start.
 func (s *Service) began(c *Credential) time.Time {
 	if c.UpdateTime.After(s.started) {
 		return c.UpdateTime
@@ -97,7 +98,7 @@ func (s *Service) statusOf(ctx context.Context, c *Credential) (*Status, error) 
 	status.ActivateTime, status.Verification = active.ActivateTime, active.Verification
 	_, versions, err := s.store().Credential(ctx, c.ID)
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNotFound) {
-		return status, nil // the snapshot has all but the latest verification
+		return status, nil // the snapshot lacks only the latest verification
 	}
 	for _, v := range versions {
 		if v.Number == active.Number {

@@ -12,8 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// TestHungStore checks that a database which does not answer stops neither a reload nor a report of
-// collisions.
+// TestHungStore checks that a reload and Shadowed do not wait for a database that does not answer.
 func TestHungStore(t *testing.T) {
 	w := newWorld(t)
 	r := w.replica(w.parse(grants + acme))
@@ -39,11 +38,11 @@ func TestHungStore(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("a reload waits for the database")
 	}
-	// A second reader of the store waits no longer than its context.
+	// A second call of Sync must wait for the first one, but only until its own context ends.
 	short, end := context.WithTimeout(t.Context(), time.Millisecond)
 	defer end()
 	if err := r.Sync(short); err == nil {
-		t.Error("a second reader does not wait for the first one")
+		t.Error("a second call of Sync does not wait for the first one")
 	}
 	cancel()
 	if err := <-synced; err == nil {
@@ -52,8 +51,8 @@ func TestHungStore(t *testing.T) {
 	<-done
 }
 
-// TestReloadWhileTheStoreIsRead checks that changes which are read during a reload follow the new
-// configuration.
+// TestReloadWhileTheStoreIsRead checks that credentials which are read during a reload are served
+// according to the new configuration.
 func TestReloadWhileTheStoreIsRead(t *testing.T) {
 	w := newWorld(t)
 	r, other := w.replica(w.parse(grants+acme)), w.replica(w.parse(grants+acme))
@@ -93,11 +92,11 @@ func TestOlderDatabase(t *testing.T) {
 	r.sync()
 	page, _, err := r.List(t.Context(), r.admin(), management.Selection{})
 	if err != nil || len(page) != 1 || page[0].ID != "older" {
-		t.Errorf("the list has %d credentials: %v", len(page), err)
+		t.Errorf("the list has %d credentials, want only the restored one; the error is %v", len(page), err)
 	}
 	for id, want := range map[string]bool{"older": true, "one": false, "two": false, "three": false} {
 		if got := r.served.get(id) != nil; got != want {
-			t.Errorf("%s is served: %v", id, got)
+			t.Errorf("the credential %s is served: %v, want %v", id, got, want)
 		}
 	}
 }
@@ -122,14 +121,15 @@ func TestDamagedRow(t *testing.T) {
 	}
 	next := w.replica(w.parse(grants + acme))
 	if next.served.get("one") != nil || next.served.get("two") == nil {
-		t.Error("the damaged credential is served, or the other one is not")
+		t.Error("the damaged credential is served, or the undamaged credential is not")
 	}
 	if n := w.log.Count("credential_id=one"); n != 1 {
 		t.Errorf("%d lines of the log name the damaged credential", n)
 	}
 }
 
-// TestBeforeTheStoreIsRead checks that nothing is called missing before the store was read.
+// TestBeforeTheStoreIsRead checks that no credential is reported as missing before the store has
+// been read.
 func TestBeforeTheStoreIsRead(t *testing.T) {
 	w := newWorld(t)
 	w.replica(w.parse(grants+acme)).create("one", "first")
@@ -139,7 +139,7 @@ func TestBeforeTheStoreIsRead(t *testing.T) {
 	_, _, err = r.List(t.Context(), r.admin(), management.Selection{})
 	wantReason(t, err, "STORE_UNAVAILABLE")
 	if _, err := r.Get(t.Context(), r.admin(), "board"); err != nil {
-		t.Errorf("the declared credential: %v", err)
+		t.Errorf("reading the declared credential returned the error %v", err)
 	}
 	if err := r.Open(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,11 +20,11 @@ type Update struct {
 	Disabled         bool
 	KeepWarm         bool
 	SecretExpireTime time.Time
-	// Mask are the names of the fields to change, as in the proto message Credential.
+	// Mask contains the names of the fields to change, as in the proto message Credential.
 	Mask []string
 }
 
-// Update changes the description of a managed credential.
+// Update changes the names, labels and settings of a managed credential, but none of its versions.
 func (s *Service) Update(ctx context.Context, caller Caller, id, etag string, update Update) (*Credential, error) {
 	c := &call{caller: caller, operation: audit.UpdateCredential, action: access.Manage, id: id}
 	return s.change(ctx, c, etag, func(row *store.Credential, _ []*store.Version, _ *store.Change) error {
@@ -61,7 +61,7 @@ func (s *Service) Update(ctx context.Context, caller Caller, id, etag string, up
 }
 
 // Delete deletes a managed credential. It also deletes a managed credential that is hidden by a
-// declared one.
+// declared one with the same ID.
 func (s *Service) Delete(ctx context.Context, caller Caller, id, etag string) (*Credential, error) {
 	c := &call{caller: caller, operation: audit.DeleteCredential, action: access.Manage, id: id}
 	return s.change(ctx, c, etag, func(row *store.Credential, _ []*store.Version, _ *store.Change) error {
@@ -90,7 +90,7 @@ func (s *Service) Undelete(ctx context.Context, caller Caller, id string) (resto
 }
 
 // change runs a call that changes a managed credential which is not deleted. The function `edit`
-// changes the row, and may add a version to the change.
+// changes the row of the credential, and may add other parts to the change.
 func (s *Service) change(
 	ctx context.Context, c *call, etag string, edit func(row *store.Credential, versions []*store.Version, change *store.Change) error,
 ) (changed *Credential, err error) {
@@ -109,7 +109,7 @@ func (s *Service) change(
 	return changed, err
 }
 
-// readFor reads a credential that is to be changed, and compares its etag.
+// readFor reads a credential that is to be changed, and compares its etag with the given one.
 func (s *Service) readFor(ctx context.Context, c *call, given string) (*store.Credential, []*store.Version, error) {
 	row, versions, err := s.read(ctx, c)
 	switch {
@@ -126,7 +126,7 @@ func (s *Service) readFor(ctx context.Context, c *call, given string) (*store.Cr
 }
 
 // read reads a managed credential and its versions. A declared credential cannot be changed, but a
-// managed credential that it hides can be deleted.
+// managed credential with the same ID can be deleted.
 func (s *Service) read(ctx context.Context, c *call) (*store.Credential, []*store.Version, error) {
 	declared := c.caller.Config.Credentials.Get(c.id) != nil
 	if declared && (c.operation != audit.DeleteCredential || s.options.Open == nil) {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// saveInterval is the time between two savings of uses.
+	// saveInterval is how often the uses of credentials are stored.
 	saveInterval = time.Minute
-	// lastSave is the longest time that Run takes to save uses when its context ends.
+	// lastSave is the longest time that Run takes to store uses when its context ends.
 	lastSave = time.Second
 )
 
@@ -27,8 +27,8 @@ type CallerUse struct {
 	// that this call got, or 0 for a declared credential.
 	LastUse time.Time
 	Version int
-	// Count is the number of calls: those that are stored, or those since Status.Collected if there
-	// is no store or it cannot be reached.
+	// Count is the number of calls at all replicas or, if there is no store or it cannot be
+	// reached, the number of calls at this replica since Status.Collected.
 	Count int64
 }
 
@@ -61,8 +61,8 @@ func (s *Service) saveUsesNow(ctx context.Context) {
 	}
 }
 
-// callersOf returns the callers of a credential, the most recent first. The calls at all replicas
-// count if there is a store that can be read.
+// callersOf returns the callers of a credential, the most recent first. If the store can be read,
+// the calls at all replicas count, and otherwise only those at this replica.
 func (s *Service) callersOf(ctx context.Context, id string) ([]CallerUse, error) {
 	uses, unsaved := s.options.Server.Uses(id)
 	if s.options.Open == nil {

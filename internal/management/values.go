@@ -23,7 +23,7 @@ const (
 	maxText     = 4000 // characters
 	maxLabel    = 256  // characters
 	maxVersions = 20   // versions that are not destroyed
-	maxCallers  = 16   // patterns of a canary
+	maxCallers  = 16   // patterns for the callers of a canary
 )
 
 // FieldValue is the value of one field in a request.
@@ -38,10 +38,11 @@ type material struct {
 	method   *catalog.AuthMethod
 	public   map[string]string
 	secrets  map[string]secret.Text
-	hosts    []string // in addition to those of the provider
+	hosts    []string // the hosts that the version adds to those of the provider
 }
 
-// define sets the provider and the auth method.
+// define sets the provider and the auth method, and reports whether managed credentials can use
+// them.
 func (m *material) define(c *config.Config, providerID, methodID string, problems *violations) bool {
 	provider := c.Catalog.Provider(providerID)
 	if provider == nil {
@@ -66,8 +67,8 @@ func (m *material) define(c *config.Config, providerID, methodID string, problem
 	return true
 }
 
-// keep takes the values of a version over, by the definition as it is now. A secret stays a secret,
-// even if the definition has made its field public.
+// keep copies the values of an earlier version into the fields that the present definition has. A
+// secret stays a secret, even if the definition has made its field public.
 func (m *material) keep(v *store.Version, secrets map[string]secret.Text) {
 	for id, value := range v.PublicValues {
 		if field := m.method.Field(id); field != nil {
@@ -81,7 +82,7 @@ func (m *material) keep(v *store.Version, secrets map[string]secret.Text) {
 	}
 }
 
-// put sets the value of a field. An empty value is no value.
+// put sets the value of a field, unless the value is empty.
 func (m *material) put(field *catalog.Field, value secret.Text) {
 	switch text := value.Reveal(); {
 	case text == "":
@@ -110,7 +111,7 @@ func (m *material) set(values []FieldValue, problems *violations) {
 		case text == "" && field.Required:
 			problems.add(at, "is required and must not be empty")
 		default:
-			delete(m.secrets, value.Field) // the definition may have made a secret field public, or the other way round
+			delete(m.secrets, value.Field) // a field that was secret may be public now, or the other way round
 			delete(m.public, value.Field)
 			m.put(field, value.Value)
 		}
@@ -141,8 +142,8 @@ func allowsHost(c *config.Config, host string) bool {
 	return c.Store != nil && slices.Contains(c.Store.AllowedHosts, host)
 }
 
-// addedHosts returns the hosts that a version adds to those of its provider. The configuration may
-// have changed since the version was created, and a host that it allows no more is left out.
+// addedHosts returns the hosts that a version adds to those of its provider. It leaves out hosts
+// that the configuration does not allow any more.
 func addedHosts(c *config.Config, provider *catalog.Provider, v *store.Version) (hosts []string) {
 	for _, host := range v.AllowedHosts {
 		if allowsHost(c, host) && !slices.Contains(provider.AllowedHosts, host) {
@@ -152,10 +153,10 @@ func addedHosts(c *config.Config, provider *catalog.Provider, v *store.Version) 
 	return hosts
 }
 
-// check reports values that cannot be used.
+// check adds a problem for each value that cannot be used.
 func (m *material) check(id string, problems *violations) {
 	if len(*problems) > 0 {
-		return // missing values may only follow from these problems
+		return // further problems may only be consequences of these
 	}
 	for _, problem := range strategies.Check(m.credential(id)) {
 		at := "values"
@@ -166,7 +167,7 @@ func (m *material) check(id string, problems *violations) {
 	}
 }
 
-// credential returns the credential that the material results in, for package strategies.
+// credential returns a credential with this material.
 func (m *material) credential(id string) *credentials.Credential {
 	values := maps.Clone(m.secrets)
 	for field, value := range m.public {
@@ -178,7 +179,7 @@ func (m *material) credential(id string) *credentials.Credential {
 	}
 }
 
-// clip shortens a text of a request for an error.
+// clip shortens a text from a request, so that an error can quote it.
 func clip(text string) string {
 	if utf8.RuneCountInString(text) > maxName {
 		return string([]rune(text)[:maxName]) + "…"

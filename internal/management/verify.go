@@ -43,9 +43,10 @@ func (s *Service) unusable(c *call, v *store.Version, err error) error {
 	return errUnusable
 }
 
-// Verify tries a stored version at the provider; 0 is the active version. If `unsaved` is not nil,
-// Verify tries these values instead, and the ID may belong to no credential yet. Where a new token
-// ends the one before, `replace` must be true.
+// Verify tries the stored version with the given number at its provider, or the active version if
+// the number is 0. If `unsaved` is not nil, Verify tries these values instead, and a credential
+// with the ID need not exist. If a new token of the provider ends the previous token, `replace`
+// must be true.
 func (s *Service) Verify(
 	ctx context.Context, caller Caller, id string, number int, unsaved *Unsaved, replace bool,
 ) (result *store.Verification, err error) {

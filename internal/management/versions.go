@@ -15,17 +15,17 @@ import (
 
 // NewVersion describes a version that is to be created.
 type NewVersion struct {
-	// ETag is that of the credential. It may be empty if Reset is true.
+	// ETag is the etag of the credential. It may be empty if Reset is true.
 	ETag string
-	// Values are the new values. A field that is not named keeps its value from the active version,
-	// unless Reset is true.
+	// Values are the new values. A field that Values does not name keeps its value from the active
+	// version, unless Reset is true.
 	Values []FieldValue
-	// AllowedHosts are the additional hosts. If there are none, those of the active version are
-	// kept, unless Reset is true.
+	// AllowedHosts are the hosts in addition to those of the provider. If AllowedHosts is empty,
+	// the additional hosts of the active version are kept, unless Reset is true.
 	AllowedHosts []string
 	Reset        bool
-	// Verify is true if the version is to be tried before it is activated. Only an accepted version
-	// is activated, or also an inconclusive one if AcceptInconclusive is true.
+	// If Verify is true, the version is tried first, and is activated only if the provider accepts
+	// it. If AcceptInconclusive is true too, an inconclusive verification suffices.
 	Verify, AcceptInconclusive bool
 	Activate                   bool
 	// RequestID makes the request safe to repeat, if it is not empty.
@@ -45,7 +45,7 @@ func (s *Service) CreateVersion(ctx context.Context, caller Caller, id string, n
 	return created, changed, err
 }
 
-// versionOf returns the version of a call, as it is stored, and its credential.
+// versionOf reads the version and the credential that a call is about.
 func (s *Service) versionOf(ctx context.Context, c *call) (*Version, *Credential, error) {
 	row, versions, err := s.store().Credential(ctx, c.id)
 	if err != nil {
@@ -71,7 +71,7 @@ func find(versions []*store.Version, number int) (*store.Version, error) {
 	return nil, errNotFound
 }
 
-// createVersion stores a version, and sets the number of the call to that of the version.
+// createVersion stores a version, and sets c.version to its number.
 func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) error {
 	row, versions, err := s.read(ctx, c)
 	if err != nil {
@@ -174,8 +174,8 @@ func (n NewVersion) fingerprint() secret.Text {
 	return fingerprint(n, values)
 }
 
-// Activate makes a version the active one or, if there are patterns of callers, the canary. The
-// warning is a sentence for people, or empty.
+// Activate makes a version the active one or, if `callers` contains patterns, the canary for these
+// callers. The warning is a sentence for people, or empty.
 func (s *Service) Activate(
 	ctx context.Context, caller Caller, id, etag string, number int, callers []string,
 ) (changed *Credential, warning string, err error) {
@@ -260,8 +260,8 @@ func (s *Service) DestroyVersion(
 	return destroyed, changed, toFault(err)
 }
 
-// Versions returns the versions of a managed credential, newest first. A declared credential has
-// none.
+// Versions returns the versions of a managed credential, newest first. For a declared credential,
+// the result is empty.
 func (s *Service) Versions(ctx context.Context, caller Caller, id string) (all []*Version, err error) {
 	c := &call{caller: caller, operation: audit.ListVersions, action: access.View, id: id}
 	err = s.do(ctx, c, func() error {

@@ -11,10 +11,10 @@ import (
 	"github.com/authmaterial/broker/internal/store"
 )
 
-// Credential is a declared or managed credential, as people see it.
+// Credential is a declared or managed credential, as the management API shows it.
 type Credential struct {
-	// Credential has the ID, the names and so on. For a declared credential, the active version,
-	// the times and the revision are zero.
+	// The embedded Credential contains the ID, the names and other properties. For a declared
+	// credential, its active version, CreateTime, UpdateTime, DeleteTime and revision are zero.
 	store.Credential
 	Declared bool
 	// Shadowed is true for a declared credential if the store has a credential with the same ID.
@@ -25,12 +25,12 @@ type Credential struct {
 	SecretFields []string
 	// AllowedHosts are the hosts of the provider and of the active version.
 	AllowedHosts []string
-	// ETag identifies the state of a managed credential. It is empty for a declared credential,
-	// unless it is shadowed: then it is that of the managed credential.
+	// ETag identifies the state of a managed credential. For a declared credential, it is the etag
+	// of the managed credential with the same ID, or empty if there is none.
 	ETag string
 }
 
-// size returns about how many bytes the texts of the credential have.
+// size returns the approximate size of the credential's texts in bytes.
 func (c *Credential) size() int {
 	size := len(c.ID) + len(c.DisplayName) + len(c.Description)
 	for _, texts := range []map[string]string{c.Labels, c.PublicValues} {
@@ -49,8 +49,8 @@ func (c *Credential) Deleted() bool { return !c.DeleteTime.IsZero() }
 
 func etag(revision int64) string { return strconv.FormatInt(revision, 36) }
 
-// declaredView returns the view of a declared credential. The item is the managed credential with
-// the same ID, or nil.
+// declaredView returns the view of a declared credential. The parameter `hidden` is the managed
+// credential with the same ID, or nil.
 func declaredView(c *credentials.Credential, hidden *item) *Credential {
 	view := &Credential{
 		Credential: store.Credential{
@@ -75,7 +75,7 @@ func declaredView(c *credentials.Credential, hidden *item) *Credential {
 	return view
 }
 
-// managedView returns the view of a managed credential. The version is the active one.
+// managedView returns the view of a managed credential with this active version.
 func managedView(c *store.Credential, active *store.Version, by *config.Config) *Credential {
 	provider, method, _ := definition(by.Catalog, c.Provider, c.AuthMethod)
 	view := &Credential{Credential: *c, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(by, provider, active)), ETag: etag(c.Revision)}
@@ -110,12 +110,13 @@ func (s *Service) view(c *config.Config, id string) *Credential {
 	return managedView(&hidden.row.Credential, hidden.row.Active, c)
 }
 
-// purged reports whether a credential was deleted so long ago that it is gone for callers.
+// purged reports whether a credential was deleted more than Retention ago, so that callers cannot
+// see it any more.
 func (s *Service) purged(c *store.Credential) bool {
 	return !c.DeleteTime.IsZero() && s.options.Clock.Now().Sub(c.DeleteTime) > Retention
 }
 
-// known returns a credential as this replica knows it.
+// known is like view, but returns an error if there is no credential with this ID.
 func (s *Service) known(c *config.Config, id string) (*Credential, error) {
 	if found := s.view(c, id); found != nil {
 		return found, nil
@@ -126,13 +127,13 @@ func (s *Service) known(c *config.Config, id string) (*Credential, error) {
 	return nil, errMissing
 }
 
-// unread reports whether there is a store that was not read yet.
+// unread reports whether there is a store that has not been read yet.
 func (s *Service) unread() bool { return s.options.Open != nil && s.synced.Load() == 0 }
 
 // VersionState is what a version is used for.
 type VersionState string
 
-// The states of a version.
+// These are the states of a version.
 const (
 	Enabled   VersionState = "ENABLED"
 	Active    VersionState = "ACTIVE"
@@ -140,7 +141,7 @@ const (
 	Destroyed VersionState = "DESTROYED"
 )
 
-// Version is a version of a managed credential, as people see it.
+// Version is a version of a managed credential, as the management API shows it.
 type Version struct {
 	Number       int
 	State        VersionState

@@ -37,7 +37,8 @@ type world struct {
 	key   string
 }
 
-// replica is a management.Service of one replica, with what it hands to its broker.
+// replica is the management.Service of one replica, with the credentials that it hands to its
+// broker.
 type replica struct {
 	*management.Service
 	world  *world
@@ -81,7 +82,7 @@ grants:
   - {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
 `
 
-// parse returns a configuration with a store, and with this text.
+// parse parses a configuration that consists of the given text and a store.
 func (w *world) parse(text string) *config.Config {
 	w.Helper()
 	text += fmt.Sprintf("\nstore: {url: %q, keys: [{env: KEY}], allowed_hosts: [eu.acme.test, us.acme.test]}\n", "sqlite://"+w.path)
@@ -103,7 +104,7 @@ func (w *world) replica(c *config.Config) *replica {
 	return w.unopened(c).open()
 }
 
-// open opens the store, and reads it.
+// open opens the store of the replica, and reads it.
 func (r *replica) open() *replica {
 	w := r.world
 	w.Helper()
@@ -157,7 +158,7 @@ func (r *replica) reload(c *config.Config) {
 	}
 }
 
-// as returns a caller with a static token.
+// as returns the caller that the static token with this name authenticates.
 func (r *replica) as(name string) management.Caller {
 	return management.Caller{Caller: access.Caller{Name: "token:" + name, Method: "token"}, Config: r.config}
 }
@@ -177,7 +178,7 @@ func newAcme(id, token string) management.NewCredential {
 	}
 }
 
-// create creates a credential of acme.
+// create creates a credential of the provider acme.
 func (r *replica) create(id, token string) *management.Credential {
 	r.world.Helper()
 	return r.created(newAcme(id, token))
@@ -197,7 +198,7 @@ func (r *replica) addVersion(n management.NewVersion) (*management.Version, *man
 	r.world.Helper()
 	made, changed, err := r.CreateVersion(r.world.Context(), r.admin(), "one", n)
 	if err != nil {
-		r.world.Fatalf("add a version: %v", err)
+		r.world.Fatalf("adding a version failed: %v", err)
 	}
 	return made, changed
 }
@@ -318,7 +319,7 @@ func (s *served) get(id string) *credentials.Credential {
 func (s *served) State(string) (broker.State, time.Time) { return "", time.Time{} }
 func (s *served) Status(string) (broker.Status, bool)    { return broker.Status{}, false }
 
-// auditLog is an audit log.
+// auditLog is an audit log in memory.
 type auditLog struct {
 	mu  sync.Mutex
 	all []audit.Record
@@ -337,5 +338,5 @@ func (r *auditLog) last() audit.Record {
 	return r.all[len(r.all)-1]
 }
 
-// text returns a value with this many bytes.
+// text returns a value of the given size in bytes.
 func text(size int) secret.Text { return secret.New(strings.Repeat("x", size)) }
