@@ -69,9 +69,9 @@ type AuthMethod struct {
 	// have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
 	QueryParams []Placement `json:"query_params,omitempty"`
-	// Rotation is what generating a new secret at the provider does to the old secret.
+	// Rotation states what happens to the old secret when the provider generates a new one.
 	Rotation Rotation `json:"rotation"`
-	// Verification defines how to try a credential. Verification is nil if that is not possible.
+	// Verification defines how to check a credential at the provider, or is nil if there is no way.
 	Verification *Verification `json:"verification,omitempty"`
 }
 

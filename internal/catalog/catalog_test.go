@@ -84,7 +84,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"open expression":       {with(fieldA + "  headers: [{name: X, value: \"Bearer ${a\"}]\n"), "p.yaml:8:38: `${` without its `}`"},
 		"token without one":     {with(fieldA + "  headers: [{name: X, value: \"${token}\"}]\n"), `p.yaml:8:33: unknown field or function; there are: a, base64(text), field.orValue(text)`},
 		"nothing placed":        {with(fieldA), "p.yaml:5:3: the method places nothing: add headers or query_params"},
-		"forbidden header":      {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length cannot be set: HTTP itself needs it"},
+		"forbidden header":      {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length is reserved for HTTP itself: use another header"},
 		"pseudo-header":         {with(fieldA + "  headers: [{name: \":path\", value: \"${a}\"}]\n"), `p.yaml:8:20: this is not a name of an HTTP header: use letters, digits and hyphens`},
 		"header twice":          {with(fieldA + "  headers: [{name: X, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:46: duplicate name: it is already in line 8`},
 		"parameter twice":       {with(fieldA + "  query_params: [{name: x, value: \"${a}\"}, {name: x, value: \"${a}\"}]\n"), `p.yaml:8:51: duplicate name: it is already in line 8`},

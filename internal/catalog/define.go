@@ -195,7 +195,7 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 		case areHeaders && name != "" && !httpguts.ValidHeaderFieldName(name):
 			value.Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
 		case areHeaders && slices.Contains(undecorated, folded):
-			value.Problemf("the header %s cannot be set: HTTP itself needs it", name)
+			value.Problemf("the header %s is reserved for HTTP itself: use another header", name)
 		case !areHeaders && strings.ContainsFunc(name, isControl):
 			value.Problemf("the name of a query parameter must not have control characters")
 		}

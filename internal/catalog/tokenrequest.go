@@ -55,7 +55,8 @@ func readParameters(mapping yamlfile.Value, fields []Field) []Placement {
 	return parameters
 }
 
-// readURL returns a URL to which secrets may be sent. It reports any other URL, and returns "".
+// readURL returns a URL to which secrets may be sent. For any other URL, readURL reports a problem
+// and returns "".
 func readURL(value yamlfile.Value) string {
 	text := value.Text(maxURL)
 	if text == "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// Rotation is what generating a new secret at the provider does to the old secret.
+// Rotation is what happens to the old secret of a credential when the provider generates a new one.
 type Rotation string
 
 // These are the possible effects of a new secret on the old secret.
@@ -35,8 +35,8 @@ const (
 type Verification struct {
 	// Method is GET, HEAD or POST. The request has no body.
 	Method string `json:"method"`
-	// URL is an https URL, or an http URL whose host is a literal loopback address. Its host is one
-	// of the provider's allowed hosts.
+	// URL is an https URL, or an http URL whose host is a literal loopback address. The host of URL
+	// is one of the provider's allowed hosts.
 	URL string `json:"url,omitempty"`
 	// Path is a path, optionally with a query. The request for this path is sent by https to each
 	// allowed host of the credential in turn, until a host accepts the credential.
@@ -44,7 +44,7 @@ type Verification struct {
 	// AllowPrivateAddresses lets the host have addresses outside the public internet.
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
 	// Answers has at least one entry. The first entry that matches the provider's answer decides.
-	// If none matches, the answer is inconclusive.
+	// If no entry matches, the answer is inconclusive.
 	Answers []VerificationAnswer `json:"answers"`
 }
 
@@ -52,12 +52,11 @@ type Verification struct {
 type VerificationAnswer struct {
 	// Statuses has at least one HTTP status from 200 to 599.
 	Statuses []int `json:"statuses"`
-	// JSON restricts the body. If JSON is nil, every body matches. Otherwise the body must be JSON,
-	// and if JSON has entries, it must be an object with these members and values. A value is a
-	// string, a bool or a float64.
+	// JSON has members that the body of the answer must have, with equal values: strings, bools or
+	// float64s. If JSON is nil, every body matches. If JSON is empty but not nil, any JSON matches.
 	JSON    map[string]any `json:"json,omitzero"`
 	Outcome Outcome        `json:"outcome"`
-	// Explanation tells a person what the answer means and what to do. It may be empty.
+	// Explanation tells a person what the answer means and what to do. Explanation may be empty.
 	Explanation string `json:"explanation,omitempty"`
 }
 
