@@ -23,7 +23,8 @@ func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c
 
 // CheckCaller checks the name of a caller, or a pattern for such names. CheckCaller returns a
 // problem if no caller can ever have such a name, and a warning if the configuration cannot
-// authenticate a caller with this name. Both results can be empty.
+// authenticate a caller with this name. The problem and the
+// warning can be empty.
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
@@ -37,7 +38,7 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	case at < 0 && slices.Contains(tokens, pattern):
 		return fmt.Sprintf("the name lacks the kind of caller; did you mean %q?", "token:"+pattern), ""
 	case at < 0: // a user may have entered a secret here by mistake, so the message does not quote the name
-		return "this is not a caller's name: a name has the form " + callerForms, ""
+		return "this is not a caller's name, which has one of these forms: " + callerForms, ""
 	}
 	kind, name := callerKinds[at], pattern[len(callerKinds[at]):]
 	issuer, _, hasSubject := strings.Cut(name, ":")
@@ -94,7 +95,7 @@ func among(name string, known []string) string {
 		return fmt.Sprintf("; did you mean %q?", nearest)
 	}
 	if len(known) == 0 {
-		return ": it has none"
+		return ": the list is empty"
 	}
 	return "; there are: " + strings.Join(known, ", ")
 }

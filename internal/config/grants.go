@@ -45,7 +45,7 @@ func readGrant(item yamlfile.Value, config *Config, ids []string) access.Grant {
 	}
 	for _, value := range readPatterns(item, "credentials") {
 		pattern := access.Pattern(value.Text(maxPattern))
-		if config.Store == nil { // otherwise the store may have the credential
+		if config.Store == nil { // with a store, the grant may be for a managed credential
 			warnIfUnmatched(value, pattern, ids)
 		}
 		grant.Credentials = append(grant.Credentials, pattern)
@@ -96,8 +96,8 @@ func readCaller(value yamlfile.Value, config *Config, manages bool) access.Patte
 	return access.Pattern(pattern)
 }
 
-// warnOfManagers warns if nobody may manage the credentials of the store, and of administrators
-// without effect.
+// warnOfManagers warns if nobody may manage the credentials of the store, or if the administrators
+// have no effect.
 func (c *Config) warnOfManagers(store yamlfile.Value) {
 	if c.Store == nil {
 		return

@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// accounts is the section `credentials` of a configuration file. It has 5 lines, and its credential
-// `off` is disabled.
+// accounts is the section `credentials` of a configuration file. The section has 5 lines, and
+// the credential `off` in it is disabled.
 const accounts = `credentials:
 - {id: mail, provider: sendpulse, auth_method: api_key, values: {api_key: {value: k}}}
 - {id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}
@@ -25,7 +25,7 @@ const proofs = `authentication:
   - {name: mailer, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
 `
 
-// inGroups is the configuration in `proofs` with a claim that names the caller's groups.
+// inGroups is the same configuration as `proofs`, but its tokens have a claim with groups.
 var inGroups = strings.Replace(proofs, "issuer: i,", "issuer: i, groups_claim: roles,", 1)
 
 func parseGrants(t *testing.T, text string) (*config.Config, error) {
@@ -103,7 +103,7 @@ func TestPolicyByDefault(t *testing.T) {
 }
 
 func TestGrantMistakes(t *testing.T) {
-	const kinds = "this is not a caller's name: a name has the form spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+	const kinds = "this is not a caller's name, which has one of these forms: spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
 		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
@@ -185,14 +185,14 @@ func TestGrantsOfUnknownThings(t *testing.T) {
 		unproven = "callers without authentication can manage credentials only over a Unix socket with the socket_mode 0600"
 	)
 	for _, test := range []struct{ grant, more, want string }{
-		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: it has none"},
+		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: the list is empty"},
 		{`{callers: ["jwt:ic:a"], credentials: [mail]}`, proofs, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
 		{`{callers: ["jwt:others:*"], credentials: [mail]}`, proofs, "14: there is no issuer of this name in authentication.jwt; there are: ci"},
 		{`{callers: ["group:ic:a"], credentials: [mail]}`, inGroups, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
 		{`{callers: [local], providers: [pendo], actions: [manage]}`, "", "14: " + unproven},
 		{`{callers: [local], providers: [pendo], actions: [manage]}`, "listen: {grpc: \"unix:///a\", socket_mode: \"0660\"}\n", "14: " + unproven},
 		{`{callers: [local], credentials: [mial], actions: [manage]}`, "listen: {grpc: \"unix:///a\"}\n", "36: no credential has this ID; * stands for any characters"},
-		{`{callers: ["token:a"], credentials: [mail]}`, "", "14: there is no token of this name in authentication.tokens: it has none"},
+		{`{callers: ["token:a"], credentials: [mail]}`, "", "14: there is no token of this name in authentication.tokens: the list is empty"},
 		{`{callers: ["token:mialer"], credentials: [mail]}`, proofs, `14: there is no token of this name in authentication.tokens; did you mean "mailer"?`},
 		{`{callers: ["token:others"], credentials: [mail]}`, proofs, "14: there is no token of this name in authentication.tokens; there are: a, mailer"},
 		{`{callers: ["*"], credentials: [mial]}`, "", "34: no credential has this ID; * stands for any characters"},

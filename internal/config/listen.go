@@ -31,7 +31,7 @@ type Listen struct {
 	// InsecureAllowRemote allows remote addresses even without TLS or Authenticated.
 	InsecureAllowRemote bool
 	// Management lets callers on other machines manage credentials at the HTTP address. Callers on
-	// this machine need no such setting.
+	// this machine can manage credentials without this setting.
 	Management bool
 	// Reflection enables gRPC reflection.
 	Reflection bool
@@ -122,7 +122,7 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 		section.Get("tls").Key().Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
 	}
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
-		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove it, so that a change of an address is checked")
+		section.Get("insecure_allow_remote").Key().Warnf("has no effect: listen.grpc and listen.http are on this machine. Remove this setting, so that a change of an address is checked")
 	}
 	if l.Management && !l.HTTP.Remote {
 		section.Get("management").Key().Warnf("has no effect: only this machine can reach listen.http, where management is always on")

@@ -17,13 +17,13 @@ type ManagedFile struct {
 	parser *parser
 }
 
-// ManagedCredential describes a managed credential. Its provider and its values are not checked yet.
+// ManagedCredential describes a managed credential whose provider and values are not checked yet.
 type ManagedCredential struct {
 	ID, DisplayName, Description string
 	Labels                       map[string]string
 	Provider, AuthMethod         string
 	Disabled, KeepWarm           bool
-	SecretExpireTime             time.Time // zero if the file names none
+	SecretExpireTime             time.Time // zero if the file does not set this time
 	// AllowedHosts are the hosts in addition to those of the provider.
 	AllowedHosts []string
 	Values       []ManagedValue
@@ -40,7 +40,7 @@ type ManagedValue struct {
 	source source
 }
 
-// LoadManaged reads the file at path. It reads no environment variable and no other file.
+// LoadManaged reads the file at path, but no environment variable and no other file.
 func LoadManaged(path string, options Options) (*ManagedFile, error) {
 	data, err := readFile(path)
 	if err != nil {

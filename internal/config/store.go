@@ -35,7 +35,8 @@ type Store struct {
 	// Administrators are patterns for callers that may view, manage and operate while the
 	// configuration has no grants. Default: none.
 	Administrators []access.Pattern
-	// GrantsAreNew is true if the grants were made together with the store. The file cannot set it.
+	// GrantsAreNew is true if the grants were made together with the store. The configuration file
+	// cannot set GrantsAreNew.
 	GrantsAreNew bool
 }
 

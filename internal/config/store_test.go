@@ -183,7 +183,7 @@ func TestSameStore(t *testing.T) {
 		}
 	}
 	if file := goodStore(t, sqliteStore, "").Store; before.Same(file) || before.Same(nil) || (*config.Store)(nil).Same(before) || !(*config.Store)(nil).Same(nil) {
-		t.Error("different kinds of stores are the same, or no store differs from itself")
+		t.Error("different kinds of stores are the same, or nil is not the same as nil")
 	}
 }
 

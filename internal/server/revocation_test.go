@@ -22,8 +22,8 @@ func TestRevocation(t *testing.T) {
 		token, jwt, certificate bool // kinds of evidence that the reload removes
 		refusal, warning        string
 	}{
-		"token":       {after: w.listenTLS() + withoutTokens, token: true, refusal: nobody, warning: "there is no token of this name in authentication.tokens: it has none"},
-		"issuer":      {after: w.listenTLS() + withoutIssuers, jwt: true, refusal: nobody, warning: "there is no issuer of this name in authentication.jwt: it has none"},
+		"token":       {after: w.listenTLS() + withoutTokens, token: true, refusal: nobody, warning: "there is no token of this name in authentication.tokens: the list is empty"},
+		"issuer":      {after: w.listenTLS() + withoutIssuers, jwt: true, refusal: nobody, warning: "there is no issuer of this name in authentication.jwt: the list is empty"},
 		"authorities": {after: withoutCAs + lists, certificate: true, refusal: nobody, warning: "there is no listen.tls.client_ca_file for client certificates"},
 	} {
 		t.Run(name, func(t *testing.T) {
