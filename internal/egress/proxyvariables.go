@@ -35,9 +35,9 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 		case problem == "":
 		case strings.EqualFold(name, "HTTPS_PROXY"):
 			problems = append(problems,
-				fmt.Sprintf("the environment variable %s %s. Unset it if there is no proxy", name, problem))
+				fmt.Sprintf("the environment variable %s %s. Unset the variable if there is no proxy", name, problem))
 		default:
-			warn("the environment variable %s %s. Requests to providers do not use it", name, problem)
+			warn("the environment variable %s %s. Requests to providers do not use this variable", name, problem)
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {
@@ -48,16 +48,16 @@ func CheckProxies(lookup func(name string) (value string, found bool)) (problems
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		for i, entry := range strings.Split(value(name), ",") {
 			if !exceptsHost(strings.TrimSpace(entry)) {
-				warn("the environment variable %s: entry %d matches no host: write a host name, an IP address, "+
-					"a block such as 10.0.0.0/8, or * alone, with commas between them", name, i+1)
+				warn("the environment variable %s: entry %d matches no host. "+
+					"Write host names, IP addresses or blocks such as 10.0.0.0/8, with commas between them, or * alone", name, i+1)
 			}
 		}
 	}
 	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
 		upper, lower := value(name), value(strings.ToLower(name))
 		if upper != "" && lower != "" && upper != lower {
-			warn("the environment variables %s and %s differ, and only one of them is used: "+
-				"set only one of them, or give both the same value", name, strings.ToLower(name))
+			warn("the environment variables %s and %s differ, and only one of them is used. "+
+				"Set only one of them, or give both the same value", name, strings.ToLower(name))
 		}
 	}
 	return problems, warnings
