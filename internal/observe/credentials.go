@@ -26,7 +26,7 @@ func (o *Observer) ScrapeManagement(m *management.Service) {
 	age := describe("authmaterial_secret_oldest_age_seconds",
 		"Longest time since the active version of a managed credential was activated. Disabled credentials do not count.", "provider")
 	expiry := describe("authmaterial_secret_nearest_expiry_seconds",
-		"Shortest time until the `secret_expire_time` of a credential. The value is negative after that time. "+
+		"Shortest time until the `secret_expire_time` of a credential. The value is negative if the `secret_expire_time` has passed. "+
 			"Disabled credentials do not count. The metric is absent if no credential has a `secret_expire_time`.", "provider")
 	up := describe("authmaterial_store_up",
 		"1 if the latest attempt to read the credential store succeeded, 0 otherwise. The metric is absent without a store.")

@@ -83,7 +83,7 @@ func wanted(logger *slog.Logger) bool {
 		return false
 	}
 	if disabled != "" && !isBool(disabled) {
-		variable{name: "OTEL_SDK_DISABLED", must: "it must be true or false"}.logIgnored(logger)
+		variable{name: "OTEL_SDK_DISABLED", must: "the value must be true or false"}.logIgnored(logger)
 	}
 	if exporters == "" {
 		return firstSet(otlpTracesPrefix+"ENDPOINT", otlpPrefix+"ENDPOINT") != ""
@@ -96,7 +96,7 @@ func wanted(logger *slog.Logger) bool {
 		case "none":
 		default:
 			logger.Warn("traces are not sent to an exporter that the environment names",
-				"variable", "OTEL_TRACES_EXPORTER", "problem", "it must be otlp or none")
+				"variable", "OTEL_TRACES_EXPORTER", "problem", "the value must be otlp or none")
 		}
 	}
 	return sends

@@ -15,7 +15,7 @@ import (
 const canary = "canary-8d20"
 
 // In TestProblemsQuoteNothing, the URL, the headers and the collector's answer contain a canary.
-// The log must not quote it.
+// The log must not quote the canary.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)

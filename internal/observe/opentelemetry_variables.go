@@ -23,7 +23,7 @@ const (
 // variable is an environment variable that OpenTelemetry reads, with a check of its value.
 type variable struct {
 	name  string
-	must  string // the rule for the value, such as "it must be true or false"
+	must  string // the rule for the value, such as "the value must be true or false"
 	valid func(value string) bool
 	// The field `needed` marks variables that decide where traces go and how they are protected. If
 	// a needed variable is invalid, no traces are sent. If another variable is invalid,
@@ -80,32 +80,32 @@ const (
 func variables() []variable {
 	milliseconds, number := isNumber(1, maxMilliseconds), isNumber(1, maxSpans)
 	all := []variable{
-		{"OTEL_TRACES_SAMPLER", "it must be a sampler of OpenTelemetry, such as parentbased_traceidratio", isSampler, false},
-		{"OTEL_TRACES_SAMPLER_ARG", "it must be a ratio from 0 to 1", isRatio, false},
-		{"OTEL_RESOURCE_ATTRIBUTES", "it must be key=value pairs, percent-encoded, separated by commas", isPairs, false},
-		{"OTEL_BSP_SCHEDULE_DELAY", "it must be a number of milliseconds", milliseconds, false},
-		{"OTEL_BSP_EXPORT_TIMEOUT", "it must be a number of milliseconds", milliseconds, false},
-		{"OTEL_BSP_MAX_QUEUE_SIZE", "it must be a number from 1 to 100000", number, false},
-		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "it must be a number from 1 to 100000", number, false},
+		{"OTEL_TRACES_SAMPLER", "the value must be a sampler of OpenTelemetry, such as parentbased_traceidratio", isSampler, false},
+		{"OTEL_TRACES_SAMPLER_ARG", "the value must be a ratio from 0 to 1", isRatio, false},
+		{"OTEL_RESOURCE_ATTRIBUTES", "the value must be key=value pairs, percent-encoded, separated by commas", isPairs, false},
+		{"OTEL_BSP_SCHEDULE_DELAY", "the value must be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_EXPORT_TIMEOUT", "the value must be a number of milliseconds", milliseconds, false},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "the value must be a number from 1 to 100000", number, false},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "the value must be a number from 1 to 100000", number, false},
 	}
 	for _, prefix := range []string{otlpPrefix, otlpTracesPrefix} {
 		certificate, key := prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY"
 		all = append(all,
-			variable{prefix + "ENDPOINT", "it must be a URL such as http://collector:4318", isEndpoint, true},
-			variable{prefix + "PROTOCOL", "it must be grpc or http/protobuf", isProtocol, true},
-			variable{prefix + "CERTIFICATE", "it must be the path of a file with certificates in PEM", isCertificateFile, true},
-			variable{certificate, "it must be the path of a PEM file, with the path of its key in " + key, isKeyPairWith(key), true},
-			variable{key, "it must be set together with its certificate, in " + certificate, isBeside(certificate), true},
-			variable{prefix + "HEADERS", "it must be name=value pairs, percent-encoded, separated by commas", isPairs, true},
-			variable{prefix + "INSECURE", "it must be true or false", isBool, true},
-			variable{prefix + "COMPRESSION", "it must be gzip or none", isCompression, false},
-			variable{prefix + "TIMEOUT", "it must be a number of milliseconds", milliseconds, false})
+			variable{prefix + "ENDPOINT", "the value must be a URL such as http://collector:4318", isEndpoint, true},
+			variable{prefix + "PROTOCOL", "the value must be grpc or http/protobuf", isProtocol, true},
+			variable{prefix + "CERTIFICATE", "the value must be the path of a file with certificates in PEM", isCertificateFile, true},
+			variable{certificate, "the value must be the path of a PEM file whose key is in the file that this variable names: " + key, isKeyPairWith(key), true},
+			variable{key, "this variable must be set together with the variable of its certificate: " + certificate, isBeside(certificate), true},
+			variable{prefix + "HEADERS", "the value must be name=value pairs, percent-encoded, separated by commas", isPairs, true},
+			variable{prefix + "INSECURE", "the value must be true or false", isBool, true},
+			variable{prefix + "COMPRESSION", "the value must be gzip or none", isCompression, false},
+			variable{prefix + "TIMEOUT", "the value must be a number of milliseconds", milliseconds, false})
 	}
 	for _, limit := range []string{
 		"ATTRIBUTE_VALUE_LENGTH", "ATTRIBUTE_COUNT", "SPAN_ATTRIBUTE_VALUE_LENGTH", "SPAN_ATTRIBUTE_COUNT",
 		"SPAN_EVENT_COUNT", "EVENT_ATTRIBUTE_COUNT", "SPAN_LINK_COUNT", "LINK_ATTRIBUTE_COUNT",
 	} {
-		all = append(all, variable{"OTEL_" + limit + "_LIMIT", "it must be a number", isNumber(0, 1<<31-1), false})
+		all = append(all, variable{"OTEL_" + limit + "_LIMIT", "the value must be a number", isNumber(0, 1<<31-1), false})
 	}
 	return all
 }
