@@ -17,8 +17,8 @@ const (
 	View Action = "view"
 	// Manage allows callers to create, change, verify and delete a credential.
 	Manage Action = "manage"
-	// Operate allows callers to read the state of the broker and its replicas. A grant that allows
-	// Operate does so whatever credentials it lists.
+	// Operate allows callers to read the state of the broker and its replicas. For this action, the
+	// credentials that a grant lists have no effect.
 	Operate Action = "operate"
 )
 

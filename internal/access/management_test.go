@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestWithoutGrants states what callers may do while no grant exists. The letters in the texts are
-// the first letters of the actions `use`, `view`, `manage` and `operate`.
+// TestWithoutGrants states what callers may do while no grant exists. Each wanted
+// text has the first letters of the allowed actions: `use`, `view`, `manage` and `operate`.
 func TestWithoutGrants(t *testing.T) {
 	open, closed := access.AllowAll(), access.NewPolicy()
 	callers := []access.Caller{
@@ -93,7 +93,7 @@ func TestUnauthenticatedOverTCPNeverManages(t *testing.T) {
 func TestGroups(t *testing.T) {
 	member := access.Caller{Name: "jwt:okta:eve", Method: "jwt", Groups: []string{"group:okta:*", "group:okta:admins"}}
 	others := access.Caller{Name: "jwt:okta:bob", Method: "jwt"}
-	for pattern, want := range map[access.Pattern][2]bool{ // the first value is whether the pattern matches the member of the group, and the second whether it matches the other caller
+	for pattern, want := range map[access.Pattern][2]bool{ // whether the pattern matches `member`, and whether the pattern matches `others`
 		"group:okta:admins":  {true, false},
 		"group:okta:*":       {true, false},
 		"group:*":            {true, false},

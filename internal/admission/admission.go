@@ -60,7 +60,7 @@ type Admission struct {
 
 	mu      sync.Mutex
 	callers map[string]*Caller // by name
-	sweepAt int                // number of callers that makes the Admission forget idle callers
+	sweepAt int                // number of callers at which the Admission forgets idle callers
 }
 
 // New returns an Admission with the configured limits. Every limit must be positive.

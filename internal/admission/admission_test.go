@@ -138,7 +138,7 @@ func TestOldestUnprovedConnectionIsEvicted(t *testing.T) {
 			s.Error("after 65 connections from one address, the first one is open, or a later one is closed")
 		}
 		s.wantReached(admission.Unproved)
-		for i := range 136 { // together with the 64 connections of the first address, the listener then has 200
+		for i := range 136 { // with the 64 connections of the first address, the listener then has 200 connections
 			s.connect(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 		if !isOpen(clients[1]) {
@@ -177,7 +177,7 @@ func TestListenerStopsTrusting(t *testing.T) {
 		proved, server := s.connect("127.0.0.1:2")
 		_, another := s.connect("127.0.0.1:3")
 		if !another.Prove(s.admission.Everybody()) {
-			s.Error("a connection that counts for no single caller is refused")
+			s.Error("a connection without a caller of its own is refused")
 		}
 		s.distrusts.Store(true)
 		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {

@@ -17,7 +17,7 @@ const (
 	batchesPerCaller = 100
 	// largePerCaller is the number of large requests of a caller that the broker receives at once.
 	largePerCaller = 4
-	// maxCallers is the number of callers that makes the broker forget callers without connections,
+	// maxCallers is the number of callers at which the broker forgets callers without connections,
 	// calls, watches and batches. A forgotten caller may use its whole burst of calls again.
 	maxCallers = 10_000
 )

@@ -15,7 +15,7 @@ const (
 	// unprovedBytes is the number of bytes, including those of TLS, that an unauthenticated
 	// connection may send. When a connection has sent unprovedBytes, the broker reads no more from
 	// it for proofDelay, because a call that was already received may authenticate the connection.
-	// If no call does, the broker closes the connection.
+	// If no call authenticates it in that time, the broker closes the connection.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
 	// callBytes is added to the sent bytes of an unauthenticated connection for each call, because
@@ -134,7 +134,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // gives back the bytes that Called subtracted, because health calls have a limit of their own
+		c.budget.Add(callBytes) // undo the subtraction in the method Called: health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {
@@ -170,7 +170,7 @@ func (c *Conn) Read(data []byte) (int, error) {
 }
 
 // awaitProof waits until a call that was already received authenticates the connection, and reports
-// whether one did.
+// whether the connection is authenticated.
 func (c *Conn) awaitProof() bool {
 	select {
 	case <-c.settled:

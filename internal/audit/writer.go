@@ -46,7 +46,7 @@ type Writer struct {
 	closed   atomic.Bool
 	ended    chan struct{} // a channel that is closed when the Writer is closed
 	drained  chan struct{} // a channel that is closed when the writing goroutine has ended
-	failing  atomic.Bool   // whether the last chunk could not be written, or a call stopped waiting after that
+	failing  atomic.Bool   // whether no chunk has been written completely since the last failure
 	dropping atomic.Bool   // whether lines were dropped after the queue was last empty
 	writing  atomic.Int64  // number of lines in the chunk that are not written yet
 

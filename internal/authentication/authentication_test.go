@@ -41,7 +41,7 @@ func TestSet(t *testing.T) {
 		all    []answers
 		caller string
 		err    string
-		counts [5]int // the counters OK, Refused, Deferred and Unavailable, and the counter of calls without evidence
+		counts [5]int // the wanted counts of OK, Refused, Deferred, Unavailable, and of calls without evidence
 	}{
 		"no method":                       {nil, "", nobody, [5]int{4: 1}},
 		"no evidence":                     {all(none, none), "", nobody, [5]int{4: 1}},

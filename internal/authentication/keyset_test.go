@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// besides contains entries of key sets that cannot verify signatures. The field `place` is the text
+// besides contains entries that no key set can use to verify signatures. The field `place` is the text
 // about the entry in the list of ignored keys. The field `place` is empty if the entry is not in
 // that list.
 var besides = map[string]struct{ entry, place string }{

@@ -75,8 +75,8 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the running request for keys has ended. The fetched keys are already in
-// use shortly before that.
+// awaitRequest waits until the running request for keys has ended. The fetched keys are in use
+// shortly before the request ends.
 func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // this call starts no request if the keys were fetched less than 10 seconds ago
