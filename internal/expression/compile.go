@@ -18,7 +18,7 @@ type Problem struct {
 	Message string
 }
 
-// Compile compiles a text with expressions. It returns either a Template or the problems that it
+// Compile compiles a text with expressions. Compile returns either a Template or the problems that it
 // finds.
 func (e *Environment) Compile(text string) (*Template, []Problem) {
 	template := &Template{text: text}

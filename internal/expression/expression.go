@@ -18,7 +18,7 @@ import (
 	"cel.dev/cel-go/common/types"
 )
 
-// Variable is a variable that expressions may use. Its value is a string.
+// Variable is a variable that expressions may use. The value of a Variable is a string.
 type Variable struct {
 	Name string
 	// Optional is true if the variable may have no value. A text that uses a variable without a
@@ -50,8 +50,8 @@ func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate replaces each `${ }` in the text by the value of its expression. It returns false if
-// the text needs an optional variable that is missing from the given values, or is empty there.
+// Evaluate replaces each `${ }` in the text by the value of its expression. Evaluate returns
+// false if the text needs an optional variable that has no value or an empty one.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {

@@ -54,10 +54,10 @@ func TestEvaluate(t *testing.T) {
 			}
 			got, ok, err := template.Evaluate(values)
 			if err != nil || ok == test.leftOut || got != test.want {
-				t.Errorf("Evaluate() = %q, %v, %v; want %q, %v", got, ok, err, test.want, !test.leftOut)
+				t.Errorf("Evaluate returns %q, %v and the error %v; want %q, %v", got, ok, err, test.want, !test.leftOut)
 			}
 			if !slices.Equal(template.Uses(), test.uses) {
-				t.Errorf("Uses() = %q, want %q", template.Uses(), test.uses)
+				t.Errorf("Uses returns the names %q, want %q", template.Uses(), test.uses)
 			}
 		})
 	}
@@ -98,10 +98,10 @@ func TestCompileReportsEveryProblemWithItsPlace(t *testing.T) {
 		t.Run(test.text, func(t *testing.T) {
 			template, problems := newEnvironment(t).Compile(test.text)
 			if template != nil || len(problems) == 0 {
-				t.Fatalf("Compile() = %v with %d problems, want problems and no template", template, len(problems))
+				t.Fatalf("Compile returns the template %v and %d problems, want problems and no template", template, len(problems))
 			}
 			if test.want != nil && !slices.Equal(problems, test.want) {
-				t.Errorf("problems\n got %+v\nwant %+v", problems, test.want)
+				t.Errorf("the problems are\n%+v\nwant\n%+v", problems, test.want)
 			}
 		})
 	}

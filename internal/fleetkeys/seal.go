@@ -26,7 +26,7 @@ const (
 )
 
 // Header returns the first bytes of each entry that the method Seal encrypts with the first fleet
-// key: the format and the ID of the key. They are not secret.
+// key: the format and the ID of the key. The header is not secret.
 func (r *Ring) Header() []byte { return append([]byte{format}, r.keys()[0].id...) }
 
 // Seal encrypts and authenticates data with AES-256-GCM, the first fleet key and a random nonce.

@@ -45,7 +45,7 @@ func TestTextIsRedactedUnderEveryVerb(t *testing.T) {
 		}
 	}
 	if got := fmt.Sprintf("%v", secret.New(canary)); got != "[REDACTED]" {
-		t.Errorf("%%v = %q, want [REDACTED]", got)
+		t.Errorf("a secret prints as %q, want [REDACTED]", got)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestTextRefusesToBeMarshalled(t *testing.T) {
 
 func TestReveal(t *testing.T) {
 	if got := secret.New(canary).Reveal(); got != canary {
-		t.Errorf("Reveal() = %q, want the argument of New", got)
+		t.Errorf("Reveal returns %q, want the argument of New", got)
 	}
 	var zero secret.Text
 	if zero.Reveal() != "" || zero != secret.New("") {

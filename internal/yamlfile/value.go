@@ -82,7 +82,7 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only is for a mapping that must have exactly one entry. It returns this entry, and reports any
+// Only is for a mapping that must have exactly one entry. Only returns this entry, and reports any
 // other value with the given message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
