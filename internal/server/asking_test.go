@@ -37,7 +37,7 @@ var (
 
 const badAlgorithm = "the bearer token is signed with an algorithm that is not accepted"
 
-// of returns the expected outcome of a method.
+// `of` returns the expected outcome of a method.
 func (o outcome) of(m method) outcome {
 	o.whole = o.whole || o.code != codes.OK && !m.items
 	return o
@@ -111,7 +111,7 @@ func (a asker) watch(t *testing.T, ids ...string) authmaterialv1.BrokerService_W
 	return stream
 }
 
-// A method makes one kind of call for a credential.
+// A method is one kind of call that names a credential.
 type method struct {
 	action access.Action // the action for which the call needs a grant
 	items  bool          // whether each item of the answer contains the error of its own credential

@@ -21,8 +21,8 @@ import (
 )
 
 // The attacker may manage the credentials whose IDs begin with "victim" or "reserved", and the
-// declared credential key-of-board, but may use none. The attacker controls the host partner, which
-// managed credentials may add, and the host foreign, which they may not add.
+// declared credential key-of-board, but may use none. The attacker controls two hosts: managed
+// credentials may add `partner` to their hosts, but not `foreign`.
 const (
 	partner = simulator.ExampleHost
 	foreign = simulator.RedirectHost
@@ -32,7 +32,7 @@ const (
 
 var storeKey = fleetkeys.Generate()
 
-// An attack is a server with credentials of others, and what the attacker has learned.
+// An attack is a server with credentials of other callers, and what the attacker has learned.
 type attack struct {
 	managing
 	secrets []string // values and material that the attacker must not obtain
@@ -114,13 +114,13 @@ func (a *attack) call(name string, request proto.Message) (answer proto.Message,
 func textOf(message proto.Message) string {
 	data, err := proto.Marshal(message)
 	if err != nil {
-		panic(err) // cannot happen: every required field is set
+		panic(err) // Marshal cannot fail, because every required field is set
 	}
 	return string(data)
 }
 
-// refused checks that a call of the attacker fails for this reason, and that the message names
-// `about`.
+// refused checks that a call of the attacker fails for the given reason, and that the message of
+// the error contains `about`.
 func (a *attack) refused(what, reason, about, name string, request proto.Message) {
 	a.Helper()
 	before := a.learned.Len()
@@ -129,18 +129,19 @@ func (a *attack) refused(what, reason, about, name string, request proto.Message
 	}
 }
 
-// failed checks that all attempts were in vain: others get the same material for the same hosts,
-// the attacker gets none, and nothing that the attacker has seen contains a secret.
+// failed checks that all attempts were in vain: other callers get the same material for the same
+// hosts as before, the attacker gets no material, and nothing that the attacker has seen contains a
+// secret.
 func (a *attack) failed() {
 	a.Helper()
 	for id, want := range a.want {
 		answer, err := a.client().GetAuthDecoration(a.as("web"), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
 		if got := a.mustMaterial("web", id); !slices.Equal(got, want) || err != nil {
-			a.Errorf("%s: others get other material than before", id)
+			a.Errorf("%s: other callers do not get the same material as before", id)
 		}
 		for _, host := range answer.GetAuthDecoration().GetAllowedHosts() {
 			if host == partner || host == foreign {
-				a.Errorf("%s may be sent to %s", id, host)
+				a.Errorf("the material of %s may be sent to the host %s", id, host)
 			}
 		}
 		if _, err := a.material("attacker", id); status.Code(err) != codes.PermissionDenied {

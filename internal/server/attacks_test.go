@@ -39,11 +39,11 @@ func TestAttackByHosts(t *testing.T) {
 	// With a secret of their own, the attacker can add a host. The hosts of a version stay with its
 	// secret.
 	if _, reason := a.call("CreateCredentialVersion", a.addVersion(victim, []string{partner}, own)); reason != "" {
-		t.Fatalf("a version with all secrets: %s", reason)
+		t.Fatalf("a version with all secrets is refused: %s", reason)
 	}
 	answer, err := a.client().GetAuthDecoration(a.as("web"), &authmaterialv1.GetAuthDecorationRequest{CredentialId: victim})
 	if err != nil || !slices.Contains(answer.GetAuthDecoration().GetAllowedHosts(), partner) || strings.Contains(textOf(answer), a.secrets[0]) {
-		t.Errorf("the version of the attacker: %v, %v", answer.GetAuthDecoration().GetAllowedHosts(), err)
+		t.Errorf("after the attacker's new version, the hosts are %v, and the error is %v", answer.GetAuthDecoration().GetAllowedHosts(), err)
 	}
 	if _, reason := a.call("ActivateCredentialVersion", a.activate(victim, 1)); reason != "" {
 		t.Fatalf("roll back: %s", reason)
@@ -58,7 +58,7 @@ func TestAttackByATokenOfTheOldSecret(t *testing.T) {
 	a := newAttack(t)
 	request := a.addVersion(paired, []string{partner}, map[string]string{"client_id": "id-of-the-attacker", "client_secret": "secret-of-the-attacker"})
 	if _, reason := a.call("CreateCredentialVersion", request); reason != "" {
-		t.Fatalf("a version with all secrets: %s", reason)
+		t.Fatalf("a version with all secrets is refused: %s", reason)
 	}
 	a.failed() // the provider refuses the new secret, so others get the old token
 	if _, reason := a.call("ActivateCredentialVersion", a.activate(paired, 1)); reason != "" {
@@ -67,7 +67,7 @@ func TestAttackByATokenOfTheOldSecret(t *testing.T) {
 	if _, reason := a.call("ActivateCredentialVersion", a.activate(paired, 2, "token:attacker", "token:web")); reason != "" {
 		t.Fatal(reason)
 	}
-	a.failed() // the new version as the canary
+	a.failed() // the new version is a canary
 }
 
 // The attacker tries to change what a secret is used for.
@@ -133,7 +133,7 @@ func TestAttackByAnswersOfTheProvider(t *testing.T) {
 	for name, failure := range map[string]simulator.Failure{"closed": simulator.CloseConnection(), "cut off": simulator.CutAnswer()} {
 		a.sim.Pendo.FailAPIRequests(failure)
 		if got := verify(); got.GetOutcome() != want.GetOutcome() || got.GetExplanation() != want.GetExplanation() || got.GetHttpStatus() != 0 {
-			t.Errorf("%s: %v, want %v", name, got.GetExplanation(), want.GetExplanation())
+			t.Errorf("%s: the explanation is %v, want %v", name, got.GetExplanation(), want.GetExplanation())
 		}
 	}
 	for _, failure := range []simulator.Failure{simulator.Redirect(http.StatusTemporaryRedirect), simulator.EchoRequest()} {
@@ -172,8 +172,8 @@ func TestAttackByPlanting(t *testing.T) {
 	a.failed()
 }
 
-// The attacker tries to get the material as the canary, or to guess the content of a request of
-// others.
+// The attacker tries to get the material of a canary, or to guess the content of another caller's
+// request.
 func TestAttackByCanaryAndRequestID(t *testing.T) {
 	a := newAttack(t)
 	own := a.addVersion(victim, nil, map[string]string{"api_key": "key-of-the-attacker"})
@@ -185,7 +185,7 @@ func TestAttackByCanaryAndRequestID(t *testing.T) {
 		t.Fatal(reason)
 	}
 	a.failed()
-	// Version 1 becomes the canary for the attacker.
+	// Version 2 is activated, and version 1 becomes a canary for the attacker.
 	for _, request := range []*authmaterialv1.ActivateCredentialVersionRequest{a.activate(victim, 2), nil} {
 		if request == nil {
 			request = a.activate(victim, 1, "token:attacker")
@@ -207,7 +207,7 @@ func TestAttackByCanaryAndRequestID(t *testing.T) {
 			Credential: &authmaterialv1.Credential{DisplayName: "p", Provider: "sendpulse", AuthMethod: "oauth2_client_credentials"},
 		})
 		if got := reasonOf(status.Convert(err)); got != "CREDENTIAL_EXISTS" {
-			t.Errorf("the request ID of others, with the right secret or a guess: %s", got)
+			t.Errorf("a request with another caller's request ID, and the right secret or a guess, fails with %q", got)
 		}
 	}
 	for _, name := range []string{"GetCredential", "ListCredentialVersions", "ListCredentialEvents", "ExplainAccess"} {

@@ -21,8 +21,8 @@ import (
 
 const mine = "team-mine" // a credential that the attacker may use
 
-// storedAttack creates a database with credentials of others and of the attacker, and returns the
-// file and the secret of the others.
+// storedAttack creates a database with one credential of the attacker and one of another caller,
+// and returns the file and the other caller's secret.
 func storedAttack(t *testing.T) (file, secret string) {
 	t.Helper()
 	file, secret = filepath.Join(t.TempDir(), "broker.db"), "key-of-the-victim"
@@ -55,8 +55,8 @@ func copyFile(t *testing.T, from string) (to string) {
 	return to
 }
 
-// An attacker who can write to the database tries to get the secret of others as the secret of a
-// credential that the attacker may use, or to add a host to it.
+// An attacker who can write to the database tries to get another caller's secret through a
+// credential that the attacker may use, or to add a host to the other caller's credential.
 func TestAttackByTheDatabase(t *testing.T) {
 	file, secret := storedAttack(t)
 	for name, statements := range map[string][]string{
@@ -89,18 +89,18 @@ func TestAttackByTheDatabase(t *testing.T) {
 	}
 }
 
-// wantNoMaterial serves a database. The attacker must not get the secret of others, and others must
-// get it only for the hosts of the provider.
+// wantNoMaterial serves a database. The attacker must not get the other caller's secret. The other
+// caller must get it only for the hosts of the provider.
 func wantNoMaterial(t *testing.T, file, secret, changed string) {
 	t.Helper()
 	m := serveStored(t, usingText(file), storeKey)
 	got, err := m.material("attacker", mine)
 	if strings.Contains(strings.Join(got, " "), secret) || err == nil && !slices.Equal(got, []string{"key-of-the-attacker"}) {
-		t.Errorf("the attacker gets %d values, %v", len(got), err)
+		t.Errorf("the attacker gets %d values, and the error %v", len(got), err)
 	}
 	answer, err := m.client().GetAuthDecoration(m.as("web"), &authmaterialv1.GetAuthDecorationRequest{CredentialId: victim})
 	if err == nil && (slices.Contains(answer.GetAuthDecoration().GetAllowedHosts(), partner) || !strings.Contains(textOf(answer), secret)) {
-		t.Errorf("others get other material, or for other hosts: %v", answer.GetAuthDecoration().GetAllowedHosts())
+		t.Errorf("other callers get wrong material, or the wrong hosts %v", answer.GetAuthDecoration().GetAllowedHosts())
 	}
 	if changed == "nothing" && err != nil || changed == "a host" && status.Code(err) != codes.Internal {
 		t.Errorf("others: %v", err)

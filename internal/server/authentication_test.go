@@ -342,7 +342,7 @@ func TestWithdrawnKeys(t *testing.T) {
 }
 
 // After the authority of client certificates is replaced, connections with certificates of the old
-// one are unauthenticated.
+// authority are unauthenticated.
 func TestReplacedClientAuthority(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.all(), listenTCP(t))

@@ -86,7 +86,7 @@ func TestBadCertificateBesideAGoodToken(t *testing.T) {
 	}
 }
 
-// showing returns the TLS settings of a client that always sends this certificate, even if the
+// showing returns the TLS settings of a client that always sends the given certificate, even if the
 // server does not list its authority.
 func (w world) showing(certificate tls.Certificate, version uint16) *tls.Config {
 	return &tls.Config{

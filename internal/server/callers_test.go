@@ -63,7 +63,7 @@ func (w world) write(name, text string) {
 	}
 }
 
-// all returns a configuration that accepts every authentication method.
+// `all` returns a configuration that accepts every authentication method.
 func (w world) all() string { return w.listenTLS() + w.authentication() + everybody }
 
 func (world) listenTLS() string {
@@ -82,7 +82,8 @@ func staticToken(name string, token secret.Text) string {
 	return `{name: ` + name + `, sha256: "` + authentication.HashToken(token).String() + `"}`
 }
 
-// load parses a configuration with the credentials that all tests use, and with more text.
+// load parses a configuration that consists of the credentials that all tests use, and the text
+// `more`.
 func (w world) load(sim *simulator.Simulator, more string) (*config.Config, error) {
 	return config.Parse(filepath.Join(w.folder, "broker.yaml"), []byte(configuration+more), config.Options{LookupEnv: simulated.Environment(sim)})
 }

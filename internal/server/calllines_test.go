@@ -62,7 +62,7 @@ func TestFailedProofsAreLogged(t *testing.T) {
 	}
 }
 
-// awaitLine waits for another log line with this message, after a number of such lines, because a
+// awaitLine waits until the log has more than `others` lines with the given message, because a
 // client may receive its answer before the server logs the call.
 func (h harness) awaitLine(message string, others int) map[string]any {
 	h.Helper()

@@ -17,13 +17,13 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// statusOf returns the status of a credential, which must have this state, with an explanation that
-// contains the text.
+// statusOf returns the status of a credential, which must have the state `want`, and an explanation
+// that contains `text`.
 func (m managing) statusOf(id string, want authmaterialv1.CredentialState, text string) *authmaterialv1.CredentialStatus {
 	m.Helper()
 	answer, err := m.credentials.GetCredentialStatus(m.as("viewer"), &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})
 	if err != nil {
-		m.Fatalf("status of %s: %v", id, err)
+		m.Fatalf("reading the status of %s fails: %v", id, err)
 	}
 	s, c := answer.GetStatus(), answer.GetCredential()
 	if s.GetState() != want || c.GetState() != want || !strings.Contains(s.GetExplanation(), text) {
@@ -103,7 +103,7 @@ func TestUsesSurviveARestart(t *testing.T) {
 		text := ""
 		for _, use := range m.statusOf(id, authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, "").GetCallers() {
 			if age := time.Since(use.GetLastUseTime().AsTime()); age < 0 || age > 10*time.Minute {
-				t.Errorf("%s used %s %v ago", use.GetCaller(), id, age)
+				t.Errorf("the caller %s used the credential %s %v ago", use.GetCaller(), id, age)
 			}
 			text += fmt.Sprint(use.GetCaller(), " ", use.GetVersion(), " ", use.GetCount(), ";")
 		}
@@ -119,10 +119,10 @@ func TestUsesSurviveARestart(t *testing.T) {
 			m.mustMaterial("web", there)
 		}
 		if got, want := callersOf(m, "key"), fmt.Sprintf("token:web 1 %d;", 3*(round+1)); got != want {
-			t.Errorf("the callers of the managed credential are %s want %s", got, want)
+			t.Errorf("the callers of the managed credential are %s, want %s", got, want)
 		}
 		if got, want := callersOf(m, there), fmt.Sprintf("token:web 0 %d;", 3*(round+1)); got != want {
-			t.Errorf("the callers of the declared credential are %s want %s", got, want)
+			t.Errorf("the callers of the declared credential are %s, want %s", got, want)
 		}
 		m.server.Stop(t.Context())
 	}

@@ -116,7 +116,7 @@ func TestMetricsOfCredentials(t *testing.T) {
 				return metric.GetGauge().GetValue()
 			}
 		}
-		t.Errorf("there is no %s for %q", name, label)
+		t.Errorf("the metric %s has no series for %q", name, label)
 		return 0
 	}
 	if v := value("authmaterial_credentials_by_state", "NOT_YET_USED"); v != 3 {
@@ -135,6 +135,6 @@ func TestMetricsOfCredentials(t *testing.T) {
 		t.Errorf("authmaterial_store_up is %v", v)
 	}
 	if v := value("authmaterial_store_staleness_seconds", ""); v < 0 || v > 60 {
-		t.Errorf("the store is stale since %v s", v)
+		t.Errorf("the store has been stale for %v s", v)
 	}
 }

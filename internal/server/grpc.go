@@ -67,7 +67,7 @@ func (s *Server) newGRPC(service *rpc.Service, traces *observe.Traces) *grpc.Ser
 	server := grpc.NewServer(append(append(traces.ServerOptions(), TransportOptions()...),
 		grpc.Creds(s.newHandshakes(service)),
 		grpc.ForceServerCodecV2(rpc.NewCodec()),
-		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // the limit is at most a million
+		grpc.MaxConcurrentStreams(uint32(limits.StreamsPerConnection)), //nolint:gosec // the configured limit is at most a million
 		grpc.MaxRecvMsgSize(limits.MessageBytes),
 		grpc.InTapHandle(service.HeaderLimit(limits.HeaderBytes)),
 		grpc.MaxHeaderListSize(uint32(limits.HeaderBytes+headerExcess)), //nolint:gosec // the sum is at most two mebibytes

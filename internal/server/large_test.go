@@ -29,12 +29,12 @@ func TestLargeRequests(t *testing.T) {
 	m := serveSQLite(t)
 	for _, id := range []string{"first", "second"} {
 		if _, err := m.credentials.CreateCredential(m.as("admin"), largeCredential(id)); err != nil {
-			t.Errorf("create with the largest values: %v", err)
+			t.Errorf("creating a credential with the largest values fails: %v", err)
 		}
 	}
-	fresh := connect(t, m.grpc.Addr()) // its first call is large
+	fresh := connect(t, m.grpc.Addr()) // the first call on this connection is large
 	if _, err := authmaterialv1.NewCredentialServiceClient(fresh).CreateCredential(m.as("admin"), largeCredential("third")); err != nil {
-		t.Errorf("create with the largest values over a new connection: %v", err)
+		t.Errorf("creating a credential with the largest values over a new connection fails: %v", err)
 	}
 	tooLarge := largeCredential("fourth")
 	tooLarge.Credential.Description = strings.Repeat("x", 1<<20)
@@ -80,13 +80,13 @@ func TestConcurrentLargeRequests(t *testing.T) {
 	}
 	m.wantLimited("large_requests_per_caller", 1)
 	if _, err := m.credentials.CreateCredential(m.as("admin"), largeCredential("x")); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("a further large request: %v", err)
+		t.Errorf("a large request over the limit ends with %v", err)
 	}
 	if _, err := m.credentials.GetCredential(m.as("admin"), &authmaterialv1.GetCredentialRequest{CredentialId: "key-of-board"}); err != nil {
 		t.Errorf("a small request is refused: %v", err)
 	}
 	if _, err := m.credentials.CreateCredential(m.as("viewer"), largeCredential("x")); status.Code(err) != codes.PermissionDenied {
-		t.Errorf("a large request of another caller: %v", err)
+		t.Errorf("a large request of another caller ends with %v", err)
 	}
 	for stream := uint32(1); stream <= c.last; stream += 2 {
 		_ = c.framer.WriteRSTStream(stream, http2.ErrCodeCancel)

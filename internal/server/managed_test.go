@@ -25,14 +25,14 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// managing is a server with a credential store, and its callers: the administrator may manage and
-// use, and other callers may use.
+// managing is a server with a credential store.
 type managing struct {
 	harness
 	credentials authmaterialv1.CredentialServiceClient
 }
 
-// serveManaging starts a server with this text as the section 'store', without its keys.
+// serveManaging starts a server with a credential store. The parameter `store` is the section
+// 'store' of the configuration, without the keys.
 func serveManaging(t *testing.T, store string, change ...func(*server.Options)) managing {
 	t.Helper()
 	return serveGranting(t, []string{"admin", "viewer", "web", "web-canary"}, `
@@ -42,8 +42,8 @@ func serveManaging(t *testing.T, store string, change ...func(*server.Options)) 
 `, store, change...)
 }
 
-// serveGranting starts a server with callers that have static tokens, with these grants, and with
-// this text as the section 'store', without its keys.
+// serveGranting starts a server whose callers have static tokens and the given grants. The
+// parameter `store` is the section 'store' of the configuration, without the keys.
 func serveGranting(t *testing.T, callers []string, grants, store string, change ...func(*server.Options)) managing {
 	t.Helper()
 	return serveStored(t, grantingText(callers, grants, store), fleetkeys.Generate(), change...)
@@ -57,14 +57,14 @@ func grantingText(callers []string, grants, store string) string {
 	return text + "grants:" + grants + "\nstore:\n  keys: [{env: STORE_KEY}]\n" + store
 }
 
-// serveStored starts a server with a configuration in which the store has this key.
+// serveStored starts a server with the given configuration and store key.
 func serveStored(t *testing.T, text, key string, change ...func(*server.Options)) managing {
 	t.Helper()
 	h := serve(t, append([]func(*server.Options){func(o *server.Options) { o.Config = parseStored(t, text, key) }}, change...)...)
 	return managing{h, authmaterialv1.NewCredentialServiceClient(h.conn)}
 }
 
-// parseStored parses a configuration in which the store has this key.
+// parseStored parses a configuration with the given store key.
 func parseStored(t *testing.T, text, key string) *config.Config {
 	t.Helper()
 	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) {
@@ -87,7 +87,7 @@ func hashOf(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// as returns a context for the calls of a caller.
+// `as` returns a context for the calls of a caller.
 func (m managing) as(name string) context.Context {
 	return metadata.AppendToOutgoingContext(m.Context(), "authorization", "Bearer "+tokenOf(name))
 }
@@ -184,7 +184,7 @@ func (m managing) life(name string, a account) {
 	}
 	verified, err := m.credentials.VerifyCredential(admin, &authmaterialv1.VerifyCredentialRequest{CredentialId: id})
 	if err != nil || verified.GetVerification().GetOutcome() != a.verified {
-		m.Errorf("%s: verify: %v, %v", name, verified.GetVerification().GetOutcome(), err)
+		m.Errorf("%s: the verification has the outcome %v and the error %v", name, verified.GetVerification().GetOutcome(), err)
 	}
 	first := m.mustMaterial("web", id)
 
@@ -203,7 +203,7 @@ func (m managing) life(name string, a account) {
 	}
 	usesToken := a.method == "oauth2_client_credentials"
 	if usesToken {
-		// The old token stays in use until the provider has issued one for the new pair.
+		// The old token stays in use until the provider has issued a token for version 3.
 		m.eventually("the token of version 3 is served", func() bool { return !slices.Equal(m.mustMaterial("web", id), first) })
 	}
 	third := m.mustMaterial("web", id)
@@ -229,18 +229,18 @@ func (m managing) life(name string, a account) {
 		CredentialId: id, Version: 1, Etag: withdrawn.GetCredential().GetEtag(),
 	})
 	if err != nil {
-		m.Fatalf("%s: roll back: %v", name, err)
+		m.Fatalf("%s: the rollback fails: %v", name, err)
 	}
 	if (back.GetWarning() != "") != usesToken { // SendPulse revokes the previous pair
-		m.Errorf("%s: the warning of the roll back is %q", name, back.GetWarning())
+		m.Errorf("%s: the warning of the rollback is %q", name, back.GetWarning())
 	}
 	if got := m.mustMaterial("web", id); !slices.Equal(got, first) {
-		m.Errorf("%s: after the roll back, other material is served", name)
+		m.Errorf("%s: after the rollback, other material is served", name)
 	}
 	m.end(name, back.GetCredential())
 }
 
-// end disables, enables, deletes, restores and destroys.
+// end disables, enables, deletes and restores a credential, and destroys one of its versions.
 func (m managing) end(name string, credential *authmaterialv1.Credential) {
 	m.Helper()
 	admin, id := m.as("admin"), credential.GetCredentialId()
@@ -250,11 +250,11 @@ func (m managing) end(name string, credential *authmaterialv1.Credential) {
 			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}}, Etag: credential.GetEtag(),
 		})
 		if err != nil {
-			m.Fatalf("%s: disable %v: %v", name, disabled, err)
+			m.Fatalf("%s: setting `disabled` to %v fails: %v", name, disabled, err)
 		}
 		credential = updated.GetCredential()
 		if _, err := m.material("web", id); (status.Code(err) == codes.NotFound) != disabled {
-			m.Errorf("%s: disabled %v: %v", name, disabled, err)
+			m.Errorf("%s: with `disabled` set to %v, a call ends with %v", name, disabled, err)
 		}
 	}
 	deleted, err := m.credentials.DeleteCredential(admin, &authmaterialv1.DeleteCredentialRequest{CredentialId: id, Etag: credential.GetEtag()})
@@ -279,7 +279,7 @@ func (m managing) end(name string, credential *authmaterialv1.Credential) {
 		CredentialId: id, Version: 2, Etag: destroyed.GetCredential().GetEtag(),
 	})
 	if reasonOf(status.Convert(err)) != "VERSION_NOT_FOUND" {
-		m.Errorf("%s: activate a destroyed version: %v", name, err)
+		m.Errorf("%s: activating a destroyed version ends with %v", name, err)
 	}
 	events, err := m.credentials.ListCredentialEvents(m.as("viewer"), &authmaterialv1.ListCredentialEventsRequest{CredentialId: id})
 	if err != nil {
@@ -298,7 +298,7 @@ func (m managing) end(name string, credential *authmaterialv1.Credential) {
 	}
 }
 
-// rotate adds a version, verifies it and activates it if the provider accepts it.
+// rotate adds a version, verifies it, and activates it if the provider accepts it.
 func (m managing) rotate(credential *authmaterialv1.Credential, values map[string]string, inconclusive bool) *authmaterialv1.CreateCredentialVersionResponse {
 	m.Helper()
 	rotated, err := m.credentials.CreateCredentialVersion(m.as("admin"), &authmaterialv1.CreateCredentialVersionRequest{

@@ -17,7 +17,7 @@ func (m managing) list(caller string, request *authmaterialv1.ListCredentialsReq
 	for {
 		page, err := m.credentials.ListCredentials(m.as(caller), request)
 		if err != nil {
-			m.Fatalf("list as %s: %v", caller, err)
+			m.Fatalf("a list as %s fails: %v", caller, err)
 		}
 		for _, credential := range page.GetCredentials() {
 			ids = append(ids, credential.GetCredentialId())
@@ -68,7 +68,7 @@ func TestStateWatchesShowOnlyWhatMayBeViewed(t *testing.T) {
 		for complete := false; !complete; {
 			answer, err := stream.Recv()
 			if err != nil {
-				t.Fatalf("watch as %s: %v", caller, err)
+				t.Fatalf("a watch as %s fails: %v", caller, err)
 			}
 			for _, credential := range answer.GetCredentials() {
 				if credential.GetDeleteTime() == nil {
@@ -79,7 +79,7 @@ func TestStateWatchesShowOnlyWhatMayBeViewed(t *testing.T) {
 		}
 		slices.Sort(got)
 		if want, _ := m.list(caller, &authmaterialv1.ListCredentialsRequest{}); !slices.Equal(got, want) {
-			t.Errorf("%s watches %v, want %v", caller, got, want)
+			t.Errorf("a watch as %s sends %v, want %v", caller, got, want)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestPageTokensAreBound(t *testing.T) {
 	_, tokens := m.list("admin", &authmaterialv1.ListCredentialsRequest{PageSize: 1, Filter: filter})
 	token := tokens[0]
 	if err := list("admin", token, filter, false); err != nil {
-		t.Errorf("the caller of the token: %v", err)
+		t.Errorf("the caller that got the page token cannot use it: %v", err)
 	}
 	data, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || strings.Contains(string(data), "hidden") {

@@ -18,8 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// The test matrix of the management services names these credentials. Callers with a grant have it
-// for key-of-board, which is declared, and for every ID that begins with shown-.
+// The test matrix of the management services names these credentials. The grant of a caller covers
+// key-of-board, which is declared, and every ID that begins with shown-.
 const (
 	shownThere   = "shown-there"
 	shownDeleted = "shown-deleted"
@@ -29,13 +29,15 @@ const (
 	hiddenNone   = "hidden-none"
 )
 
-// results are the reasons for which a method fails, for a caller with a grant, or "" if it succeeds.
+// results has the reason for which a call of a caller with a grant fails, or "" if it succeeds, for
+// each kind of credential.
 type results struct{ there, missing, declared, deleted string }
 
-// inventory is what the methods return that only read.
+// inventory has the results of the methods that only read.
 var inventory = results{missing: "CREDENTIAL_NOT_FOUND"}
 
-// changes is what the methods return that need the etag of a credential, for a wrong etag.
+// changes has the results of the methods that need the etag of a credential, when they get a wrong
+// one.
 var changes = results{"CREDENTIAL_CHANGED", "CREDENTIAL_NOT_FOUND", "CREDENTIAL_READ_ONLY", "CREDENTIAL_NOT_FOUND"}
 
 // A managementMethod is a method of a management service that names a credential.
@@ -47,8 +49,8 @@ type managementMethod struct {
 
 const wrongETag = "none"
 
-// managementMethods are all methods of the management services that name a credential. The name of
-// a method may have a suffix.
+// managementMethods are all methods of the management services that name a credential. A map key is
+// the name of a method, and may continue after a space.
 var managementMethods = map[string]managementMethod{
 	"CreateCredential": {access.Manage, func(id string) proto.Message {
 		return &authmaterialv1.CreateCredentialRequest{
@@ -107,8 +109,9 @@ var managementMethods = map[string]managementMethod{
 	}, results{}},
 }
 
-// managementCallers are the callers of the test matrix. All but the last have a grant of the action
-// after which they are named; the caller pendo may manage every credential of the provider pendo.
+// managementCallers are the callers of the test matrix. The first four have a grant of the action
+// after which they are named. The caller pendo may manage every credential of the provider pendo,
+// and the caller none has no grant.
 var managementCallers = []string{"use", "view", "manage", "operate", "pendo", "none"}
 
 // servedMatrix starts the server of the test matrix.
@@ -216,8 +219,8 @@ func (method managementMethod) wantReason(name, caller, id string) string {
 	}[id]
 }
 
-// TestManagementMatrix calls each method as callers with each action. Whoever is denied gets the same
-// bytes for every credential ID, whether or not it belongs to a credential.
+// TestManagementMatrix calls each method as each caller. Whoever is denied gets the same bytes for
+// every credential ID, whether or not it belongs to a credential.
 func TestManagementMatrix(t *testing.T) {
 	m := servedMatrix(t)
 	for name, method := range managementMethods {
@@ -226,11 +229,11 @@ func TestManagementMatrix(t *testing.T) {
 			for _, caller := range managementCallers {
 				want := method.wantReason(name, caller, id)
 				if name == "UndeleteCredential" && id == shownDeleted && want == "" {
-					continue // the call would restore the credential, which other methods need
+					continue // the call would restore the credential, but the other methods need it deleted
 				}
 				got := m.ask(caller, name, method.request(id))
 				if got.reason != want {
-					t.Errorf("%s of %s as %s: %s, want the reason %q", name, id, caller, got, want)
+					t.Errorf("a call of %s for %s as %s ends with %s, want the reason %q", name, id, caller, got, want)
 				}
 				if want != "ACCESS_DENIED" {
 					continue
@@ -239,7 +242,7 @@ func TestManagementMatrix(t *testing.T) {
 					denial = got.bytes
 				}
 				if got.bytes != denial {
-					t.Errorf("%s of %s as %s: this denial differs from others: %s", name, id, caller, got)
+					t.Errorf("the denial of %s for %s as %s differs from other denials: %s", name, id, caller, got)
 				}
 			}
 			got := m.ask("", name, method.request(id))
@@ -247,13 +250,14 @@ func TestManagementMatrix(t *testing.T) {
 				unauthenticated = got.bytes
 			}
 			if got.reason != "CALLER_UNAUTHENTICATED" || got.bytes != unauthenticated {
-				t.Errorf("%s of %s by an unauthenticated caller: %s", name, id, got)
+				t.Errorf("an unauthenticated call of %s for %s ends with %s", name, id, got)
 			}
 		}
 	}
 }
 
-// Every method is in the matrix, or names no credential: these methods need an identity only.
+// Every method is in the matrix, unless it names no credential. Methods that name no credential
+// need only an authenticated caller, except that GetFleetStatus needs the action operate.
 func TestEveryManagementMethodIsTested(t *testing.T) {
 	m := servedMatrix(t)
 	alone := map[string]proto.Message{
@@ -273,19 +277,19 @@ func TestEveryManagementMethodIsTested(t *testing.T) {
 				for _, caller := range managementCallers {
 					want := map[bool]string{true: "", false: "ACCESS_DENIED"}[caller == "operate"]
 					if got := m.ask(caller, name, operated); got.reason != want {
-						t.Errorf("%s as %s: %s, want the reason %q", name, caller, got, want)
+						t.Errorf("a call of %s as %s ends with %s, want the reason %q", name, caller, got, want)
 					}
 				}
 			case !inMatrix && !isAlone:
-				t.Errorf("no test of access to the method %s", name)
+				t.Errorf("no test checks access to the method %s", name)
 			case isAlone:
 				for _, caller := range managementCallers {
 					if got := m.ask(caller, name, request); got.code != codes.OK {
-						t.Errorf("%s as %s: %s", name, caller, got)
+						t.Errorf("a call of %s as %s ends with %s", name, caller, got)
 					}
 				}
 				if got := m.ask("", name, request); got.reason != "CALLER_UNAUTHENTICATED" {
-					t.Errorf("%s by an unauthenticated caller: %s", name, got)
+					t.Errorf("an unauthenticated call of %s ends with %s", name, got)
 				}
 			}
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/internal/rpc"
 )
 
-// The errors of requests that are refused before their caller is identified.
+// These are the errors of requests that are refused before their caller is identified.
 var (
 	errManagementOff = status.Error(codes.NotFound,
 		"management over HTTP is off, because other machines can reach listen.http: set listen.management to true in the configuration file, or use gRPC")
@@ -26,9 +26,9 @@ var (
 	errStopping    = fault.New(fault.ServerStopping, "the broker is stopping")
 )
 
-// managementHTTP returns the handler of CredentialService and ProviderService. It refuses what web
-// pages can send: a browser on this machine can connect to the listener, and may present a client
-// certificate.
+// managementHTTP returns the handler of CredentialService and ProviderService. The handler refuses
+// requests from foreign web pages, because a browser on this machine can connect to the listener,
+// and may present a client certificate.
 func (s *Server) managementHTTP(service *rpc.Service) http.Handler {
 	inner, origins := service.HTTP(), http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,8 +51,9 @@ func (s *Server) managementHTTP(service *rpc.Service) http.Handler {
 	})
 }
 
-// isOwnHost reports whether the header Host names this listener. Otherwise, a web page could resolve
-// its own name to the listener's address, so that its requests have no foreign origin.
+// isOwnHost reports whether the header Host names this listener. Without this check, a web page
+// could resolve its own name to the listener's address, and its requests would not have a foreign
+// origin.
 func (s *Server) isOwnHost(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -81,8 +82,8 @@ func localIP(r *http.Request) netip.Addr {
 
 type userKey struct{}
 
-// withUser is the function ConnContext of the HTTP server. It adds the user at the other end of a
-// Unix socket.
+// withUser, the function ConnContext of the HTTP server, adds the user at the other end of a Unix
+// socket to the context.
 func withUser(ctx context.Context, conn net.Conn) context.Context {
 	admitted, ok := conn.(*admission.Conn)
 	if !ok || conn.LocalAddr().Network() != "unix" {

@@ -27,7 +27,7 @@ const (
 	providerService   = "authmaterial.v1.ProviderService/"
 )
 
-// serveSQLite is serveManaging with a new SQLite database.
+// serveSQLite calls serveManaging with a new SQLite database.
 func serveSQLite(t *testing.T, change ...func(*server.Options)) managing {
 	t.Helper()
 	return serveManaging(t, "  url: sqlite://"+filepath.Join(t.TempDir(), "broker.db")+"\n", change...)
@@ -40,7 +40,7 @@ type answered struct {
 	text   string
 }
 
-// at returns the value at a path of field names in a JSON answer, or "" if there is none.
+// `at` returns the value at a path of field names in a JSON answer, or "" if there is none.
 func (a answered) at(path ...string) any {
 	var value any
 	_ = json.Unmarshal([]byte(a.text), &value)
@@ -77,7 +77,7 @@ func (h harness) post(caller, method, body string, change ...func(*http.Request)
 	return h.postWith(nil, caller, method, body, change...)
 }
 
-// postWith is post over TLS, unless the TLS settings are nil.
+// postWith calls a method over HTTP, with TLS unless the TLS settings are nil.
 func (h harness) postWith(settings *tls.Config, caller, method, body string, change ...func(*http.Request)) answered {
 	h.Helper()
 	request, err := http.NewRequestWithContext(h.Context(), http.MethodPost, "http://localhost/"+method, strings.NewReader(body))
@@ -114,7 +114,7 @@ func (h harness) postWith(settings *tls.Config, caller, method, body string, cha
 	return answered{response.StatusCode, response.Header, string(text)}
 }
 
-// mustPost is post by the administrator, which must succeed.
+// mustPost calls a method over HTTP as the administrator. The call must succeed.
 func (h harness) mustPost(method, body string) answered {
 	h.Helper()
 	a := h.post("admin", method, body)
@@ -150,7 +150,7 @@ func TestManagementOverHTTP(t *testing.T) {
 		t.Error("the created credential is not served")
 	}
 	for _, step := range []struct {
-		method, body string // in the body, ETAG is the current etag
+		method, body string // in the body, ETAG stands for the current etag
 		path         []string
 		want         any
 	}{
@@ -183,7 +183,7 @@ func TestManagementOverHTTP(t *testing.T) {
 		}
 	}
 	if _, _, metrics := m.fetch("/metrics"); !strings.Contains(metrics, `grpc_server_handled_total{grpc_code="OK",grpc_method="WithdrawCanary",grpc_service="authmaterial.v1.CredentialService",grpc_type="unary"} 1`) {
-		t.Error("calls over HTTP are not counted as calls over gRPC are")
+		t.Error("the metrics do not count a call over HTTP")
 	}
 }
 
@@ -200,7 +200,7 @@ func TestErrorsOverHTTP(t *testing.T) {
 	for name, test := range map[string]struct {
 		caller, method, body string
 		status               int
-		code, detail         string // the code, and a part of the ErrorInfo or of the BadRequest
+		code, detail         string // the expected code, and text that the ErrorInfo or the BadRequest must contain
 	}{
 		"nobody":            {"", "ListCredentials", `{}`, 401, "unauthenticated", "CALLER_UNAUTHENTICATED"},
 		"a stranger":        {"stranger", "ListCredentials", `{}`, 401, "unauthenticated", "CALLER_UNAUTHENTICATED"},
@@ -240,7 +240,7 @@ func TestErrorsOverHTTP(t *testing.T) {
 }
 
 // serveSocket starts a server without authentication and grants, whose HTTP listener is a Unix
-// socket with this mode.
+// socket with the given mode.
 func serveSocket(t *testing.T, mode fs.FileMode) harness {
 	t.Helper()
 	folder := socketFolder(t)
@@ -263,10 +263,10 @@ func TestManagementWithoutAuthentication(t *testing.T) {
 	for mode, want := range map[fs.FileMode]int{0o600: 200, 0o660: 403, 0o666: 403} {
 		h := serveSocket(t, mode)
 		if a := h.post("", credentialService+"CreateCredential", createBody("pulse")); a.code != want {
-			t.Errorf("over a socket with mode %04o, the answer is %d %s, want %d", mode, a.code, a.text, want)
+			t.Errorf("over a socket with mode %04o, CreateCredential answers %d %s, want %d", mode, a.code, a.text, want)
 		}
 		if a := h.post("", credentialService+"ListCredentials", "{}"); a.code != 200 || !strings.Contains(a.text, "key-of-board") {
-			t.Errorf("over a socket with mode %04o, the list is %d %s", mode, a.code, a.text)
+			t.Errorf("over a socket with mode %04o, ListCredentials answers %d %s", mode, a.code, a.text)
 		}
 		events := h.post("", credentialService+"ListCredentialEvents", `{"credentialId": "pulse"}`)
 		if caller := fmt.Sprintf("uid:%d", os.Getuid()); want == 200 && !strings.Contains(events.text, caller) {
@@ -275,10 +275,10 @@ func TestManagementWithoutAuthentication(t *testing.T) {
 	}
 	h := serve(t) // over TCP
 	if a := h.post("", credentialService+"CreateCredential", createBody("pulse")); a.code != 403 {
-		t.Errorf("over TCP, the answer is %d %s", a.code, a.text)
+		t.Errorf("over TCP, CreateCredential answers %d %s", a.code, a.text)
 	}
 	if a := h.post("", credentialService+"ListCredentials", "{}"); a.code != 200 {
-		t.Errorf("over TCP, the list is %d %s", a.code, a.text)
+		t.Errorf("over TCP, ListCredentials answers %d %s", a.code, a.text)
 	}
 }
 

@@ -37,7 +37,7 @@ func (w world) matrixOf(callers ...string) string {
 		"  - {callers: [\"*\"], providers: [pulsedive]}\n"
 }
 
-// grantOf returns a grant of one action other than use, on the same credentials.
+// grantOf returns a grant of the given action on the credentials of the first grant of matrixOf.
 func grantOf(action access.Action, callers ...string) string {
 	return "  - {callers: [" + strings.Join(callers, ", ") + "], credentials: [" + there + ", token-of-*], actions: [" + string(action) + "]}\n"
 }
@@ -105,12 +105,13 @@ func (p provers) shows(h harness, certificate tls.Certificate) asker {
 
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client with a JWT of the caller with the grant, and with other claims changed.
+// claims returns a client that sends a JWT of the caller with the grant, with the claims `others`
+// changed.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// of returns a client of a Unix socket, as the user of the test process.
+// `of` returns a client of a Unix socket, as the user of the test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
 // A cell has the caller in one row of the test matrix, the credential that it requests, and the
@@ -122,7 +123,7 @@ type cell struct {
 	grant access.Action // the action that is granted to the caller
 }
 
-// none is the action of a caller without a grant.
+// `none` is the action of a caller without a grant.
 const none access.Action = ""
 
 // wantOf returns the expected outcome of a method.

@@ -148,7 +148,7 @@ func (c *rawClient) end(stream uint32) event {
 	}
 }
 
-// want waits for the end of a stream, or of the connection for the stream 0.
+// want checks how the given stream ends, or how the connection ends if the stream is 0.
 func (c *rawClient) want(what string, stream uint32, code uint32) {
 	c.Helper()
 	if e := c.end(stream); e.what != what || e.code != code {

@@ -128,8 +128,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential was, in one of its states during a call, absent
-// if `absent` is true, or present if `absent` is false.
+// seeks returns a complaint unless the credential had one of these states during a call: absent if
+// `absent` is true, or present if `absent` is false.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {

@@ -87,7 +87,7 @@ func (r *replicas) stop(name string) {
 	}
 }
 
-// dial connects to the server that now has this name.
+// dial connects to the server that now has the given name.
 func (r *replicas) dial(ctx context.Context, name string) (net.Conn, error) {
 	r.mu.Lock()
 	running := r.running[name]

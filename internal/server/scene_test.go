@@ -62,7 +62,7 @@ func inScene(t *testing.T, test func(*scene)) {
 	})
 }
 
-// parse parses the configuration and more text, with these environment variables.
+// parse parses the configuration and the text `more`, with the given environment variables.
 func (b *scene) parse(environment func(string) (string, bool), more ...string) *config.Config {
 	b.Helper()
 	text := configuration + strings.Join(more, "")

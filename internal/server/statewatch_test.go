@@ -23,7 +23,7 @@ import (
 type stateWatch struct {
 	managing
 	stream grpc.ServerStreamingClient[authmaterialv1.WatchCredentialStatesResponse]
-	states map[string]authmaterialv1.CredentialState // of the credentials that belong to the stream
+	states map[string]authmaterialv1.CredentialState // states of the credentials that belong to the stream
 }
 
 func (m managing) watchStates(caller, filter string) *stateWatch {
@@ -52,7 +52,7 @@ func (w *stateWatch) receive() *authmaterialv1.WatchCredentialStatesResponse {
 	}
 	for _, id := range message.GetRemoved() {
 		if _, known := w.states[id]; !known {
-			w.Errorf("%s is removed, and was never sent", id)
+			w.Errorf("the stream removes %s, which it has never sent", id)
 		}
 		delete(w.states, id)
 	}
