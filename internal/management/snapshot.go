@@ -83,7 +83,7 @@ func (s *Service) Run(ctx context.Context) {
 		return
 	}
 	changed := make(chan struct{}, 1)
-	background.Go(func() { s.saveUses(ctx) })
+	background.Go(func() { s.saveRegularly(ctx) })
 	background.Go(func() { s.purgeRegularly(ctx) })
 	wait, failing, listens := pollInterval, false, false
 	for ctx.Err() == nil {

@@ -16,7 +16,7 @@ import (
 const (
 	// saveInterval is how often the uses of credentials are stored.
 	saveInterval = time.Minute
-	// lastSave is the longest time that Run takes to store uses when its context ends.
+	// lastSave is the longest time that SaveUses takes.
 	lastSave = time.Second
 )
 
@@ -32,23 +32,31 @@ type CallerUse struct {
 	Count int64
 }
 
-// saveUses stores the uses of credentials at regular times, and when the context ends.
-func (s *Service) saveUses(ctx context.Context) {
+// saveRegularly stores the uses of credentials at regular times until the context ends.
+func (s *Service) saveRegularly(ctx context.Context) {
 	for ctx.Err() == nil {
 		timer := s.options.Clock.NewTimer(saveInterval)
 		select {
 		case <-ctx.Done():
 		case <-timer.Chan():
-			s.saveUsesNow(ctx)
+			s.saveUses(ctx)
 		}
 		timer.Stop()
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
-	defer cancel()
-	s.saveUsesNow(last)
 }
 
-func (s *Service) saveUsesNow(ctx context.Context) {
+// SaveUses stores the uses of credentials that Run has not stored yet. The process must call SaveUses
+// after its last call ended, and before it closes the store.
+func (s *Service) SaveUses() {
+	if s.options.Open == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSave)
+	defer cancel()
+	s.saveUses(ctx)
+}
+
+func (s *Service) saveUses(ctx context.Context) {
 	err := s.options.Server.SaveUses(func(uses []broker.Use) error {
 		rows := make([]store.Use, len(uses))
 		for i, use := range uses {
@@ -56,8 +64,8 @@ func (s *Service) saveUsesNow(ctx context.Context) {
 		}
 		return s.store().RecordUses(ctx, rows)
 	})
-	if err != nil && !errors.Is(err, store.ErrUnavailable) {
-		s.options.Logger.Warn("the latest uses of credentials cannot be stored: the broker tries again later", "problem", err)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) {
+		s.options.Logger.Warn("the latest uses of credentials cannot be stored: the broker tries again in a minute, unless it is stopping", "problem", err)
 	}
 }
 

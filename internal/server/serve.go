@@ -111,6 +111,7 @@ func (s *Server) Stop(ctx context.Context) {
 	defer endHTTP()
 	_ = s.http.Shutdown(ending)
 	s.background.Wait()
+	s.management.SaveUses()
 	s.closeStore()
 	s.closeDriver()
 	s.keys.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/store/sqlite"
 )
 
 // stop starts to stop the server, and returns when its health is NOT_SERVING. The returned channel
@@ -194,9 +196,10 @@ func TestRunEndsWithAListener(t *testing.T) {
 }
 
 // TestStopLetsCallsOverHTTPFinish stops a server while a call over HTTP and a call over gRPC wait for
-// the provider.
+// the provider. The uses of credentials by these calls are stored.
 func TestStopLetsCallsOverHTTPFinish(t *testing.T) {
-	m := serveSQLite(t)
+	path := filepath.Join(t.TempDir(), "broker.db")
+	m := serveManaging(t, "  url: sqlite://"+path+"\n")
 	pair := accounts(m.sim)["sendpulse pair"]
 	for id, values := range map[string]map[string]string{"one": pair.values, "two": pair.next} {
 		create := &authmaterialv1.CreateCredentialRequest{
@@ -229,4 +232,14 @@ func TestStopLetsCallsOverHTTPFinish(t *testing.T) {
 		t.Errorf("the call over HTTP is answered %d %s", a.code, a.text)
 	}
 	<-stopped
+	database, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close() //nolint:errcheck // only read
+	var uses int
+	row := database.Reader().QueryRowContext(t.Context(), `SELECT sum(count) FROM uses WHERE credential_id = 'one' AND caller LIKE '%web'`)
+	if err := row.Scan(&uses); err != nil || uses != 1 {
+		t.Errorf("%d uses of the credential are stored, want that of the call which ended while the server stopped; the error is %v", uses, err)
+	}
 }
