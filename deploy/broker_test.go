@@ -40,13 +40,13 @@ func TestDeployed(t *testing.T) {
 // broker runs the broker's program, with a temporary folder in place of the root folder.
 type broker struct {
 	binary, root string
-	here         *strings.Replacer // moves paths into the temporary folder, and replaces the port by a free one
+	here         *strings.Replacer // changes paths so that they are in the temporary folder, and replaces the port by a free one
 	environment  []string
 	mounts       int
 }
 
-// newBroker returns a broker that has not started, without environment variables. `more` lists
-// further texts in the configuration, each followed by its replacement.
+// newBroker returns a broker that has not started, and has no environment variables. `more` lists
+// texts to replace in the configuration, each followed by its replacement.
 func newBroker(t *testing.T, binary string, more ...string) *broker {
 	t.Helper()
 	// The path of a Unix socket may have at most 107 characters, so t.TempDir is too long.

@@ -32,8 +32,8 @@ func startRedis(t *testing.T) *redistest.Server {
 	return server
 }
 
-// fleetShares runs two brokers with the same Redis and fleet key, one by the command of the systemd
-// unit, the other by that of the Kubernetes Deployment.
+// fleetShares runs two brokers with the same Redis and fleet key: one with the command of the systemd
+// unit, and one with the command of the Kubernetes Deployment.
 func fleetShares(t *testing.T, binary string) {
 	redis := startRedis(t)
 	open := func() *broker {

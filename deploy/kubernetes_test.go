@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// These types contain the parts of the manifests that must match each other or the broker. The
+// These types contain the parts of manifests that must match other manifests, or the broker. The
 // command `validate` in deploy/kubernetes checks whether Kubernetes accepts the manifests.
 type (
 	deployment struct {
@@ -97,7 +97,7 @@ func load[T any](t *testing.T, path string) (object T) {
 	return object
 }
 
-// manifestsWith returns the pod of the sidecar, and the broker's configuration in a ConfigMap.
+// manifestsWith returns the pod with the sidecar, and the broker's configuration from a ConfigMap.
 func manifestsWith(t *testing.T, configMap string) (spec pod, configuration string) {
 	t.Helper()
 	c := load[struct {

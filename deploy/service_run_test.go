@@ -24,8 +24,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// cluster is what the broker's pod meets in a cluster: an address for each of its ports, a
-// certificate, and an issuer of tokens for service accounts.
+// cluster contains what a Kubernetes cluster gives to the broker's pod: an address for each of its
+// ports, a certificate, and an issuer of tokens for service accounts.
 type cluster struct {
 	*broker
 	grpc, http  string
@@ -80,7 +80,7 @@ func (c *cluster) mountAll(t *testing.T, container container) {
 	t.Helper()
 	certificate := authtest.NewAuthority("cluster", time.Now()).
 		Issue(x509.Certificate{DNSNames: []string{"authmaterial-broker", "authmaterial-broker.authmaterial.svc"}})
-	certificate.Certificate = certificate.Certificate[:1] // as of an issuer that nobody trusts
+	certificate.Certificate = certificate.Certificate[:1] // without the certificate of the issuer
 	c.certificate = authtest.CertificatePEM(certificate)
 	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(c.run(t, []string{"token", "new", "--token-file", c.prometheusToken()}))
 	configuration := strings.Replace(read(t, serviceExample+"broker.yaml"), strings.Repeat("0", 64), hash, 1)
@@ -113,7 +113,7 @@ func (c *cluster) readyForKubelet(t *testing.T, probe probe) {
 	}
 }
 
-// givesMetrics scrapes metrics as the PodMonitor describes, and without a token.
+// givesMetrics checks that metrics are given to the PodMonitor, and refused without a token.
 func (c *cluster) givesMetrics(t *testing.T, e endpoint) {
 	t.Helper()
 	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: e.TLS.ServerName}

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// The broker as a network service is a Kustomize base, with an overlay as an example. No test here
+// A Kustomize base and an example of an overlay run the broker as a network service. No test here
 // needs Kustomize, because the overlay changes only names. `make lint-kubernetes` builds both.
 const (
 	serviceBase       = "kubernetes/service/base/"
@@ -25,7 +25,8 @@ const (
 	servicePodMonitor = "kubernetes/service/prometheus/podmonitor.yaml"
 )
 
-// These types contain the parts of further manifests that must match the Deployment.
+// These types contain the parts of Services, PodMonitors and other manifests that must match the
+// Deployment.
 type (
 	serviceObject struct {
 		Spec struct {

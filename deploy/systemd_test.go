@@ -83,8 +83,8 @@ func unitServes(t *testing.T, b *broker) {
 	b.awaitKey(t, "/run/authmaterial/broker.sock", "secret of pendo_api_key")
 }
 
-// startUnit runs the commands of a systemd unit. `secrets` contains the unit's credentials, and a
-// missing one gets an invented value.
+// startUnit runs the commands of a systemd unit. `secrets` contains the values of the unit's
+// credentials; a credential without a value gets an invented one.
 func startUnit(t *testing.T, b *broker, settings map[string][]string, configuration string, secrets map[string]string) {
 	t.Helper()
 	b.place(t, "/etc/authmaterial", map[string]string{"broker.yaml": configuration})

@@ -14,7 +14,7 @@ type Client struct {
 
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// If there is not exactly one value, the result is "".
+// only returns the only element of a list, or "" if the list has no or several elements.
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

@@ -122,7 +122,7 @@ type heldWriter struct {
 	gone     <-chan struct{} // a channel that is closed when the client has closed its connection
 }
 
-// wait blocks until the answer may be sent. If the client has closed its connection by then, it
+// wait blocks until the answer may be sent. If the client has closed its connection by then, wait
 // aborts the handler, because a closing client could still read an answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {

@@ -25,7 +25,7 @@ const (
 
 // Simulator is a running server that simulates the providers. Create one with [New].
 type Simulator struct {
-	// The simulator has one account at each of these providers.
+	// SendPulse, Pulsedive, Pendo and SpotDraft each have one account.
 	SendPulse *SendPulse
 	Pulsedive *Pulsedive
 	Pendo     *Pendo
@@ -39,7 +39,7 @@ type Simulator struct {
 
 	listener     net.Listener // nil with InProcess
 	server       *http.Server // nil with InProcess
-	disconnected atomic.Int32 // number of calls of Disconnect whose function reconnect was not called yet
+	disconnected atomic.Int32 // number of calls of Disconnect that are not undone yet
 	stopped      context.Context
 	close        func() error
 }

@@ -161,8 +161,8 @@ func (e *TokenEndpoint) ClientOf(r *http.Request) string {
 	return token.ClientID
 }
 
-// TokenOf returns the only bearer token in a request, even if it is expired or revoked, or false
-// if the request has no bearer token of this endpoint.
+// TokenOf returns the only bearer token in a request, even if it is expired or revoked. If the
+// request has no bearer token of this endpoint, ok is false.
 func (e *TokenEndpoint) TokenOf(r *http.Request) (token Token, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -282,7 +282,7 @@ func TestHoldTokenAnswers(t *testing.T) {
 		if len(second) != 1 || len(third) != 1 {
 			t.Fatal("the call of releaseSecond did not send the answers that the second call of HoldTokenAnswers held back")
 		}
-		obtain(t, client, sim.SendPulse.Client()) // later answers are no longer held back
+		obtain(t, client, sim.SendPulse.Client()) // answers to later requests are not held back
 	})
 }
 

@@ -61,7 +61,7 @@ func validate(object runtime.Object) error {
 	case *core.Namespace:
 		problems = corevalidation.ValidateNamespace(object)
 	case *core.Service:
-		object.Spec.ClusterIPs = []string{object.Spec.ClusterIP} // the API server sets it before it validates
+		object.Spec.ClusterIPs = []string{object.Spec.ClusterIP} // the API server sets ClusterIPs before it validates a Service
 		problems = corevalidation.ValidateServiceCreate(object)
 	case *core.ServiceAccount:
 		problems = corevalidation.ValidateServiceAccount(object)
@@ -106,8 +106,8 @@ func restricted(manifest []byte) error {
 }
 
 // checkPodMonitor reports whether a manifest is a PodMonitor, and returns an error if the
-// PodMonitor has unknown keys or values of wrong types. Its API server's validation depends on
-// JSON schemas, which no Go module contains.
+// PodMonitor has unknown keys or values of wrong types. checkPodMonitor checks no more, because the
+// API server validates a PodMonitor by JSON schemas, which no Go module contains.
 func checkPodMonitor(manifest []byte) (known bool, err error) {
 	var object monitoring.PodMonitor
 	if err := yaml.Unmarshal(manifest, &object.TypeMeta); err != nil || object.Kind != monitoring.PodMonitorsKind {

@@ -316,17 +316,20 @@ type Credential struct {
 	// Output only. All hosts to which the material may be sent, which are the provider's
 	// hosts and the hosts that the active version adds.
 	AllowedHosts []string `protobuf:"bytes,15,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Output only. When the credential was created. Absent for a declared credential.
+	// Output only. When the credential was created. The field is absent for a declared
+	// credential.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// Output only. When the credential was last changed. Absent for a declared credential.
+	// Output only. When the credential was last changed. The field is absent for a declared
+	// credential.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Output only. When the credential was deleted. If the field is absent, the credential
 	// is not deleted. A deleted credential is removed for good 30 days later; until then,
 	// no other credential can have its ID.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// A string that changes whenever the credential changes. Requests that change the
-	// credential contain this string. Empty for a declared credential, unless it is
-	// shadowed: then this is the etag of the managed credential, for DeleteCredential.
+	// credential contain this string. The etag of a declared credential is empty, unless
+	// `shadowed` is true: then the etag is that of the managed credential with the same ID,
+	// for DeleteCredential.
 	Etag string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only. The state of the credential as the answering replica knows it. For
 	// display only.
@@ -335,8 +338,8 @@ type Credential struct {
 	// replica.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	// Output only. For a declared credential: true if the credential store has a credential
-	// with the same ID. Callers get the declared one; only DeleteCredential can reach the
-	// other.
+	// with the same ID. Callers get the declared credential; only DeleteCredential can reach
+	// the managed credential.
 	Shadowed      bool `protobuf:"varint,22,opt,name=shadowed,proto3" json:"shadowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -582,8 +585,8 @@ func (x *Canary) GetCallers() []string {
 	return nil
 }
 
-// CredentialVersion is one set of values and allowed hosts of a managed credential. It never
-// contains a secret.
+// CredentialVersion is one set of values and allowed hosts of a managed credential. The message
+// never contains a secret.
 type CredentialVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The number of the version, from 1. The number is never used for another

@@ -263,14 +263,14 @@ type ListCredentialsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The maximum number of credentials in the answer, 1 to 1000. Default: 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Optional. The next_page_token of the previous page. This token is valid only for the
-	// same caller and the same filter.
+	// Optional. The next_page_token of the previous page. A page token is valid only for
+	// the same caller and the same filter.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Optional. Conditions that are joined with `AND`, such as `provider = "sendpulse" AND
 	// labels.team = "growth" AND disabled = true`. The fields `provider`, `auth_method` and
 	// `labels.KEY` are compared with `=`; `disabled` is compared with `true` or `false`;
 	// the condition `display_name:"mail"` finds names that contain `mail` in upper or lower
-	// case. At most 1000 characters.
+	// case. The filter has at most 1000 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Optional. If true, deleted credentials are included.
 	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
@@ -341,7 +341,7 @@ type ListCredentialsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The credentials of the page.
 	Credentials []*Credential `protobuf:"bytes,1,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// Optional. The page_token for the next page. Empty on the last page.
+	// Optional. The page_token for the next page, or an empty text on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1587,7 +1587,8 @@ type CredentialStatus struct {
 	// Optional. The callers that used the credential most recently, the latest first. The
 	// list has at most 100 callers.
 	Callers []*CallerUse `protobuf:"bytes,6,rep,name=callers,proto3" json:"callers,omitempty"`
-	// Optional. When the active version was activated. Absent for a declared credential.
+	// Optional. When the active version was activated. The field is absent for a declared
+	// credential.
 	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
 	// Optional. The result of the latest verification.
 	Verification *Verification `protobuf:"bytes,8,opt,name=verification,proto3" json:"verification,omitempty"`
@@ -1891,7 +1892,7 @@ type CallerUse struct {
 	// Required. The time of the latest call, to the minute.
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	// Required. The number of calls. With a credential store, the calls at all replicas
-	// count; each replica stores them once a minute. Without a store, or while the store
+	// count; each replica stores its counts once a minute. Without a store, or while the store
 	// cannot be reached, the calls at this replica since CredentialStatus.since count.
 	Count int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	// Required. The number of the version that the latest call got, or 0 for a declared
@@ -2028,7 +2029,7 @@ type ListCredentialEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. The events of the page, the newest first.
 	Events []*CredentialEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Optional. The page_token for the next page. Empty on the last page.
+	// Optional. The page_token for the next page, or an empty text on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2223,7 +2224,7 @@ type WatchCredentialStatesResponse struct {
 	// Optional. The IDs of credentials that no longer belong to the stream, for example
 	// because the caller may no longer view them.
 	Removed []string `protobuf:"bytes,2,rep,name=removed,proto3" json:"removed,omitempty"`
-	// Required. True once the stream has sent all credentials.
+	// Required. True if the stream has sent every credential at least once.
 	Complete      bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2569,7 +2570,7 @@ type Dependency struct {
 	// Optional. A sentence that tells people why the server is not available.
 	Explanation string `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	// Optional. The time since the broker last read all changes of the credential store.
-	// Absent for the token cache.
+	// The field is absent for the token cache.
 	Staleness     *durationpb.Duration `protobuf:"bytes,4,opt,name=staleness,proto3" json:"staleness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

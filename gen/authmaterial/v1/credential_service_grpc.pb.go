@@ -130,7 +130,7 @@ type CredentialServiceClient interface {
 	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(ctx context.Context, in *DestroyCredentialVersionRequest, opts ...grpc.CallOption) (*DestroyCredentialVersionResponse, error)
 	// VerifyCredential asks the provider whether it accepts a stored version, or values
-	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
 	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
@@ -439,7 +439,7 @@ type CredentialServiceServer interface {
 	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(context.Context, *DestroyCredentialVersionRequest) (*DestroyCredentialVersionResponse, error)
 	// VerifyCredential asks the provider whether it accepts a stored version, or values
-	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
 	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.

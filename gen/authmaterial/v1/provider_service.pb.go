@@ -534,7 +534,7 @@ type Field struct {
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Required. Whether every credential must have a value for the field.
 	Required bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
-	// Required. Whether the value is a secret. Secrets are never returned. If the
+	// Required. Whether the value is a secret. No method returns secrets. If the
 	// provider's definition does not say whether the field is secret, `secret` is true, and
 	// the auth method cannot be used for managed credentials.
 	Secret        bool `protobuf:"varint,5,opt,name=secret,proto3" json:"secret,omitempty"`

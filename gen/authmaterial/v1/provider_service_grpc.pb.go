@@ -31,7 +31,7 @@ const (
 // values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call them. The methods are also
+// broker does not authenticate callers, every caller may call these methods. They are also
 // served over HTTP, by the Connect protocol.
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
@@ -81,7 +81,7 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, in *GetProvider
 // values a credential needs, and where a person finds these values.
 //
 // Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call them. The methods are also
+// broker does not authenticate callers, every caller may call these methods. They are also
 // served over HTTP, by the Connect protocol.
 type ProviderServiceServer interface {
 	// ListProviders returns all providers, sorted by ID.

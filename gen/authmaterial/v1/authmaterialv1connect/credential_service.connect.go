@@ -148,7 +148,7 @@ type CredentialServiceClient interface {
 	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(context.Context, *v1.DestroyCredentialVersionRequest) (*v1.DestroyCredentialVersionResponse, error)
 	// VerifyCredential asks the provider whether it accepts a stored version, or values
-	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
 	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
@@ -526,7 +526,7 @@ type CredentialServiceHandler interface {
 	// The method can also fail with VERSION_NOT_FOUND.
 	DestroyCredentialVersion(context.Context, *v1.DestroyCredentialVersionRequest) (*v1.DestroyCredentialVersionResponse, error)
 	// VerifyCredential asks the provider whether it accepts a stored version, or values
-	// that are not stored. Such a request counts towards the provider's rate limits. The
+	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
 	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
