@@ -18,16 +18,16 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	// Without the variable GORACE, each process would take a second longer to end under the race
+	// With the default of GORACE, each process would take a second longer to end under the race
 	// detector.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	m.Run()
 }
 
-// tables matches the title of each table in the output, and the calls per second in it.
+// `tables` matches the title of each table in the output, and the calls per second in it.
 var tables = regexp.MustCompile(`(?m)^(.*), response of (\d+) bytes\n.*\n.*\n *calls per second +(\S+) +(\S+) +(\S+) `)
 
-// measured runs the benchmark, and returns the titles of its tables and the whole output.
+// `measured` runs the benchmark, and returns the titles of its tables and the whole output.
 func measured(t *testing.T, arguments ...string) (titles []string, output string) {
 	t.Helper()
 	var out strings.Builder
@@ -80,12 +80,12 @@ func TestSettingsHaveNames(t *testing.T) {
 	names := strings.Fields(output)
 	slices.Sort(names)
 	if len(names) != len(settings()) || len(slices.Compact(names)) != len(settings()) {
-		t.Errorf("printed %d names of %d settings: %q", len(names), len(settings()), names)
+		t.Errorf("the benchmark printed %d names of %d settings: %q", len(names), len(settings()), names)
 	}
 }
 
 // TestGoals checks the verdicts for three goals: one that is met, one that is missed, and one that
-// is missed by less than two equal servers differ.
+// is missed by less than the difference between two equal servers.
 func TestGoals(t *testing.T) {
 	var rounds []round
 	for _, control := range []float64{0.9, 1, 1, 1.1} {
@@ -93,10 +93,10 @@ func TestGoals(t *testing.T) {
 	}
 	got := goal{calls: 1, callsEqual: 1, cpu: 1.5, p99: 1.1}.verdicts(rounds)
 	want := []string{
-		"goal: calls per second ≥ 1.00 of do-nothing: 0.97, met",
-		"goal: calls per second ≥ 1.00 of equal options: 1.08, met",
-		"goal: CPU per call, µs ≤ 1.50 of do-nothing: 2.00, MISSED",
-		"goal: latency p99, µs ≤ 1.10 of do-nothing: 1.00, met",
+		"goal: ratio of calls per second to do-nothing ≥ 1.00; measured ratio 0.97: met",
+		"goal: ratio of calls per second to equal options ≥ 1.00; measured ratio 1.08: met",
+		"goal: ratio of CPU per call, µs to do-nothing ≤ 1.50; measured ratio 2.00: MISSED",
+		"goal: ratio of latency p99, µs to do-nothing ≤ 1.10; measured ratio 1.00: met",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the verdicts are %q, want %q", got, want)

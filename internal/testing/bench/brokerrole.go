@@ -20,7 +20,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
+	defer sim.Close() //nolint:errcheck // an error of Close does not matter, because the process ends
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	broker, cost, reload, err := startBroker(told, sim, server.Options{Logger: logger, TokenTransport: sim.Transport(), Version: "bench"})
 	if err != nil {

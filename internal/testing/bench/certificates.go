@@ -24,7 +24,7 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the benchmark's certificate: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(folder, authoritiesFile)) //nolint:gosec // this program wrote the file
+	text, err := os.ReadFile(filepath.Join(folder, authoritiesFile)) //nolint:gosec // this program has written the file
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +92,8 @@ func credentialsOf(folder, name string) (credentials.TransportCredentials, error
 	return credentials.NewTLS(settings), nil
 }
 
-// metricsTransport returns a transport for reading metrics with the client certificate in a folder.
-// Without a folder it returns nil, which means the default transport.
+// metricsTransport returns a transport for reading metrics with the client certificate in a folder,
+// or nil without a folder.
 func metricsTransport(folder string) (http.RoundTripper, error) {
 	if folder == "" {
 		return nil, nil //nolint:nilnil // http.Client uses its default transport if the transport is nil

@@ -14,7 +14,7 @@ import (
 
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // a channel that is closed at the next change
+	next chan struct{} // closed when the state that watchers receive changes
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
@@ -48,8 +48,8 @@ func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsR
 	}
 }
 
-// serveChanges runs an HTTP server until ctx ends, and returns its URL. Each request makes a
-// change.
+// serveChanges runs an HTTP server until ctx ends, and returns its URL. Each request to the server
+// changes the state that watchers receive.
 func serveChanges(ctx context.Context, change func() error) (url string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

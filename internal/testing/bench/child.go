@@ -40,13 +40,13 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 }
 
 // start starts this program in a role. When ctx ends, the standard input of the process is closed,
-// which tells it to end. If it still runs after stopPatience, it is killed.
+// which tells it to end. A process that still runs after stopPatience is killed.
 func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	command = exec.CommandContext(ctx, program, role) //nolint:gosec // the path names the program that runs now
+	command = exec.CommandContext(ctx, program, role) //nolint:gosec // the program starts itself
 	command.Stderr = os.Stderr
 	lifeline, err := command.StdinPipe()
 	if err != nil {

@@ -37,7 +37,8 @@ type doNothingServer struct {
 	equal bool // whether the server uses the broker's transport options
 }
 
-// withDoNothing starts do-nothing servers, adds them to the sides of the task, and calls `use`.
+// withDoNothing starts do-nothing servers, adds them to the servers that the task compares, and
+// calls `use`.
 func withDoNothing(ctx context.Context, told *task, servers []doNothingServer, use func() error) error {
 	if len(servers) == 0 {
 		return use()

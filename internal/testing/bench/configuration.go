@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// The load asks for the credentials with these IDs.
+// These constants are the IDs of the credentials that the load requests.
 const (
 	warmToken = "sendpulse-oauth" //nolint:gosec // it is an ID
 	staticKey = "pendo"
@@ -21,8 +21,8 @@ const (
 	mediumKey = "key-of-1100-bytes"
 	largeKey  = "key-of-4000-bytes"
 
-	// bulkPrefix and a number are the ID of a further credential. Its decoration is about as large
-	// as that of mediumKey.
+	// bulkPrefix, followed by a number, is the ID of a credential whose decoration is about as
+	// large as that of mediumKey.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
@@ -44,15 +44,14 @@ const (
 	auditFile       = "audit.jsonl"
 )
 
-// loadCaller is the beginning of the SPIFFE IDs in the load's client certificates. A number
-// follows.
+// loadCaller, followed by a number, is a SPIFFE ID in one of the load's client certificates.
 const loadCaller = "spiffe://bench.test/load/"
 
 // limitsText is the section `limits`, with limits that the load does not reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText contains the sections `audit` and `grants` of a broker with TLS. The load uses the
-// third grant.
+// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third of its
+// grants is for the load.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -99,8 +98,8 @@ func configOf(told task, last string) []byte {
 	return text.Bytes()
 }
 
-// keySize returns the length of a bulk credential's key, which is short if the load does not ask
-// for it.
+// keySize returns the length of a bulk credential's key, which is short if the load does not
+// request bulk credentials.
 func (t task) keySize() int {
 	if t.IDs > 0 {
 		return keySizes[mediumKey]
@@ -117,7 +116,7 @@ func writeKey(text *bytes.Buffer, id, key string) {
 }
 
 // loader returns a function that loads a task's configuration with the given secret of the last
-// credential. Each process has its own fleet key and its own simulated accounts.
+// credential. Each broker process has its own fleet key and its own simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {

@@ -17,13 +17,14 @@ type figures struct {
 	// Allocations and AllocatedBytes are the number and size of the server's memory allocations per
 	// call.
 	Allocations, AllocatedBytes float64
-	// Degraded reports that the broker considered Redis unreachable at the end of the round.
+	// Degraded is true if the broker considered Redis unreachable at the end of the round.
 	Degraded bool
 	// Written and Dropped are the numbers of audit records per call.
 	Written, Dropped float64
 }
 
-// newFigures returns the figures of a round. The latencies must be sorted, with at least one.
+// newFigures returns the figures of a round. The latencies must be sorted, and there must be at
+// least one.
 func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
 	calls := float64(len(latencies))
 	return figures{

@@ -21,11 +21,11 @@ type result struct {
 	Rounds       []round
 }
 
-// round contains the figures of each side. The sides are measured one after another.
+// A round contains the figures of each server. The servers are measured one after another.
 type round []figures
 
-// load measures calls to the servers of all sides in turn. Each round begins with a different side,
-// so a machine that becomes slower or faster favours none.
+// `load` measures calls to all servers in turn. Each round begins with a different server, so a
+// machine that becomes slower or faster favours no server.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -56,8 +56,8 @@ func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	return answer(measured)
 }
 
-// measure calls the server for one round. If the field `stopped` names a Redis process, it is
-// suspended during the round, and available again when measure returns.
+// measure calls the server for one round. A Redis process in the field `stopped` is suspended
+// during the round, and available again when measure returns.
 func (t *target) measure(ctx context.Context, callers int, duration time.Duration) (measured figures, err error) {
 	before, err := t.usage(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	return newFigures(latencies, took, before, after), nil
 }
 
-// drive lets callers make calls concurrently until the duration is over. It returns the sorted
+// drive lets callers make calls concurrently until the duration is over, and returns the sorted
 // latencies of all calls, and the total time.
 func (t *target) drive(ctx context.Context, callers int, duration time.Duration) (latencies []time.Duration, took time.Duration, err error) {
 	// A timer ends the calls, because a deadline would be sent with each call and change what is

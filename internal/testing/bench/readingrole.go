@@ -29,7 +29,7 @@ func serveReading(ctx context.Context, told task, answer func(any) error) error 
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
+	defer sim.Close() //nolint:errcheck // an error of Close does not matter, because the process ends
 	loaded, err := loader(told, sim)("")()
 	if err != nil {
 		return err
@@ -96,8 +96,8 @@ func (r readingTokens) WarmAt(tokenKey string, _ time.Time) (*token.Token, bool)
 	return record.Token, err == nil && record.Token != nil
 }
 
-// Token makes the first token request, when Redis contains no token. It waits while Redis does not
-// answer, because a call that returned a token from memory would not measure Redis.
+// Token makes the first token request, when Redis contains no token. Token waits while Redis does
+// not answer, because a call that returned a token from memory would not measure Redis.
 func (r readingTokens) Token(ctx context.Context, source cache.Source) (*token.Token, error) {
 	ticker := time.NewTicker(recoveryPoll)
 	defer ticker.Stop()

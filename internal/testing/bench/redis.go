@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// Rounds with a suspended Redis are longer than others by this factor. With the default duration
-// such a round begins before the broker considers Redis unreachable, and ends some time after that.
+// stoppedRounds is how many times longer a round with a suspended Redis is than other rounds, so
+// that the broker considers Redis unreachable before the round ends.
 const stoppedRounds = 8
 
 // measureRedis prints how much Redis slows the warm call, or that redis-server is not installed.
@@ -20,14 +20,14 @@ func measureRedis(ctx context.Context, chosen options, out io.Writer) error {
 		return nil
 	}
 	fmt.Fprintf(out, `
-What Redis costs the warm call: a broker with token_cache.redis beside
-- one that keeps tokens in memory (goal: within 5%%);
-- one that reads Redis on every call (goal: 2.5 times its calls). That one is favoured: it
-  is the broker's own code without interceptors;
-- itself while the redis-server is stopped by SIGSTOP (goal: p99 within 2 times). Each
-  round lasts %s: at first what is asked of Redis times out; then Redis counts as out of
-  reach, of which the broker warns. Redis is back before the next round.
-The redis-server's own processor time is not in the servers'.
+How much Redis slows the warm call. A broker with token_cache.redis is compared with
+- a broker that keeps tokens in memory (goal: within 5%%);
+- a broker that reads Redis on every call (goal: 2.5 times its calls), which is faster than
+  a real one would be, because it runs without interceptors;
+- the same broker while the redis-server is suspended by SIGSTOP (goal: p99 within 2 times).
+  Each round lasts %s: at first Redis operations time out; then the broker considers Redis
+  unreachable, and logs a warning. Redis is resumed before the next round.
+The CPU time of the redis-server is not part of the servers' CPU time.
 `, stoppedRounds*chosen.roundDuration)
 	return with(ctx, roleRedis, task{}, func(redis redisServer) error {
 		return with(ctx, roleBroker, task{Redis: redis.Address}, func(shared endpoint) error {
@@ -56,7 +56,7 @@ func besideStopped(ctx context.Context, chosen options, redis redisServer, share
 	return compareRedis(ctx, chosen, sides, stoppedRounds, out)
 }
 
-// compareRedis compares the sides with 1 caller and with 64 callers.
+// compareRedis compares servers with 1 caller and with 64 callers.
 func compareRedis(ctx context.Context, chosen options, sides []side, longer int, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: warmToken}.task(chosen)

@@ -63,7 +63,7 @@ func (s serverFunc) GetAuthDecoration(context.Context, *authmaterialv1.GetAuthDe
 	return &authmaterialv1.GetAuthDecorationResponse{}, nil
 }
 
-// served runs a gRPC server until the end of the test.
+// `served` runs a gRPC server until the end of the test.
 func served(t *testing.T, server *grpc.Server) endpoint {
 	ctx, stop := context.WithCancel(t.Context())
 	where, ended := make(chan endpoint, 1), make(chan error, 1)
@@ -96,7 +96,7 @@ func TestRedisIsStoppedInARound(t *testing.T) {
 			return err
 		}
 		if len(answered) == 0 || slices.Contains(answered, true) {
-			t.Errorf("Redis answered during the calls of a round: %v, want false in each", answered)
+			t.Errorf("whether the suspended Redis answered during each call: %v, want always false", answered)
 		}
 		if !answers(t, redis.Address, time.Minute) {
 			t.Error("Redis does not answer after the round")
@@ -112,7 +112,7 @@ func TestWaitsUntilRedisIsBack(t *testing.T) {
 	states := []string{"1", "1", "0"}
 	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if len(states) == 0 {
-			t.Error("the metrics were read again after the wait was over")
+			t.Error("the metrics were read again after they had shown that Redis is back")
 			return
 		}
 		_, _ = io.WriteString(w, "process_cpu_seconds_total 1\ngo_memstats_mallocs_total 1\n"+
@@ -125,7 +125,7 @@ func TestWaitsUntilRedisIsBack(t *testing.T) {
 		t.Error(err)
 	}
 	if len(states) > 0 {
-		t.Errorf("the wait ended before the states %q", states)
+		t.Errorf("the metrics with the values %q for degraded were not read", states)
 	}
 }
 

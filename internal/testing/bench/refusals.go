@@ -93,7 +93,7 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 		return microseconds(took), nil
 	}
 	var measured []refusal
-	for i := range pairs + refusalPairs { // the first pairs only warm up the broker
+	for i := range pairs + refusalPairs { // the first pairs of batches only warm up the broker
 		var one refusal
 		var first, second error
 		if rand.N(2) == 0 { //nolint:gosec // this random number need not be secure
@@ -125,9 +125,9 @@ func printRefusals(out io.Writer, pairs []refusal) {
 		}
 	}
 	z := float64(slower-faster) / math.Sqrt(float64(max(1, slower+faster)))
-	verdict := "cannot be told apart"
+	verdict := "a caller cannot distinguish them"
 	if math.Abs(z) >= toldApart {
-		verdict = "CAN BE TOLD APART"
+		verdict = "A CALLER CAN DISTINGUISH THEM"
 	}
 	var all [2][]float64
 	for _, p := range pairs {
@@ -137,7 +137,7 @@ func printRefusals(out io.Writer, pairs []refusal) {
 	fmt.Fprintf(out, `
 Refusals: batches of %d IDs by a caller without a grant, with %d grants of %d callers
 for the credentials that exist. %d pairs of batches, in random order.
-existing: median %.0f µs; missing: median %.0f µs; they %s
+existing: median %.0f µs; missing: median %.0f µs; %s
 (existing slower in %d pairs and faster in %d: z = %.1f)
 `, refusalBatch, refusalGrants, refusalCallers, len(pairs), existing.median, missing.median, verdict, slower, faster, z)
 }

@@ -43,12 +43,12 @@ var (
 	}
 )
 
-// ratio returns the distribution of the ratios of two sides.
+// ratio returns the distribution of the ratios of two servers.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }
 
-// printTable prints the figures of each side, and the ratios of the first side to the others.
+// printTable prints the figures of each server, and the ratios of the first server to the others.
 func printTable(out io.Writer, title string, sides []side, measured result) error {
 	fmt.Fprintf(out, "\n%s, response of %d bytes\n", title, measured.ResponseSize)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -117,7 +117,7 @@ func (g goal) verdicts(rounds []round) []string {
 		if !met {
 			verdict = "MISSED"
 		}
-		all = append(all, fmt.Sprintf("goal: %s %s %.2f of %s: %.2f, %s", q.name, sign, bound, name, got, verdict))
+		all = append(all, fmt.Sprintf("goal: ratio of %s to %s %s %.2f; measured ratio %.2f: %s", q.name, name, sign, bound, got, verdict))
 	}
 	judge(calls, sideDefaults, "do-nothing", g.calls, true)
 	judge(calls, sideEqual, "equal options", g.callsEqual, true)

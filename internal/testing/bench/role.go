@@ -23,8 +23,8 @@ const (
 	roleWatch     = "watch"
 )
 
-// role is the work of a process. It sends its result to its parent once, with `answer`, and returns
-// when its work is done or ctx ends.
+// A role is the work of a process. The process sends its result to its parent once, with `answer`,
+// and the role returns when its work is done or ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{
@@ -41,12 +41,12 @@ var roles = map[string]role{
 type task struct {
 	// Credentials is the number of the broker's credentials. 0 means only the simulated ones.
 	Credentials int
-	// Redis is the host:port of the broker's Redis. If it is empty, tokens are kept in memory.
+	// Redis is the host:port of the broker's Redis, or empty if tokens are kept in memory.
 	Redis string
 	// Store is the URL of the broker's credential store, and StoreKey its key. If Store is empty, the
 	// broker has no store, and the configuration declares the credential storedKey.
 	Store, StoreKey string
-	// Certificates is the folder with the certificates of servers and callers. If it is empty,
+	// Certificates is the folder with the certificates of servers and callers. Without a folder,
 	// there is neither TLS nor authentication.
 	Certificates string
 	// Audit is the broker's audit mode, or empty. The audit file is in the folder of certificates.
@@ -64,12 +64,12 @@ type task struct {
 	// Equal makes a do-nothing server use the broker's transport options.
 	Equal bool
 	Sides []side
-	// Callers is the number of concurrent callers. They share a number of connections
-	// (Connections), which use a number of different client certificates (Identities).
+	// Callers is the number of concurrent callers. Connections is the number of connections that
+	// they share, and Identities the number of client certificates of these connections.
 	Callers, Connections, Identities int
 	// Rounds is the number of measured rounds, without the one that warms up the servers.
 	Rounds int
-	// RoundDuration is how long the load calls each side in a round.
+	// RoundDuration is how long the load calls each server in a round.
 	RoundDuration time.Duration
 }
 
@@ -97,7 +97,7 @@ type side struct {
 	// Name is the title of the server's column in the table.
 	Name string
 	At   endpoint
-	// Stopped is the ID of the Redis process that is suspended while this side is measured, or 0.
+	// Stopped is the ID of the Redis process that is suspended while the server is measured, or 0.
 	Stopped int
 	// Audited is true if the server writes audit records.
 	Audited bool
@@ -111,16 +111,15 @@ type endpoint struct {
 	// At each request to the URL Change, the server sends a change to all watchers. Change may be
 	// empty.
 	Change string
-	// Certificates is the folder with the load's certificates. If it is empty, the server does not
-	// use TLS.
+	// Certificates is the folder with the load's certificates, or empty if the server does not use
+	// TLS.
 	Certificates string
-	// Footprint contains the times and the memory that the configuration needs. Only brokers set
-	// it.
+	// Footprint contains the times and the memory that a broker needs for its configuration.
 	Footprint footprint
 }
 
-// obey reads a task from standard input and runs a role. It returns when the role's work is done or
-// standard input ends, as it does when the parent process ends.
+// obey reads a task from standard input and runs a role. obey returns when the role's work is done
+// or standard input ends, as it does when the parent process ends.
 func obey(ctx context.Context, play role, stdin io.Reader, stdout io.Writer) error {
 	signal.Ignore(os.Interrupt) // the first process handles an interrupt from the terminal, which reaches all processes
 	orders := json.NewDecoder(stdin)

@@ -39,8 +39,8 @@ func serve(ctx context.Context, grpcServer *grpc.Server, answer func(any) error)
 	return group.Wait()
 }
 
-// newMetricsHandler serves metrics about the resource use of the process, in the form of the
-// broker's.
+// newMetricsHandler serves metrics about the resource use of the process, with the same names as
+// the broker's metrics.
 func newMetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -15,8 +15,8 @@ const (
 type setting struct {
 	security string
 	audit    string // audit mode, or empty
-	// These are the numbers of concurrent callers, of connections that they share, and of client
-	// certificates of these connections.
+	// callers, connections and identities are the numbers of concurrent callers, of the connections
+	// that they share, and of the client certificates of these connections.
 	callers, connections, identities int
 	// credential is the ID that callers ask for. If `ids` is not 0, each call asks for a random one
 	// of that number of IDs, which all begin with `credential`.
@@ -97,7 +97,7 @@ func settings() []setting {
 	add(required)
 	many := setting{security: mutualTLS, audit: "required", callers: 64, connections: 1}
 	many.credential = mediumKey
-	add(many) // compared with the next setting, which has many IDs
+	add(many) // for comparison with the next setting, in which the calls request many IDs
 	many.credential, many.ids, many.short = bulkPrefix, manyIDs, true
 	add(many)
 	add(setting{security: mutualTLS, audit: "best_effort", callers: 64, connections: 1, credential: mediumKey, batch: 50, short: true, goal: goal{calls: 0.9}})

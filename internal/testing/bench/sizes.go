@@ -41,7 +41,7 @@ func startBroker(told task, sim *simulator.Simulator, options server.Options) (b
 	}
 	cost.StartUp = time.Since(began)
 	changed := told.Store == ""
-	if changed { // a broker may still read its store
+	if changed { // a broker may still be reading its store
 		if err := cost.measureReload(broker, second); err != nil {
 			return nil, cost, nil, err
 		}

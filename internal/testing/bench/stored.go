@@ -36,8 +36,8 @@ func writeStore(text *bytes.Buffer, url string) {
 	}
 }
 
-// database is a credential store with many credentials, which this process writes as another replica
-// would.
+// database is a credential store with many credentials, which this process changes as another
+// replica of the broker would.
 type database struct {
 	*store.Store
 
@@ -132,7 +132,7 @@ func (d *database) copy(ctx context.Context, copies int) error {
 	return nil
 }
 
-// measureStores prints what credentials in SQLite and in PostgreSQL cost.
+// measureStores prints how much time and memory credentials in SQLite and in PostgreSQL need.
 func measureStores(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, `
 What stored credentials cost a broker (goals: ready within 5 s, at most 500 MB, a change by

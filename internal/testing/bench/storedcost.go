@@ -23,21 +23,22 @@ const (
 	changeLimit = 30 * time.Second
 )
 
-// storedCost is what a number of stored credentials costs a broker.
+// storedCost contains the times and the memory that a broker needs for its stored credentials.
 type storedCost struct {
 	ready, reload, change time.Duration // change is the longest time until a change was served
-	page, unmatched       time.Duration // the longest time for a page of 1000, and for a page without a match
+	page, unmatched       time.Duration // the longest times to list a page of 1000 credentials, without and with a filter that matches none
 	resident              float64       // the largest resident memory in bytes
 }
 
-// measureStore prints what a number of credentials in a database costs. If `warm` is true, it also
-// compares warm calls of a stored credential with calls of a declared credential.
+// measureStore prints how much time and memory a broker needs for a number of credentials in a
+// database. If `warm` is true, measureStore also compares warm calls of a stored credential with
+// calls of a declared credential.
 func measureStore(ctx context.Context, chosen options, kind, url string, credentials int, warm bool, out io.Writer) (err error) {
 	filled, err := fill(ctx, kind, url, credentials)
 	if err != nil {
 		return err
 	}
-	defer filled.driver.Close() //nolint:errcheck // the database is deleted afterwards
+	defer filled.driver.Close() //nolint:errcheck // an error of Close does not matter, because the database is deleted
 	told := task{Store: url, StoreKey: filled.key}
 	return with(ctx, roleBroker, told, func(stored endpoint) error {
 		cost, err := filled.measure(ctx, stored)
@@ -57,7 +58,7 @@ func measureStore(ctx context.Context, chosen options, kind, url string, credent
 
 func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// compareStored compares the sides with 1 caller and with 64 callers.
+// compareStored compares servers with 1 caller and with 64 callers.
 func compareStored(ctx context.Context, chosen options, sides []side, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: storedKey}.task(chosen)
@@ -80,7 +81,7 @@ func (d *database) measure(ctx context.Context, broker endpoint) (cost storedCos
 	if err != nil {
 		return cost, err
 	}
-	defer connection.Close() //nolint:errcheck // the process ends afterwards
+	defer connection.Close() //nolint:errcheck // an error of Close does not matter
 	noteResident := func() error {
 		used, err := readUsage(ctx, nil, broker.Metrics)
 		cost.resident = max(cost.resident, used.resident)
@@ -155,8 +156,8 @@ func (d *database) timeChange(ctx context.Context, client authmaterialv1.BrokerS
 	}
 }
 
-// longestPage lists pages of 1000 credentials, and returns the longest time that one of them took.
-// Small stores have fewer pages.
+// longestPage lists at most storedPages pages of 1000 credentials, and returns the longest time
+// that a page took.
 func longestPage(ctx context.Context, manager authmaterialv1.CredentialServiceClient, filter string) (time.Duration, error) {
 	var times []time.Duration
 	request := &authmaterialv1.ListCredentialsRequest{PageSize: 1000, Filter: filter}

@@ -114,8 +114,8 @@ func setLongestTimes(decoration *authmaterialv1.AuthDecoration) {
 	}
 }
 
-// compareSizes returns the size of a response. It returns an error unless all targets have the same
-// size.
+// compareSizes returns the size of a response, or an error if the responses of the targets have
+// different sizes.
 func compareSizes(ctx context.Context, targets []*target) (int, error) {
 	first, err := targets[0].responseSize(ctx)
 	if err != nil {

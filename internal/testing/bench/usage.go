@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Servers without Redis or without audit do not have these metrics, and some operating systems do not
-// report the resident memory.
+// A server without Redis lacks degradedMetric, a server without audit lacks the metrics of audit
+// records, and some operating systems do not report the resident memory.
 const (
 	residentMetric = "process_resident_memory_bytes"
 	degradedMetric = "authmaterial_token_cache_degraded"
@@ -22,12 +22,12 @@ const (
 // usage contains the resources that a process has used since its start.
 type usage struct {
 	cpuSeconds, allocations, allocatedBytes float64
-	// degraded is 1 while the broker considers Redis unreachable. Only brokers with Redis set it.
+	// degraded is 1 while the broker considers Redis unreachable, and 0 for a server without Redis.
 	degraded float64
 	// resident is the resident memory in bytes.
 	resident float64
-	// written and dropped are the numbers of audit records. Only brokers with an audit file set
-	// them.
+	// written and dropped are the numbers of audit records, and 0 for a server without an audit
+	// file.
 	written, dropped float64
 }
 

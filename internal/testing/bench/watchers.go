@@ -20,7 +20,7 @@ const (
 	watcherConnections = 20
 )
 
-// watchResult contains the time in microseconds, for each side in each round, from a change until
+// watchResult contains the time in microseconds, for each server in each round, from a change until
 // the last watcher has received it.
 type watchResult struct{ Rounds [][]float64 }
 

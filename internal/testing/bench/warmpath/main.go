@@ -41,7 +41,7 @@ func run(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer sim.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
+	defer sim.Close() //nolint:errcheck // an error of Close does not matter, because the process ends
 	authority := authtest.NewAuthority("bench", time.Now())
 	text := fmt.Appendf(nil, guards, filepath.Join(folder, "audit.jsonl"))
 	loaded, err := config.Parse("warmpath.yaml", append(text, simulated.Config...), config.Options{LookupEnv: simulated.Environment(sim)})
@@ -67,13 +67,13 @@ func run(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close() //nolint:errcheck // the process ends afterwards, so an error does not matter
+	defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the process ends
 	return measure(ctx, authmaterialv1.NewBrokerServiceClient(connection), folder)
 }
 
 const credential = "sendpulse-oauth" //nolint:gosec // it is an ID
 
-// settling is how long the command waits after a call for the broker's work that continues after
+// `settling` is how long the command waits after a call for the broker's work that continues after
 // the answer.
 const settling = 200 * time.Millisecond
 
