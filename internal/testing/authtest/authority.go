@@ -21,8 +21,8 @@ type Authority struct {
 	now         time.Time
 }
 
-// NewAuthority returns a certificate authority. Its certificates are valid from an hour before
-// `now` until an hour after it.
+// NewAuthority returns a certificate authority whose certificates are valid from an hour before
+// `now` until an hour after `now`.
 func NewAuthority(name string, now time.Time) *Authority { return newAuthority(name, nil, now) }
 
 // Between returns an intermediate certificate authority, whose certificate is signed by the
@@ -42,8 +42,8 @@ func newAuthority(name string, by *Authority, now time.Time) *Authority {
 
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
-// sign creates and signs a certificate. The template may omit the validity period and the extended
-// key usage.
+// sign creates and signs a certificate from a template, which may omit the validity period and the
+// extended key usage.
 func (a *Authority) sign(key *ecdsa.PrivateKey, template x509.Certificate) *x509.Certificate {
 	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
 	if template.NotAfter.IsZero() {

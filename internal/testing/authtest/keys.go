@@ -1,6 +1,6 @@
 // Package authtest creates what tests need to authenticate callers: signing keys and JSON Web
-// Tokens, servers that publish key sets, and certificates with their authorities. It implements RFC
-// 7515 and RFC 7518 itself, without the library that the broker uses.
+// Tokens, servers that publish key sets, and certificates with their authorities. The package
+// implements RFC 7515 and RFC 7518 without the library that the broker uses.
 package authtest
 
 import (
@@ -66,8 +66,8 @@ func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns a copy of the key that signs tokens with HMAC and the given secret. Tests use it
-// to forge tokens with a secret that an attacker knows, such as a public key.
+// BySecret returns a copy of the key that signs tokens with HMAC and the given secret. Tests use
+// such a key to forge tokens with a secret that an attacker knows, for example a public key.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {

@@ -36,10 +36,10 @@ func NewKeyServer(t testing.TB, keys ...Key) *KeyServer {
 // Requests returns the number of requests so far.
 func (s *KeyServer) Requests() int64 { return s.requests.Load() }
 
-// Does sets the handler for the next requests.
+// Does makes the server answer the next requests with the given handler.
 func (s *KeyServer) Does(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
-// Has sets the keys in the next answers.
+// Has replaces the keys that the server publishes.
 func (s *KeyServer) Has(keys ...Key) {
 	s.Does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(KeySet(keys...)) })
 }

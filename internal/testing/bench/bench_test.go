@@ -66,7 +66,7 @@ func TestMeasuresTheRest(t *testing.T) {
 	requireRedis(t)
 	_, output := measured(t, "-rounds", "1", "-round-duration", "1ms", "-credentials", "5,50", "-stored", "200")
 	for _, want := range []string{
-		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; they `,
+		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; (?i:a caller can)`,
 		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 rounds with a suspended Redis", "How the size of the configuration", `(?m)^SQLite +200 `, `(?m)^PostgreSQL +200 `, "with SQLite, 64 callers",
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {

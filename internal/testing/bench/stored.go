@@ -135,7 +135,7 @@ func (d *database) copy(ctx context.Context, copies int) error {
 // measureStores prints how much time and memory credentials in SQLite and in PostgreSQL need.
 func measureStores(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, `
-What stored credentials cost a broker (goals: ready within 5 s, at most 500 MB, a change by
+What a broker needs for stored credentials (goals: ready within 5 s, at most 500 MB, a change by
 another replica served within 1 s, and a page of 1000 credentials listed within 50 ms)
 `)
 	folder, err := os.MkdirTemp("", "bench")

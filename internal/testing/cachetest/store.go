@@ -28,19 +28,19 @@ const key = "3f"
 // TestStore runs all tests of this package. `open` returns an empty Store for each test.
 func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
-		"a new Store is empty":                     knowsNothing,
-		"keeps a token until it expires":           keepsToken,
-		"keeps a token until LastEnd":              keepsLateToken,
-		"leases a key to one caller at a time":     leasesKey,
-		"leases keys independently":                leasesIndependently,
-		"returns a valid token without a lease":    enoughWithoutLease,
-		"returns the committed token with a lease": showsLease,
-		"keeps a token and a failure":              keepsFailure,
-		"keeps a failure after a commit":           keepsFailureOfCommitted,
-		"forgets failures":                         forgetsFailures,
-		"refuses the rejected token":               refusesRejected,
-		"refuses a token that was rejected before": refusesRejectedLater,
-		"limits forced renewals":                   limitsForced,
+		"a new Store is empty":                         knowsNothing,
+		"a token is kept until it expires":             keepsToken,
+		"a token is kept until its LastEnd":            keepsLateToken,
+		"a key is leased to one caller at a time":      leasesKey,
+		"keys are leased independently":                leasesIndependently,
+		"a valid token is returned without a lease":    enoughWithoutLease,
+		"the committed token is returned with a lease": showsLease,
+		"a failure is kept with the token":             keepsFailure,
+		"a failure is kept after a commit":             keepsFailureOfCommitted,
+		"failures are forgotten":                       forgetsFailures,
+		"the rejected token is refused":                refusesRejected,
+		"a token that was rejected before is refused":  refusesRejectedLater,
+		"forced renewals are limited":                  limitsForced,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -263,7 +263,7 @@ func limitsForced(t *testing.T, h Harness) {
 	h.Advance(4 * time.Second)
 	h.commit(t, h.newToken("third"), true, "third")
 	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // ForcedWait does not count as a renewal
+	wantWait(6 * time.Second) // a call of ForcedWait does not count as a renewal
 	h.Advance(6 * time.Second)
 	wantWait(0)
 	h.commit(t, h.newToken("fourth"), true, "fourth")
@@ -274,7 +274,7 @@ func (h Harness) newToken(value string) *token.Token {
 	return &token.Token{Value: secret.New(value), RequestedAt: h.Clock.Now(), Lifetime: time.Hour, EndsPrevious: true}
 }
 
-// never is a condition for Lock that no record satisfies.
+// `never` is a condition for Lock that no record satisfies.
 func never(cache.Record) bool { return false }
 
 func (h Harness) lock(t *testing.T, key string) (cache.Record, cache.Lease) {

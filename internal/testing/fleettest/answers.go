@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Answers collects the answers that callers received. It is safe for concurrent use.
+// Answers collects the answers that callers received. An Answers is safe for concurrent use.
 type Answers struct {
 	fleet *Fleet
 	check func(Answer) error
@@ -122,7 +122,8 @@ func (a *Answers) Version(credential string) string {
 }
 
 // AwaitAgreement waits until callers have received at least n versions of each credential, and the
-// latest answers of all brokers contain the same versions. It returns how long this took.
+// latest answers of all brokers contain the same versions. AwaitAgreement returns how long it
+// waited.
 func (a *Answers) AwaitAgreement(n int) time.Duration {
 	a.fleet.t.Helper()
 	began := time.Now()
@@ -140,8 +141,8 @@ func (a *Answers) AwaitAgreement(n int) time.Duration {
 	}
 }
 
-// agreement returns an error if brokers serve different versions. The channel is closed when a new
-// answer may have changed the result.
+// agreement returns an error if brokers serve different versions, and a channel that is closed when
+// a new answer may have changed the result.
 func (a *Answers) agreement(n int) (changed <-chan struct{}, missing error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -27,15 +27,15 @@ func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 		f.Await(fmt.Sprintf("%s has %d unanswered calls of %s", b.Name, n, method), func() error {
 			got, err := b.callsUnderWay(method)
 			if err == nil && got < n {
-				err = fmt.Errorf("it has %d", got)
+				err = fmt.Errorf("%s has %d", b.Name, got)
 			}
 			return err
 		})
 	}
 }
 
-// AwaitDegraded waits until all brokers report that they are degraded, or none if `want` is false.
-// It returns how long this took.
+// AwaitDegraded waits until all brokers report that they are degraded, or, if `want` is false, that
+// they are not. AwaitDegraded returns how long it waited.
 func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	f.t.Helper()
 	return f.Await(fmt.Sprintf("all brokers report degraded=%v", want), func() error {
@@ -51,7 +51,7 @@ func (f *Fleet) AwaitDegraded(want bool) time.Duration {
 	})
 }
 
-// Await waits until the condition returns nil, and returns how long this took. After Patience the
+// Await waits until the condition returns nil, and returns how long it waited. After Patience the
 // test fails with the condition's last error.
 func (f *Fleet) Await(what string, condition func() error) time.Duration {
 	f.t.Helper()

@@ -17,8 +17,9 @@ const balancedConfig = `{
 	}}]
 }`
 
-// Balanced returns a Broker that stands for all brokers of the fleet. Its gRPC clients know the
-// addresses of all brokers that exist now, and retry at another broker if one does not answer.
+// Balanced returns a Broker that stands for all brokers of the fleet. The gRPC clients of this
+// Broker know the addresses of all brokers that exist now, and retry at another broker if one does
+// not answer.
 func (f *Fleet) Balanced() *Broker {
 	f.t.Helper()
 	addresses := manual.NewBuilderWithScheme("fleet")

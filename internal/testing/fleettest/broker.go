@@ -24,7 +24,7 @@ import (
 // connections is the number of connections that a broker's callers share.
 const connections = 4
 
-// Broker is one replica of the fleet. Its files and sockets are kept when its process restarts.
+// Broker is one replica of the fleet, whose files and sockets are kept when its process restarts.
 type Broker struct {
 	// Name identifies the broker in test output, for example "broker-0".
 	Name string

@@ -87,7 +87,7 @@ func (b *Broker) Configure() {
 }
 
 // SetClient writes the client ID and the client secret of a credential for this broker only. A
-// running broker reads them again.
+// running broker reads the written files again.
 func (b *Broker) SetClient(credential string, client simulator.Client) {
 	b.t.Helper()
 	b.WriteFile(clientIDFile(credential), []byte(client.ID))

@@ -12,7 +12,7 @@ import (
 )
 
 // callers call the provider's API with the decorations that they receive. If the API rejects a
-// request, they report this, and retry once with the new decoration.
+// request, they report the rejection, and retry once with the new decoration.
 type callers struct {
 	fleet    *fleettest.Fleet
 	calls    atomic.Int64 // number of API requests, not counting retries
@@ -22,7 +22,7 @@ type callers struct {
 // call returns an error if the API rejects both the request and the retry.
 func (c *callers) call(a fleettest.Answer) error {
 	if a.Err != nil {
-		return errors.New("the call failed with " + fleettest.Describe(a.Err))
+		return fmt.Errorf("the call failed: %s", fleettest.Describe(a.Err))
 	}
 	c.calls.Add(1)
 	status, err := c.fleet.Provider.Call(a.Decoration)

@@ -1,5 +1,5 @@
-// Package fleettest runs a fleet for tests: `broker serve` processes that share one Redis and get
-// their tokens from a simulated provider, and callers that check every answer.
+// Package fleettest runs a fleet for tests, which consists of `broker serve` processes that share
+// one Redis and get their tokens from a simulated provider, and of callers that check every answer.
 //
 // A package that uses fleettest must call Main in its TestMain. Functions with access to a
 // testing.TB end the test when they fail, so they must be called only from the goroutine of the
@@ -37,11 +37,11 @@ type Options struct {
 	// Credentials is the number of credentials, each with its own client at the provider. Default:
 	// 20.
 	Credentials int
-	// Lifetime is how long tokens are valid. Default: 20 s. With the default, the safety margin is
-	// the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
+	// Lifetime is how long tokens are valid. Default: 20 s. With the default lifetime, the safety
+	// margin is the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
 	Lifetime time.Duration
-	// EndsPrevious makes the provider revoke a token when it issues the next one. The brokers'
-	// definition of the provider also states this.
+	// EndsPrevious makes the provider revoke a token when it issues the next one, as the brokers'
+	// definition of the provider then states.
 	EndsPrevious bool
 	// Change may modify the configuration of each broker before it is written. Default: no
 	// modification.
@@ -70,11 +70,11 @@ type Credential struct {
 	Client simulator.Client
 }
 
-// Fleet is a set of brokers that share a Redis. It stops at the end of the test.
+// Fleet is a set of brokers that share a Redis, and that stop at the end of the test.
 type Fleet struct {
 	Provider    *Provider
 	Credentials []Credential
-	// Brokers are running when Start returns. AddBroker appends to them.
+	// Brokers are the brokers that Start and AddBroker have started.
 	Brokers []*Broker
 	// Withdrawn contains the versions that were reported with the method Report.
 	Withdrawn Withdrawals

@@ -25,9 +25,9 @@ func TestFleet(t *testing.T) {
 	fleet.Provider.FailTokenRequests(simulator.OAuthError(400, "invalid_client"))
 	second.SetClient("credential-01", simulator.Client{ID: "other", Secret: "other"})
 	second.Kill()
-	wantWrong(t, fleet.Burst(3, second), "failed with Unavailable (no reason)")
+	wantWrong(t, fleet.Burst(3, second), "the call failed: Unavailable (no reason)")
 	second.Start()
-	wantWrong(t, fleet.Burst(3, second), "failed with FailedPrecondition (CREDENTIAL_REJECTED)")
+	wantWrong(t, fleet.Burst(3, second), "the call failed: FailedPrecondition (CREDENTIAL_REJECTED)")
 	if got := second.TokenRequests()["credential-01"]; got != 1 {
 		t.Errorf("the broker's metrics count %d token requests, want 1", got)
 	}

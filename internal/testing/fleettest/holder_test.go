@@ -13,8 +13,8 @@ import (
 const takeover = 4 * time.Second
 
 // startHeld starts a fleet whose first broker has made a token request for each credential, which
-// the provider does not answer yet. It returns the fleet, a function that waits for the first
-// broker's callers, and a function that releases the answers. Later requests are answered at once.
+// the provider does not answer yet. `callers` waits for the first broker's callers, and `release`
+// releases the answers. The provider answers later token requests at once.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
@@ -25,8 +25,8 @@ func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.
 	return fleet, callers, release
 }
 
-// A broker is killed while it makes a token request for each credential, and the others wait for
-// these tokens.
+// A broker is killed while it makes a token request for each credential, and the other brokers wait
+// for these tokens.
 func TestHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	fleet, victims, _ := startHeld(t)
@@ -52,8 +52,8 @@ func TestHolderIsKilled(t *testing.T) {
 		fleet.Provider.TotalTokenRequests(), len(fleet.Credentials))
 }
 
-// A broker hangs while it makes a token request for each credential. Its late tokens must not
-// replace the tokens that other brokers obtain meanwhile.
+// A broker hangs while it makes a token request for each credential. The late tokens of the broker
+// must not replace the tokens that other brokers obtain meanwhile.
 func TestHolderIsSlow(t *testing.T) {
 	t.Parallel()
 	fleet, slowCallers, release := startHeld(t)
@@ -87,8 +87,8 @@ func TestHolderIsSlow(t *testing.T) {
 	t.Logf("calls to the other brokers: %v; later calls to all brokers: %v", answers, load.Answers)
 }
 
-// A broker is killed while it renews the token of each credential. The others continue to serve the
-// tokens and renew them.
+// A broker is killed while it renews the token of each credential. The other brokers continue to
+// serve the tokens and renew them.
 func TestHolderIsKilledInARenewal(t *testing.T) {
 	t.Parallel()
 	fleet := fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

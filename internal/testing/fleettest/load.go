@@ -3,6 +3,7 @@ package fleettest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ type Answer struct {
 func (f *Fleet) Check(a Answer) error {
 	switch {
 	case a.Err != nil:
-		return errors.New("the call failed with " + Describe(a.Err))
+		return fmt.Errorf("the call failed: %s", Describe(a.Err))
 	case !f.Provider.Accepts(a.Decoration, a.Credential.Client):
 		return errors.New("the caller received a token that the provider does not accept")
 	default:
@@ -119,8 +120,8 @@ func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answer
 	}
 }
 
-// AwaitSameTokens waits until all running brokers serve the same tokens, and returns how long this
-// took. No call may fail meanwhile.
+// AwaitSameTokens waits until all running brokers serve the same tokens, and returns how long it
+// waited. No call may fail during the wait.
 func (f *Fleet) AwaitSameTokens() time.Duration {
 	f.t.Helper()
 	return f.Await("all brokers serve the same tokens", func() error {
@@ -168,7 +169,7 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load, and waits until the begun calls are answered.
+// Stop ends the load, and waits until all calls that have begun are answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()

@@ -10,8 +10,8 @@ import (
 
 var peakLine = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
 
-// PeakMemory returns the highest memory use of the broker's process so far, in bytes. It returns 0
-// on other systems than Linux.
+// PeakMemory returns the highest memory use of the broker's process so far, in bytes, or 0 on other
+// systems than Linux.
 func (b *Broker) PeakMemory() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.PID()))
 	if errors.Is(err, os.ErrNotExist) && b.running() {

@@ -15,7 +15,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// MethodID is the ID of the auth method of every provider. Its fields are client_id and client_secret.
+// MethodID is the ID of the auth method of every provider. The fields of the auth method are
+// client_id and client_secret.
 const MethodID = "client_credentials"
 
 const (

@@ -38,7 +38,7 @@ func (d *downtime) check(a fleettest.Answer) error {
 	defer d.mu.Unlock()
 	fault, at := fleettest.FaultOf(a.Err), a.Began.Add(a.Took)
 	if at.Sub(d.began) < tokenLife-reading {
-		return errors.New("while the token is valid, the call failed with " + fleettest.Describe(a.Err))
+		return fmt.Errorf("the call failed while the token was valid: %s", fleettest.Describe(a.Err))
 	}
 	if fault.Code != codes.Unavailable || fault.Reason != "PROVIDER_UNAVAILABLE" || fault.RetryDelay <= 0 {
 		return fmt.Errorf("the caller received the error %s with the retry delay %v", fleettest.Describe(a.Err), fault.RetryDelay)
@@ -54,8 +54,8 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// answering is the longest time that the simulated provider takes to answer a token request in this
-// test. A broker without another token may serve a token for this long after it has expired.
+// `answering` is the longest time that the simulated provider takes to answer a token request in
+// this test, and the longest time that a broker without another token may serve an expired token.
 const answering = 250 * time.Millisecond
 
 // checkToken returns an error if the token had already expired when the call began.
@@ -85,13 +85,13 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// reading is the time that reading from Redis may take. A token or a failure that another replica
-// stored may appear expired up to this time too early.
+// `reading` is the longest time that reading from Redis may take. A token or a failure that another
+// replica stored may appear expired too early by the time that reading takes.
 const reading = 250 * time.Millisecond
 
 // mostRequests returns the highest number of token requests that one replica makes within a given
-// time if all of them fail. The replica waits for a second after the first request. It doubles this
-// wait after each further request, up to a limit.
+// time if all of them fail. The replica waits for a second after the first request, and twice as
+// long after each further request, up to a limit.
 func mostRequests(within time.Duration) int {
 	count, wait := 1, time.Second
 	for next := wait - reading; next <= within; next += wait - reading {

@@ -174,7 +174,7 @@ func TestRedisLosesItsMemory(t *testing.T) {
 func (tr *trouble) wantKeys(n int) error {
 	keys, err := tr.redis.Client().Keys(tr.Context(), "authmaterial:*:token").Result()
 	if err == nil && len(keys) != n {
-		err = fmt.Errorf("it has %d", len(keys))
+		err = fmt.Errorf("Redis has %d keys", len(keys))
 	}
 	return err
 }

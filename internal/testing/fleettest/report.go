@@ -68,7 +68,7 @@ func (f *Fleet) BeginReports(credential Credential, version string, callers int,
 func (f *Fleet) CheckReport(r Report) error {
 	switch {
 	case r.Err != nil:
-		return errors.New("the call failed with " + Describe(r.Err))
+		return fmt.Errorf("the call failed: %s", Describe(r.Err))
 	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
 		return fmt.Errorf("the outcome is %v", r.Outcome)
 	case r.Decoration.GetVersion() == r.Version:

@@ -48,7 +48,7 @@ func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Logf("%d reports: %v", len(reports), outcomes)
 }
 
-// served waits until all brokers serve the token in the answer to a report.
+// `served` waits until all brokers serve the token in the answer to a report.
 func (r *reporting) served(report fleettest.Report) {
 	r.Helper()
 	took := r.fleet.Await("all brokers serve the successor", func() error {
@@ -73,7 +73,7 @@ func (r *reporting) check(a fleettest.Answer) error {
 	return r.fleet.Withdrawn.Check(a)
 }
 
-// requests returns how many token requests for a credential are made while `do` runs.
+// `requests` returns how many token requests for a credential are made while `do` runs.
 func (r *reporting) requests(credential fleettest.Credential, do func()) int {
 	before := r.fleet.Provider.TokenRequests(credential.Client.ID)
 	do()

@@ -85,7 +85,7 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 }
 
 // TestSecretIsRotated gives new secrets to half of the replicas before a renewal, and to the others
-// after it. Until all replicas have the new secrets, the provider accepts both.
+// after it. Until all replicas have the new secrets, the provider accepts the old and the new ones.
 func TestSecretIsRotated(t *testing.T) {
 	t.Parallel()
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}

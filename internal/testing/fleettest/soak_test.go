@@ -110,7 +110,7 @@ func (s *soak) startLoad() *fleettest.Load {
 	return s.fleet.StartLoad(fleettest.LoadOptions{Callers: 6, Pause: 60 * time.Millisecond, Check: s.check})
 }
 
-// round causes randomly selected faults, ends them, and waits until the fleet is healthy.
+// `round` causes randomly selected faults, ends them, and waits until the fleet is healthy.
 func (s *soak) round(load *fleettest.Load, draw func(*cost) []action) {
 	s.Helper()
 	before := map[string]int{}

@@ -17,7 +17,7 @@ import (
 type ledger struct {
 	fleet *fleettest.Fleet
 
-	// These are the periods in which Redis, the provider or the machine did not work normally. A
+	// spans are the periods in which Redis, the provider or the machine did not work normally. A
 	// provider whose answers were held back counts as failing until the brokers call it again. In
 	// the periods in the field `lies`, wrong replies replaced those of Redis.
 	redis, lies, provider, held, busy spans
@@ -32,7 +32,7 @@ type ledger struct {
 	served map[string]map[*fleettest.Broker]map[string]good // valid tokens by credential, broker and version
 }
 
-// good is a valid token that a broker served.
+// A good is a valid token that a broker served.
 type good struct {
 	at      time.Time // when the caller received the answer
 	expires time.Time // when the token expires, by the provider's clock
@@ -160,8 +160,8 @@ func (l *ledger) report(a fleettest.Answer) error {
 
 // checkWithdrawn returns an error if the answer contains a version that was reported earlier. After
 // a report to the same process, no call may receive the reported version. After a report to another
-// process, calls may still receive it for a second. A failure of Redis restarts this second when
-// the failure ends.
+// process, calls may still receive it for a second, which begins again at the end of a failure of
+// Redis.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,8 +184,8 @@ func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	return nil
 }
 
-// newsLimit returns how long a replica may serve a version that was reported to another replica. It
-// is longer if processes had to wait for the CPU.
+// newsLimit returns how long a replica may serve a version that was reported to another replica,
+// which is longer if processes had to wait for the CPU.
 func (l *ledger) newsLimit(from, to time.Time) time.Duration {
 	if l.busy.touches(from, to) {
 		return 3 * time.Second
@@ -209,8 +209,8 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 
 // expiring returns how much earlier than the provider a broker may consider a token expired: the
 // duration of the token request, and the time to read the token from Redis, which counts several
-// times if a replica read the token and stored it again. Both times are longer if processes wait
-// for the CPU.
+// times if a replica read the token and stored it again. Processes that wait for the CPU make both
+// durations longer.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading
@@ -230,7 +230,7 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 		return nil
 	}
 	if !mayFail(fault.Reason) || !l.provider.touches(began, ended) {
-		return errors.New("the call failed with " + fleettest.Describe(err))
+		return fmt.Errorf("the call failed: %s", fleettest.Describe(err))
 	}
 	now, allowed := l.time.latest(ended, ended), l.expiring(began, ended)
 	l.mu.Lock()

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// shifts are the changes of a clock that otherwise shows the real time. They are safe for
+// shifts are the changes of a clock that otherwise shows the real time. A shifts is safe for
 // concurrent use.
 type shifts struct {
 	mu  sync.Mutex
@@ -102,7 +102,7 @@ const (
 	correctedBy  = 2 * time.Hour
 	longestSleep = 2 * soakLife
 	longSleep    = 2 * time.Hour
-	longSleeps   = 4 // on average, one sleep in this number of sleeps is long
+	longSleeps   = 4 // on average, one in four sleeps is long
 )
 
 // suspension lets the machine of the brokers, Redis and the provider sleep for a random time.
@@ -149,7 +149,7 @@ end
 return 1`
 
 // ageRedis waits until Redis has finished earlier commands, and shortens the remaining lifetime of
-// all keys by d. It does nothing if Redis is not running.
+// all keys by d. If Redis is not running, ageRedis does nothing.
 func (s *soak) ageRedis(d time.Duration) {
 	if !s.server.Runs() {
 		return
@@ -189,7 +189,7 @@ func (s *soak) correction(c *cost) []action {
 }
 
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // only one of the two changes is forward
+	c.corrections++ // the correction and its undoing include one change forward
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

@@ -18,7 +18,7 @@ type cost struct {
 	corrections int            // how often a broker's clock was set forward
 	reported    map[string]int // reports of valid tokens, by credential
 	rotated     map[string]int // secret rotations, by credential
-	finally     []action       // actions after all faults have ended
+	finally     []action       // actions to take after all faults have ended
 }
 
 func newCost(processes int) *cost {
@@ -34,8 +34,8 @@ const (
 
 // longestWait returns the longest time that a broker may wait between the last failed token request
 // and the next one: the sum of all earlier waits and a second, up to a limit, or the delay that the
-// provider asked for if that is longer. Both are lengthened by jitter. A suspension ends a wait
-// early, but the next wait is still twice as long.
+// provider asked for if that is longer. Jitter lengthens the wait and the delay. A suspension ends
+// a wait early, but the next wait is still twice as long.
 func (c *cost) longestWait() time.Duration {
 	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
 	if c.suspensions > 0 {
@@ -44,11 +44,11 @@ func (c *cost) longestWait() time.Duration {
 	return max(wait, c.retryAfter*jitter/4)
 }
 
-// recovery returns how long the fleet may take to become healthy after the last fault. Usually this
-// time ends before the next renewal, because a renewal would hide the effects of many faults. The
-// time is longer after a suspension, and also if Redis sent wrong replies that brokers cannot
-// detect, or if another client wrote into Redis, because then only a renewal corrects the stored
-// values.
+// recovery returns how long the fleet may take to become healthy after the last fault. Usually the
+// fleet must recover before the next renewal, because a renewal would hide the effects of many
+// faults. The recovery may take longer after a suspension, and also if Redis sent wrong replies
+// that brokers cannot detect, or if another client wrote into Redis, because then only a renewal
+// corrects the stored values.
 func (c *cost) recovery() time.Duration {
 	limit := 4 * time.Second
 	if c.suspensions > 0 {

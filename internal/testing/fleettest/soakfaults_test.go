@@ -20,7 +20,7 @@ const (
 	latestFault  = time.Second
 	longestFault = 2 * time.Second
 	longFault    = 5 * time.Second
-	longFaults   = 6 // on average, one fault in this number of faults is long
+	longFaults   = 6 // on average, one in six faults is long
 
 	longestOutage = 20 * time.Second
 )
@@ -39,7 +39,7 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
-// kind is a kind of fault, which occurs in one of `oneIn` rounds on average.
+// A kind is a kind of fault, which occurs in one of `oneIn` rounds on average.
 type kind struct {
 	draw  func(*cost) []action
 	oneIn int

@@ -23,8 +23,8 @@ type failure struct {
 // gatewayDelay is the Retry-After delay of a gateway that limits the rate of requests.
 const gatewayDelay = 3 * time.Second
 
-// gateways contains answers of a gateway in front of the provider. The token endpoint itself sends
-// none of them, so none of them means that the credential was rejected.
+// gateways contains answers of a gateway in front of the provider. The token endpoint itself never
+// sends such answers, so they do not mean that the credential was rejected.
 var gateways = []failure{
 	{"a gateway answers 403 in HTML", simulator.HTMLPage(http.StatusForbidden), 0},
 	{"a gateway answers 404 in HTML", simulator.HTMLPage(http.StatusNotFound), 0},
@@ -176,12 +176,12 @@ func (s *soak) checkForeign() error {
 	}
 	used, err := strconv.Atoi(info["Memory"]["used_memory"])
 	if err == nil && used > foreignSize {
-		err = fmt.Errorf("Redis has %d MiB, as much as the entries of another client", used>>20)
+		err = fmt.Errorf("Redis uses %d MiB, so it must still contain entries of another client", used>>20)
 	}
 	return err
 }
 
-// busyMachine starts processes that use all CPU cores. No call may fail meanwhile.
+// busyMachine starts processes that use all CPU cores. No call may fail while they run.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

@@ -6,7 +6,7 @@ import (
 )
 
 // TestFaults runs the faults of the soak test that no other fleet test covers, one after another.
-// It is not parallel, because one fault uses all CPU cores.
+// TestFaults is not parallel, because one fault uses all CPU cores.
 func TestFaults(t *testing.T) {
 	s := newSoak(t, 1)
 	load := s.startLoad()
@@ -31,8 +31,8 @@ func TestFaults(t *testing.T) {
 	t.Logf("%d MiB at most; %v", s.peak>>20, load)
 }
 
-// brief runs a fault that begins at once and ends soon. It revokes all tokens meanwhile, so that
-// the brokers need Redis and the provider.
+// brief runs a fault that begins at once and ends soon. During the fault, all tokens are revoked,
+// so that the brokers need Redis and the provider.
 func (s *soak) brief(c *cost, fault []action) []action {
 	c.revocations++
 	for i := range fault {

@@ -41,8 +41,8 @@ func (b *Broker) fetch(path string) (status int, body string, err error) {
 	return response.StatusCode, string(text), err
 }
 
-// Ready returns all lines of the answer to /readyz after the first one. It returns an error unless
-// both /readyz and the gRPC health service report that the broker is ready.
+// Ready returns all lines of the answer to /readyz after the first one. Ready returns an error
+// unless both /readyz and the gRPC health service report that the broker is ready.
 func (b *Broker) Ready() (detail string, err error) {
 	status, body, err := b.fetch("/readyz")
 	if err != nil {
@@ -80,7 +80,7 @@ func (b *Broker) Metrics() (map[string]float64, error) {
 	return values, nil
 }
 
-// Degraded reports whether the broker works without Redis. It returns an error if the metric and
+// Degraded reports whether the broker works without Redis, or returns an error if the metric and
 // /readyz disagree.
 func (b *Broker) Degraded() (is bool, err error) {
 	metrics, err := b.Metrics()

@@ -25,7 +25,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// stress returns the larger number if the environment variable BROKER_STRESS is set.
+// stress returns `full` if the environment variable BROKER_STRESS is set, and otherwise `test`.
 func stress(test, full int) int {
 	if os.Getenv("BROKER_STRESS") != "" {
 		return full
@@ -33,13 +33,13 @@ func stress(test, full int) int {
 	return test
 }
 
-// A managed is three brokers with a credential store in PostgreSQL, under load.
+// A managed contains a fleet of three brokers with a credential store in PostgreSQL, under load.
 type managed struct {
 	*testing.T
 	fleet       *fleettest.Fleet
 	postgres    *postgrestest.Server
 	database    string                 // the address of the database
-	credentials []fleettest.Credential // managed, each with its first client
+	credentials []fleettest.Credential // the managed credentials, each with its first client
 	load        *fleettest.Load
 
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func postgresStore(t *testing.T, server *postgrestest.Server) map[string]any {
 	}
 }
 
-// file writes a file, and returns the value that names it in a configuration.
+// `file` writes a file, and returns the value that names it in a configuration.
 func file(t *testing.T, content string) map[string]any {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
@@ -124,7 +124,7 @@ func valuesOf(client simulator.Client) []*authmaterialv1.FieldValue {
 // check returns an error unless an answer has a token of a client that the credential has had.
 func (m *managed) check(a fleettest.Answer) error {
 	if a.Err != nil {
-		return errors.New("the call failed with " + fleettest.Describe(a.Err))
+		return fmt.Errorf("the call failed: %s", fleettest.Describe(a.Err))
 	}
 	if !strings.HasPrefix(a.Credential.ID, "managed") {
 		return m.fleet.Check(a)
@@ -137,7 +137,7 @@ func (m *managed) check(a fleettest.Answer) error {
 			return nil
 		}
 	}
-	return errors.New("the token is of another client, or not valid")
+	return errors.New("the token belongs to another client, or is not valid")
 }
 
 // rotate gives a credential a new client at one broker, and returns the times until the others serve
@@ -150,7 +150,7 @@ func (m *managed) rotate(n int) (delays []time.Duration) {
 		CredentialId: c.ID, Reset_: true, Values: valuesOf(client), Activate: true,
 	})
 	if err != nil {
-		m.Fatalf("rotate %s at %s: %v", c.ID, at.Name, err)
+		m.Fatalf("the rotation of %s at %s failed: %v", c.ID, at.Name, err)
 	}
 	began := time.Now()
 	for _, b := range m.fleet.Brokers {
@@ -162,14 +162,14 @@ func (m *managed) rotate(n int) (delays []time.Duration) {
 			if m.fleet.Provider.Accepts(answer.Decoration, client) {
 				break
 			}
-			<-time.After(5 * time.Millisecond) // leave the CPU to the brokers
+			<-time.After(5 * time.Millisecond) // so that the brokers can use the CPU
 		}
 		delays = append(delays, time.Since(began))
 	}
 	return delays
 }
 
-// ended stops the load, and reports calls that failed.
+// `ended` stops the load, and fails the test if calls failed.
 func (m *managed) ended() {
 	m.Helper()
 	if err := m.load.Stop().Err(); err != nil {
@@ -178,7 +178,8 @@ func (m *managed) ended() {
 	m.Logf("%v", m.load)
 }
 
-// A change at one broker is served by all within a second, under load and with no failed call.
+// A change at one broker is served by all brokers within a second, under load and with no failed
+// call.
 func TestStoreChangesReachAllBrokers(t *testing.T) {
 	m := newManaged(t)
 	watch := m.fleet.WatchReadiness()
@@ -191,7 +192,7 @@ func TestStoreChangesReachAllBrokers(t *testing.T) {
 		served := m.fleet.Ask(last, 0, c).Decoration.GetVersion()
 		if took := m.fleet.Await("the watch has the new version of "+c.ID, func() error {
 			if got := watched.Version(c.ID); got != served {
-				return fmt.Errorf("it has %q, want %q", got, served)
+				return fmt.Errorf("the watch has the version %q, want %q", got, served)
 			}
 			return nil
 		}); took > time.Second {
@@ -235,8 +236,8 @@ func TestStoreLetsOneUpdateSucceed(t *testing.T) {
 	m.ended()
 }
 
-// updateAtOnce makes updates with the same etag at the same time, and returns how many ended with
-// which reason, and the display name of the one that succeeded.
+// updateAtOnce makes updates with the same etag at the same time, and returns the number of updates
+// by the reason of their error, and the display name that the successful update set.
 func (m *managed) updateAtOnce(updates int, id, etag string) (reasons map[string]int, name string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup

@@ -82,8 +82,8 @@ func staticProvider() map[string]any {
 	}
 }
 
-// A broker is killed while callers change credentials. Afterwards every acknowledged change is
-// there, and every change is complete. A request whose answer was lost can be repeated.
+// A broker is killed while callers change credentials. After a restart, every acknowledged change
+// exists, and every change is complete. A request whose answer was lost can be repeated.
 func TestStoreSurvivesAKilledBroker(t *testing.T) {
 	postgres := postgrestest.Start(t)
 	for name, store := range map[string]func(*testing.T) map[string]any{
@@ -140,7 +140,7 @@ func killedWhileWriting(t *testing.T, fleet *fleettest.Fleet, round int) {
 			stored += w.wantComplete(t, fleet, w.latest, 0, 1)
 		}
 		if err := w.next(); err != nil {
-			t.Errorf("repeating the request of %s whose answer was lost: %v", w.latest, err)
+			t.Errorf("the request of %s whose answer was lost cannot be repeated: %v", w.latest, err)
 		}
 		w.wantComplete(t, fleet, w.latest, w.acked[w.latest]+1, w.acked[w.latest]+1)
 	}
@@ -148,7 +148,8 @@ func killedWhileWriting(t *testing.T, fleet *fleettest.Fleet, round int) {
 }
 
 // wantComplete checks that a credential has the versions from 1 to a number between `least` and
-// `most`, each with its own values, and that the last one is served. It returns the number.
+// `most`, each with its own values, and that the last version is served. wantComplete returns the
+// number of versions.
 func (w *writer) wantComplete(t *testing.T, fleet *fleettest.Fleet, id string, least, most int) int {
 	t.Helper()
 	found, err := w.broker.Manager(0).GetCredential(t.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: id})
@@ -165,7 +166,7 @@ func (w *writer) wantComplete(t *testing.T, fleet *fleettest.Fleet, id string, l
 	}
 	for n, version := range versions.GetVersions() {
 		if number := active - n; int(version.GetVersion()) != number || version.GetPublicValues()["number"] != fmt.Sprint(number) {
-			t.Errorf("%s: version %d has the number %s, want %d", id, version.GetVersion(), version.GetPublicValues()["number"], number)
+			t.Errorf("%s: the values of version %d contain the number %s, want %d", id, version.GetVersion(), version.GetPublicValues()["number"], number)
 		}
 	}
 	events, err := w.broker.Manager(0).ListCredentialEvents(t.Context(), &authmaterialv1.ListCredentialEventsRequest{CredentialId: id})
@@ -175,7 +176,7 @@ func (w *writer) wantComplete(t *testing.T, fleet *fleettest.Fleet, id string, l
 	answer := fleet.Ask(w.broker, 0, fleettest.Credential{ID: id})
 	headers := answer.Decoration.GetHeaders()
 	if len(headers) != 2 || headers[0].GetValue() != fmt.Sprint(active) || headers[1].GetValue() != keyOf(id, active) {
-		t.Errorf("%s: other material than that of version %d is served (%v)", id, active, answer.Err)
+		t.Errorf("%s: the broker does not serve the material of version %d (%v)", id, active, answer.Err)
 	}
 	return active
 }

@@ -38,7 +38,7 @@ func TestStoreHangs(t *testing.T) {
 	m.ended()
 }
 
-// outage makes PostgreSQL unavailable for a time. Meanwhile callers get all decorations, and changes
+// outage makes PostgreSQL unavailable for a time, in which callers get all decorations and changes
 // fail.
 func (m *managed) outage(leave, comeBack func()) {
 	m.Helper()
@@ -49,7 +49,7 @@ func (m *managed) outage(leave, comeBack func()) {
 	calls := m.load.Calls()
 	m.fleet.Await("callers make calls during the outage", func() error {
 		if made := m.load.Calls() - calls; made < 500 {
-			return fmt.Errorf("they have made %d", made)
+			return fmt.Errorf("callers have made %d calls", made)
 		}
 		return nil
 	})
@@ -81,13 +81,13 @@ func (m *managed) outage(leave, comeBack func()) {
 	}
 }
 
-// wantStoreUnavailable checks that a change fails because the store is unavailable, and that reading
-// does not.
+// wantStoreUnavailable checks that a change fails because the store is unavailable, and that
+// reading succeeds.
 func (m *managed) wantStoreUnavailable(b *fleettest.Broker, id string) {
 	m.Helper()
 	found, err := b.Manager(0).GetCredential(m.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: id})
 	if err != nil {
-		m.Fatalf("%s: reading a credential: %v", b.Name, err)
+		m.Fatalf("%s: reading a credential failed: %v", b.Name, err)
 	}
 	began := time.Now()
 	failure := status.Convert(m.update(b, id, found.GetCredential().GetEtag(), "during the outage"))
@@ -100,12 +100,12 @@ func (m *managed) wantStoreUnavailable(b *fleettest.Broker, id string) {
 		retry = retry || ok && info.GetRetryDelay().AsDuration() > 0
 	}
 	if failure.Code() != codes.Unavailable || reasonOf(failure.Err()) != "STORE_UNAVAILABLE" || !retry || !strings.Contains(failure.Message(), "store") {
-		m.Errorf("%s: a change ends with %v, with a retry delay: %v", b.Name, failure, retry)
+		m.Errorf("%s: the error of a change is %v, and whether it contains a retry delay: %v", b.Name, failure, retry)
 	}
 }
 
-// A broker that starts while PostgreSQL is unavailable serves the declared credentials. It is not
-// ready until it has read the others.
+// A broker that starts while PostgreSQL is unavailable serves the declared credentials, but is not
+// ready until it has read the managed ones.
 func TestStoreIsDownAtTheStart(t *testing.T) {
 	m := newManaged(t)
 	m.postgres.Kill()
@@ -113,7 +113,7 @@ func TestStoreIsDownAtTheStart(t *testing.T) {
 	late := m.fleet.AddBroker()
 	t.Logf("the broker serves calls after %v", time.Since(began).Round(time.Millisecond))
 	if answer := m.fleet.Ask(late, 0, m.fleet.Credentials[0]); m.fleet.Check(answer) != nil {
-		t.Errorf("a declared credential: %v", answer.Err)
+		t.Errorf("a call for a declared credential failed: %v", answer.Err)
 	}
 	for _, id := range []string{m.credentials[0].ID, "no-such-credential"} {
 		answer := m.fleet.Ask(late, 0, fleettest.Credential{ID: id})
@@ -131,13 +131,13 @@ func TestStoreIsDownAtTheStart(t *testing.T) {
 	})
 	t.Logf("the broker is ready %v after PostgreSQL has come back", took.Round(time.Millisecond))
 	if took > storeRecovery {
-		t.Errorf("that is too late: want %v at most", storeRecovery)
+		t.Errorf("the broker became ready after %v, want %v at most", took, storeRecovery)
 	}
 	if err := m.check(m.fleet.Ask(late, 0, m.credentials[0])); err != nil {
-		t.Errorf("a managed credential: %v", err)
+		t.Errorf("a call for a managed credential failed: %v", err)
 	}
 	if err := m.check(m.fleet.Ask(late, 0, fleettest.Credential{ID: "no-such-credential"})); err == nil || !strings.Contains(err.Error(), "CREDENTIAL_NOT_FOUND") {
-		t.Errorf("a missing credential: %v", err)
+		t.Errorf("the error of a call for a missing credential is %v", err)
 	}
 	m.ended()
 }

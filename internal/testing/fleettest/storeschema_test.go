@@ -18,7 +18,8 @@ var laterSchema = []string{
 }
 
 // During a rolling upgrade, a later release migrates the schema while brokers of this release still
-// serve and make changes, and may even restart. They do not lose what the later release stores.
+// serve and make changes, and may even restart. The brokers of this release do not lose what the
+// later release stores.
 func TestStoreHasALaterSchema(t *testing.T) {
 	m := newManaged(t)
 	connection := m.postgres.Connect(t, m.database)
@@ -32,7 +33,7 @@ func TestStoreHasALaterSchema(t *testing.T) {
 	}
 	late := m.fleet.AddBroker()
 	if _, err := late.Ready(); err != nil {
-		t.Errorf("a broker that starts on the later schema: %v", err)
+		t.Errorf("a broker that starts with the later schema is not ready: %v", err)
 	}
 	m.create("managed-late")
 	for _, c := range m.credentials {
@@ -45,7 +46,7 @@ func TestStoreHasALaterSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := m.update(late, "managed-00", found.GetCredential().GetEtag(), "changed on the later schema"); err != nil {
-		t.Errorf("a change on the later schema: %v", err)
+		t.Errorf("a change with the later schema failed: %v", err)
 	}
 	var kept, added string
 	if err := connection.QueryRow(t.Context(), `SELECT later, (SELECT later FROM credentials WHERE id = 'managed-late') FROM credentials WHERE id = 'managed-00'`).Scan(&kept, &added); err != nil {

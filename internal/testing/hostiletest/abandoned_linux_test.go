@@ -9,7 +9,7 @@ import (
 // TestHalfOpenConnections simulates peers that disappear without closing their connections. The
 // broker's keepalive must notice this within 40 seconds.
 func TestHalfOpenConnections(t *testing.T) {
-	t.Parallel() // the test mostly waits
+	t.Parallel()
 	b := start(t, variant{proved: true, addresses: 1})
 	good := b.newCaller()
 	rest, goroutines := b.atRest(good)

@@ -17,8 +17,8 @@ func largeBatch() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	return &authmaterialv1.BatchGetAuthDecorationsRequest{CredentialIds: slices.Repeat([]string{"key"}, 100)}
 }
 
-// With the setting `nothing`, an HTTP/2 client lets the server send no part of an answer. With
-// `everything`, it lets the server send complete answers.
+// With the setting `nothing`, an HTTP/2 client lets the server send no part of an answer. With the
+// setting `everything`, the client lets the server send complete answers.
 var (
 	nothing    = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	everything = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}

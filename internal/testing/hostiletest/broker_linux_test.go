@@ -129,7 +129,7 @@ func (b *broker) await(what string, is func() bool) {
 		case <-b.process.Ended():
 			b.Fatalf("the broker's process has ended: %v", b.process.State())
 		case <-deadline:
-			b.Fatalf("waited in vain until this was true: %s; gave up after %v", what, patience)
+			b.Fatalf("the condition %q was not true within %v", what, patience)
 		}
 	}
 }

@@ -24,7 +24,7 @@ const (
 	healthWatch  = grpc_health_v1.Health_Watch_FullMethodName
 )
 
-// leaving lists the gRPC methods to which attackers send requests that they never finish.
+// `leaving` contains the gRPC methods to which attackers send requests that they never finish.
 var leaving = []string{methodGet, methodWatch, methodHealth, healthWatch}
 
 // TestStreamsLeftOpen opens thousands of calls with the largest headers, and sends no messages.

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// large is a request header of almost the largest allowed size.
+// `large` is a request header of almost the largest allowed size.
 var large = []string{"x-large", strings.Repeat("x", 15<<10)}
 
 // TestOversizedHeaders sends headers of 1 MiB, and headers that never end.

@@ -22,7 +22,7 @@ type variant struct {
 	addresses   int
 	// allowance is the memory, in bytes, that the broker may use in addition to its use at rest.
 	allowance int64
-	// always is true if the variant also runs without BROKER_HOSTILE=all.
+	// `always` is true if the variant also runs without BROKER_HOSTILE=all.
 	always bool
 }
 
@@ -40,12 +40,12 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// attack sends as much as it can and returns. The connections stay open until ctx ends.
+// An attack sends as much as it can and returns. Its connections stay open until ctx ends.
 type attack func(ctx context.Context, b *broker)
 
 // withstand runs an attack in each variant against a broker with TLS. The broker must answer a
-// caller that follows the protocol, and stay within its memory limit. After the attack it must
-// return to its earlier number of goroutines.
+// caller that follows the protocol, and stay within its memory limit. After the attack the broker
+// must return to its earlier number of goroutines.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
 	t.Parallel()
@@ -130,8 +130,7 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// few is the largest number of connections of an attack that can have more connections in some
-// variants.
+// An attack with at most `few` connections can have more connections in some variants.
 const few = 50
 
 // clients opens connections, and calls a function for each. Writes on a connection fail after the
@@ -143,7 +142,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	crowd(connections, func(i int) {
 		c, err := b.open(settings...)
 		if err != nil {
-			return // limit of connections reached
+			return // the broker has reached its limit of connections
 		}
 		keep(ctx, c)
 		_ = c.SetWriteDeadline(time.Now().Add(most))
@@ -151,7 +150,7 @@ func clients(ctx context.Context, b *broker, connections int, most time.Duration
 	})
 }
 
-// reading does the same as the function `clients`, and also reads the server's answers.
+// `reading` opens connections as the function `clients` does, and also reads the server's answers.
 func reading(ctx context.Context, b *broker, connections int, do func(c *rawClient), settings ...http2.Setting) {
 	clients(ctx, b, connections, 5*time.Second, func(_ int, c *rawClient) {
 		go c.discard()

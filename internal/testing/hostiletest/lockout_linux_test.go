@@ -22,7 +22,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	})
 	for _, test := range []struct {
 		name string
-		from func(i int) int // returns the number of the loopback address from which call i comes
+		from func(i int) int // the function returns the number of the loopback address from which call i comes
 		want int
 	}{
 		{"the same address", func(int) int { return 2 }, newcomers * 9 / 10},

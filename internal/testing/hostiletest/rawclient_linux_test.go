@@ -60,7 +60,7 @@ func (c *rawClient) call(method string, endless bool, headers ...string) (stream
 	}
 	fields = append(fields, headers...)
 	for i := 0; i < len(fields); i += 2 {
-		// These headers do not fit into the table for header compression, so they are sent
+		// Large headers do not fit into the table for header compression, so they are sent
 		// completely each time.
 		c.note(c.header.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: len(fields[i+1]) > 500}))
 	}

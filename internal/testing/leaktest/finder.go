@@ -73,8 +73,8 @@ func (f *Finder) addForms(name, piece string) {
 	f.add(name, "hexadecimal", hex.EncodeToString([]byte(piece)))
 	f.add(name, "bytes as numbers", numbers(piece, " ")) // as Go prints them
 	f.add(name, "bytes as numbers", numbers(piece, ",")) // as JSON has them
-	// The base64 form of a piece depends on the number of bytes before it. The characters at its
-	// ends may also encode bits of neighbouring bytes, so they are removed.
+	// The base64 form of a piece depends on the number of bytes before it. The first and last
+	// characters of the form may also encode bits of neighbouring bytes, so they are removed.
 	for before := range 3 {
 		shifted := append(make([]byte, before), piece...)
 		first, last := (before*8+5)/6, len(shifted)*8/6

@@ -43,7 +43,7 @@ func (w *world) slips() (all []string) {
 	)
 }
 
-// suspicious returns grants that contain a secret by mistake. The broker warns about such grants.
+// `suspicious` returns grants that contain a secret by mistake, about which the broker warns.
 func (w *world) suspicious() (all []string) {
 	secret := w.know("a secret in a grant", strings.ToLower(authentication.GenerateToken().Reveal()))
 	for _, grant := range []string{

@@ -91,7 +91,8 @@ func TestNothingLeaksFromTheStore(t *testing.T) {
 	w.wantStoreSearched()
 }
 
-// wantStoreSearched checks that the collected output is what it is meant to be.
+// wantStoreSearched checks that each part of the collected output contains a text that it must
+// contain.
 func (w *world) wantStoreSearched() {
 	w.Helper()
 	for _, name := range []string{"SQLite", "PostgreSQL"} {
@@ -118,7 +119,7 @@ func backup(w *world, key string, open func() (store.Driver, error)) []byte {
 	if err != nil {
 		w.Fatal(err)
 	}
-	defer driver.Close() //nolint:errcheck // the test only reads
+	defer driver.Close() //nolint:errcheck // an error of Close loses no data, because the test only reads
 	parsed, err := fleetkeys.Parse(secret.New(key))
 	if err != nil {
 		w.Fatal(err)
@@ -175,8 +176,8 @@ func creating(id, provider string, fields ...string) *authmaterialv1.CreateCrede
 	}
 }
 
-// manages calls methods of CredentialService with secrets, with a provider that answers in all wrong
-// ways.
+// `manages` calls methods of CredentialService with secrets, for a provider that gives all kinds of
+// wrong answers.
 func manages(w *world, c caller) {
 	w.Helper()
 	var ids []string
@@ -191,7 +192,7 @@ func manages(w *world, c caller) {
 			answer, err := manage(c, verify, &authmaterialv1.VerifyCredentialRequest{CredentialId: id})
 			accepted := answer.GetVerification().GetOutcome() == authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_ACCEPTED
 			if err != nil || name == "good" && !accepted {
-				w.Errorf("verify %s: %v, %v", id, answer.GetVerification().GetOutcome(), err)
+				w.Errorf("the verification of %s has the outcome %v and the error %v", id, answer.GetVerification().GetOutcome(), err)
 			}
 			_ = c.get(id)
 			client := strings.Replace(id, "verifiable", "json", 1)
@@ -228,7 +229,7 @@ func badRequests(w *world, c caller) {
 	if _, err := manage(c, create, again); err == nil {
 		w.Error("a credential was created twice")
 	}
-	for n := range 7 { // until the limit is reached
+	for n := range 7 { // enough verifications to reach their limit
 		_, _ = manage(c, verify, &authmaterialv1.VerifyCredentialRequest{
 			CredentialId: "unsaved", Provider: "verifiable", AuthMethod: "main",
 			Values: values("login", misbehaving()[n]+"/x", "key", w.canary("a key that is not stored")),
@@ -236,7 +237,7 @@ func badRequests(w *world, c caller) {
 	}
 }
 
-// rotates adds versions to a credential, and destroys one.
+// `rotates` adds versions to a credential, and destroys one version.
 func rotates(w *world, c caller, id string) {
 	w.Helper()
 	for _, activate := range []bool{false, true} {
@@ -260,7 +261,7 @@ func rotates(w *world, c caller, id string) {
 	}
 	destroyed, err := manage(c, destroy, &authmaterialv1.DestroyCredentialVersionRequest{CredentialId: id, Version: 1, Etag: found.GetCredential().GetEtag()})
 	if err != nil {
-		w.Errorf("destroy a version of %s: %v", id, err)
+		w.Errorf("destroying a version of %s failed: %v", id, err)
 	}
 	update := func(m authmaterialv1.CredentialServiceClient, c caller, r *authmaterialv1.UpdateCredentialRequest) (*authmaterialv1.UpdateCredentialResponse, error) {
 		return m.UpdateCredential(c.w.Context(), r)
@@ -293,7 +294,7 @@ func lists(c caller, id string) {
 	_, _ = manage(c, status, &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})
 }
 
-// commands runs the commands that manage credentials.
+// `commands` runs the commands that manage credentials.
 func commands(w *world) {
 	w.Helper()
 	w.setenv("BROKER_ADDRESS", "unix://"+w.path("grpc"))
@@ -318,9 +319,9 @@ func commands(w *world) {
 			w.Errorf("broker credentials %v ended with exit status %d, want %d:\n%s", run.args, code, run.code, out)
 		}
 	}
-	for _, flag := range []string{"--value", "--secret-stdin"} { // a secret that is given where it must not be
+	for _, flag := range []string{"--value", "--secret-stdin"} { // flags that must not get a secret
 		if out, code := w.run("broker credentials", "credentials", "rotate", "verifiable-good", flag, "key="+w.canary("a key as "+flag)); code == 0 {
-			w.Errorf("a secret after %s was accepted:\n%s", flag, out)
+			w.Errorf("the flag %s accepted a secret:\n%s", flag, out)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func unescape(text []byte) []byte {
 }
 
 // escaped decodes the escape that begins with the given backslash, and returns its length. If the
-// characters are not an escape, it returns the backslash.
+// characters are not an escape, `escaped` returns the backslash.
 func escaped(text []byte) (value []byte, size int) {
 	digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[text[0]]
 	if digits > 0 && len(text) > digits {

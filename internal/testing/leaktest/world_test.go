@@ -43,7 +43,7 @@ type world struct {
 	texts  map[string]*bytes.Buffer
 }
 
-// sent is the name of the collected token requests. Only token requests may contain secrets.
+// `sent` is the name of the collected token requests. Only token requests may contain secrets.
 const sent = "what the provider was sent"
 
 func newWorld(t *testing.T) *world {

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// endless is the size of an answer that stands for an endless one. A client without a limit fails
-// its test, but the machine does not run out of memory.
+// `endless` is the size of answers that stand for endless ones. A client without a limit fails its
+// test, but the machine does not run out of memory.
 const endless = 256 << 20
 
 // Answer writes an HTTP/1.1 answer. It returns early if the client closes the connection.
@@ -42,8 +42,8 @@ func Answers() map[string]Answer {
 	}
 }
 
-// bomb returns 1 MiB of spaces in compressed form. Copies of it, one after another, are valid
-// compressed data too.
+// bomb returns 1 MiB of spaces in compressed form. Several copies of this data, one after another,
+// are valid compressed data too.
 func bomb() string {
 	var compressed bytes.Buffer
 	writer := gzip.NewWriter(&compressed)
@@ -52,7 +52,7 @@ func bomb() string {
 	return compressed.String()
 }
 
-// written returns an Answer that writes `beginning` once, and then repeats `rest`, unless `rest` is
+// `written` returns an Answer that writes `beginning` once, and then repeats `rest`, unless `rest` is
 // empty.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))

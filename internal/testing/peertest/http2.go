@@ -30,7 +30,7 @@ func HTTP2Answers() map[string]HTTP2Answer {
 		},
 		"a gzip bomb": func(to *http2.Framer, stream uint32) {
 			_ = begin(to, stream, block(append(good, "grpc-encoding", "gzip")...))
-			data := strings.Repeat(bomb(), 50)                                    // this data fits into a flow-control window of 64 KiB
+			data := strings.Repeat(bomb(), 50)                                    // the data fits into a flow-control window of 64 KiB
 			prefix := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(data))) //nolint:gosec // the data has only a few KiB
 			data = string(prefix) + data
 			for ; data != ""; data = data[min(len(data), 16<<10):] {

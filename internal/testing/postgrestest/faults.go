@@ -98,7 +98,7 @@ func (s *Server) running(processes []int) (all []int) {
 	return all
 }
 
-// status reads the file "stat" of a process. The state is empty if there is no such process.
+// status reads the file "stat" of a process. For a process that does not exist, the state is empty.
 func status(path string) (process, parent int, state string) {
 	data, err := os.ReadFile(path)                  // the file is in /proc
 	end := strings.LastIndexByte(string(data), ')') // the name of the program may contain spaces

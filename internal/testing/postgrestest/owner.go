@@ -31,7 +31,7 @@ func findOwner() (*owner, error) {
 	return nil, errors.New("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
 }
 
-// give changes the owner of a file to this owner.
+// `give` makes the owner of the server the owner of a file.
 func (o *owner) give(path string) error {
 	if o == nil {
 		return nil

@@ -32,8 +32,8 @@ const (
 	Password = "correct-horse-battery-staple"
 )
 
-// The servers listen on ports below the ephemeral ports of Linux, which the servers of redistest do
-// not use.
+// The servers listen on ports below the ephemeral ports of Linux. The servers of redistest use
+// other ports.
 const (
 	firstPort = 30_000
 	ports     = 2_700
@@ -61,7 +61,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The server's user may not be able to enter the folder of the test.
+	// The folder is not in t.TempDir(), which the server's user may not be able to enter.
 	folder, err := os.MkdirTemp("", "postgrestest")
 	if err != nil {
 		t.Fatal(err)

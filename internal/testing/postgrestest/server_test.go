@@ -20,7 +20,7 @@ func TestServer(t *testing.T) {
 	server := postgrestest.Start(t)
 	first, second := server.Database(t), server.Database(t)
 	if first == second || strings.Contains(first+second, postgrestest.Password) {
-		t.Fatalf("the databases have the addresses %s and %s", first, second)
+		t.Fatalf("the databases have the addresses %s and %s, want different addresses without the password", first, second)
 	}
 	if _, err := server.Connect(t, first).Exec(t.Context(), `CREATE TABLE notes AS SELECT 'swordfish' AS text`); err != nil {
 		t.Fatal(err)

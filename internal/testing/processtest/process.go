@@ -15,7 +15,7 @@ type Process struct {
 }
 
 // Start starts a command. On Linux the process is killed when the test binary ends, even if the
-// test binary is killed. On other systems it continues if the test binary is killed.
+// test binary is killed. On other systems the process continues if the test binary is killed.
 func Start(command *exec.Cmd) (*Process, error) {
 	p := &Process{command: command, ended: make(chan struct{})}
 	endWithParent(command)
@@ -39,7 +39,7 @@ func Start(command *exec.Cmd) (*Process, error) {
 // written.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Runs reports whether the process has not ended yet. It may be suspended.
+// Runs reports whether the process has not ended yet. A process that runs may be suspended.
 func (p *Process) Runs() bool {
 	select {
 	case <-p.ended:

@@ -25,7 +25,7 @@ type Cluster struct {
 	nodes []*Server
 }
 
-// StartCluster starts six nodes. It returns when all nodes agree on the slots and each master has
+// StartCluster starts six nodes, and returns when all nodes agree on the slots and each master has
 // its replica. When a master fails, its replica replaces it within seconds.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
@@ -62,7 +62,7 @@ func (c *Cluster) must(command redis.Cmder) {
 func (c *Cluster) Addrs() []string { return addresses(c.nodes) }
 
 // AwaitMasters waits until all running nodes name the same masters, and these masters accept
-// writes. It returns the masters in the order of their slots.
+// writes. AwaitMasters returns the masters in the order of their slots.
 func (c *Cluster) AwaitMasters() []*Server {
 	c.t.Helper()
 	var all []*Server

@@ -31,8 +31,8 @@ type fault struct {
 	blackhole bool
 }
 
-// Proxy starts a proxy on 127.0.0.1 that forwards connections to the target, a host:port. It stops
-// at the end of the test.
+// Proxy starts a proxy on 127.0.0.1 that forwards connections to the target, a host:port. The proxy
+// stops at the end of the test.
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -37,7 +37,7 @@ func (p *FaultProxy) connect(client net.Conn) {
 	_ = client.Close()
 }
 
-// track records an open connection. The returned function closes it.
+// track records an open connection, and returns a function that closes the connection.
 func (p *FaultProxy) track(connection net.Conn) (untrack func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +91,7 @@ func (p *FaultProxy) passReplies(server, client net.Conn) {
 }
 
 // takeCut reports whether the proxy must close the connection that now receives a reply, and after
-// how many bytes. It reports true once for each call of CutMidReply.
+// how many bytes. The result `cut` is true once for each call of CutMidReply.
 func (p *FaultProxy) takeCut() (cut bool, after int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,13 +122,13 @@ func (p *FaultProxy) replaced(reply []byte) []byte {
 	return r.replies[(r.seen/r.every-1)%len(r.replies)]
 }
 
-// hold waits until the proxy may forward bytes. It returns false when the test ends.
+// `hold` waits until the proxy may forward bytes, or returns false when the test ends.
 func (p *FaultProxy) hold(reply bool) bool {
 	for {
 		p.mu.Lock()
 		fault, changed := p.fault, p.changed
 		p.mu.Unlock()
-		var delayed <-chan time.Time // the channel stays nil, and so is never ready, if the fault is Blackhole
+		var delayed <-chan time.Time // with Blackhole, the channel stays nil, and so is never ready
 		switch {
 		case fault.blackhole:
 		case reply && fault.delay > 0:

@@ -17,14 +17,14 @@ import (
 const MasterName = "redistest"
 
 // Sentinel is a group of Redis processes: a master, two replicas, and three Sentinels that watch
-// them. A value of this type is not safe for concurrent use.
+// them. A Sentinel is not safe for concurrent use.
 type Sentinel struct {
 	t         testing.TB
 	servers   []*Server
 	sentinels []*Server
 }
 
-// StartSentinel starts six processes. It returns when each Sentinel knows the other Sentinels and
+// StartSentinel starts six processes, and returns when each Sentinel knows the other Sentinels and
 // both replicas. When the master fails, a replica replaces it within seconds.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
@@ -65,11 +65,11 @@ sentinel failover-timeout %[1]s 2000
 	}
 	s.start()
 	// A Sentinel reconnects to a server once per ping period. The default ping period of 1 s is
-	// longer than the time after which these tests consider a server lost. Five ping periods
-	// must be longer than one second, because a Sentinel asks a replica for its state again
-	// after a second; with shorter ping periods the Sentinel finds no replica to promote. A
-	// Sentinel exchanges its knowledge with the other Sentinels once per publish period (default
-	// 2 s). It asks a master for its role once per info period (default 10 s).
+	// longer than the time after which these tests consider a server lost. Five ping periods must
+	// be longer than one second, because a Sentinel asks a replica for its state again after a
+	// second; with shorter ping periods the Sentinel finds no replica to promote. A Sentinel
+	// exchanges its knowledge with the other Sentinels once per publish period (default 2 s). A
+	// Sentinel asks a master for its role once per info period (default 10 s).
 	periods := []any{"SENTINEL", "DEBUG", "PING-PERIOD", 300, "PUBLISH-PERIOD", 200, "INFO-PERIOD", 1000}
 	if err := s.client.Do(t.Context(), periods...).Err(); err != nil {
 		t.Fatalf("package redistest needs Redis 7.0 or later for Sentinels: %v", err)
@@ -81,7 +81,7 @@ sentinel failover-timeout %[1]s 2000
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
 // AwaitMaster waits until all running Sentinels name the same master, and this master accepts
-// writes. It returns the master.
+// writes. AwaitMaster returns the master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server

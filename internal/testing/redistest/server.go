@@ -1,5 +1,5 @@
 // Package redistest runs redis-server processes for tests: a single server, a master that Sentinels
-// watch, or a Cluster. It also contains a proxy that disturbs the connections to a server.
+// watch, or a Cluster. The package also contains a proxy that disturbs the connections to a server.
 //
 // Functions and methods of this package end the test when they fail, so they must be called only
 // from the goroutine of the test.
@@ -23,7 +23,7 @@ import (
 
 const startLimit = 20 * time.Second
 
-// admin is the Redis user of the clients that Client returns. It has no password.
+// `admin` is the Redis user of the clients that Client returns, and has no password.
 const admin = "redistest"
 
 // Server is a Redis server on 127.0.0.1. A Server is not safe for concurrent use.
@@ -42,7 +42,7 @@ type Server struct {
 
 // Start starts a Redis server that does not store its data on disk, with further command-line
 // arguments such as "--requirepass", "swordfish". When Start returns, the server answers commands.
-// It is killed at the end of the test.
+// The server is killed at the end of the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := newServer(t, nil, args)
@@ -50,8 +50,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// newServer returns a server that is not running yet. With TLS settings, it accepts only TLS
-// connections.
+// newServer returns a server that is not running yet. With TLS settings, the server accepts only
+// TLS connections.
 func newServer(t testing.TB, config *tls.Config, args []string) *Server {
 	t.Helper()
 	path, dir := executable(t), t.TempDir()
@@ -100,14 +100,14 @@ func (s *Server) start() {
 	})
 }
 
-// run starts a process on the server's port, and waits until it answers commands.
+// run starts a process on the server's port, and waits until the process answers commands.
 func (s *Server) run() (err error) {
 	s.process, err = processtest.StartServer(s.command(s.port), s.ready, startLimit)
 	s.stopped = false
 	return err
 }
 
-// Addr returns the server's address, host:port. It stays the same after Restart.
+// Addr returns the server's address, host:port, which stays the same after Restart.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // URL returns the server's address as redis://host:port, or rediss://host:port with TLS.
@@ -119,7 +119,7 @@ func (s *Server) URL() string {
 }
 
 // Client returns a client that has all permissions, whatever users and passwords the server's
-// arguments set. It is closed at the end of the test.
+// arguments set. The client is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Runs reports whether the server's process exists and is not suspended.

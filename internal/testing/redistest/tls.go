@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// StartTLS starts a server like Start, but the server accepts only TLS connections. Its certificate
-// is valid for 127.0.0.1 and localhost, and clients verify it with the file from CAFile. The server
-// does not require a client certificate.
+// StartTLS starts a server like Start, but the server accepts only TLS connections. The certificate
+// of the server is valid for 127.0.0.1 and localhost, and clients verify it with the file from
+// CAFile. The server does not require a client certificate.
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,8 +36,8 @@ func StartTLS(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// CAFile returns the path of a PEM file that verifies the certificate of a server from StartTLS.
-// For other servers it returns "".
+// CAFile returns the path of a PEM file that verifies the certificate of a server from StartTLS,
+// and "" for other servers.
 func (s *Server) CAFile() string { return s.caFile }
 
 // writeCertificate writes a self-signed certificate and its key to PEM files, and returns a pool
