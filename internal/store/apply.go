@@ -54,8 +54,8 @@ func (s *Store) Apply(ctx context.Context, change Change) (revision int64, err e
 	return revision, err
 }
 
-// erase removes copies of overwritten data from the database. Copies remain if erase fails, or if the
-// process ends before; the next call of Purge removes them.
+// erase removes copies of overwritten data from the database. If erase fails, or if the process
+// ends before erase has run, the copies remain until the next call of Purge.
 func (s *Store) erase(ctx context.Context) {
 	eraser, ok := s.driver.(Eraser)
 	if !ok {

@@ -91,7 +91,7 @@ func (s *Store) Backup(ctx context.Context, out io.Writer) error {
 	return cmp.Or(target.err, err)
 }
 
-// output remembers the error of a writer.
+// output passes data to a writer, and remembers the error of that writer.
 type output struct {
 	io.Writer
 

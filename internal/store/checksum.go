@@ -22,7 +22,7 @@ func trailer(sum hash.Hash) []byte {
 	return append(append([]byte(trailerLabel), hex.EncodeToString(sum.Sum(nil))...), '\n')
 }
 
-// sum calls a function that writes to out, and then appends the trailer.
+// sum calls a function that writes data to `out`, and then appends the trailer to the data.
 func sum(out io.Writer, write func(io.Writer) error) error {
 	digest := sha256.New()
 	if err := write(io.MultiWriter(out, digest)); err != nil {
@@ -32,7 +32,7 @@ func sum(out io.Writer, write func(io.Writer) error) error {
 	return err
 }
 
-// summed reads what the function sum wrote, without the trailer.
+// summed reads data that the function `sum` wrote, without the trailer.
 type summed struct {
 	in     *bufio.Reader
 	digest hash.Hash

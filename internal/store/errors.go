@@ -14,7 +14,7 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// A Store returns errors that wrap these errors. Compare them with errors.Is.
+// A Store returns errors that wrap these errors, so use errors.Is to recognise them.
 const (
 	// ErrUnavailable means that the database cannot be reached, or did not answer in time. The change
 	// may have been stored nevertheless: if so, Store.Request finds the request of the change.

@@ -32,7 +32,7 @@ const keyedColumns = `c.provider, c.auth_method, ` + columnsV
 // all other data keys are encrypted with the first store key, and Check reports the versions whose
 // data keys could not be decrypted.
 func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
-	defer s.erase(ctx) // old data keys, which a lost store key can decrypt
+	defer s.erase(ctx) // the old data keys, because a replaced store key that became known could decrypt them
 	if err := s.rekeyStore(ctx); err != nil {
 		return 0, err
 	}

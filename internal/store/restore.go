@@ -137,8 +137,8 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 // clearStore checks that the database has no credentials and no events, and removes all other rows,
 // such as the ID of an empty store.
 func clearStore(ctx context.Context, tx *sql.Tx) error {
-	// Without its row, the store cannot be changed by others until the transaction ends. So this
-	// statement must be the first.
+	// This statement must be the first: without the row of the store, nobody else can change the
+	// store until the transaction ends.
 	if _, err := tx.ExecContext(ctx, `DELETE FROM store`); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func insertRows(ctx context.Context, tx *sql.Tx, in io.Reader, extend func()) er
 func (r *row) check() error {
 	badName := func(name string) bool { return !columnName.MatchString(name) }
 	if !slices.Contains(tables, r.Table) || len(r.Columns) != len(r.Values) || slices.ContainsFunc(r.Columns, badName) {
-		return errors.New("not a row of the store")
+		return errors.New("this line is not a row of the store")
 	}
 	return nil
 }

@@ -121,16 +121,16 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("while another replica holds the lock, Apply returned %v", err)
+		t.Errorf("while another replica holds the lock, Apply returned the error %v, want ErrUnavailable", err)
 	}
 	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
-		t.Errorf("while another replica holds the lock, the revision is %d, %v", revision, err)
+		t.Errorf("while another replica holds the lock, Revision returned %d and the error %v, want 0", revision, err)
 	}
 	if _, err := conn.Exec(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
-		t.Errorf("after the lock was released: %v", err)
+		t.Errorf("a change after the lock was released failed: %v", err)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestRestoreSparesOthers(t *testing.T) {
 		t.Errorf("Restore returned %v", err)
 	}
 	if events, err := s.Events(t.Context(), "one", 0, 1); len(events) != 1 || err != nil {
-		t.Errorf("after Restore, the store has %d events, %v", len(events), err)
+		t.Errorf("after Restore, the store has %d events, want 1; the error is %v", len(events), err)
 	}
 }
 
@@ -189,7 +189,7 @@ func commitAwaited(t *testing.T, conn *pgx.Conn) {
 }
 
 // TestIsolation stores a change that waits for another change, in a database whose transactions are
-// serializable by default. PostgreSQL would refuse such a change.
+// serializable by default. With that isolation level, PostgreSQL would refuse the change.
 func TestIsolation(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t, "-c", "default_transaction_isolation=serializable")
@@ -220,7 +220,8 @@ func TestCrash(t *testing.T) {
 	t.Parallel()
 	var server *postgrestest.Server
 	storetest.Crash(t, func(t *testing.T) string {
-		// A server with these settings would lose acknowledged changes.
+		// If the driver did not override these settings, a crash of the server would lose
+		// acknowledged changes.
 		server = postgrestest.Start(t, "-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s")
 		return server.Database(t)
 	}, open, func() { server.Restart() })

@@ -37,10 +37,11 @@ const (
 	migrateSeconds = 60 // how long a replica waits while another replica migrates
 )
 
-// settings applies to each connection, unless the address contains other settings. The timeouts end a
-// statement if the client or the server does not respond. The other settings are PostgreSQL's
-// defaults, on which package store relies: a commit survives a crash, and a transaction that waited
-// for another one sees the changes of that one. A server or a database may have other defaults.
+// settings applies to each connection, unless the address contains other settings. The timeouts end
+// a statement if the client or the server does not respond. The other settings are PostgreSQL's
+// defaults, on which package store relies: a commit survives a crash, and a transaction that has
+// waited for another transaction sees the changes of the other one. A server or a database may have
+// other defaults.
 var settings = map[string]string{
 	"application_name":                    "authmaterial-broker",
 	"default_transaction_isolation":       "read committed",

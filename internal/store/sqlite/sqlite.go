@@ -86,7 +86,8 @@ func prepare(path string) (os.FileInfo, error) {
 	case err == nil:
 		err = file.Close()
 	case errors.Is(err, fs.ErrExist):
-		// To close an existing file would release the locks that this process may have on it.
+		// The file must not be opened here, because closing it would release the locks that this
+		// process may have on it.
 		err = unix.Access(path, unix.R_OK|unix.W_OK)
 	}
 	if err != nil {
@@ -140,7 +141,7 @@ func (d *driver) Unavailable(err error) bool {
 	if !errors.As(err, &failed) {
 		return false
 	}
-	switch failed.Code() & 0xff { // The other bits of the code give details.
+	switch failed.Code() & 0xff { // the higher bits of an error code only give details
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
 		return true

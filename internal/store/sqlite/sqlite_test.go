@@ -111,16 +111,16 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("while another process holds the lock, Apply returned %v", err)
+		t.Errorf("while another process holds the lock, Apply returned the error %v, want ErrUnavailable", err)
 	}
 	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
-		t.Errorf("while another process holds the lock, the revision is %d, %v", revision, err)
+		t.Errorf("while another process holds the lock, Revision returned %d and the error %v, want 0", revision, err)
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("one")); err != nil {
-		t.Errorf("after the lock was released: %v", err)
+		t.Errorf("a change after the lock was released failed: %v", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestErasesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Apply(t.Context(), store.Change{Credential: credential, Destroy: 1, Event: change.Event}); err != nil {
-		t.Errorf("while another process reads, Apply returned %v", err)
+		t.Errorf("while another process reads the journal, Apply returned the error %v", err)
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)

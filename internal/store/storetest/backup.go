@@ -47,7 +47,7 @@ func (f *fixture) content(s *store.Store) string {
 	f.t.Helper()
 	all := new(strings.Builder)
 	ids, _, revision := f.changes(s, 0)
-	_, _ = fmt.Fprintf(all, "store %s revision %d fingerprint %x\n", s.ID(), revision, s.Fingerprint(secret.New("a")))
+	_, _ = fmt.Fprintf(all, "the store %s has the revision %d and the fingerprint %x\n", s.ID(), revision, s.Fingerprint(secret.New("a")))
 	for _, id := range ids {
 		credential, versions := f.credential(s, id)
 		_, _ = fmt.Fprintf(all, "%+v\n", *credential)
@@ -70,7 +70,7 @@ func (f *fixture) content(s *store.Store) string {
 			_, _ = fmt.Fprintf(all, "%+v\n", *u)
 		}
 		fingerprint, found, err3 := s.Request(f.t.Context(), store.RequestKey{Caller: "alice", RequestID: id})
-		_, _ = fmt.Fprintf(all, "request %x %v %v\n", fingerprint, found, errors.Join(err, err2, err3))
+		_, _ = fmt.Fprintf(all, "the request with the fingerprint %x was found: %v %v\n", fingerprint, found, errors.Join(err, err2, err3))
 	}
 	// A Version contains a pointer to its verification, so the verification is printed separately.
 	lines := strings.Split(all.String(), "\n")
@@ -146,22 +146,22 @@ func damagedBackups(t *testing.T, f *fixture) {
 		data []byte
 		want error
 	}{
-		"nothing":                      {nil, store.ErrNotBackup},
-		"another file":                 {[]byte(strings.Repeat("SQLite format 3", 1000)), store.ErrNotBackup},
-		"with only half of the header": {backup[:header/2], store.ErrNotBackup},
-		"the header":                   {backup[:header+1], store.ErrNotBackup},
-		"a part":                       {backup[:payload], store.ErrTruncated},
-		"without the last byte":        {backup[:len(backup)-1], store.ErrTruncated},
-		"without the trailer":          {backup[:len(backup)-73], store.ErrTruncated},
-		"with a changed end":           {changed(len(backup) - 2), store.ErrDamaged},
-		"with a change in the middle":  {changed(payload), store.ErrDamaged},
-		"with a changed time":          {bytes.Replace(backup, []byte(`"time":"2026`), []byte(`"time":"2027`), 1), store.ErrDamaged},
-		"with another format version":  {bytes.Replace(backup, []byte(`"version":1`), []byte(`"version":2`), 1), store.ErrUnknownFormat},
-		"with data after its end":      {append(bytes.Clone(backup), "more"...), store.ErrTruncated},
-		"with a changed encrypted key": {changed(bytes.Index(backup, []byte("authmaterial-store-key")) + 30), store.ErrDamaged},
+		"nothing":                               {nil, store.ErrNotBackup},
+		"another file":                          {[]byte(strings.Repeat("SQLite format 3", 1000)), store.ErrNotBackup},
+		"a backup with only half of the header": {backup[:header/2], store.ErrNotBackup},
+		"the header":                            {backup[:header+1], store.ErrNotBackup},
+		"a part":                                {backup[:payload], store.ErrTruncated},
+		"a backup without its last byte":        {backup[:len(backup)-1], store.ErrTruncated},
+		"without the trailer":                   {backup[:len(backup)-73], store.ErrTruncated},
+		"a backup with a changed end":           {changed(len(backup) - 2), store.ErrDamaged},
+		"a backup with a change in the middle":  {changed(payload), store.ErrDamaged},
+		"a backup with a changed time":          {bytes.Replace(backup, []byte(`"time":"2026`), []byte(`"time":"2027`), 1), store.ErrDamaged},
+		"a backup with another format version":  {bytes.Replace(backup, []byte(`"version":1`), []byte(`"version":2`), 1), store.ErrUnknownFormat},
+		"a backup with data after its end":      {append(bytes.Clone(backup), "more"...), store.ErrTruncated},
+		"a backup with a changed encrypted key": {changed(bytes.Index(backup, []byte("authmaterial-store-key")) + 30), store.ErrDamaged},
 	} {
 		if err := empty.restore(f.keys, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
-			t.Errorf("restoring a backup %s returned the error %v, want %v", what, err, test.want)
+			t.Errorf("restoring %s returned the error %v, want %v", what, err, test.want)
 		}
 	}
 	header2, _ := store.ReadBackupHeader(bytes.NewReader(backup))

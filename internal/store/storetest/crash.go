@@ -31,7 +31,7 @@ const (
 // Crash runs a process that stores 1,000 changes, kills it with SIGKILL at a random moment, and
 // checks that every acknowledged change is complete and no other change is partial. The name of the
 // test that calls Crash must be unique. In the process that is killed, Crash calls open with the
-// same address. After the process was killed, Crash calls the function during, if it is not nil.
+// same address. After the process was killed, Crash calls the function `during`, if it is not nil.
 //
 // Crash kills two processes in turn, or ten if the environment variable BROKER_STRESS is set.
 func Crash(t *testing.T, create func(*testing.T) (address string), open func(address string) (store.Driver, error), during func()) {
@@ -93,7 +93,7 @@ func (f *fixture) killWriter(address string, after int) (revisions []int64) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	_ = input.Close() // the process has its own copy
+	_ = input.Close() // the process has its own descriptor of the pipe
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		var revision int64
 		if _, text, found := strings.Cut(lines.Text(), acknowledged); !found {

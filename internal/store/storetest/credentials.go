@@ -155,16 +155,16 @@ func keepsVersions(t *testing.T, f *fixture) {
 		t.Errorf("reading a missing version returned the error %v, want ErrVersionNotFound", err)
 	}
 	for what, prepare := range map[string]func(*store.Change){
-		"activates a missing version":        func(c *store.Change) { c.Credential.ActiveVersion = 2 },
-		"makes a missing version the canary": func(c *store.Change) { c.Credential.CanaryVersion = 2 },
-		"destroys the active version":        func(c *store.Change) { c.Destroy = 1 },
-		"destroys a missing version":         func(c *store.Change) { c.Destroy = 2 },
+		"a change that activates a missing version":        func(c *store.Change) { c.Credential.ActiveVersion = 2 },
+		"a change that makes a missing version the canary": func(c *store.Change) { c.Credential.CanaryVersion = 2 },
+		"a change that destroys the active version":        func(c *store.Change) { c.Destroy = 1 },
+		"a change that destroys a missing version":         func(c *store.Change) { c.Destroy = 2 },
 	} {
 		credential, _ := f.credential(s, "one")
 		change := update(credential)
 		prepare(&change)
 		if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrVersionNotFound) {
-			t.Errorf("a change that %s returned the error %v, want ErrVersionNotFound", what, err)
+			t.Errorf("%s returned the error %v, want ErrVersionNotFound", what, err)
 		}
 	}
 	credential, _ := f.credential(s, "one")

@@ -82,13 +82,13 @@ func requests(t *testing.T, f *fixture) {
 	s := f.open()
 	key := store.RequestKey{Caller: "alice", Method: "CreateCredential", CredentialID: "one", RequestID: "4711"}
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
-		t.Fatalf("looking for a request that was never stored returned found %v and the error %v", found, err)
+		t.Fatalf("a request that was never stored was found: %v; the error is %v", found, err)
 	}
 	change := NewCredential("one")
 	change.Request = &store.Request{RequestKey: key, Fingerprint: []byte("fingerprint")}
 	f.apply(s, change)
 	if got, found, err := f.open().Request(t.Context(), key); string(got) != "fingerprint" || !found || err != nil {
-		t.Errorf("looking for a stored request returned the fingerprint %q, found %v and the error %v", got, found, err)
+		t.Errorf("a stored request has the fingerprint %q and was found: %v; the error is %v", got, found, err)
 	}
 	if _, err := s.Apply(t.Context(), change); !errors.Is(err, store.ErrRepeated) {
 		t.Errorf("a second change with the same request returned the error %v, want ErrRepeated", err)
@@ -100,7 +100,7 @@ func requests(t *testing.T, f *fixture) {
 		{Caller: "alice", Method: key.Method, CredentialID: "one", RequestID: "4712"},
 	} {
 		if _, found, err := s.Request(t.Context(), other); found || err != nil {
-			t.Errorf("looking for the request %+v, which was never stored, returned found %v and the error %v", other, found, err)
+			t.Errorf("the request %+v, which was never stored, was found: %v; the error is %v", other, found, err)
 		}
 	}
 }

@@ -139,7 +139,7 @@ func rekey(t *testing.T, f *fixture) {
 	oldKey, newKey := key(t), key(t)
 	f.keys = ring(t, oldKey, newKey)
 	writer := f.open()
-	const credentials = 230 // more data keys than one batch has
+	const credentials = 230 // more data keys than fit into one batch
 	for i := range credentials {
 		f.apply(writer, NewCredential(name(i)))
 	}

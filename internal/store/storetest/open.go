@@ -52,7 +52,7 @@ func needsKey(t *testing.T, f *fixture) {
 }
 
 func opensAtOnce(t *testing.T, f *fixture) {
-	for range 5 { // a missing lock does not fail each time
+	for range 5 { // without a lock, this test would not fail each time
 		newFixture(t, f.create(t), f.keys).opensAtOnce()
 	}
 }

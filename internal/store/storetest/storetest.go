@@ -223,7 +223,7 @@ func together(times int, call func(i int) error) []error {
 
 func name(i int) string { return fmt.Sprintf("credential-%03d", i) }
 
-// count returns the result of a query for a number.
+// count returns the result of a query that returns one number.
 func (f *fixture) count(query string) (number int) {
 	f.t.Helper()
 	if err := f.driver().Reader().QueryRowContext(f.t.Context(), query).Scan(&number); err != nil {
