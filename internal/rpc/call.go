@@ -43,8 +43,8 @@ type Ended struct {
 	// Caller is the caller's name, or empty if the caller is unknown. CredentialID is the ID in
 	// the request, or empty if it is unknown or if the request has several IDs.
 	Caller, CredentialID string
-	// Excess is true if a limit ended the call, or if its message or headers were refused.
-	// Clients can make any number of such calls.
+	// Excess is true if a limit ended the call, or if its message or headers were refused: clients
+	// can make any number of calls that end in this way.
 	Excess bool
 }
 
@@ -69,7 +69,7 @@ type call struct {
 	method  *method
 	began   time.Time
 	limits  *admission.Caller // limits of the caller; nil until the call counts for them
-	health  *admission.Conn   // connection of the call in calls of the health service, else nil
+	health  *admission.Conn   // connection of a call of the health service; nil for other calls
 
 	// The following fields are copied to Ended.
 	caller, credentialID string

@@ -206,7 +206,7 @@ func (c *Credentials) ListCredentialEvents(
 	response := &authmaterialv1.ListCredentialEventsResponse{NextPageToken: next}
 	for _, event := range events {
 		response.Events = append(response.Events, &authmaterialv1.CredentialEvent{
-			Time: toTimestamp(event.Time), Caller: event.Caller, Operation: event.Operation, Version: int32(event.Version), //nolint:gosec // at most a few thousand
+			Time: toTimestamp(event.Time), Caller: event.Caller, Operation: event.Operation, Version: int32(event.Version), //nolint:gosec // a version number is at most a few thousand
 			Fields: event.Fields, Outcome: toOutcome(event.Outcome),
 		})
 	}
@@ -260,7 +260,7 @@ func (c *Credentials) toCredential(v *management.Credential) *authmaterialv1.Cre
 		CredentialId: v.ID, DisplayName: v.DisplayName, Description: v.Description, Labels: v.Labels,
 		Provider: v.Provider, AuthMethod: v.AuthMethod, Disabled: v.Disabled, KeepWarm: v.KeepWarm,
 		SecretExpireTime: toTimestamp(v.SecretExpireTime), Origin: authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED,
-		ActiveVersion: int32(v.ActiveVersion), PublicValues: v.PublicValues, SecretFieldsSet: v.SecretFields, //nolint:gosec // at most a few thousand
+		ActiveVersion: int32(v.ActiveVersion), PublicValues: v.PublicValues, SecretFieldsSet: v.SecretFields, //nolint:gosec // a version number is at most a few thousand
 		State: toState(state), StateTime: toTimestamp(since),
 		AllowedHosts: v.AllowedHosts, CreateTime: toTimestamp(v.CreateTime), UpdateTime: toTimestamp(v.UpdateTime),
 		DeleteTime: toTimestamp(v.DeleteTime), Etag: v.ETag, Shadowed: v.Shadowed,
@@ -269,7 +269,7 @@ func (c *Credentials) toCredential(v *management.Credential) *authmaterialv1.Cre
 		message.Origin = authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_DECLARED
 	}
 	if v.CanaryVersion != 0 {
-		message.Canary = &authmaterialv1.Canary{Version: int32(v.CanaryVersion), Callers: v.CanaryCallers} //nolint:gosec // at most a few thousand
+		message.Canary = &authmaterialv1.Canary{Version: int32(v.CanaryVersion), Callers: v.CanaryCallers} //nolint:gosec // a version number is at most a few thousand
 	}
 	return message
 }
@@ -280,7 +280,7 @@ func toVersion(v *management.Version) *authmaterialv1.CredentialVersion {
 	}
 	state := authmaterialv1.VersionState_value["VERSION_STATE_"+string(v.State)]
 	return &authmaterialv1.CredentialVersion{
-		Version: int32(v.Number), State: authmaterialv1.VersionState(state), PublicValues: v.PublicValues, //nolint:gosec // at most a few thousand
+		Version: int32(v.Number), State: authmaterialv1.VersionState(state), PublicValues: v.PublicValues, //nolint:gosec // a version number is at most a few thousand
 		SecretFieldsSet: v.SecretFields, AllowedHosts: v.AllowedHosts, CreateTime: toTimestamp(v.CreateTime), Creator: v.Creator,
 		ActivateTime: toTimestamp(v.ActivateTime), DestroyTime: toTimestamp(v.DestroyTime), Verification: toVerification(v.Verification),
 	}

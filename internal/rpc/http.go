@@ -70,7 +70,7 @@ func (s *Service) HTTP() http.Handler {
 	return h
 }
 
-// unaryCredentials is CredentialService over HTTP. Its stream is not served: no path leads to it.
+// unaryCredentials is CredentialService over HTTP. Its stream is not served over HTTP.
 type unaryCredentials struct{ *Credentials }
 
 // WatchCredentialStates implements CredentialServiceHandler.
@@ -94,8 +94,8 @@ type httpCallKey struct{}
 // an error that explains why.
 var errUnreadable = status.Error(codes.InvalidArgument, "the request could not be read")
 
-// ServeHTTP implements http.Handler. It identifies the caller before it reads the request, because
-// a request can be large.
+// ServeHTTP implements http.Handler. The caller is identified before the request is read, because a
+// request can be large.
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := h.methods[r.URL.Path]
 	if m == nil {
@@ -160,9 +160,9 @@ func toConnect(err error) *connect.Error {
 	return made
 }
 
-// jsonCodec is connect's JSON codec, with three differences. It rejects unknown fields, because they
-// are probably misspelled. Its errors do not quote the request, because requests contain secrets. It
-// encodes equal messages equally.
+// jsonCodec is connect's JSON codec, with three differences. It rejects unknown fields, because
+// they are probably misspelled. Its errors do not quote the request, because requests contain
+// secrets. Its encodings of equal messages are equal.
 type jsonCodec struct{ name string }
 
 // Name implements connect.Codec.
@@ -170,7 +170,7 @@ func (c jsonCodec) Name() string { return c.name }
 
 // Marshal implements connect.Codec.
 func (jsonCodec) Marshal(message any) ([]byte, error) {
-	encoded, err := protojson.Marshal(message.(proto.Message)) // with spaces at random places
+	encoded, err := protojson.Marshal(message.(proto.Message)) // protojson puts spaces at random places
 	if err != nil {
 		return nil, err
 	}

@@ -46,8 +46,8 @@ func managing[Request, Response any](
 	return grpc.MethodDesc{MethodName: path.Base(name), Handler: handle}
 }
 
-// messageReader is the part of gRPC's stream that reads messages. gRPC's own function for it has the
-// same size limit for all services. Other versions of gRPC may lack these methods.
+// messageReader is the part of gRPC's stream that reads messages. gRPC's own function for reading
+// messages has the same size limit for all services. Other versions of gRPC may lack these methods.
 type messageReader interface {
 	ReadMessageHeader(header []byte) error
 	Read(n int) (mem.BufferSlice, error)
@@ -92,7 +92,7 @@ func (c *call) receiveLarge(request proto.Message) error {
 
 // sizeOf reads the header of the request message, and returns the size of the message.
 func (c *call) sizeOf(reader messageReader) (int, error) {
-	var header [5]byte // the compression and the size
+	var header [5]byte // one byte for the compression, and four bytes for the size
 	if err := reader.ReadMessageHeader(header[:]); err != nil {
 		return 0, readError(err)
 	}
@@ -122,7 +122,7 @@ func readError(err error) error {
 	return errIncomplete
 }
 
-// answerTo makes a failed call return no response.
+// answerTo returns the error of a failed call without a response.
 func answerTo[Response any](response *Response, err error) (any, error) {
 	if err != nil {
 		return nil, err

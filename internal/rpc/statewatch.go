@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/management"
 )
 
-// watchStates answers WatchCredentialStates. While the client does not read, the same happens as in
-// `watch`.
+// watchStates answers WatchCredentialStates. The comment in the function `watch` explains what
+// happens while the client does not read.
 func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
 	c := s.begin(stream.Context(), m)
 	defer func() { err = c.end(err, recover()) }()

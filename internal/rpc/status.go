@@ -27,7 +27,7 @@ func (c *Credentials) GetCredentialStatus(
 	}
 	for _, use := range status.Callers {
 		message.Callers = append(message.Callers, &authmaterialv1.CallerUse{
-			Caller: use.Caller, LastUseTime: toTimestamp(use.LastUse), Count: use.Count, Version: int32(use.Version), //nolint:gosec // at most a few thousand
+			Caller: use.Caller, LastUseTime: toTimestamp(use.LastUse), Count: use.Count, Version: int32(use.Version), //nolint:gosec // a version number is at most a few thousand
 		})
 	}
 	if status.Canary != nil {
@@ -73,7 +73,7 @@ func toState(state broker.State) authmaterialv1.CredentialState {
 
 func toMaterialStatus(m *broker.MaterialStatus) *authmaterialv1.MaterialStatus {
 	message := &authmaterialv1.MaterialStatus{
-		Version: int32(m.Version), ObtainTime: toTimestamp(m.ObtainTime), ExpireTime: toTimestamp(m.ExpireTime), //nolint:gosec // at most a few thousand
+		Version: int32(m.Version), ObtainTime: toTimestamp(m.ObtainTime), ExpireTime: toTimestamp(m.ExpireTime), //nolint:gosec // a version number is at most a few thousand
 		RenewTime: toTimestamp(m.RenewTime), NextAttemptTime: toTimestamp(m.NextAttemptTime),
 		LastReportTime: toTimestamp(m.LastReportTime), Reports: m.Reports,
 	}
