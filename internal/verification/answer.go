@@ -33,7 +33,8 @@ func readAnswer(response *http.Response) (answer, error) {
 	}
 	a := answer{status: response.StatusCode, tooLarge: len(body) > maxAnswerSize}
 	a.isJSON = !a.tooLarge && json.Unmarshal(body, &a.value) == nil
-	// Some APIs label JSON as HTML, so the body decides. An empty body is no page.
+	// Some APIs label JSON as HTML, so a body in JSON is no HTML page, and neither is an empty
+	// body.
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	a.isHTML = strings.HasPrefix(http.DetectContentType(body), "text/html") || mediaType == "text/html" && len(body) > 0 && !a.isJSON
 	return a, nil

@@ -79,7 +79,7 @@ func TestConnectionFailuresReadAlike(t *testing.T) {
 	for _, host := range []string{"localhost", "127.0.0.1"} {
 		got, err := verifier.Verify(t.Context(), own(t, host+":"+port, private+"path: /me, "+accepting), nil)
 		if err != nil || got.Outcome != catalog.Accepted {
-			t.Errorf("an allowed private address: %+v, %v", got, err)
+			t.Errorf("a verification at an allowed private address returned the result %+v and the error %v", got, err)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func unresolved() http.RoundTripper {
 	return egress.NewTransport(egress.Options{Proxy: direct, Resolver: resolver})
 }
 
-// TestDefinitions checks the parts of a definition that the built-in ones do not use.
+// TestDefinitions checks the parts of a definition that no built-in definition uses.
 func TestDefinitions(t *testing.T) {
 	const answers = "answers: [{statuses: [200, 201], json: {ok: true, code: 0, name: a}, outcome: ACCEPTED}, " +
 		"{statuses: [200], json: {ok: false}, outcome: REFUSED, explanation: Make a new key.}, {statuses: [204], outcome: ACCEPTED}, " +

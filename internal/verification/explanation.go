@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// subject is what the provider is asked to accept, as parts of sentences.
+// subject has parts of sentences about what the provider is asked to accept.
 type subject struct{ accepted, refused, remark string }
 
 var (
@@ -22,8 +22,8 @@ var (
 	}
 )
 
-// interpret returns what an answer means. The parameter `where` is " at HOST", or empty if there is
-// only one host.
+// interpret returns the finding that follows from an answer. The parameter `where` is " at HOST",
+// or empty if there is only one host.
 func (t *trial) interpret(a answer, where string) finding {
 	described := a.match(t.credential.Method.Verification)
 	if described == nil || described.Outcome == catalog.Inconclusive && described.Explanation == "" {
@@ -49,8 +49,8 @@ func (t *trial) interpret(a answer, where string) finding {
 	return finding{outcome, explanation, a.status}
 }
 
-// undecided explains an answer whose meaning the definition does not describe. The parameter `where`
-// is the object of the sentence: " at HOST", " the token request" or empty.
+// undecided explains an answer whose meaning the definition does not describe. The parameter
+// `where` becomes part of the explanation, and is " at HOST", " the token request" or empty.
 func (t *trial) undecided(a answer, where string) string {
 	provider := t.credential.Provider.DisplayName
 	switch class := a.status / 100; {
@@ -73,14 +73,15 @@ func (t *trial) limited(status int) string {
 	return fmt.Sprintf("%s limits the number of requests (HTTP %d). Try again later.", t.credential.Provider.DisplayName, status)
 }
 
-// unreachable is the finding of every request without a complete answer, whatever the cause.
+// unreachable returns the finding of a request without a complete answer, which is the same for all
+// causes.
 func (t *trial) unreachable(where string) finding {
 	explanation := fmt.Sprintf("%s cannot be reached%s, or its answer did not arrive completely. Try again later.",
 		t.credential.Provider.DisplayName, where)
 	return finding{catalog.Inconclusive, explanation, 0}
 }
 
-// withoutToken returns what a failed token request shows.
+// withoutToken returns the finding of a verification whose token request failed.
 func (t *trial) withoutToken(event strategies.TokenRequestEvent) finding {
 	switch reason := event.Err.Reason; {
 	case reason == fault.CredentialRejected:

@@ -19,7 +19,7 @@ func taken(t *testing.T, limit *verification.Limit, caller string, id func(int) 
 		if err := limit.Take(caller, id(n)); err != nil {
 			limited, ok := errors.AsType[*fault.Error](err)
 			if !ok || limited.Reason != fault.RateLimited {
-				t.Fatalf("the error is %v", err)
+				t.Fatalf("the error is %v, want the reason RATE_LIMITED", err)
 			}
 			return n, limited.RetryDelay
 		}
@@ -55,7 +55,7 @@ func TestVerificationUnsupported(t *testing.T) {
 	_, err := w.verifier.Verify(t.Context(), &credential, nil)
 	unsupported, ok := errors.AsType[*fault.Error](err)
 	if !ok || unsupported.Reason != fault.VerificationUnsupported {
-		t.Errorf("the error is %v", err)
+		t.Errorf("the error is %v, want the reason VERIFICATION_UNSUPPORTED", err)
 	}
 	if w.sim.Pendo.APIRequests() != 0 {
 		t.Error("a request was sent")

@@ -51,8 +51,8 @@ func TestRightAndWrongSecrets(t *testing.T) {
 	}
 }
 
-// TestOtherAnswers makes the APIs of all built-in auth methods fail in the ways in which servers and
-// networks fail. All of them are inconclusive.
+// TestOtherAnswers makes the APIs of all built-in auth methods fail in the ways in which servers
+// and networks fail. Verifications with such answers are inconclusive.
 func TestOtherAnswers(t *testing.T) {
 	const page = "with an HTML page, as proxies and login pages do"
 	for name, test := range map[string]struct {
@@ -98,7 +98,8 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
-// TestSlowAnswers checks that an answer may take 10 seconds, and all hosts together 30.
+// TestSlowAnswers checks that one answer may take 10 seconds, and the answers of all hosts together
+// 30 seconds.
 func TestSlowAnswers(t *testing.T) {
 	for name, failure := range map[string]simulator.Failure{"no answer": simulator.Hang(), "half a body": simulator.StallAnswer()} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestSlowAnswers(t *testing.T) {
 	}
 }
 
-// TestHarmlessDifferences checks that answers count although they are unusual.
+// TestHarmlessDifferences checks that unusual answers with the right content are recognised.
 func TestHarmlessDifferences(t *testing.T) {
 	w := newWorld(t)
 	for _, failure := range []simulator.Failure{simulator.ContentType("text/html"), simulator.SetCookie()} {

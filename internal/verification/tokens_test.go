@@ -10,7 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// TestTokenRequestFails makes the token endpoint fail. Only the endpoint's own refusal is a refusal.
+// TestTokenRequestFails makes the token endpoint fail. Only a refusal by the endpoint itself means
+// that the credential is refused.
 func TestTokenRequestFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		failure simulator.Failure
@@ -33,7 +34,7 @@ func TestTokenRequestFails(t *testing.T) {
 			result := w.verify(w.credentials["sendpulse-oauth"], nil)
 			w.want(result, test.outcome, test.status, test.words)
 			if result.Token != nil || w.sim.SendPulse.APIRequests() != 0 {
-				t.Error("there is a token, or the API was asked without one")
+				t.Error("the result contains a token, or the API was asked without a token")
 			}
 		})
 	}
@@ -47,7 +48,7 @@ func TestTheIssuedTokenIsReturned(t *testing.T) {
 		w.sim.SendPulse.FailAPIRequests(failure)
 		issued := w.verify(w.credentials["sendpulse-oauth"], nil).Token
 		if issued == nil {
-			t.Fatal("there is no token")
+			t.Fatal("the result contains no token")
 		}
 		w.sim.SendPulse.RestoreAPIRequests()
 		w.want(w.verify(w.credentials["sendpulse-oauth"], issued), catalog.Accepted, 200, "SendPulse accepted the current token (HTTP 200).")

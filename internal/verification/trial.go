@@ -24,7 +24,7 @@ type trial struct {
 	subject    subject
 }
 
-// finding is what a trial at one host shows.
+// finding is the result of a trial at one host.
 type finding struct {
 	outcome     catalog.Outcome
 	explanation string
@@ -38,7 +38,7 @@ func (t *trial) result(found finding) Result {
 	}
 }
 
-// requestToken returns the issued token. If none was issued, it returns the Result of the
+// requestToken returns the issued token. If no token was issued, it returns the Result of the
 // verification, or an error if no token was requested.
 func (t *trial) requestToken(ctx context.Context) (*token.Token, Result, error) {
 	source, err := strategies.NewTokenSource(t.credential, t.options.TokenClient)
@@ -56,8 +56,8 @@ func (t *trial) requestToken(ctx context.Context) (*token.Token, Result, error) 
 	}
 }
 
-// tryHosts asks the hosts of the credential one after the other until one accepts it. If none does,
-// the credential is refused only if all hosts refuse it.
+// tryHosts asks the hosts of the credential one after the other until one accepts it. If no host
+// accepts it, the credential is refused only if all hosts refuse it.
 func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error) {
 	material, err := strategies.Place(t.credential, value)
 	if err != nil {
@@ -81,8 +81,8 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 	return t.result(decisive), nil
 }
 
-// targets returns the URLs to request. The hosts that the credential adds come first, because it
-// has them for a reason.
+// targets returns the URLs to request. The hosts that the credential adds come first, because
+// somebody added them for this credential.
 func (t *trial) targets() []*url.URL {
 	definition, hosts := t.credential.Method.Verification, t.credential.Provider.AllowedHosts
 	texts := []string{definition.URL}
@@ -95,7 +95,7 @@ func (t *trial) targets() []*url.URL {
 	}
 	var targets []*url.URL
 	for _, text := range texts {
-		if target, err := url.Parse(text); err == nil { // the catalog has checked it
+		if target, err := url.Parse(text); err == nil { // parsing does not fail, because hosts and paths were checked before
 			targets = append(targets, target)
 		}
 	}

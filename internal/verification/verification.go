@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	requestTimeout = 10 * time.Second // for one answer
-	totalTimeout   = 30 * time.Second // for a token request and all hosts together
+	requestTimeout = 10 * time.Second // limit for the answer to one request
+	totalTimeout   = 30 * time.Second // limit for a token request and the requests to all hosts together
 	maxAnswerSize  = 1 << 20          // bytes, after decompression
 )
 
@@ -34,22 +34,25 @@ type Result struct {
 	// except registered OAuth error codes. It is the same for every request without a complete
 	// answer, so that it cannot be used to scan a network.
 	Explanation string
-	// HTTPStatus is the status of the answer that decided, or 0 if no complete answer arrived.
+	// HTTPStatus is the status of the answer that determined the outcome, or 0 if no complete
+	// answer arrived.
 	HTTPStatus int
 	// Time is the wall-clock time at which the verification ended.
 	Time time.Time
-	// Token was issued during the verification, whatever its outcome. It is nil if none was issued.
-	// If Token.EndsPrevious is set, the credential's earlier tokens are now invalid.
+	// Token was issued during the verification, whatever its outcome. It is nil if no token was
+	// issued. If Token.EndsPrevious is set, the credential's earlier tokens are now invalid.
 	Token *token.Token
 }
 
 // Options configure a Verifier. The zero value is usable.
 type Options struct {
-	// Transport sends the requests. It must not follow redirects. Default: an egress.Transport.
+	// Transport sends the requests. It must not follow redirects. By default, it is an
+	// egress.Transport.
 	Transport http.RoundTripper
-	// TokenClient requests tokens. Default: a TokenClient with the other options.
+	// TokenClient requests tokens. By default, it is a new TokenClient with the other options of
+	// this struct.
 	TokenClient *strategies.TokenClient
-	// Clock measures the lifetimes of tokens. Default: the clock of the machine.
+	// Clock measures the lifetimes of tokens. By default, it is the clock of the machine.
 	Clock clockwork.Clock
 	// UserAgent is the value of the header User-Agent. By default, the header is not sent.
 	UserAgent string
@@ -79,8 +82,8 @@ func New(options Options) *Verifier {
 // For a token method, Verify requests a token, unless the caller passes the current token to try
 // instead. A token request ends the current token if the method's TokenRequest.EndsPrevious is set.
 //
-// The error is a *fault.Error: VerificationUnsupported, or RateLimited if too many tokens were
-// requested for the client.
+// The error is a *fault.Error with the reason VerificationUnsupported, or RateLimited if too many
+// tokens were requested for the client.
 func (v *Verifier) Verify(ctx context.Context, credential *credentials.Credential, current *token.Token) (Result, error) {
 	method := credential.Method
 	if method.Verification == nil {
