@@ -61,18 +61,18 @@ func TestTokenKeyFollowsAllThatATokenDependsOn(t *testing.T) {
 	key := func(id, secret string) string { return newTokens(t, sendPulse(id, secret), client).TokenKey() }
 	first := key("id", "secret")
 	if key("id", "secret") != first {
-		t.Error("the same client has two keys")
+		t.Error("the same client has two token keys")
 	}
 	for _, other := range []string{key("id", "rotated"), key("id2", "secret"), key("idse", "cret")} {
 		if other == first {
-			t.Error("two clients share a key")
+			t.Error("two clients share a token key")
 		}
 	}
 	if strings.Contains(first, "secret") {
-		t.Error("the key contains the secret")
+		t.Error("the token key contains the secret")
 	}
 	if newTokens(t, sendPulse("id", "secret"), strategies.NewTokenClient(strategies.TokenClientOptions{})).TokenKey() != first {
-		t.Error("another replica has another key for the same client")
+		t.Error("another replica has another token key for the same client")
 	}
 }
 
