@@ -90,7 +90,7 @@ func TestDeniedCallerDoesNotLearnWhatThereIs(t *testing.T) {
 							t.Errorf("%s: the error is %+v, want the same ACCESS_DENIED for all IDs", id, known)
 						}
 						if strings.Contains(known.Message, id) {
-							t.Errorf("%s: the message is %q", id, known.Message)
+							t.Errorf("the error for the credential %s contains its ID: %q", id, known.Message)
 						}
 						if waited := time.Since(began); waited != 0 {
 							t.Errorf("for the credential %s, the caller waited %v", id, waited)

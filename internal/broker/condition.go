@@ -14,7 +14,7 @@ type condition struct {
 	explanation string
 }
 
-// These are the sentences of explanations. Only sentences in a fault.Error are added to them.
+// Explanations consist of the following sentences, and of sentences in a fault.Error.
 const (
 	isDisabled   = "The credential is disabled: callers get CREDENTIAL_NOT_FOUND until somebody enables it."
 	isUnusable   = "The stored values cannot be decrypted, or the definition of the provider has changed: the broker's log names the problem."

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// staticRefresh is how far ahead the RefreshTime of static material is.
+	// staticRefresh is the time from a call to the RefreshTime of the static material that the call
+	// returns.
 	staticRefresh = 5 * time.Minute
 	// minRefresh is the minimum time from making a decoration to its RefreshTime.
 	minRefresh  = time.Second

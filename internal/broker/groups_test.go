@@ -32,7 +32,7 @@ func TestGroupsDecideForEachCall(t *testing.T) {
 			} {
 				_, err := w.broker.Get(w.Context(), test.caller, "board")
 				if (err == nil) != test.allowed || err != nil && fault.From(err).Reason != fault.AccessDenied {
-					t.Errorf("with the groups %q, the error is %v, but access must be allowed: %v", test.caller.Groups, err, test.allowed)
+					t.Errorf("with the groups %q, the error is %v; want access to be allowed: %v", test.caller.Groups, err, test.allowed)
 				}
 			}
 		}
@@ -49,7 +49,7 @@ func TestWatchFollowsGroups(t *testing.T) {
 		}, []string{"board"})
 		defer watch.Close()
 		if first, err := watch.Next(w.Context()); err != nil || first.Err != nil {
-			t.Fatalf("the watch sends %v (%v)", first.Err, err)
+			t.Fatalf("the watch sends the error %v, and Next returns the error %v", first.Err, err)
 		}
 		w.useFor("group:main:admins", board("first")) // from now on, the caller is in no group
 		if next, err := watch.Next(w.Context()); err != nil || fault.From(next.Err).Reason != fault.AccessDenied {

@@ -47,7 +47,7 @@ func (w *world) wantWarm(id string, d time.Duration) (tokens int) {
 	return tokens
 }
 
-// warmUp is the time in which each credential has been looked at.
+// warmUp is a time within which KeepWarm looks at every credential.
 const warmUp = 31 * time.Second
 
 func TestTokensAreKeptWarmForADayWithoutCallers(t *testing.T) {

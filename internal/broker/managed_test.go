@@ -84,7 +84,7 @@ func TestManagedValuesStayEncryptedUntilTheyAreUsed(t *testing.T) {
 		}
 		for range 3 {
 			if got := w.material(nobody, "one"); got != "first" {
-				t.Errorf("the material is %q", got)
+				t.Errorf("the material is %q, want first", got)
 			}
 		}
 		w.broker.Manage([]*credentials.Credential{key("other", 1, "x").Credential}, nil)
@@ -126,13 +126,13 @@ func TestDeclaredCredentialHidesManagedOne(t *testing.T) {
 		}
 		w.broker.Manage(nil, []string{"board"})
 		if got := w.material(nobody, "board"); got != "first" {
-			t.Errorf("after the managed credential was removed, the material is %q", got)
+			t.Errorf("after the managed credential was removed, the material is %q, want that of the declared one", got)
 		}
 		if err := w.broker.Use(broker.Load{Config: w.parse(), Managed: []*credentials.Credential{managed}}); err != nil {
 			t.Fatal(err)
 		}
 		if got := w.material(nobody, "board"); got != "managed" {
-			t.Errorf("the file no longer declares the credential, and the material is %q", got)
+			t.Errorf("the file no longer declares the credential, but the material is %q", got)
 		}
 	})
 }
@@ -287,7 +287,7 @@ func TestGrantsByProviderBeforeTheStoreIsRead(t *testing.T) {
 		}
 		w.broker.Manage([]*credentials.Credential{key("one", 1, "first").Credential}, nil)
 		if got := w.material(named("token:web"), "one"); got != "first" {
-			t.Errorf("the material is %q", got)
+			t.Errorf("the material is %q, want first", got)
 		}
 		if got := reason("token:web", "none"); got != fault.AccessDenied {
 			t.Errorf("the error for a missing credential is %s", got)

@@ -38,7 +38,7 @@ func TestRecordOfAReport(t *testing.T) {
 			_, outcome, err := w.broker.ReportRejection(w.Context(), web, "mail", version, http.StatusUnauthorized)
 			if err == nil {
 				if outcome != broker.Replaced {
-					t.Fatalf("the outcome is %v", outcome)
+					t.Fatalf("the outcome of the report is %v, want Replaced", outcome)
 				}
 				continue
 			}

@@ -14,7 +14,7 @@ type StateWatch struct {
 	mu     sync.Mutex
 	ids    map[string]struct{}
 	all    bool
-	ready  chan struct{} // has an element if there is something to read
+	ready  chan struct{} // has an element if there are credentials to look at
 }
 
 // WatchStates starts to watch the states of all credentials. The caller must call Close in the end.

@@ -27,7 +27,7 @@ func (w *world) status(id string, want broker.State, text string) broker.Status 
 		w.Errorf("State returns %s since %v, and Status returns %s since %v", state, since, status.State, status.Since)
 	}
 	if !strings.HasSuffix(status.Explanation, ".") {
-		w.Errorf("the explanation %q is no sentence", status.Explanation)
+		w.Errorf("the explanation %q does not end with a full stop", status.Explanation)
 	}
 	return status
 }
@@ -77,7 +77,7 @@ func TestStatusOfATokenThroughItsLife(t *testing.T) {
 		w.wantTimes("Since", status.Since, began.Add(time.Minute+time.Hour)) // the end of the token
 		w.wantTimes("ObtainTime", status.Active.ObtainTime, time.Time{})
 		if got, want := w.broker.States(), 1; got[broker.Refused] != want || got[broker.NotYetUsed] != want {
-			t.Errorf("the states are %v", got)
+			t.Errorf("the numbers of credentials by state are %v", got)
 		}
 
 		w.use(mail(w.rotated()), board("first"))

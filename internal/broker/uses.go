@@ -13,7 +13,7 @@ const (
 	// maxUses is the maximum number of callers and versions for which the calls of one credential
 	// are counted. When it is reached, the least recently used half is dropped.
 	maxUses = 200
-	// UsesShown is how many of them Uses returns at most.
+	// UsesShown is the maximum number of uses that the method Uses returns.
 	UsesShown = 100
 	// usesBatch is the maximum number of uses that are saved at once.
 	usesBatch = 200
@@ -97,7 +97,7 @@ func (u *use) collect(minute uint64) {
 		calls := u.calls.Load()
 		latest := calls >> callBits << callBits
 		if u.calls.CompareAndSwap(calls, max(latest, minute)) {
-			u.counted += int64(calls - latest) //nolint:gosec // at most 32 bits
+			u.counted += int64(calls - latest) //nolint:gosec // the difference has at most 32 bits
 			return
 		}
 	}
@@ -128,8 +128,8 @@ func (b *Broker) toUse(u *use, count int64) Use {
 	return Use{u.id, u.caller, u.version, b.wall(minute).Truncate(time.Minute), count}
 }
 
-// Uses returns the uses of a credential since the Broker was made, the most recent first. Of each
-// use, `all` has the number of calls since then, and `unsaved` the number since uses were last
+// Uses returns the uses of a credential since the Broker was made, the most recent first. The
+// result `all` counts the calls since then, and `unsaved` only the calls since uses were last
 // saved.
 func (b *Broker) Uses(id string) (all, unsaved []Use) {
 	b.uses.mu.Lock()
