@@ -45,7 +45,8 @@ type Credential struct {
 	Disabled bool `json:"disabled"`
 	// KeepWarm makes the broker obtain and renew the credential's token even if nobody uses it.
 	KeepWarm bool `json:"keep_warm"`
-	// SecretExpireTime is when the secret expires at the provider; zero: unknown or never.
+	// SecretExpireTime is when the secret expires at the provider, or zero if it never expires or
+	// the time is unknown.
 	SecretExpireTime time.Time           `json:"secret_expire_time,omitzero"`
 	Provider         *catalog.Provider   `json:"-"`
 	Method           *catalog.AuthMethod `json:"-"`
@@ -71,7 +72,7 @@ type Stored struct {
 	Open func() (map[string]secret.Text, error)
 }
 
-// Canary is a version of a managed credential for some callers only.
+// Canary is a version of a managed credential that only some callers get.
 type Canary struct {
 	// Callers are patterns for the names of these callers.
 	Callers    []access.Pattern
@@ -111,7 +112,7 @@ func (s *Set) Get(id string) *Credential {
 	return nil
 }
 
-// After returns the credentials whose IDs sort after an ID.
+// After returns the credentials whose IDs sort after the given ID.
 func (s *Set) After(id string) iter.Seq[*Credential] {
 	at, found := s.search(id)
 	if found {
