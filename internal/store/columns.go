@@ -49,9 +49,9 @@ func (i instant) Scan(column any) error {
 	return nil
 }
 
-// columnsC lists the columns of a credential c, and columnsV lists the columns of a version v, which
-// are its metadata and its encrypted values. The methods columns and metadata return pointers to the
-// fields in the same order.
+// columnsC lists the columns of a credential c, and columnsV lists the columns of a version v,
+// which are its metadata and its encrypted values. The methods `columns` and `metadata` return
+// pointers to the fields in the same order.
 const (
 	columnsC = `c.id, c.display_name, c.description, c.labels, c.provider, c.auth_method, c.disabled, c.keep_warm,
 		c.secret_expire_time, c.active_version, c.canary_version, c.canary_callers, c.create_time, c.update_time, c.delete_time, c.revision`
