@@ -137,7 +137,9 @@ var (
 	errInUse    = fault.New(fault.VersionNotFound, "the version is active or the canary: activate another version, or withdraw the canary, first")
 	errExists   = fault.New(fault.CredentialExists, "the ID belongs to another credential; a deleted credential keeps its ID for 30 days")
 	errAway     = fault.New(fault.StoreUnavailable, "the credential store cannot be reached").WithRetryDelay(time.Second)
-	errUnread   = fault.New(fault.StoreUnavailable, "the credential store has not been read yet").WithRetryDelay(time.Second)
+	errReplaced = fault.New(fault.StoreUnavailable,
+		"the credential store was deleted or replaced: the operator of the broker must restart the broker").WithRetryDelay(time.Minute)
+	errUnread = fault.New(fault.StoreUnavailable, "the credential store has not been read yet").WithRetryDelay(time.Second)
 	// errNotReadBack is the error of a call whose change is stored, but not served by this replica
 	// yet.
 	errNotReadBack = fault.New(fault.StoreUnavailable, "the change is stored, but could not be read back from the store: "+
@@ -231,7 +233,7 @@ func (s *Service) providerOf(c *config.Config, id string) string {
 func toFault(err error) error {
 	for known, converted := range map[error]error{
 		store.ErrUnavailable: errAway, store.ErrNotFound: errMissing, store.ErrExists: errExists, store.ErrChanged: errChanged,
-		store.ErrVersionNotFound: errNotFound, store.ErrDestroyed: errNotFound,
+		store.ErrVersionNotFound: errNotFound, store.ErrDestroyed: errNotFound, store.ErrReplaced: errReplaced,
 	} {
 		if errors.Is(err, known) {
 			return converted

@@ -170,3 +170,16 @@ func TestChangeThatCannotBeReadBack(t *testing.T) {
 	other.sync()
 	other.one()
 }
+
+// TestReplacedStore checks what callers learn about a database that was deleted or replaced.
+func TestReplacedStore(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.create("one", "first")
+	r.store.fail(func(context.Context, string) error { return store.ErrReplaced })
+	_, err := r.Create(t.Context(), r.admin(), newAcme("two", "first"))
+	wantReason(t, err, "STORE_UNAVAILABLE")
+	if !strings.Contains(err.Error(), "restart") {
+		t.Errorf("the error does not say that the broker must be restarted: %v", err)
+	}
+}
