@@ -28,8 +28,8 @@ func (s *Service) Unary(
 func (s *Service) Stream(
 	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) (err error) {
-	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) {
-		return handle(service, stream) // WatchAuthDecorations counts and logs its calls itself
+	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) || isOf(info.FullMethod, authmaterialv1.CredentialService_ServiceDesc) {
+		return handle(service, stream) // the watches count and log their calls themselves
 	}
 	c := s.begin(stream.Context(), s.otherMethod(info.FullMethod, true))
 	defer func() { err = c.end(err, recover()) }()

@@ -205,3 +205,14 @@ func TestWatchOfManyStates(t *testing.T) {
 		w.receive()
 	}
 }
+
+// TestStateWatchIsCountedOnce checks that a watch is one call in the metrics.
+func TestStateWatchIsCountedOnce(t *testing.T) {
+	m := serveSQLite(t)
+	m.watchStates("admin", "")
+	const started = `grpc_server_started_total{grpc_method="WatchCredentialStates",grpc_service="authmaterial.v1.CredentialService",grpc_type="server_stream"} `
+	if _, _, metrics := m.fetch("/metrics"); !strings.Contains(metrics, started+"1\n") {
+		_, after, _ := strings.Cut(metrics, started)
+		t.Errorf("the watch is counted %.1s times", after)
+	}
+}
