@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/admission"
 )
 
@@ -110,8 +111,11 @@ func (c *call) sizeOf(reader messageReader) (int, error) {
 // received counts the request of a method of CredentialService or ProviderService.
 func (c *call) received(request any) {
 	c.method.Received.Inc()
-	if about, ok := request.(interface{ GetCredentialId() string }); ok {
+	switch about := request.(type) {
+	case interface{ GetCredentialId() string }:
 		c.credentialID = about.GetCredentialId()
+	case *authmaterialv1.UpdateCredentialRequest:
+		c.credentialID = about.GetCredential().GetCredentialId()
 	}
 }
 

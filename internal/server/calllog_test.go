@@ -253,3 +253,32 @@ func TestUnreadableLifetimeIsLogged(t *testing.T) {
 		t.Error("the log quotes the answer")
 	}
 }
+
+// TestManagementCallsAreLogged checks that calls over HTTP are logged as calls over gRPC are, with the
+// ID of the credential even if the request contains the ID in another message.
+func TestManagementCallsAreLogged(t *testing.T) {
+	m := serveSQLite(t)
+	for method, body := range map[string]string{
+		"CreateCredential": createBody("pulse"), "UpdateCredential": `{"credential": {"credentialId": "pulse"}, "etag": "x"}`,
+	} {
+		if a := m.post("viewer", credentialService+method, body); a.code != http.StatusForbidden {
+			t.Fatalf("%s answers %d %s", method, a.code, a.text)
+		}
+	}
+	if _, err := m.credentials.UpdateCredential(m.as("viewer"), &authmaterialv1.UpdateCredentialRequest{
+		Credential: &authmaterialv1.Credential{CredentialId: "pulse"}, Etag: "x",
+	}); status.Code(err) != codes.PermissionDenied {
+		t.Fatal(err)
+	}
+	found := map[string][]any{}
+	for _, l := range m.log.lines(t, "call") {
+		method := strings.TrimPrefix(l["method"].(string), "/"+credentialService)
+		found[method] = append(found[method], l["credential_id"], l["code"])
+	}
+	want := map[string][]any{
+		"CreateCredential": {"pulse", "PermissionDenied"}, "UpdateCredential": {"pulse", "PermissionDenied", "pulse", "PermissionDenied"},
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("the lines of the log (-want +got):\n%s", diff)
+	}
+}
