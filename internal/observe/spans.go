@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 
 	"github.com/authmaterial/broker/internal/strategies"
 )
@@ -20,12 +21,24 @@ func (t *Traces) ServerOptions() []grpc.ServerOption {
 	if t == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.StatsHandler(otelgrpc.NewServerHandler(
+	return []grpc.ServerOption{grpc.StatsHandler(t.handler(otelgrpc.WithFilter(filters.Not(filters.HealthCheck()))))}
+}
+
+// HTTP returns a handler that traces the calls of rpc.Service over HTTP, or nil if there are no
+// traces. The spans are those of gRPC calls, except for the attribute rpc.system.name.
+func (t *Traces) HTTP() stats.Handler {
+	if t == nil {
+		return nil
+	}
+	return t.handler(otelgrpc.WithSpanAttributes(attribute.String("rpc.system.name", "connectrpc")))
+}
+
+func (t *Traces) handler(options ...otelgrpc.Option) stats.Handler {
+	return otelgrpc.NewServerHandler(append(options,
 		otelgrpc.WithTracerProvider(t.provider),
 		otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
 		otelgrpc.WithPropagators(propagation.TraceContext{}),
-		otelgrpc.WithFilter(filters.Not(filters.HealthCheck())),
-	))}
+	)...)
 }
 
 // TraceID returns the ID of a call's trace, or an empty string if there is none.

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -22,11 +24,15 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
 )
 
-// WithPeer returns a context for a call over HTTP, with the client of the connection and the
-// Authorization header of the request.
+// WithPeer returns a context for a call over HTTP, with the client of the connection, and the
+// headers of the request that contain the caller's token and the trace of the call.
 func WithPeer(r *http.Request, p *Peer) context.Context {
 	ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: address(p.Address), AuthInfo: p})
-	return metadata.NewIncomingContext(ctx, metadata.MD{"authorization": r.Header.Values("Authorization")})
+	return metadata.NewIncomingContext(ctx, metadata.MD{
+		"authorization": r.Header.Values("Authorization"),
+		"traceparent":   r.Header.Values("Traceparent"),
+		"tracestate":    r.Header.Values("Tracestate"),
+	})
 }
 
 // address is the net.Addr of a client over HTTP.
@@ -102,7 +108,9 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.service.WriteHTTPError(w, r, status.Error(codes.NotFound, "there is no such method: HTTP serves the methods of CredentialService and ProviderService, except WatchCredentialStates"))
 		return
 	}
-	c := h.service.begin(r.Context(), m)
+	ctx, ended := h.service.traceHTTP(r.Context(), m.name)
+	r = r.WithContext(ctx)
+	c := h.service.begin(ctx, m)
 	var err error
 	answered := false
 	defer func() {
@@ -110,6 +118,7 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err = c.end(err, cause); err != nil && (!answered || cause != nil) {
 			h.service.WriteHTTPError(w, r, err)
 		}
+		ended(err)
 	}()
 	caller, err := c.identify(1)
 	if err != nil {
@@ -120,6 +129,21 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.inner.ServeHTTP(w, r.WithContext(context.WithValue(WithCaller(r.Context(), caller), httpCallKey{}, made)))
 	if err, answered = made.err, true; !made.readable {
 		err, c.excess = errUnreadable, true
+	}
+}
+
+// traceHTTP begins the trace of a call over HTTP, as gRPC itself does for its calls, and returns the
+// function that ends it.
+func (s *Service) traceHTTP(ctx context.Context, method string) (context.Context, func(error)) {
+	traces := s.options.HTTPTraces
+	if traces == nil {
+		return ctx, func(error) {}
+	}
+	began := time.Now()
+	ctx = traces.TagRPC(ctx, &stats.RPCTagInfo{FullMethodName: method})
+	traces.HandleRPC(ctx, &stats.Begin{BeginTime: began})
+	return ctx, func(err error) {
+		traces.HandleRPC(ctx, &stats.End{BeginTime: began, EndTime: time.Now(), Error: err})
 	}
 }
 

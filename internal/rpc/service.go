@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/stats"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/admission"
@@ -26,7 +27,7 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Options configure a Service. Every option is required.
+// Options configure a Service. Every option except HTTPTraces is required.
 type Options struct {
 	// Broker answers the calls. The Broker's Generations must have Callers, and its Decorations
 	// must be encoded with Encode.
@@ -45,6 +46,8 @@ type Options struct {
 	LogsAll bool
 	// MessageBytes is the limit for messages of the server on which the Service is registered.
 	MessageBytes int
+	// HTTPTraces traces the calls over HTTP. If it is nil, these calls are not traced.
+	HTTPTraces stats.Handler
 	// Reached is called for each call whose message or headers are too large.
 	Reached func(limit admission.Limit)
 }

@@ -140,7 +140,7 @@ func New(options Options) (*Server, error) {
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
 	s.observer.ScrapeManagement(s.management)
-	service := s.newService()
+	service := s.newService(options.Traces)
 	s.grpc, s.http = s.newGRPC(service, options.Traces), s.newHTTP(service)
 	s.loaded(nil)
 	return s, nil
@@ -199,7 +199,7 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 	return broker.New(broker.Load{Config: options.Config, Callers: s.newCallers(options.Config)}, brokerOptions)
 }
 
-func (s *Server) newService() *rpc.Service {
+func (s *Server) newService(traces *observe.Traces) *rpc.Service {
 	return rpc.NewService(rpc.Options{
 		Broker:       s.broker,
 		Credentials:  rpc.NewCredentials(s.management),
@@ -210,6 +210,7 @@ func (s *Server) newService() *rpc.Service {
 		Metrics:      s.observer.Method,
 		Ended:        s.observer.CallEnded,
 		MessageBytes: s.fixed.Limits.MessageBytes,
+		HTTPTraces:   traces.HTTP(),
 		LogsAll:      s.logger.Enabled(context.Background(), slog.LevelDebug),
 		Reached:      func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
 	})

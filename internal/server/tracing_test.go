@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,5 +236,50 @@ func TestTracesAreOff(t *testing.T) {
 				t.Errorf("spans with %d different names were sent", len(spans))
 			}
 		})
+	}
+}
+
+// TestManagementTraces checks that calls over HTTP are traced as calls over gRPC are.
+func TestManagementTraces(t *testing.T) {
+	c := newCollector(t)
+	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
+	m := serveSQLite(t, func(o *server.Options) { o.Traces = traces })
+	const parent, parentSpan = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	traced := func(r *http.Request) { r.Header.Set("Traceparent", "00-"+parent+"-"+parentSpan+"-01") }
+	m.post("admin", credentialService+"CreateCredential", createBody("pulse"), traced)
+	m.post("", credentialService+"GetCredential", `{"credentialId": "pulse"}`)
+	if _, err := m.credentials.GetCredential(m.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: "pulse"}); err == nil {
+		t.Error("a call without a token succeeded")
+	}
+	m.server.Stop(context.Background())
+	traces.Stop()
+
+	spans := c.spans()
+	created, gets := spans[credentialService+"CreateCredential"], spans[credentialService+"GetCredential"]
+	if len(created) != 1 || len(gets) != 2 {
+		t.Fatalf("the spans are %v", slices.Sorted(maps.Keys(spans)))
+	}
+	if s := created[0]; hex.EncodeToString(s.GetTraceId()) != parent || hex.EncodeToString(s.GetParentSpanId()) != parentSpan {
+		t.Errorf("the span is not part of the client's trace: %v", s)
+	}
+	if got := attributes(created[0].GetAttributes())["rpc.response.status_code"]; got != "OK" {
+		t.Errorf("the status of the created credential is %q", got)
+	}
+	overHTTP, overGRPC := attributes(gets[0].GetAttributes()), attributes(gets[1].GetAttributes())
+	if overHTTP["rpc.system.name"] != "connectrpc" || overGRPC["rpc.system.name"] != "grpc" {
+		t.Errorf("the systems are %q and %q", overHTTP["rpc.system.name"], overGRPC["rpc.system.name"])
+	}
+	for _, key := range []string{"rpc.system.name", "server.address", "server.port"} {
+		delete(overHTTP, key)
+		delete(overGRPC, key)
+	}
+	if diff := cmp.Diff(overGRPC, overHTTP); diff != "" || overHTTP["rpc.response.status_code"] != "UNAUTHENTICATED" {
+		t.Errorf("the attributes of a call over HTTP (-gRPC +HTTP):\n%s", diff)
+	}
+	if gets[0].GetKind() != otlp.Span_SPAN_KIND_SERVER || !proto.Equal(gets[0].GetStatus(), gets[1].GetStatus()) {
+		t.Errorf("the kind of a span over HTTP is %v, and the statuses are %v and %v", gets[0].GetKind(), gets[0].GetStatus(), gets[1].GetStatus())
+	}
+	if text := c.text(t); strings.Contains(text, pulsediveKey) || strings.Contains(text, tokenOf("admin")) {
+		t.Error("a trace contains a secret")
 	}
 }
