@@ -25,8 +25,8 @@ var callerKinds = []struct{ name, pattern, near string }{
 var objects = []struct {
 	name  string
 	grant access.Grant
-	// The field `exists` means that the grant applies to the existing credential. The field
-	// `missing` means that the grant applies to the ID even if no such credential exists.
+	// The field `exists` states whether the grant applies to the existing credential. The field
+	// `missing` states whether the grant applies to the ID if no such credential exists.
 	exists, missing bool
 }{
 	{"exact ID", access.Grant{Credentials: []access.Pattern{"mail"}}, true, true},
@@ -50,7 +50,7 @@ func grantable() [][]access.Action {
 	return sets
 }
 
-// includes states the rule for actions: a grant allows only the actions that it lists, except that
+// `includes` states the rule for actions: a grant allows only the actions that it lists, except that
 // the action `manage` includes the action `view`.
 func includes(granted []access.Action, asked access.Action) bool {
 	return slices.Contains(access.Actions(), asked) &&

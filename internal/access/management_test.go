@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/access"
 )
 
-// TestWithoutGrants states what callers may do while no grant exists. Each wanted
-// text has the first letters of the allowed actions: `use`, `view`, `manage` and `operate`.
+// TestWithoutGrants states what callers may do while no grant exists. Each wanted text has the
+// first letters of those actions `use`, `view`, `manage` and `operate` that are allowed.
 func TestWithoutGrants(t *testing.T) {
 	open, closed := access.AllowAll(), access.NewPolicy()
 	callers := []access.Caller{

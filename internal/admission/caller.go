@@ -135,7 +135,7 @@ func (c *Caller) BeginLarge() bool { return c.take(large) }
 // EndLarge records that a large request was received.
 func (c *Caller) EndLarge() { c.uses[large].Add(-1) }
 
-// take counts one more use of a resource, and reports whether the caller's limit allows it.
+// `take` counts one more use of a resource, and reports whether the caller's limit allows it.
 func (c *Caller) take(use Use) bool {
 	limit := c.admission.perCaller[use]
 	if c.uses[use].Add(1) <= limit.most || c.rate == nil && use != large {

@@ -15,7 +15,7 @@ const (
 	// unprovedBytes is the number of bytes, including those of TLS, that an unauthenticated
 	// connection may send. When a connection has sent unprovedBytes, the broker reads no more from
 	// it for proofDelay, because a call that was already received may authenticate the connection.
-	// If no call authenticates it in that time, the broker closes the connection.
+	// If no call authenticates the connection in time, the broker closes it.
 	unprovedBytes = 64 << 10
 	proofDelay    = time.Second
 	// callBytes is added to the sent bytes of an unauthenticated connection for each call, because

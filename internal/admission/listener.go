@@ -93,8 +93,8 @@ func (l *listener) evictOldest(trusted bool) bool {
 	return false
 }
 
-// enter moves a connection to a class, and closes an older connection of the class if there are too
-// many. The lock mu must be held.
+// `enter` moves a connection to a class, and closes an older connection of the class if there are
+// too many. The lock mu must be held.
 func (l *listener) enter(c *Conn, to *class) {
 	c.move(to)
 	if over := to.over(c.source); over != nil {

@@ -33,7 +33,7 @@ type DenialOptions struct {
 	PerSecond, Burst int
 	// Log receives the summaries of denials. If Log is nil, no summaries are written.
 	Log DenialLog
-	// Clock is the source of the time. The default is the system clock.
+	// Clock is the source of the time, by default the system clock.
 	Clock clockwork.Clock
 	// LeftOut, if not nil, is called with the caller's name for each denial without a record of its
 	// own.

@@ -86,7 +86,7 @@ func inDenials(t *testing.T, test func(d *audit.Denials, log *tally, wantWritten
 		test(d, log, func(after time.Duration, records, leftOut int) {
 			t.Helper()
 			clock.Advance(after)
-			synctest.Wait() // returns when all functions that the clock's timers started have ended
+			synctest.Wait() // this call returns when the functions of the clock's timers have ended
 			if log.records != records || log.leftOut != leftOut {
 				t.Errorf("the log has %d summaries that count %d denials, want %d summaries that count %d denials", log.records, log.leftOut, records, leftOut)
 			}

@@ -79,7 +79,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 			var all []string
 			for _, file := range files {
-				if _, err := os.Stat(file); err == nil { // no record may have been written to the last audit file
+				if _, err := os.Stat(file); err == nil { // the last audit file is missing if no record was written to it
 					all = append(all, ids(t, read(t, file))...)
 				}
 			}

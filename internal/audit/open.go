@@ -31,10 +31,10 @@ type Options struct {
 	// BestEffort makes Write return at once, and drop lines for which the queue has no room.
 	// Without BestEffort, Write returns only after its line is written.
 	BestEffort bool
-	// Clock is the source of the time in lines. The default is the system clock.
+	// Clock is the source of the time in lines, by default the system clock.
 	Clock clockwork.Clock
 	// Logger receives a message when audit lines begin to be lost, and another when audit lines are
-	// written again. The default is the logger slog.Default().
+	// written again. By default, Logger is slog.Default().
 	Logger *slog.Logger
 	// TraceID returns the ID of a call's trace, or an empty text if there is none. If TraceID is
 	// nil, lines have no trace IDs.

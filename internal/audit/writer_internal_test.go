@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// halfway is an output that accepts the first chunk of lines after the channel `begin` is closed,
+// `halfway` is an output that accepts the first chunk of lines after the channel `begin` is closed,
 // and blocks at the third chunk until the channel `release` is closed.
 type halfway struct {
 	begin, release chan struct{}

@@ -180,7 +180,7 @@ func (s *Set) OK(method string) Counter {
 	return s.nobody // the Set has no method with this name
 }
 
-// rank orders authentication errors by how much they tell the caller. An error that tells the
+// `rank` orders authentication errors by how much they tell the caller. An error that tells the
 // caller more has a higher rank.
 func rank(err error) int {
 	var known *fault.Error

@@ -76,7 +76,7 @@ func (k *Keys) find(token bearerToken) []key {
 	return found
 }
 
-// has reports whether a key of the set may have signed a token. The result is false if k is nil.
+// `has` reports whether a key of the set may have signed a token. The result is false if k is nil.
 func (k *Keys) has(token bearerToken) bool { return k != nil && len(k.find(token)) > 0 }
 
 // These are the errors that ParseKeys returns.

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// besides contains entries that no key set can use to verify signatures. The field `place` is the text
+// `besides` contains key set entries that cannot verify signatures. The field `place` is the text
 // about the entry in the list of ignored keys. The field `place` is empty if the entry is not in
 // that list.
 var besides = map[string]struct{ entry, place string }{
@@ -29,7 +29,7 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// beside returns a JSON Web Key Set that begins with a byte order mark, and contains the given
+// `beside` returns a JSON Web Key Set that begins with a byte order mark, and contains the given
 // entry and the given key.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))

@@ -30,7 +30,7 @@ const (
 	// maxStale is how long the last fetched keys stay in use while requests for keys fail.
 	maxStale = 24 * time.Hour
 	// Keys are fetched again when they have a certain age, which is at least minMaxAge. The default
-	// age is defaultMaxAge.
+	// of this age is defaultMaxAge.
 	minMaxAge     = time.Minute
 	defaultMaxAge = 5 * time.Minute
 )
@@ -53,8 +53,8 @@ type KeyOptions struct {
 	// Changed is called when the keys of an issuer have changed, so that a token that was accepted
 	// before may be refused. The function must not block.
 	Changed func()
-	// MaxAge is how long fetched keys are used before they are fetched again. The default is 5
-	// minutes. The headers of an answer can shorten this time to 1 minute.
+	// MaxAge is how long fetched keys are used before they are fetched again. The default of
+	// MaxAge is 5 minutes. The headers of an answer can shorten this time to 1 minute.
 	MaxAge time.Duration
 }
 

@@ -76,7 +76,7 @@ func (r remote) wantUnknown(k authtest.Key) {
 }
 
 // awaitRequest waits until the running request for keys has ended. The fetched keys are in use
-// shortly before the request ends.
+// already shortly before the request ends.
 func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // this call starts no request if the keys were fetched less than 10 seconds ago

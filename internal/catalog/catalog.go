@@ -71,7 +71,8 @@ type AuthMethod struct {
 	QueryParams []Placement `json:"query_params,omitempty"`
 	// Rotation states what happens to the old secret when the provider generates a new one.
 	Rotation Rotation `json:"rotation"`
-	// Verification defines how to check a credential at the provider, or is nil if there is no way.
+	// Verification defines how to check a credential at the provider. If Verification is nil,
+	// credentials cannot be checked.
 	Verification *Verification `json:"verification,omitempty"`
 }
 

@@ -52,8 +52,9 @@ type Verification struct {
 type VerificationAnswer struct {
 	// Statuses has at least one HTTP status from 200 to 599.
 	Statuses []int `json:"statuses"`
-	// JSON has members that the body of the answer must have, with equal values: strings, bools or
-	// float64s. If JSON is nil, every body matches. If JSON is empty but not nil, any JSON matches.
+	// JSON has members that the body of the answer must have, with the same values: strings, bools
+	// or float64s. If JSON is nil, every body matches. If JSON is empty but not nil, every body in
+	// JSON matches.
 	JSON    map[string]any `json:"json,omitzero"`
 	Outcome Outcome        `json:"outcome"`
 	// Explanation tells a person what the answer means and what to do. Explanation may be empty.

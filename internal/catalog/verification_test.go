@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/catalog"
 )
 
-// verified returns the definition of a method with this verification, in YAML's flow style.
+// `verified` returns the definition of a method with this verification, in YAML's flow style.
 func verified(verification string) string {
 	return with(fieldA + "  headers: [{name: X, value: \"${a}\"}]\n  verification: " + verification + "\n")
 }

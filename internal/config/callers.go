@@ -87,9 +87,9 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 	return fmt.Sprintf("there is no %s of this name in %s%s", noun, section, among(name, known))
 }
 
-// among completes an error about an unknown name: it suggests the most similar known name, or lists
-// all known names. The unknown name is not quoted, because a user may have entered a secret there
-// by mistake.
+// `among` completes an error about an unknown name: it suggests the most similar known name, or
+// lists all known names. The unknown name is not quoted, because a user may have entered a secret
+// there by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {
 		return fmt.Sprintf("; did you mean %q?", nearest)

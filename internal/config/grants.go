@@ -79,8 +79,9 @@ func readActions(list yamlfile.Value) []access.Action {
 	return actions
 }
 
-// readCaller reads a pattern for callers, and reports a pattern that matches no caller, or no caller
-// that may manage although manages is true.
+// readCaller reads a pattern for callers, and reports a pattern that matches no caller. If
+// `manages` is true, readCaller also reports a pattern that matches only callers who can never
+// manage.
 func readCaller(value yamlfile.Value, config *Config, manages bool) access.Pattern {
 	pattern := value.Text(maxPattern)
 	problem, warning := config.CheckCaller(pattern)

@@ -25,7 +25,7 @@ const proofs = `authentication:
   - {name: mailer, sha256: "0000000000000000000000000000000000000000000000000000000000000001"}
 `
 
-// inGroups is the same configuration as `proofs`, but its tokens have a claim with groups.
+// inGroups is the configuration `proofs` with the setting groups_claim for its issuer.
 var inGroups = strings.Replace(proofs, "issuer: i,", "issuer: i, groups_claim: roles,", 1)
 
 func parseGrants(t *testing.T, text string) (*config.Config, error) {

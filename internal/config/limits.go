@@ -28,8 +28,8 @@ type Limits struct {
 	DenialsPerSecond, DenialBurst int
 }
 
-// minBurst is the smallest allowed value of CallBurst and DenialBurst. A burst of 100 is enough
-// for one batch call with 100 credentials, and for the records of 100 denials.
+// minBurst is the smallest allowed value of CallBurst and DenialBurst. A burst of 100 is enough for
+// one batch call with 100 credentials, and for the records of 100 denials.
 const minBurst = 100
 
 func readLimits(section yamlfile.Value) Limits {

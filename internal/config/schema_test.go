@@ -50,7 +50,7 @@ func (s schemas) find(file string, schema map[string]any) (string, map[string]an
 	return s.find(file, found)
 }
 
-// place is a configuration in which the text HERE stands for the tested value.
+// `place` is a configuration in which the text HERE stands for the tested value.
 type place string
 
 // problemsAt returns the problems that a configuration has if `value`, in JSON, replaces the text
@@ -137,8 +137,8 @@ func (c *schemaChecker) check(file string, schema map[string]any, at place) {
 	c.checkKeys(file, schema, at)
 }
 
-// allows reports whether a schema's `type` allows values of a kind. The schemas without a type have
-// an enum of strings.
+// `allows` reports whether a schema's `type` allows values of a kind. The schemas without a type
+// have an enum of strings.
 func allows(types any, kind string) bool {
 	switch types := types.(type) {
 	case nil:

@@ -89,7 +89,7 @@ func (p *parser) readEnv(name string, at yamlfile.Place) string {
 
 var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16}){0,7}$`)
 
-// shown returns the name of an environment variable for use in a message, or an empty text if the
+// `shown` returns the name of an environment variable for use in a message, or an empty text if the
 // name may be a secret that was entered in the wrong place.
 func shown(name string) string {
 	if variableName.MatchString(name) {

@@ -183,7 +183,7 @@ func TestSameStore(t *testing.T) {
 		}
 	}
 	if file := goodStore(t, sqliteStore, "").Store; before.Same(file) || before.Same(nil) || (*config.Store)(nil).Same(before) || !(*config.Store)(nil).Same(nil) {
-		t.Error("different kinds of stores are the same, or nil is not the same as nil")
+		t.Error("different kinds of stores are the same, or Same returns false for two nil stores")
 	}
 }
 
@@ -228,7 +228,7 @@ func TestAdministrators(t *testing.T) {
 	}
 }
 
-// sorted returns the warnings in the order of their places in the file.
+// `sorted` returns the warnings in the order of their places in the file.
 func sorted(warnings []string) []string {
 	slices.SortFunc(warnings, func(a, b string) int { return strings.Compare(b[:1], a[:1]) })
 	slices.Reverse(warnings)

@@ -41,7 +41,7 @@ func within(address netip.Addr, prefix string) bool {
 	return netip.MustParsePrefix(prefix).Contains(address)
 }
 
-// embedded returns the IPv4 address into which an IPv6 address is translated, or the given address
+// `embedded` returns the IPv4 address into which an IPv6 address is translated, or the given address
 // if there is none.
 func embedded(address netip.Addr) netip.Addr {
 	bytes := address.As16()

@@ -34,7 +34,7 @@ var (
 	}
 )
 
-// given calls RoundTrip with a cancelled context, and returns the error. The cancelled context
+// `given` calls RoundTrip with a cancelled context, and returns the error. The cancelled context
 // prevents requests even to allowed addresses.
 func given(ctx context.Context, t *testing.T, transport http.RoundTripper, location string) error {
 	t.Helper()

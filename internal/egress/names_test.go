@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names is a DNS server that returns the same addresses for every host name.
+// `names` is a DNS server that returns the same addresses for every host name.
 type names struct {
 	conn net.PacketConn
 

@@ -50,8 +50,8 @@ func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 
-// Evaluate replaces each `${ }` in the text by the value of its expression. Evaluate returns
-// false if the text needs an optional variable that has no value or an empty one.
+// Evaluate replaces each `${ }` in the text by the value of its expression. Evaluate returns false
+// if the text needs an optional variable that has no value or an empty one.
 func (t *Template) Evaluate(values map[string]string) (text string, ok bool, err error) {
 	for _, name := range t.needs {
 		if values[name] == "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// numbered returns the text of a fleet key whose bytes count up from the first byte.
+// `numbered` returns the text of a fleet key whose bytes count up from the first byte.
 func numbered(first byte) string {
 	data := make([]byte, fleetkeys.Size)
 	for i := range data {

@@ -36,7 +36,7 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// made returns everything that a ring makes from a text, with the version keys in hexadecimal.
+// `made` returns everything that a ring makes from a text, with the version keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))

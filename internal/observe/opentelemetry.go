@@ -76,7 +76,7 @@ func (t *Traces) Stop() {
 	}
 }
 
-// wanted reports whether the environment variables ask for traces.
+// `wanted` reports whether the environment variables ask for traces.
 func wanted(logger *slog.Logger) bool {
 	disabled, exporters := firstSet("OTEL_SDK_DISABLED"), firstSet("OTEL_TRACES_EXPORTER")
 	if strings.EqualFold(disabled, "true") {

@@ -69,7 +69,7 @@ func blocks(file string, data []byte) ([]*block, error) {
 	return found, nil
 }
 
-// marked returns the kind of block that a BEGIN or END line names, or "" for any other line.
+// `marked` returns the kind of block that a BEGIN or END line names, or "" for any other line.
 func marked(line, prefix string) string {
 	kind, hasPrefix := strings.CutPrefix(line, prefix)
 	kind, hasSuffix := strings.CutSuffix(kind, dashes)
@@ -79,7 +79,7 @@ func marked(line, prefix string) string {
 	return kind
 }
 
-// misplaced returns the error for a line with dashes that neither begins nor ends a block.
+// `misplaced` returns the error for a line with dashes that neither begins nor ends a block.
 func misplaced(open *block, file string, number int, line string) error {
 	begins, ends := strings.Contains(line, begin), strings.Contains(line, end)
 	switch {

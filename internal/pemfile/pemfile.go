@@ -108,7 +108,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 	return key, nil
 }
 
-// unexpected returns an error for a block of the wrong kind. The kind replaces %s in the format.
+// `unexpected` returns an error for a block of the wrong kind. The kind replaces %s in the format.
 func (b *block) unexpected(format string) error {
 	if slices.Contains(keyKinds, b.kind) || slices.Contains(otherKinds, b.kind) {
 		return b.errorf(format, b.kind)

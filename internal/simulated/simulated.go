@@ -1,7 +1,6 @@
-// Package simulated contains a broker configuration for the accounts in package simulator.
-// For each credential this package also contains an API call that succeeds only if the provider
-// accepts the credential. `broker demo` and package brokertest use this
-// package; `broker serve` does not.
+// Package simulated contains a broker configuration for the accounts in package simulator. For each
+// credential this package also contains an API call that succeeds only if the provider accepts the
+// credential. `broker demo` and package brokertest use this package; `broker serve` does not.
 package simulated
 
 import (
