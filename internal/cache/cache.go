@@ -39,8 +39,8 @@ const (
 
 // Source requests tokens for one token key. Sources with the same key are interchangeable.
 type Source interface {
-	// TokenKey returns the key of the token. A shared Store uses an HMAC of this key as its own
-	// key.
+	// TokenKey returns the key of the token. A shared Store uses an HMAC of the token key as its
+	// own key.
 	TokenKey() string
 	// RequestToken makes one token request. The error wraps a *fault.Error, whose RetryDelay is the
 	// minimum wait that the provider asked for, or zero.
@@ -146,7 +146,7 @@ func New(options Options) *Cache {
 }
 
 // Prepare is like New, but the Cache calls Versions, Changed, ResultChanged and Forgotten only
-// after Follow was called. Prepare is for programs in which these functions need the Cache.
+// after Follow was called. Prepare is for programs whose functions in the Options need the Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}
@@ -248,8 +248,8 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 }
 
 // Retain ends the renewals of the keys for which `keep` returns false, and deletes their entries.
-// Without a Store, Retain keeps such an entry until its token has ended, so that a secret that is
-// removed from the configuration and later added again has the same token.
+// Without a Store, Retain keeps the entry of a dropped key until the token has ended, so that a
+// secret that is removed from the configuration and later added again has the same token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {
@@ -307,7 +307,7 @@ func (c *Cache) Replace(
 		}
 	}
 	// The first refresh may have been started for another purpose, and may leave the reported token
-	// current. Then the next refresh is a forced renewal.
+	// current; in that case, the next refresh is a forced renewal.
 	for range maxJoins {
 		current, err = e.join(ctx, e.refresh(ctx, refresh{old: reported, forced: true}))
 		if err != nil {
@@ -321,8 +321,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared compares the current token with the Store, and then returns it. If there is no current
-// token, compared fetches a token.
+// compared returns the current token after comparing it with the Store, or fetches a token if there
+// is no current one.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {

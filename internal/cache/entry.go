@@ -92,8 +92,7 @@ func (s *snapshot) isKnown() bool { return s.token != nil || s.failure != nil }
 
 func (s *snapshot) isFresh(now time.Time) bool { return s.token != nil && now.Before(s.expireTime) }
 
-// isValid reports whether the provider may still accept the token, as it does in the safety margin
-// too.
+// isValid reports whether the provider may still accept the token, even in its safety margin.
 func (s *snapshot) isValid(now time.Time) bool {
 	return s.token != nil && now.Before(s.token.LastEnd())
 }

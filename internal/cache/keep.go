@@ -2,9 +2,9 @@ package cache
 
 import "github.com/authmaterial/broker/internal/token"
 
-// Keep gives the Cache a token of a source that was obtained without the Cache. If there is no
-// current token, or if the provider ended it by issuing the new token, the new token becomes the
-// current one. Otherwise the new token is not used. A token that no caller receives is not renewed.
+// Keep gives the Cache a token of a source that was obtained without the Cache. The new token
+// becomes the current one only if there is no current token, or if the provider ended the current
+// token by issuing the new one. A token that no caller receives is not renewed.
 func (c *Cache) Keep(source Source, t *token.Token) {
 	e := c.entry(source)
 	e.mu.Lock()

@@ -90,7 +90,7 @@ func TestSlowRequestThatFailedIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
-// A token request hangs until its refresh times out. By then, another replica has the lease.
+// A token request hangs until its refresh times out, when another replica already has the lease.
 func TestHungRequestIsNotRepeatedAtOnce(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.provider.set(func(p *provider) { p.latency = time.Minute })

@@ -10,8 +10,8 @@ import (
 )
 
 // sameUntilItsEnd makes the provider issue the same token until it ends, as some providers do. Each
-// time, the provider names the token's remaining lifetime, or no lifetime if less than a second
-// remains.
+// answer of the provider contains the token's remaining lifetime, or no lifetime if less than a
+// second remains.
 func sameUntilItsEnd(p *provider) {
 	began := time.Now()
 	p.issue = func() *token.Token {

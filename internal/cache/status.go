@@ -6,8 +6,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Status is what a Cache knows about the token of one key. Its times are those of the Cache's
-// clock.
+// Status is what a Cache knows about the token of one key. The times in a Status are those of the
+// Cache's clock.
 type Status struct {
 	// Token is the current token, which may have ended, or nil if there is none.
 	Token *token.Token

@@ -29,8 +29,8 @@ type Record struct {
 	Failure *Failure
 }
 
-// ErrLeaseLost is returned when a Lease ended before it was released. Another replica may then be
-// making a token request.
+// ErrLeaseLost is returned when a Lease ended before it was released. Another replica may make a
+// token request after the end of the Lease.
 var ErrLeaseLost = errors.New("the lease ended while the token request was made")
 
 // Lease is the right to make token requests for one key until Release is called. If the Store is on

@@ -58,7 +58,7 @@ func (l *Loop) Run(ctx context.Context, now <-chan struct{}) {
 }
 
 // changed reports whether the files have changed since the last load, after waiting until the files
-// stop changing. If the context ends during this wait, changed returns false.
+// stop changing. If the context ends during the wait, changed returns false.
 func (l *Loop) changed(ctx context.Context) bool {
 	before := l.seen
 	for range settleTries {

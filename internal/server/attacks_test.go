@@ -16,7 +16,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The attacker tries to add hosts to which others then send the secret.
+// The attacker tries to add hosts to which other callers would then send the secret.
 func TestAttackByHosts(t *testing.T) {
 	a := newAttack(t)
 	own := map[string]string{"api_key": "key-of-the-attacker"}
@@ -52,8 +52,8 @@ func TestAttackByHosts(t *testing.T) {
 	a.failed()
 }
 
-// While a new secret has no token, others get the token of the old secret, but never for a host that
-// only the new version has.
+// While a new secret has no token, other callers get the token of the old secret, but never for a
+// host that only the new version has.
 func TestAttackByATokenOfTheOldSecret(t *testing.T) {
 	a := newAttack(t)
 	request := a.addVersion(paired, []string{partner}, map[string]string{"client_id": "id-of-the-attacker", "client_secret": "secret-of-the-attacker"})

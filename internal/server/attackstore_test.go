@@ -90,7 +90,7 @@ func TestAttackByTheDatabase(t *testing.T) {
 }
 
 // wantNoMaterial serves a database. The attacker must not get the other caller's secret. The other
-// caller must get it only for the hosts of the provider.
+// caller must get the secret only for the hosts of the provider.
 func wantNoMaterial(t *testing.T, file, secret, changed string) {
 	t.Helper()
 	m := serveStored(t, usingText(file), storeKey)

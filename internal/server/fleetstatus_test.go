@@ -126,7 +126,7 @@ func TestMetricsOfCredentials(t *testing.T) {
 		t.Errorf("%v credentials are ready, want none", v)
 	}
 	if v := value("authmaterial_secret_nearest_expiry_seconds", "pendo"); v < 86000 || v > 86400 {
-		t.Errorf("the nearest secret expires in %v s", v)
+		t.Errorf("the secret that expires first expires in %v s", v)
 	}
 	if v := value("authmaterial_secret_oldest_age_seconds", "pendo"); v < 0 || v > 60 {
 		t.Errorf("the oldest secret is %v s old", v)

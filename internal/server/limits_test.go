@@ -28,7 +28,7 @@ func (w world) limited(limits string) harness {
 	return w.serve("\nlimits: {"+limits+"}\n", listenTCP(w.T))
 }
 
-// wantLimited checks that the broker counted and logged refusals for this limit only.
+// wantLimited checks that the broker counted and logged refusals for the given limit only.
 func (h harness) wantLimited(limit string, times int) {
 	h.Helper()
 	deadline := time.Now().Add(20 * time.Second)

@@ -49,8 +49,8 @@ type managementMethod struct {
 
 const wrongETag = "none"
 
-// managementMethods are all methods of the management services that name a credential. A map key is
-// the name of a method, and may continue after a space.
+// managementMethods are all methods of the management services that name a credential. Each map key
+// begins with the name of a method.
 var managementMethods = map[string]managementMethod{
 	"CreateCredential": {access.Manage, func(id string) proto.Message {
 		return &authmaterialv1.CreateCredentialRequest{
@@ -219,8 +219,8 @@ func (method managementMethod) wantReason(name, caller, id string) string {
 	}[id]
 }
 
-// TestManagementMatrix calls each method as each caller. Whoever is denied gets the same bytes for
-// every credential ID, whether or not it belongs to a credential.
+// TestManagementMatrix calls each management method as each caller. A denied caller gets the same
+// bytes for every credential ID, whether or not a credential has that ID.
 func TestManagementMatrix(t *testing.T) {
 	m := servedMatrix(t)
 	for name, method := range managementMethods {
@@ -229,7 +229,7 @@ func TestManagementMatrix(t *testing.T) {
 			for _, caller := range managementCallers {
 				want := method.wantReason(name, caller, id)
 				if name == "UndeleteCredential" && id == shownDeleted && want == "" {
-					continue // the call would restore the credential, but the other methods need it deleted
+					continue // the call would restore the credential, but the tests of other methods need a deleted credential
 				}
 				got := m.ask(caller, name, method.request(id))
 				if got.reason != want {

@@ -54,7 +54,7 @@ func (a answered) at(path ...string) any {
 	return value
 }
 
-// debug returns the debugging text of the error details with this type.
+// debug returns the debugging text of the error details with the given type.
 func (a answered) debug(kind string) string {
 	var failed struct {
 		Details []struct {

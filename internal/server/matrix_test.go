@@ -295,7 +295,7 @@ func TestRevokedGrant(t *testing.T) {
 	}
 }
 
-// wantStates checks the next states of a watch, one for each of these credentials.
+// wantStates checks the next states of a watch, one for each of the given credentials.
 func (p provers) wantStates(stream authmaterialv1.BrokerService_WatchAuthDecorationsClient, want map[string]outcome) map[string]outcome {
 	p.Helper()
 	got := map[string]outcome{}

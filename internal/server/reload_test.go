@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	// A test waits this long for an event only if the broker is broken.
+	// patience is the maximum wait for an event that always happens if the broker works.
 	patience = time.Minute
 	// loadCallers is the number of concurrent callers, which make loadRate calls per second
 	// together.
@@ -128,8 +128,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint unless the credential had one of these states during a call: absent if
-// `absent` is true, or present if `absent` is false.
+// seeks returns a complaint if, during a call, the credential was never absent (`absent` is true)
+// or never present (`absent` is false).
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {

@@ -152,8 +152,8 @@ func (r *replicas) awaitCalls(name string, n int) {
 	}
 }
 
-// watch watches the credentials until ctx ends, and again whenever a stopping server ends the
-// watch.
+// watch watches the credentials until ctx ends. Whenever a stopping server ends a watch, another
+// watch begins.
 func (r *replicas) watch(ctx context.Context, broker authmaterialv1.BrokerServiceClient, ended *atomic.Int64) {
 	for ctx.Err() == nil {
 		stream, err := broker.WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{"token-of-mail", "key-of-board"}})

@@ -59,7 +59,7 @@ func (w *stateWatch) receive() *authmaterialv1.WatchCredentialStatesResponse {
 	return message
 }
 
-// want receives messages until the credentials have these states.
+// want receives messages until the credentials have the given states.
 func (w *stateWatch) want(states string) {
 	w.Helper()
 	for w.shown() != states {

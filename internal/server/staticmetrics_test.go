@@ -39,7 +39,7 @@ func (b *scene) reportBoard(version string, status int32, want authmaterialv1.Re
 	return response.GetAuthDecoration()
 }
 
-// setBoard loads a configuration with this key for key-of-board, and more text.
+// setBoard loads a configuration with the given value of key-of-board, and the text `more`.
 func (b *scene) setBoard(key string, more ...string) {
 	b.Helper()
 	err := b.server.Reload(func() (*config.Config, error) {

@@ -109,8 +109,9 @@ const (
 )
 
 // limitCertificates returns a check of the client certificates of a handshake. The check rejects
-// certificates over these limits that none of the authorities has signed: otherwise, anybody could
-// send large certificates, which the broker keeps in memory while the connection is open.
+// certificates that exceed the limits for unsigned certificates and that none of the authorities
+// has signed. Without this check, anybody could send large certificates, which the broker keeps in
+// memory while the connection is open.
 func limitCertificates(authorities *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		chain, bytes, parts := state.PeerCertificates, 0, 0

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// withRedis makes a server store its tokens in this Redis.
+// withRedis makes a server store its tokens in the given Redis.
 func withRedis(t *testing.T, redis *redistest.Server) func(*server.Options) {
 	t.Helper()
 	text := "token_cache: {redis: {url: \"" + redis.URL() + "\"}, fleet_keys: [{env: KEY}]}\ncredentials: []\n"

@@ -227,7 +227,7 @@ func TestManyWatchers(t *testing.T) {
 	for range readers {
 		h.wantError(<-a.ended, codes.Unavailable, "SERVER_STOPPING", "the broker is stopping")
 	}
-	giveUp() // without this, the server waits a while for watchers that do not read
+	giveUp() // without this call, the server waits a while for watchers that do not read
 	<-ended
 }
 

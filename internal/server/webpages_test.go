@@ -9,7 +9,8 @@ import (
 )
 
 // TestWebPagesCannotManage sends what browsers send for web pages, and other requests that are
-// refused before their caller is identified. The unchanged request creates a credential.
+// refused before their caller is identified. Each test case changes a request that creates a
+// credential.
 func TestWebPagesCannotManage(t *testing.T) {
 	m := serveSQLite(t)
 	set := func(name, value string) func(*http.Request) {

@@ -37,11 +37,11 @@ const (
 type Token struct {
 	// Value is the token's text: visible ASCII characters and spaces.
 	Value secret.Text
-	// RequestedAt is when the token request was sent. The token's lifetime counts from then.
+	// RequestedAt is when the token request was sent. The token's lifetime counts from RequestedAt.
 	RequestedAt time.Time
 	// RequestedWithin is the possible error of RequestedAt: the token request was sent at
-	// RequestedAt or up to RequestedWithin later. For a token that was read from a store, it is the
-	// time that the reading took.
+	// RequestedAt or up to RequestedWithin later. For a token that was read from a store,
+	// RequestedWithin is the time that the reading took.
 	RequestedWithin time.Duration
 	// Delay is the time from the token request to the provider's answer. The provider issued the
 	// token at some moment in between.

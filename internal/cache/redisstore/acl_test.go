@@ -82,7 +82,7 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 }
 
 // try calls every operation of a Store, and returns the denied commands. If an operation timed out
-// because the machine is busy, try repeats all of them.
+// because the machine is busy, try repeats all operations.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
 	for range 10 {

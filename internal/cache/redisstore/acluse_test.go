@@ -51,8 +51,8 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 }
 
 // useEverything calls every operation of two replicas' Stores, and returns the first failure. If an
-// admin is given, it then replaces every key by one of another type, and calls every operation
-// again.
+// admin is given, useEverything then replaces every key by one of another type, and calls every
+// operation again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)

@@ -15,7 +15,7 @@ import (
 )
 
 // No goroutines are left after Close of Stores on working and on failing servers. The test does not
-// run in parallel with others, because they start goroutines of the same kinds.
+// run in parallel with other tests, because those start goroutines of the same kinds.
 func TestCloseEndsEverything(t *testing.T) {
 	well, gone, hung := redistest.Start(t), redistest.Start(t), redistest.Start(t)
 	gone.Kill()

@@ -33,8 +33,8 @@ func TestSlowRedisIsUsed(t *testing.T) {
 	wantNoTrouble(t, &r.observed)
 }
 
-// The connection is cut after each byte of a reply in turn. Each time, the operation must return a
-// correct result or an error, and the next operation must succeed.
+// The connection is cut after each byte of a reply in turn. After each cut, the operation must
+// return a correct result or an error, and the next operation must succeed.
 func TestConnectionCutMidReply(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -25,7 +25,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// longest is the maximum wait for events that always happen if the Store works.
+// `longest` is the maximum wait for events that always happen if the Store works.
 const longest = 20 * time.Second
 
 const key = "3f"

@@ -50,7 +50,8 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that ended before it could be stored is not stored, but the failure that follows is.
+// A token that ended before it could be stored is not stored, but a failure under the same lease is
+// stored.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

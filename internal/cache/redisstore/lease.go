@@ -11,7 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These durations belong to the lock of a lease. When the owner of a lock dies, another replica can
+// A lease renews its locks every lockRenewal. When the owner of a lock dies, another replica can
 // take the lock after lockLife.
 const (
 	lockLife    = 3 * time.Second

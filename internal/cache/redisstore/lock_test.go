@@ -292,8 +292,7 @@ func TestNewsWakesWaiters(t *testing.T) {
 	}
 }
 
-// Redis has a lock that does not expire and that no broker wrote. Two replicas remove this lock at
-// the same time.
+// Two replicas at the same time remove a lock that does not expire and that no broker wrote.
 func TestStuckLock(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

@@ -44,13 +44,13 @@ var (
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process got no CPU time")
 	// errUnproven replaces the success of an operation that would also succeed on a server that
-	// accepts no writes. After a failure, such a success must not close the circuit breaker.
+	// accepts no writes. After a failure, an unproven success must not close the circuit breaker.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 
-// proofs lists the operations that run scripts that write. A successful operation of this list
-// proves that Redis can be used. The success of any other operation proves less: a read-only
-// replica answers reads, and a server that is out of memory removes keys.
+// proofs lists the operations that run scripts that write. The success of a listed operation proves
+// that Redis can be used. The success of any other operation proves less: a read-only replica
+// answers reads, and a server that is out of memory removes keys.
 var proofs = map[string]bool{"lock": true, "commit": true, "fail": true, "probe": true}
 
 func (s *Store) newBreaker() *gobreaker.CircuitBreaker[struct{}] {

@@ -42,8 +42,8 @@ func TestTokensOfOtherVersions(t *testing.T) {
 		t.Error("a token with a lifetime of more than 7 days is accepted")
 	}
 	// An earlier version of the broker treats the arrival of the provider's answer as the time of
-	// the token request. That earlier version must not serve the token longer than this version
-	// does.
+	// the token request. The earlier version must not serve the token longer than the present
+	// version does.
 	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
 	if late == nil {
 		t.Fatal("a token with a delay is not readable")

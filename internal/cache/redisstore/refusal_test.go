@@ -91,8 +91,8 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 	}
 }
 
-// A wrong master name counts as a failure. The Sentinels then reply nil, as Redis does for a key
-// that does not exist.
+// A wrong master name counts as a failure. For an unknown master name, Sentinels reply nil, as
+// Redis does for a key that does not exist.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	group := redistest.StartSentinel(t)

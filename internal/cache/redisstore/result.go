@@ -68,7 +68,7 @@ func answerCode(err error) string {
 	return ""
 }
 
-// codes contains the first words of Redis' own errors. Only these words are reported, so that a
+// codes contains the first words of Redis' own errors. Other words are not reported, so that a
 // server cannot create an unlimited number of metric labels.
 var codes = []string{
 	"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "EXECABORT", "IOERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED",

@@ -46,14 +46,14 @@ func offline(t *testing.T) (*Store, *results) {
 	return s, seen
 }
 
-// hang is an operation that receives no reply.
+// `hang` is an operation that receives no reply.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// starve is an operation during which the process seems to get no CPU time, because its running
-// time is not counted.
+// `starve` is an operation during which the process seems to get no CPU time, because the running
+// time of the process is not counted.
 func starve(ctx context.Context) error {
 	b := budgetOf(ctx)
 	b.mu.Lock()

@@ -181,5 +181,5 @@ func (s *Store) removeFailures(ctx context.Context) error {
 }
 
 // Retain removes the keys for which the function `keep` returns false from this replica's index.
-// The entries of these keys stay in Redis until they expire.
+// The entries of the removed keys stay in Redis until they expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

@@ -108,8 +108,8 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 }
 
 // findPosition returns the position from which Follow continues to read the stream, and checks that
-// Redis runs scripts that write. A server that does not run them, such as a read-only replica,
-// cannot be used.
+// Redis runs scripts that write. A server that does not run such scripts, for example a read-only
+// replica, cannot be used.
 func (s *Store) findPosition(ctx context.Context, before string) (position string, err error) {
 	err = s.do(ctx, "probe", func(ctx context.Context) error {
 		if err := probeScript.Run(ctx, s.client, []string{probeKey}, probeLife.Milliseconds()).Err(); err != nil {

@@ -16,7 +16,8 @@ const (
 	// backgroundTimeout is the timeout of an operation outside a refresh, such as releasing a lock.
 	backgroundTimeout = 500 * time.Millisecond
 	// starvedTimeout is the maximum total time of all Redis operations of one refresh if the
-	// process gets no CPU time. The refresh then still has time for its token request.
+	// process gets no CPU time. When starvedTimeout is used up, the refresh still has time for its
+	// token request.
 	starvedTimeout = 5 * time.Second
 	// beat is the interval at which the running time of the process is measured.
 	beat = 20 * time.Millisecond
