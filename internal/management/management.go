@@ -40,7 +40,7 @@ type Store interface {
 	Request(ctx context.Context, key store.RequestKey) (fingerprint []byte, found bool, err error)
 	Apply(ctx context.Context, change store.Change) (revision int64, err error)
 	Record(ctx context.Context, event *store.Event, verification *store.Verification) error
-	Purge(ctx context.Context, deletedBefore time.Time, event store.Event) (ids []string, err error)
+	Purge(ctx context.Context, deletedBefore time.Time) (ids []string, err error)
 	Values(credential *store.Credential, version *store.Version) (map[string]secret.Text, error)
 	Fingerprint(parts ...secret.Text) []byte
 	RecordUses(ctx context.Context, uses []store.Use) error

@@ -83,7 +83,7 @@ func (unopened) Record(context.Context, *store.Event, *store.Verification) error
 	return store.ErrUnavailable
 }
 
-func (unopened) Purge(context.Context, time.Time, store.Event) ([]string, error) {
+func (unopened) Purge(context.Context, time.Time) ([]string, error) {
 	return nil, store.ErrUnavailable
 }
 

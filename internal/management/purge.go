@@ -14,7 +14,7 @@ import (
 // purgeInterval is the time between two purges.
 const purgeInterval = time.Hour
 
-// Self is the name of the caller in the events and audit records about what the broker does by
+// Self is the name of the caller in audit records about what the broker does by
 // itself. No real caller has this name.
 const Self = "broker"
 
@@ -37,7 +37,7 @@ func (s *Service) purgeRegularly(ctx context.Context) {
 func (s *Service) purge(ctx context.Context) {
 	before := s.options.Clock.Now().Add(-Retention)
 	for {
-		ids, err := s.store().Purge(ctx, before, store.Event{Caller: Self, Operation: string(audit.PurgeCredential)})
+		ids, err := s.store().Purge(ctx, before)
 		for _, id := range ids {
 			s.recordPurge(ctx, id)
 		}

@@ -6,17 +6,24 @@ import (
 	"time"
 )
 
-// purgeLimit is the largest number of credentials that one call of Purge removes.
-const purgeLimit = 1000
+const (
+	// purgeLimit is the largest number of credentials that one call of Purge removes.
+	purgeLimit = 1000
+	// useAge is how long the store keeps a use of a credential that is not in the store, for example
+	// because it is declared in the configuration file.
+	useAge = 365 * 24 * time.Hour
+)
 
 // Purge removes up to 1,000 credentials that were deleted before a time, with their versions,
-// events and uses, and returns the IDs of these credentials. For each of them, Purge stores the
-// given event, and sets its CredentialID. Purge also removes request IDs that are older than the
-// time, and copies of destroyed values that could not be erased earlier. If several replicas call Purge at once, each ID is returned to only one replica.
+// events and uses, and returns the IDs of these credentials. If several replicas call Purge at once,
+// each ID is returned to only one replica.
+//
+// Purge also removes request IDs that are older than the time, copies of destroyed values that could
+// not be erased earlier, and uses that are older than a year and whose credential is not in the store.
 //
 // Changes does not report purged credentials, so a replica must itself forget a credential some
 // time after its DeleteTime.
-func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event) (ids []string, err error) {
+func (s *Store) Purge(ctx context.Context, deletedBefore time.Time) (ids []string, err error) {
 	candidates, err := s.deleted(ctx, deletedBefore)
 	if err != nil {
 		return nil, err
@@ -24,7 +31,7 @@ func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event)
 	for _, id := range candidates {
 		purged := false
 		_, err = s.write(ctx, "purge a credential", func(w *writer) error {
-			purged, err = w.purge(id, deletedBefore, event)
+			purged, err = w.purge(id, deletedBefore)
 			return err
 		})
 		if err != nil {
@@ -38,8 +45,13 @@ func (s *Store) Purge(ctx context.Context, deletedBefore time.Time, event Event)
 	if err != nil {
 		return ids, err
 	}
-	return ids, s.exclusive(ctx, "remove old request IDs", 0, func(w *writer) error {
-		_, err := w.exec(`DELETE FROM requests WHERE time < $1`, instant{&deletedBefore})
+	return ids, s.exclusive(ctx, "remove old request IDs and uses", 0, func(w *writer) error {
+		if _, err := w.exec(`DELETE FROM requests WHERE time < $1`, instant{&deletedBefore}); err != nil {
+			return err
+		}
+		usedBefore := w.now.Add(-useAge)
+		_, err := w.exec(`DELETE FROM uses WHERE minute < $1 AND NOT EXISTS (SELECT 1 FROM credentials c WHERE c.id = uses.credential_id)`,
+			instant{&usedBefore})
 		return err
 	})
 }
@@ -62,7 +74,7 @@ func (s *Store) deleted(ctx context.Context, before time.Time) (ids []string, er
 }
 
 // purge removes a credential, and reports whether the credential was still there.
-func (w *writer) purge(id string, before time.Time, event Event) (purged bool, err error) {
+func (w *writer) purge(id string, before time.Time) (purged bool, err error) {
 	changed, err := w.exec(`DELETE FROM credentials WHERE id = $1 AND delete_time > 0 AND delete_time < $2`, id, instant{&before})
 	if err != nil || changed == 0 {
 		return false, err
@@ -72,5 +84,5 @@ func (w *writer) purge(id string, before time.Time, event Event) (purged bool, e
 			return false, err
 		}
 	}
-	return true, w.insertEvent(id, &event)
+	return true, nil
 }

@@ -172,7 +172,7 @@ func TestErasesLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := later.Purge(t.Context(), time.Unix(1, 0), store.Event{}); err != nil {
+	if _, err := later.Purge(t.Context(), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(files(t, folder), sealed) {

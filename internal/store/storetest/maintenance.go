@@ -36,7 +36,7 @@ func purge(t *testing.T, f *fixture) {
 	replicas := []*store.Store{s, f.open(), f.open()}
 	purged := make([][]string, len(replicas))
 	errs := together(len(replicas), func(i int) (err error) {
-		purged[i], err = replicas[i].Purge(f.context(), start, store.Event{Operation: "PurgeCredential"})
+		purged[i], err = replicas[i].Purge(f.context(), start)
 		return err
 	})
 	ids := slices.Concat(purged...)
@@ -53,9 +53,8 @@ func purge(t *testing.T, f *fixture) {
 	if left, _, _ := f.changes(s, 0); !slices.Equal(left, []string{name(1), name(2)}) {
 		t.Errorf("Purge left the credentials %q, want the credentials that are not deleted or were deleted recently", left)
 	}
-	events, err := s.Events(t.Context(), name(0), 0, 10)
-	if len(events) != 1 || events[0].Operation != "PurgeCredential" || err != nil {
-		t.Errorf("a purged credential has %d events, want only the event of Purge; the error is %v", len(events), err)
+	if events, err := s.Events(t.Context(), name(0), 0, 10); len(events) != 0 || err != nil {
+		t.Errorf("a purged credential has %d events, want none; the error is %v", len(events), err)
 	}
 	if uses, err := s.Uses(t.Context(), name(0)); len(uses) != 0 || err != nil {
 		t.Errorf("a purged credential has %d uses, want none; the error is %v", len(uses), err)
@@ -65,11 +64,38 @@ func purge(t *testing.T, f *fixture) {
 	if _, found, err := s.Request(t.Context(), key); !found || err != nil {
 		t.Errorf("Purge removed a recent request, or looking for it failed with the error %v", err)
 	}
-	if _, err := s.Purge(t.Context(), start.Add(time.Second), store.Event{}); err != nil {
+	if _, err := s.Purge(t.Context(), start.Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, found, err := s.Request(t.Context(), key); found || err != nil {
 		t.Errorf("Purge left an old request, or looking for it failed with the error %v", err)
+	}
+}
+
+// purgesUses lets the uses of a stored credential and of credentials that are not stored become older
+// than a year.
+func purgesUses(t *testing.T, f *fixture) {
+	s := f.open()
+	f.apply(s, NewCredential("stored"))
+	for _, id := range []string{"stored", "unused", "used"} {
+		if err := s.RecordUses(t.Context(), []store.Use{{CredentialID: id, Caller: "alice", Minute: start, Count: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.clock.Advance(365*24*time.Hour - time.Minute)
+	if err := s.RecordUses(t.Context(), []store.Use{{CredentialID: "used", Caller: "alice", Minute: f.clock.Now(), Count: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []map[string]int{{"stored": 1, "unused": 1, "used": 1}, {"stored": 1, "unused": 0, "used": 1}} {
+		if _, err := s.Purge(t.Context(), start); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range left {
+			if uses, err := s.Uses(t.Context(), id); len(uses) != want || err != nil {
+				t.Errorf("%v after the first use, %d uses of %q are left, want %d; the error is %v", f.clock.Since(start), len(uses), id, want, err)
+			}
+		}
+		f.clock.Advance(2 * time.Minute)
 	}
 }
 
@@ -91,7 +117,7 @@ func purgeSparesRestored(t *testing.T, f *fixture) {
 		credential.DeleteTime = time.Time{}
 		f.apply(s, update(credential))
 	}
-	ids, err := purging.Purge(t.Context(), start.Add(time.Hour), store.Event{})
+	ids, err := purging.Purge(t.Context(), start.Add(time.Hour))
 	if err != nil || !slices.Equal(ids, []string{name(1)}) {
 		t.Errorf("Purge removed the credentials %q, want only the credential that was not restored; the error is %v", ids, err)
 	}

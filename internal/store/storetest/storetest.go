@@ -49,6 +49,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"uses":                                          uses,
 		"uses are limited":                              limitsUses,
 		"purge":                                         purge,
+		"purge removes old uses":                        purgesUses,
 		"purge skips a restored credential":             purgeSparesRestored,
 		"rekey while other replicas write":              rekey,
 		"rekey without the old key":                     rekeyFails,
