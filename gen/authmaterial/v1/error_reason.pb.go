@@ -98,9 +98,9 @@ const (
 	// FAILED_PRECONDITION. The auth method defines no verification, or the verification
 	// would replace a token that callers use and the request does not allow that.
 	ErrorReason_ERROR_REASON_VERIFICATION_UNSUPPORTED ErrorReason = 17
-	// UNAVAILABLE. The credential store cannot be reached. Managed credentials that the
-	// broker has already read are still served. A google.rpc.RetryInfo detail states when
-	// to retry.
+	// UNAVAILABLE. The credential store cannot be reached, or its database was deleted or
+	// replaced. Managed credentials that the broker has already read are still served. A
+	// google.rpc.RetryInfo detail states when to retry.
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 18
 	// NOT_FOUND. No provider has this ID.
 	ErrorReason_ERROR_REASON_PROVIDER_NOT_FOUND ErrorReason = 19
