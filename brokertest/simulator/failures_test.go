@@ -52,7 +52,7 @@ func TestFailuresThatAnswer(t *testing.T) {
 				}
 				headerName, value, _ := strings.Cut(test.header, ": ")
 				if way == "over TLS" && got.header.Get(headerName) != value {
-					t.Errorf("%s = %q, want %q", headerName, got.header.Get(headerName), value)
+					t.Errorf("the header %s is %q, want %q", headerName, got.header.Get(headerName), value)
 				}
 			})
 		}

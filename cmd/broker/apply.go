@@ -75,7 +75,7 @@ func newDiff() *cobra.Command {
 
 func (f *applyFlags) complete(command *cobra.Command) *cobra.Command {
 	command.Flags().StringVarP(&f.path, "file", "f", "", "the `FILE` with the credentials (required)")
-	command.Flags().BoolVar(&f.secrets, "secrets", false, "send the secrets in the file again, as a new version")
+	command.Flags().BoolVar(&f.secrets, "secrets", false, "send the secrets in the file, although the credential already has secrets")
 	must(command.MarkFlagRequired("file"))
 	must(command.MarkFlagFilename("file", "yaml", "yml"))
 	return managing(command, f.run)
@@ -220,7 +220,8 @@ func (f *applyFlags) createPlanned(ctx context.Context, m *manager, p *plan) err
 	return err
 }
 
-// existing returns the credential with an ID if it can be changed, or nil if it does not exist.
+// existing returns the credential with the given ID, or nil if there is none. A credential that
+// cannot be changed is an error.
 func (m *manager) existing(ctx context.Context, id string) (*authmaterialv1.Credential, error) {
 	credential, err := m.credential(ctx, id)
 	switch {

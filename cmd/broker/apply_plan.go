@@ -23,7 +23,7 @@ type planner struct {
 	dry       bool // read no secret
 }
 
-// plan describes the changes after which a credential is as a file describes it.
+// plan contains the changes that a file requires of one credential.
 type plan struct {
 	wanted     *authmaterialv1.Credential
 	present    *authmaterialv1.Credential // the existing credential; nil if there is none
@@ -32,8 +32,8 @@ type plan struct {
 	values     []*authmaterialv1.FieldValue
 	hosts      []string // allowed hosts in addition to the provider's hosts
 	newVersion bool
-	fields     []string // the fields to update
-	changes    []string // the changes in words, without secrets
+	fields     []string // the names of the fields to update
+	changes    []string // descriptions of the changes for people, without secrets
 	err        error    // the reason why the changes are impossible
 }
 
@@ -49,8 +49,8 @@ func (p *plan) action() string {
 	return "none"
 }
 
-// plan compares a credential with its description. Mistakes in the description become problems of the
-// file.
+// plan compares a credential with its description. Mistakes in the description are added
+// to the problems of the file.
 func (a *planner) plan(ctx context.Context, item *config.ManagedCredential) *plan {
 	p := &plan{hosts: item.AllowedHosts, wanted: &authmaterialv1.Credential{
 		CredentialId: item.ID, DisplayName: item.DisplayName, Description: item.Description, Labels: item.Labels,
@@ -114,7 +114,7 @@ func (a *planner) checkValues(p *plan, item *config.ManagedCredential) bool {
 	return valid
 }
 
-// compareTexts finds the fields outside of versions, such as the name, that differ.
+// compareTexts compares the fields that do not belong to a version, such as the name.
 func (p *plan) compareTexts() {
 	compare := func(field, present, wanted string) {
 		if present != wanted {

@@ -46,7 +46,7 @@ func backupArgs(_ *cobra.Command, args []string) error {
 
 // backup writes a new file, which it removes if the backup fails.
 func backup(ctx context.Context, opened *store.Store, path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user of the command names the file
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ nothing is restored. Stop the brokers that use the database before, and start th
 }
 
 func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
-	file, err := os.Open(path) //nolint:gosec // the user of the command names the file
+	file, err := os.Open(path) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	if err != nil {
 		return err
 	}

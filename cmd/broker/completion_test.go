@@ -19,7 +19,7 @@ func completions(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, ignored bytes.Buffer
 	if code := run(t.Context(), append([]string{"__complete"}, args...), &out, &ignored); code != exitOK {
-		t.Fatalf("exit %d\n%s", code, ignored.String())
+		t.Fatalf("the exit code is %d\n%s", code, ignored.String())
 	}
 	return strings.Join(strings.Fields(strings.ReplaceAll(out.String(), "\t", "=")), " ")
 }
@@ -56,7 +56,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"get", "--url", ""}, noFiles},
 	} {
 		if got := completions(t, test.args...); got != test.want {
-			t.Errorf("%q is completed by %q, want %q", test.args, got, test.want)
+			t.Errorf("the shell completes %q by %q, want %q", test.args, got, test.want)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestCompletionFromTheEnvironment(t *testing.T) {
 		{[]string{"check", "--explain", "--config", other, "token:ci", "m"}, ":4"},
 	} {
 		if got := completions(t, test.args...); got != test.want {
-			t.Errorf("%q is completed by %q, want %q", test.args, got, test.want)
+			t.Errorf("the shell completes %q by %q, want %q", test.args, got, test.want)
 		}
 	}
 }

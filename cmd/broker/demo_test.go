@@ -31,7 +31,7 @@ func TestDemoStays(t *testing.T) {
 		return
 	}
 	if printed[1] != "127.0.0.1:50051" || printed[2] != "http://127.0.0.1:9464/metrics" {
-		t.Fatalf("the demo prints: %s", printed[0])
+		t.Fatalf("the demo printed the wrong addresses: %s", printed[0])
 	}
 	wantServing(t, printed[1], printed[2])
 	wantTaken(t, startDemo(t))

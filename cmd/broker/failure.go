@@ -12,7 +12,7 @@ import (
 )
 
 // whatToDo maps the reason of an error of BrokerService to advice for the user.
-var whatToDo = map[string]string{ //nolint:gosec // the keys are names of reasons
+var whatToDo = map[string]string{ //nolint:gosec // the keys are error reasons, and no secrets
 	"INVALID_REQUEST":            "Use the IDs of credentials, at most 100 in a call.",
 	"CREDENTIAL_NOT_FOUND":       "Check the ID, and whether the credential is disabled: see 'broker credentials list'.",
 	"AUTHENTICATION_UNAVAILABLE": "The broker cannot identify callers at the moment: its log says why.",
@@ -65,7 +65,8 @@ func refusal(id, reason, message string, retryDelay time.Duration, advice string
 }
 
 // explainFailure returns an error that explains a failed call, both if the broker rejected the call
-// and if the broker could not be reached. The ID may be empty. `advice` maps reasons to advice.
+// and if the broker could not be reached. The ID may be empty. `advice` maps error reasons to
+// advice for the user.
 func (c *connection) explainFailure(ctx context.Context, id string, err error, advice map[string]string) error {
 	failed := readFailure(err)
 	switch failed.reason {

@@ -128,7 +128,7 @@ func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := invoke(t, args...)
 	if code != exitOK || stderr != "" {
-		t.Fatalf("broker %s: exit %d\n%s", args[0], code, stderr)
+		t.Fatalf("the exit code of broker %s is %d\n%s", args[0], code, stderr)
 	}
 	return stdout
 }

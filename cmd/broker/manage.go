@@ -18,7 +18,7 @@ import (
 const managingTimeout = 30 * time.Second
 
 // managingHelp is the last paragraph of the help of each command that manages credentials.
-const managingHelp = `The broker lets a caller manage credentials that has a grant for it. A broker without
+const managingHelp = `To manage credentials, a caller needs a grant in the broker's configuration. A broker without
 authentication lets only the user of its own Unix socket manage: --address unix:///PATH.
 
 ` + connectionHelp
@@ -33,8 +33,8 @@ type manager struct {
 	input    io.Reader
 	out      *screen                    // results
 	messages *screen                    // shows questions and remarks to people
-	prompter *prompter                  // nil without a terminal
-	method   *authmaterialv1.AuthMethod // names the fields in errors; nil if it is not known
+	prompter *prompter                  // asks questions; nil without a terminal
+	method   *authmaterialv1.AuthMethod // the auth method whose fields errors name; nil if not known
 }
 
 // managing adds to a command the flags for the connection and the output format, and the shell

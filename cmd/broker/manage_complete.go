@@ -18,7 +18,7 @@ const completionTimeout = time.Second
 type completer = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
 
 // completing returns a function that asks a broker for the possible completions of a word. If the
-// broker does not answer, there are none: the command itself reports why.
+// broker does not answer, there are no completions, because the command itself reports the failure.
 func (m *manager) completing(ask func(ctx context.Context, command *cobra.Command, given []string) []cobra.Completion) completer {
 	return func(command *cobra.Command, given []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if m.checkFlags(command.Flags()) != nil || m.tokenFile == "-" {

@@ -12,7 +12,7 @@ import (
 )
 
 // managingAdvice maps the reason of an error of CredentialService to advice for the user.
-var managingAdvice = map[string]string{ //nolint:gosec // the keys are names of reasons
+var managingAdvice = map[string]string{ //nolint:gosec // the keys are error reasons, and no secrets
 	"CREDENTIAL_NOT_FOUND":       "'broker credentials list' prints the IDs that you may view.",
 	"CREDENTIAL_EXISTS":          "Choose another ID, or change that credential: see 'broker credentials --help'.",
 	"CREDENTIAL_CHANGED":         "Somebody else has changed it at the same time: see 'broker credentials show ID', and repeat the command.",

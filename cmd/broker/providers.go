@@ -38,7 +38,7 @@ func newProviders() *cobra.Command {
 			return showProviders(newScreen(command.OutOrStdout()), path, args, format.value == "json")
 		}),
 	}
-	addConfigFlag(command, &path, "a configuration file with providers to show too")
+	addConfigFlag(command, &path, "also show the providers in this configuration file")
 	format = addOutputFlag(command, "table", "json")
 	return command
 }

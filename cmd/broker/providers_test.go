@@ -188,7 +188,7 @@ func TestProvidersProblems(t *testing.T) {
 	for _, line := range []string{"providers a b", "providers -o curl", "providers --color"} {
 		stdout, stderr, code := invoke(t, strings.Fields(line)...)
 		if code != exitUsage || stdout != "" || !strings.HasSuffix(stderr, "Try 'broker providers --help'.\n") {
-			t.Errorf("%s: exit %d\n%s", line, code, stderr)
+			t.Errorf("the exit code of broker %s is %d\n%s", line, code, stderr)
 		}
 	}
 }

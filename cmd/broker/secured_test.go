@@ -187,7 +187,7 @@ func TestConnectionFromTheEnvironment(t *testing.T) {
 	succeed(t, "get", "pendo")
 	t.Setenv("BROKER_TLS", "perhaps")
 	if _, stderr, code := invoke(t, "get", "pendo"); code != exitUsage || !strings.HasPrefix(stderr, "broker: the environment variable BROKER_TLS: ") {
-		t.Errorf("exit %d\n%s", code, stderr)
+		t.Errorf("the exit code is %d\n%s", code, stderr)
 	}
 }
 
@@ -204,10 +204,10 @@ func TestTokenFromStandardInput(t *testing.T) {
 		root.SetArgs([]string{"get", "pendo", "--address", address, "--tls-ca", "ca.pem", "--token-file", "-"})
 		err := root.Execute()
 		if (err == nil) != (want == exitOK) {
-			t.Errorf("a token of %d bytes: %v", len(input), err)
+			t.Errorf("with a token of %d bytes, the command returned the error %v", len(input), err)
 		}
 		if err != nil && !strings.HasPrefix(err.Error(), "the token for the broker: ") {
-			t.Errorf("a token of %d bytes: %v", len(input), err)
+			t.Errorf("with a token of %d bytes, the command returned the error %v", len(input), err)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func TestConnectionWrongUsage(t *testing.T) {
 		for _, command := range [][]string{{"get", "pendo"}, {"health"}} {
 			stdout, stderr, code := invoke(t, append(command, strings.Fields(flags)...)...)
 			if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "broker: "+want) {
-				t.Errorf("%s %s: exit %d\n%s", command[0], flags, code, stderr)
+				t.Errorf("the exit code of broker %s %s is %d\n%s", command[0], flags, code, stderr)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ stops it at once.`,
 	}
 	addConfigFlag(command, &path, "the configuration file")
 	command.Flags().StringVar(&data, "data", "", "the folder for managed credentials, instead of a configuration file")
-	command.Flags().StringVar(&http, "http", "127.0.0.1:9464", "the address of the HTTP listener, with --data")
+	command.Flags().StringVar(&http, "http", "127.0.0.1:9464", "with --data, the address of the HTTP listener")
 	command.MarkFlagsOneRequired("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "http")

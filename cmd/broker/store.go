@@ -155,7 +155,7 @@ func checkStore(ctx context.Context, opened *store.Store, out *screen) error {
 	list.add("credentials", fmt.Sprint(report.Credentials))
 	list.add("versions", fmt.Sprintf("%d, of which %d are destroyed", report.Versions, report.Destroyed))
 	if report.Outdated > 0 {
-		list.add("older key", fmt.Sprintf("%d versions: run 'broker store rekey'", report.Outdated))
+		list.add("older key", fmt.Sprintf("%d versions have an older key: run 'broker store rekey'", report.Outdated))
 	}
 	out.printRows("", list)
 	for _, problem := range report.Problems {

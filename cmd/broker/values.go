@@ -170,7 +170,8 @@ func (v *fieldValues) missing() error {
 	return nil
 }
 
-// ask asks for the fields that `wanted` selects, each with its help. Enter keeps the value that a
+// ask asks a person for the values of the fields that `wanted` selects, and shows the help of each
+// field. Enter keeps the value that a
 // field has already.
 func (v *fieldValues) ask(p *prompter, wanted func(*authmaterialv1.Field) bool) error {
 	if !slices.ContainsFunc(v.method.GetFields(), wanted) {

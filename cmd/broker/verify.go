@@ -42,7 +42,7 @@ func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
 }
 
 // settle asks for missing values, and verifies the values, until the request can be sent. It returns
-// a text about the verification for the message that the credential was created.
+// the part of the final message that is about the verification.
 func (f *createFlags) settle(
 	ctx context.Context, m *manager, request *authmaterialv1.CreateCredentialRequest, values *fieldValues,
 ) (verified string, err error) {
@@ -171,7 +171,7 @@ func newCredentialsVerify() *cobra.Command {
 		Example: `  broker credentials verify mail
   broker credentials verify mail --version 3`,
 	}
-	command.Flags().Int32Var(&version, "version", 0, "the `NUMBER` of another version")
+	command.Flags().Int32Var(&version, "version", 0, "the `NUMBER` of the version to verify (default: the active version)")
 	command.Flags().BoolVar(&replace, "allow-token-replacement", false, "verify even if the provider then ends the token that callers use")
 	return managing(command, func(ctx context.Context, m *manager, args []string) error {
 		response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{

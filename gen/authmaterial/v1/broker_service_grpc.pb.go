@@ -48,10 +48,10 @@ const (
 type BrokerServiceClient interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// If the broker has the material in memory, the call returns at once. Otherwise the
-	// call waits for a token request, which takes up to 10 seconds and is shared by all
-	// callers of the credential. Shortly before the caller's deadline the call fails with
-	// PROVIDER_UNAVAILABLE.
+	// If the broker has the material in memory, the call returns at once. A call for a
+	// token that is not in memory waits for a token request, which takes up to 10 seconds
+	// and is shared by all callers of the credential. Shortly before the caller's deadline
+	// the call fails with PROVIDER_UNAVAILABLE.
 	//
 	// GetAuthDecoration can fail with INVALID_REQUEST, CREDENTIAL_NOT_FOUND,
 	// CREDENTIAL_REJECTED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED,
@@ -84,7 +84,7 @@ type BrokerServiceClient interface {
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED and the body can be sent again. Otherwise use the provider's answer.
+	// OUTCOME_REPLACED and the body can be sent again. If not, use the provider's answer.
 	//
 	// The broker replaces a version once, however many callers report that version. A
 	// report that arrives during a renewal waits for the renewal. If the renewal fails, the
@@ -181,10 +181,10 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 type BrokerServiceServer interface {
 	// GetAuthDecoration returns the current material of one credential.
 	//
-	// If the broker has the material in memory, the call returns at once. Otherwise the
-	// call waits for a token request, which takes up to 10 seconds and is shared by all
-	// callers of the credential. Shortly before the caller's deadline the call fails with
-	// PROVIDER_UNAVAILABLE.
+	// If the broker has the material in memory, the call returns at once. A call for a
+	// token that is not in memory waits for a token request, which takes up to 10 seconds
+	// and is shared by all callers of the credential. Shortly before the caller's deadline
+	// the call fails with PROVIDER_UNAVAILABLE.
 	//
 	// GetAuthDecoration can fail with INVALID_REQUEST, CREDENTIAL_NOT_FOUND,
 	// CREDENTIAL_REJECTED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, RATE_LIMITED,
@@ -217,7 +217,7 @@ type BrokerServiceServer interface {
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED and the body can be sent again. Otherwise use the provider's answer.
+	// OUTCOME_REPLACED and the body can be sent again. If not, use the provider's answer.
 	//
 	// The broker replaces a version once, however many callers report that version. A
 	// report that arrives during a renewal waits for the renewal. If the renewal fails, the

@@ -30,9 +30,9 @@ const (
 // ProviderService describes the providers that the broker knows. A description says which
 // values a credential needs, and where a person finds these values.
 //
-// Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call these methods. They are also
-// served over HTTP, by the Connect protocol.
+// Every caller that has an identity may call the methods of this service; no grant is
+// needed. If the broker does not authenticate callers, every caller may call them. All
+// methods are also served over HTTP, by the Connect protocol.
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
@@ -80,9 +80,9 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, in *GetProvider
 // ProviderService describes the providers that the broker knows. A description says which
 // values a credential needs, and where a person finds these values.
 //
-// Every caller that has an identity may call these methods; no grant is needed. If the
-// broker does not authenticate callers, every caller may call these methods. They are also
-// served over HTTP, by the Connect protocol.
+// Every caller that has an identity may call the methods of this service; no grant is
+// needed. If the broker does not authenticate callers, every caller may call them. All
+// methods are also served over HTTP, by the Connect protocol.
 type ProviderServiceServer interface {
 	// ListProviders returns all providers, sorted by ID.
 	//
