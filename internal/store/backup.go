@@ -148,7 +148,7 @@ func dumpRows(rows *sql.Rows, encoder *json.Encoder, table string, extend func()
 	return rows.Err()
 }
 
-// portable converts a value of a column into the form in which backups of all databases contain it.
+// `portable` converts a value of a column into the form in which backups of all databases contain it.
 func portable(value any, columnType string) any {
 	switch value := value.(type) {
 	case []byte:

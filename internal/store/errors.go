@@ -58,7 +58,7 @@ func orReplaced(err error) error {
 	return err
 }
 
-// open decrypts data that the key ring encrypted with the same context.
+// `open` decrypts data that the key ring encrypted with the same context.
 func (s *Store) open(context string, sealed []byte) ([]byte, error) {
 	plain, err := s.keys.Open(context, sealed)
 	switch {

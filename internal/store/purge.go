@@ -56,7 +56,7 @@ func (s *Store) Purge(ctx context.Context, deletedBefore time.Time) (ids []strin
 	})
 }
 
-// deleted returns the IDs of credentials that were deleted before a time.
+// `deleted` returns the IDs of credentials that were deleted before a time.
 func (s *Store) deleted(ctx context.Context, before time.Time) (ids []string, err error) {
 	err = s.read(ctx, "read deleted credentials", func(ctx context.Context, tx *sql.Tx, _ func()) error {
 		rows, err := tx.QueryContext(ctx, `SELECT id FROM credentials WHERE delete_time > 0 AND delete_time < $1 ORDER BY delete_time LIMIT $2`,

@@ -11,7 +11,7 @@ import (
 // rekeyBatch is the largest number of data keys that are encrypted in one transaction.
 const rekeyBatch = 200
 
-// keyed is a version with the columns of its credential to which the data key is bound.
+// `keyed` is a version with the columns of its credential to which the data key is bound.
 type keyed struct {
 	Credential
 	Version
@@ -92,7 +92,7 @@ func (s *Store) rekeyPass(ctx context.Context) (rewritten int, failed, err error
 	}
 }
 
-// outdated returns some versions, after the given version, whose data keys were encrypted with
+// `outdated` returns some versions, after the given version, whose data keys were encrypted with
 // another key than the first store key.
 func (s *Store) outdated(ctx context.Context, id string, number int) (batch []*keyed, err error) {
 	header := s.keys.Header()

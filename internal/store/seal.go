@@ -26,7 +26,7 @@ const (
 	sealedFormat = 1
 )
 
-// bound returns an unambiguous encoding of everything to which the encrypted data of a version is
+// `bound` returns an unambiguous encoding of everything to which the encrypted data of a version is
 // bound. If any of this changes, the data can no longer be decrypted.
 func (s *Store) bound(purpose string, c *Credential, v *Version) (string, error) {
 	hosts, public := v.AllowedHosts, v.PublicValues

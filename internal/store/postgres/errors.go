@@ -25,7 +25,7 @@ func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return conn, nil
 }
 
-// unreachable is the error of a connection that could not be opened.
+// `unreachable` is the error of a connection that could not be opened.
 type unreachable struct {
 	text  string
 	cause error
@@ -49,7 +49,7 @@ func connectError(err error) error {
 	return &unreachable{"connect to the database: " + err.Error(), err}
 }
 
-// permanent lists the first characters of the SQLSTATE codes of permanent errors, for which another
+// `permanent` lists the first characters of the SQLSTATE codes of permanent errors, for which another
 // attempt does not help. Such errors are wrong data, violated constraints, wrong SQL, and a schema
 // of another application.
 var permanent = []string{"22", "23", "42", "0A"}

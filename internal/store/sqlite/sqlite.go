@@ -36,7 +36,7 @@ const readers = 4
 // driver is a store.Driver for one file.
 type driver struct {
 	path string
-	file os.FileInfo // identifies the file at the path when it was opened
+	file os.FileInfo // the database file that was opened
 	// writer has a single connection, because SQLite lets only one connection write at a time. The
 	// goroutines that write thus wait in the fair queue of database/sql, instead of polling the lock
 	// of the file.

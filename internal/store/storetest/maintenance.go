@@ -126,7 +126,7 @@ func purgeSparesRestored(t *testing.T, f *fixture) {
 	}
 }
 
-// hooked is a driver that calls a function before the next write transaction.
+// `hooked` is a driver that calls a function before the next write transaction.
 type hooked struct {
 	store.Driver
 

@@ -70,7 +70,7 @@ func limitsDestroyed(t *testing.T, f *fixture) {
 	}
 }
 
-// bound plays an attacker who can write to the database. The attacker changes each part of a version
+// `bound` plays an attacker who can write to the database. The attacker changes each part of a version
 // that is authenticated together with the encrypted values.
 func bound(t *testing.T, f *fixture) {
 	s := f.open()

@@ -35,7 +35,7 @@ func Run(t *testing.T, create func(*testing.T) Database) {
 		"an ID is used only once":                       createsOnce,
 		"an update needs the revision":                  updates,
 		"one of many updates succeeds":                  oneWins,
-		"versions and the canary":                       versions,
+		"versions and the canary are changed":           versions,
 		"versions in use are kept":                      keepsVersions,
 		"a refused change has no effect":                storesAllOrNothing,
 		"readers miss nothing":                          missesNothing,
@@ -101,7 +101,7 @@ func (f *fixture) driver() store.Driver {
 	return driver
 }
 
-// open opens the store as a new replica does.
+// `open` opens the store as a new replica does.
 func (f *fixture) open() *store.Store {
 	f.t.Helper()
 	s, err := f.tryOpen(f.keys)
@@ -205,7 +205,7 @@ func (f *fixture) wantValue(s *store.Store, c *store.Credential, v *store.Versio
 	}
 }
 
-// together calls a function several times at once, and returns the errors of these calls.
+// `together` calls a function several times at once, and returns the errors of these calls.
 func together(times int, call func(i int) error) []error {
 	errs, begin, done := make([]error, times), make(chan struct{}), make(chan struct{})
 	for i := range times {
