@@ -125,7 +125,7 @@ func (s *Service) apply(ctx context.Context, c *call, change store.Change) (*Cre
 		}
 		return nil, err
 	}
-	// The change is stored by now. If reading it back fails here, Run reads it later.
+	// The change is stored already: if this call cannot read it back, Run reads it later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncPatience)
 	defer cancel()
 	if s.syncTo(ctx, revision) != nil {

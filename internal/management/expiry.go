@@ -63,7 +63,7 @@ type servedCredential struct {
 	ActivateTime time.Time
 }
 
-// served returns all declared and managed credentials that are not deleted.
+// `served` returns all declared and managed credentials that are not deleted.
 func (s *Service) served() iter.Seq[servedCredential] {
 	s.mu.Lock()
 	config, items := s.config, s.snapshot.Load().items
@@ -110,7 +110,7 @@ func (s *Service) Secrets() map[string]ProviderSecrets {
 	return all
 }
 
-// earlier returns the earlier of two times, of which each may be zero if it is unknown.
+// `earlier` returns the earlier of two times, of which each may be zero if it is unknown.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -162,7 +162,7 @@ type call struct {
 	grant     string
 }
 
-// do runs a call if its caller may perform its action on its credential ID. The access decision
+// `do` runs a call if its caller may perform its action on its credential ID. The access decision
 // comes first, so that a denied caller cannot learn which credentials exist. The audit log records
 // denied calls, and all calls with the action `manage`.
 func (s *Service) do(ctx context.Context, c *call, run func() error) error {

@@ -47,7 +47,7 @@ func (r *records) wantPurged(t *testing.T, ids ...string) {
 	}
 }
 
-// unserved is a management.Server that serves nothing.
+// `unserved` is a management.Server that serves nothing.
 type unserved struct{ management.Server }
 
 func (unserved) Manage([]*credentials.Credential, []string)   {}

@@ -37,7 +37,7 @@ type snapshot struct {
 // item is a managed credential.
 type item struct {
 	row *store.Row
-	// served is the credential for package broker, or nil if it is deleted.
+	// `served` is the credential for package broker, or nil if it is deleted.
 	served *credentials.Credential
 }
 
@@ -55,7 +55,7 @@ func (s *snapshot) get(id string) *item {
 	return nil
 }
 
-// with returns a copy of the snapshot in which the given items replace those with the same IDs.
+// `with` returns a copy of the snapshot in which the given items replace those with the same IDs.
 func (s *snapshot) with(revision int64, changed []*item) *snapshot {
 	byID := func(a, b *item) int { return strings.Compare(a.id(), b.id()) }
 	slices.SortFunc(changed, byID)

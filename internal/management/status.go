@@ -48,7 +48,7 @@ func (s *Service) State(c *Credential) (state broker.State, since time.Time) {
 	return state, since
 }
 
-// began returns when this replica learned of the credential in its present form, at the earliest
+// `began` returns when this replica learned of the credential in its present form, at the earliest
 // its own start.
 func (s *Service) began(c *Credential) time.Time {
 	if c.UpdateTime.After(s.started) {

@@ -68,7 +68,7 @@ func (s *Service) Verify(
 	return result, err
 }
 
-// tried returns the credential that a call is to try, and its row if the version is stored.
+// `tried` returns the credential that a call is to try, and its row if the version is stored.
 func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*credentials.Credential, *store.Credential, error) {
 	if unsaved != nil {
 		m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
@@ -123,7 +123,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 	return credential, row, nil
 }
 
-// try sends one request with the material of a credential to its provider.
+// `try` sends one request with the material of a credential to its provider.
 func (s *Service) try(ctx context.Context, c *call, credential *credentials.Credential) (*store.Verification, error) {
 	if s.options.Verifier == nil {
 		return nil, errNoVerifier

@@ -83,7 +83,7 @@ func managedView(c *store.Credential, active *store.Version, by *config.Config) 
 	return view
 }
 
-// shown returns the values of a version that may be shown, and the IDs of its other fields. A value
+// `shown` returns the values of a version that may be shown, and the IDs of its other fields. A value
 // that was stored as public is not shown if the definition has made its field secret since then.
 func shown(v *store.Version, method *catalog.AuthMethod) (public map[string]string, others []string) {
 	public, others = map[string]string{}, slices.Clone(v.SecretFields)
@@ -110,13 +110,13 @@ func (s *Service) view(c *config.Config, id string) *Credential {
 	return managedView(&hidden.row.Credential, hidden.row.Active, c)
 }
 
-// purged reports whether a credential was deleted more than Retention ago, so that callers cannot
+// `purged` reports whether a credential was deleted more than Retention ago, so that callers cannot
 // see it any more.
 func (s *Service) purged(c *store.Credential) bool {
 	return !c.DeleteTime.IsZero() && s.options.Clock.Now().Sub(c.DeleteTime) > Retention
 }
 
-// known is like view, but returns an error if there is no credential with this ID.
+// `known` is like view, but returns an error if there is no credential with this ID.
 func (s *Service) known(c *config.Config, id string) (*Credential, error) {
 	if found := s.view(c, id); found != nil {
 		return found, nil
@@ -127,7 +127,7 @@ func (s *Service) known(c *config.Config, id string) (*Credential, error) {
 	return nil, errMissing
 }
 
-// unread reports whether there is a store that has not been read yet.
+// `unread` reports whether there is a store that has not been read yet.
 func (s *Service) unread() bool { return s.options.Open != nil && s.synced.Load() == 0 }
 
 // VersionState is what a version is used for.

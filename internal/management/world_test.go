@@ -104,7 +104,7 @@ func (w *world) replica(c *config.Config) *replica {
 	return w.unopened(c).open()
 }
 
-// open opens the store of the replica, and reads it.
+// `open` opens the store of the replica, and reads it.
 func (r *replica) open() *replica {
 	w := r.world
 	w.Helper()
@@ -158,7 +158,7 @@ func (r *replica) reload(c *config.Config) {
 	}
 }
 
-// as returns the caller that the static token with this name authenticates.
+// `as` returns the caller that the static token with this name authenticates.
 func (r *replica) as(name string) management.Caller {
 	return management.Caller{Caller: access.Caller{Name: "token:" + name, Method: "token"}, Config: r.config}
 }
@@ -203,7 +203,7 @@ func (r *replica) addVersion(n management.NewVersion) (*management.Version, *man
 	return made, changed
 }
 
-// one returns the credential `one`.
+// `one` returns the credential `one`.
 func (r *replica) one() *management.Credential {
 	r.world.Helper()
 	found, err := r.Get(r.world.Context(), r.admin(), "one")
@@ -238,7 +238,7 @@ func wantReason(t *testing.T, err error, want fault.Reason) {
 	}
 }
 
-// failing is a store that can be made to fail or to hang.
+// `failing` is a store that can be made to fail or to hang.
 type failing struct {
 	management.Store
 	mu     sync.Mutex
@@ -285,7 +285,7 @@ func (f *failing) Apply(ctx context.Context, change store.Change) (int64, error)
 	return f.Store.Apply(ctx, change)
 }
 
-// served implements management.Server. The methods that are not needed here panic.
+// `served` implements management.Server. The methods that are not needed here panic.
 type served struct {
 	management.Server
 	mu          sync.Mutex
