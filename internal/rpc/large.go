@@ -108,7 +108,7 @@ func (c *call) sizeOf(reader messageReader) (int, error) {
 	return int(size), nil
 }
 
-// received counts the request of a method of CredentialService or ProviderService.
+// `received` counts the request of a method of CredentialService or ProviderService.
 func (c *call) received(request any) {
 	c.method.Received.Inc()
 	switch about := request.(type) {

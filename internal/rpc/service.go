@@ -35,7 +35,7 @@ type Options struct {
 	Admission *admission.Admission
 	// Credentials answers the calls of CredentialService.
 	Credentials *Credentials
-	// Clock decides when identities expire, and Waiting when watches end.
+	// Clock determines when identities expire, and Waiting determines when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
 	Logger *slog.Logger
