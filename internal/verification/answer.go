@@ -40,7 +40,7 @@ func readAnswer(response *http.Response) (answer, error) {
 	return a, nil
 }
 
-// match returns the first entry of a definition that describes the answer, or nil. No entry
+// `match` returns the first entry of a definition that describes the answer, or nil. No entry
 // describes an HTML page: proxies and login pages send such pages in place of the API's answer.
 func (a answer) match(definition *catalog.Verification) *catalog.VerificationAnswer {
 	i := slices.IndexFunc(definition.Answers, func(described catalog.VerificationAnswer) bool {

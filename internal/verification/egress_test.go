@@ -17,7 +17,7 @@ import (
 	"github.com/authmaterial/broker/internal/verification"
 )
 
-// own returns a credential of a provider that has one host and this verification, in YAML's flow
+// `own` returns a credential of a provider that has one host and this verification, in YAML's flow
 // style without braces.
 func own(t *testing.T, host, definition string) *credentials.Credential {
 	t.Helper()

@@ -49,7 +49,7 @@ func (t *trial) interpret(a answer, where string) finding {
 	return finding{outcome, explanation, a.status}
 }
 
-// undecided explains an answer whose meaning the definition does not describe. The parameter
+// `undecided` explains an answer whose meaning the definition does not describe. The parameter
 // `where` becomes part of the explanation, and is " at HOST", " the token request" or empty.
 func (t *trial) undecided(a answer, where string) string {
 	provider := t.credential.Provider.DisplayName
@@ -73,7 +73,7 @@ func (t *trial) limited(status int) string {
 	return fmt.Sprintf("%s limits the number of requests (HTTP %d). Try again later.", t.credential.Provider.DisplayName, status)
 }
 
-// unreachable returns the finding of a request without a complete answer, which is the same for all
+// `unreachable` returns the finding of a request without a complete answer, which is the same for all
 // causes.
 func (t *trial) unreachable(where string) finding {
 	explanation := fmt.Sprintf("%s cannot be reached%s, or its answer did not arrive completely. Try again later.",

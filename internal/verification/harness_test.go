@@ -62,7 +62,7 @@ func load(t *testing.T, text string, lookup func(string) (string, bool)) map[str
 	return all
 }
 
-// with returns a copy of a credential, in which one field has another value.
+// `with` returns a copy of a credential, in which one field has another value.
 func with(credential *credentials.Credential, field, value string) *credentials.Credential {
 	changed := *credential
 	changed.Values = maps.Clone(credential.Values)
@@ -98,7 +98,7 @@ func (w *world) verify(credential *credentials.Credential, current *token.Token)
 	return result
 }
 
-// want checks a result; the explanation must contain the words passed.
+// `want` checks a result; the explanation must contain the words passed.
 func (w *world) want(got verification.Result, outcome catalog.Outcome, status int, words string) {
 	w.Helper()
 	if got.Outcome != outcome || got.HTTPStatus != status || !strings.Contains(got.Explanation, words) {

@@ -21,20 +21,20 @@ func TestARegionIsFound(t *testing.T) {
 	own := with(withHosts(w.credentials["pendo"], elsewhere), "api_key", w.sim.Pendo.AddKey(elsewhere))
 	w.want(w.verify(own, nil), catalog.Accepted, 200, "Pendo accepted the credential at us2.app.pendo.test (HTTP 200).")
 	if got := w.sim.Pendo.APIRequests(); got != 1 {
-		t.Errorf("%d requests, want 1: the credential's own host comes first", got)
+		t.Errorf("the provider received %d requests, want 1: the credential's own host comes first", got)
 	}
 
 	third := with(w.credentials["pendo"], "api_key", w.sim.Pendo.AddKey("app.eu.pendo.io"))
 	w.want(w.verify(third, nil), catalog.Accepted, 200, "Pendo accepted the credential at app.eu.pendo.io (HTTP 200).")
 	if got := w.sim.Pendo.APIRequests(); got != 4 {
-		t.Errorf("%d requests, want 3 more", got)
+		t.Errorf("the provider received %d requests in total, want 4", got)
 	}
 
 	// The key is right, but the credential lacks the host of its region.
 	missing := with(w.credentials["pendo"], "api_key", w.sim.Pendo.AddKey(elsewhere))
 	w.want(w.verify(missing, nil), catalog.Refused, 403, "add it to the allowed hosts of the credential")
 	if got := w.sim.Pendo.APIRequests(); got != 9 {
-		t.Errorf("%d requests, want 5 more", got)
+		t.Errorf("the provider received %d requests in total, want 9", got)
 	}
 }
 

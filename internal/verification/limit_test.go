@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/verification"
 )
 
-// taken returns how many verifications a limit allows at once, and the delay that it then demands.
+// `taken` returns how many verifications a limit allows at once, and the delay that it then demands.
 func taken(t *testing.T, limit *verification.Limit, caller string, id func(int) string) (n int, delay time.Duration) {
 	t.Helper()
 	for n = range 1000 {
