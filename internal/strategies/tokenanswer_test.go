@@ -91,7 +91,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), Request: r}, nil
 }
 
-// asking returns a function that makes a token request and returns its error. The function's
+// `asking` returns a function that makes a token request and returns its error. The function's
 // parameters describe the token endpoint's answer.
 func asking(t *testing.T) func(status int, header http.Header, body string) error {
 	t.Helper()
@@ -169,7 +169,7 @@ func TestAnswerThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// endless is a body that never ends, because the connection was switched to another protocol.
+// `endless` is a body that never ends, because the connection was switched to another protocol.
 type endless struct{ *testing.T }
 
 func (e endless) Read([]byte) (int, error) {
