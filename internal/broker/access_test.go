@@ -32,7 +32,7 @@ func (w *world) restrict(grants ...access.Grant) {
 	synctest.Wait()
 }
 
-// take is like restrict, but does not wait until the goroutines are idle.
+// `take` is like restrict, but does not wait until the goroutines are idle.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {

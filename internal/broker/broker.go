@@ -87,7 +87,7 @@ type Broker struct {
 	requests requestCounts
 	uses     uses
 
-	warm warm // guarded by `mu`, except for `added`
+	warm warm // guarded by `mu`, except for the field `added`
 
 	watching     sync.Mutex // guards the following fields
 	watches      map[*Watch]struct{}

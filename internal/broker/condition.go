@@ -32,7 +32,7 @@ const (
 	fixElsewhere = "The broker repeats the token request by itself. If this lasts, check the provider's status page and the network."
 )
 
-// fix returns the sentence that tells people how to repair refused values.
+// `fix` returns the sentence that tells people how to repair refused values.
 func (e *entry) fix() string {
 	if e.credential.Stored != nil {
 		return fixManaged
@@ -96,7 +96,7 @@ func (b *Broker) tokenCondition(e *entry, a *account, now time.Time) condition {
 	return condition{state, since, e.failing(s.Failure, noneValid)}
 }
 
-// failing explains a failure of token requests. The parameter `served` describes what callers get.
+// `failing` explains a failure of token requests. The parameter `served` describes what callers get.
 func (e *entry) failing(failure *cache.Failure, served string) string {
 	fix := fixElsewhere
 	if failure.Refusal {

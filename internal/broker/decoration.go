@@ -124,7 +124,7 @@ func (b *Broker) versions(a *account, t *token.Token) []string {
 	return versions
 }
 
-// place computes an account's material from a token, which is nil for static material.
+// `place` computes an account's material from a token, which is nil for static material.
 func place(a *account, t *token.Token) (strategies.Material, error) {
 	var value secret.Text
 	if t != nil {

@@ -176,7 +176,7 @@ func (s *entries) with(changed map[string]*entry) *entries {
 	return &next
 }
 
-// all returns all entries, but not their canaries.
+// `all` returns all entries, but not their canaries.
 func (s *entries) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, shard := range s.shards {

@@ -29,7 +29,7 @@ type Load struct {
 // authenticate callers. A call reads the current Generation once, and uses it until the call ends.
 // A Generation is immutable, except for cached results.
 type Generation struct {
-	// Config and Callers are those of the Load.
+	// Config and Callers are the fields of the Load with the same names.
 	Config  *config.Config
 	Callers *authentication.Set
 

@@ -109,7 +109,7 @@ func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *acco
 	return a, made, err
 }
 
-// ready returns the decoration if it is available without waiting, or else nil.
+// `ready` returns the decoration if it is available without waiting, or else nil.
 func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decoration, error) {
 	if a.source == nil {
 		return b.decorate(a, nil, now)

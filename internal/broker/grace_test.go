@@ -54,7 +54,7 @@ func TestPreviousTokenIsServedUntilThereIsANewOne(t *testing.T) {
 	}
 }
 
-// The secret of a credential that was never used changes. The broker sends no token request.
+// A credential that was never used gets a new secret. The broker sends no token request.
 func TestSecretChangedBeforeItsFirstUse(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.use(mail(w.rotated()), board("first"))

@@ -161,7 +161,7 @@ func TestReportDuringAReload(t *testing.T) {
 	})
 }
 
-// failing is a token cache that runs a function after the first failure of a call.
+// `failing` is a token cache that runs a function after the first failure of a call.
 type failing struct {
 	*cache.Cache
 	then *sync.Once

@@ -41,7 +41,7 @@ func (c *requestCounts) count(provider string, ids []string, failed bool, now ti
 	c.provider[provider] = all
 }
 
-// today returns the number of requests for a credential since midnight UTC.
+// `today` returns the number of requests for a credential since midnight UTC.
 func (c *requestCounts) today(id string, now time.Time) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -67,7 +67,7 @@ func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Durat
 	}
 }
 
-// usable is how long a token may be used after it was requested.
+// `usable` is how long a token may be used after it was requested.
 const usable = simulator.DefaultTokenLifetime - time.Minute
 
 func TestExpiryFollowsTheWallClock(t *testing.T) {

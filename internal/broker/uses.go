@@ -66,7 +66,7 @@ func (b *Broker) countUse(by *decision, version int, now time.Time) {
 	u.calls.Add(1)
 }
 
-// of returns the use of a caller, and sets the minute of its latest call.
+// `of` returns the use of a caller, and sets the minute of its latest call.
 func (x *uses) of(id, caller string, version int, minute uint64) *use {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -110,7 +110,7 @@ func drop(all map[useKey]*use, kept int) {
 	}
 }
 
-// recent returns the uses of a credential, the most recent first.
+// `recent` returns the uses of a credential, the most recent first.
 func recent(all map[useKey]*use) []*use {
 	sorted := make([]*use, 0, len(all))
 	for _, u := range all {

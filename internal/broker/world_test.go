@@ -116,13 +116,13 @@ func (w *world) use(credentials ...string) {
 	synctest.Wait()
 }
 
-// rotated returns the OAuth client of `mail` with a second secret. The provider accepts both
+// `rotated` returns the OAuth client of `mail` with a second secret. The provider accepts both
 // secrets.
 func (w *world) rotated() simulator.Client {
 	return w.sim.SendPulse.AddClient(simulator.Client{ID: w.first.ID})
 }
 
-// refused returns the OAuth client of `mail` with a secret that the provider rejects.
+// `refused` returns the OAuth client of `mail` with a secret that the provider rejects.
 func (w *world) refused() simulator.Client {
 	return simulator.Client{ID: w.first.ID, Secret: "no-such-secret"}
 }
@@ -212,7 +212,7 @@ func (w *world) watchHeld() (previous string, s follower, release func()) {
 	return previous, s, w.sim.SendPulse.HoldTokenAnswers()
 }
 
-// next returns the next state of the watch, which must arrive within the given time.
+// `next` returns the next state of the watch, which must arrive within the given time.
 func (f follower) next(patience time.Duration) broker.Result {
 	f.w.Helper()
 	ctx, cancel := context.WithTimeout(f.w.Context(), patience+time.Nanosecond)
