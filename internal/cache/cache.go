@@ -146,7 +146,8 @@ func New(options Options) *Cache {
 }
 
 // Prepare is like New, but the Cache calls Versions, Changed, ResultChanged and Forgotten only
-// after Follow was called. Prepare is for programs whose functions in the Options need the Cache.
+// after Follow was called. Prepare is for programs in which the functions of the Options need the
+// Cache.
 func Prepare(options Options) *Cache {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Cache{options: options.withDefaults(), lookUps: make(chan struct{}, maxLookUps), ctx: ctx, stop: stop}

@@ -66,7 +66,7 @@ func (f *fleet) wantValid(i int) {
 
 func TestWideWindowOutlivesAnOutageOfTheProvider(t *testing.T) {
 	inFleet(t, 8, func(f *fleet) {
-		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // longer than the maximum, half the lifetime, to which the Cache shortens the renewal window
+		f.provider.set(func(p *provider) { p.window = 40 * time.Minute }) // the Cache shortens this renewal window to half the lifetime
 		f.wantEverywhere("token-1")
 		f.pass(28 * time.Minute)
 		f.provider.set(failing(unavailable))

@@ -207,7 +207,7 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // Replace does the same, unless the call that reported the token was cancelled
+		e.rejectToken(r.old) // Replace also rejects the old token, unless the call that reported it was cancelled
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {

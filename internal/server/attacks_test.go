@@ -94,7 +94,8 @@ func TestAttackByOtherFields(t *testing.T) {
 	a.failed()
 }
 
-// The attacker tries to verify at other hosts, or to find out more than an outcome.
+// The attacker tries to make the broker verify at other hosts, or to learn more than the outcome of
+// a verification.
 func TestAttackByVerification(t *testing.T) {
 	a := newAttack(t)
 	values := func(id string, hosts []string, values map[string]string) *authmaterialv1.VerifyCredentialRequest {

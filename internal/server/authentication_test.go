@@ -305,7 +305,7 @@ func TestRemovedToken(t *testing.T) {
 	}
 	ofMailer = follow(asMailer)
 	reload(tokens(staticToken("renamed", w.mailer), staticToken("board", second)))
-	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the watcher now has another name, and so other grants
+	h.wantUnauthenticated(ending(t, ofMailer), noLonger) // the watcher now has another name, and therefore other grants
 	reload(tokens(staticToken("board", second)) + "# nothing else\n")
 	h.server.Stop(context.Background())
 	h.wantError(ending(t, ofBoard), codes.Unavailable, "SERVER_STOPPING", "")

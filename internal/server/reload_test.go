@@ -267,7 +267,7 @@ func (r *reloading) awaitApplied() {
 	}
 }
 
-// awaitBroken waits until the configuration could not be loaded, and then for some more calls.
+// awaitBroken waits until a load of the configuration has failed, and then for some more calls.
 func (r *reloading) awaitBroken() {
 	r.Helper()
 	r.awaitLoad("the broken state of the files", func(came loadedConfig) bool { return came.err != nil })

@@ -239,7 +239,7 @@ func TestTracesAreOff(t *testing.T) {
 	}
 }
 
-// TestManagementTraces checks that calls over HTTP are traced as calls over gRPC are.
+// TestManagementTraces checks that calls over HTTP are traced in the same way as calls over gRPC.
 func TestManagementTraces(t *testing.T) {
 	c := newCollector(t)
 	traces := observe.Start(t.Context(), "test", slog.New(slog.DiscardHandler))
@@ -267,7 +267,7 @@ func TestManagementTraces(t *testing.T) {
 	}
 	overHTTP, overGRPC := attributes(gets[0].GetAttributes()), attributes(gets[1].GetAttributes())
 	if overHTTP["rpc.system.name"] != "connectrpc" || overGRPC["rpc.system.name"] != "grpc" {
-		t.Errorf("the systems are %q and %q", overHTTP["rpc.system.name"], overGRPC["rpc.system.name"])
+		t.Errorf("the values of rpc.system.name are %q and %q", overHTTP["rpc.system.name"], overGRPC["rpc.system.name"])
 	}
 	for _, key := range []string{"rpc.system.name", "server.address", "server.port"} {
 		delete(overHTTP, key)

@@ -203,10 +203,10 @@ func (c *caller) call(when string, account int) {
 	began := time.Now()
 	got, err := c.cache.Token(c.Context(), s)
 	if err != nil || !strings.HasSuffix(value(got), "of "+s.key) {
-		c.Fatalf("call %d (made %s) returned token %q, error %v", account, when, value(got), err)
+		c.Fatalf("the call for account %d that was made %s returned token %q, error %v", account, when, value(got), err)
 	}
 	if took := time.Since(began); took > 4*mostOperation {
-		c.Errorf("call %d (made %s) took %v", account, when, took)
+		c.Errorf("the call for account %d that was made %s took %v", account, when, took)
 	}
 }
 

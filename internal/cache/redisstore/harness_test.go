@@ -224,7 +224,8 @@ func lock(t *testing.T, store cache.Store) (cache.Record, cache.Lease) {
 	return record, lease
 }
 
-// commit takes a lease, stores a token, and checks that Commit returns it, or the wanted token.
+// commit takes a lease, stores a token, and checks that Commit returns that token, or the token
+// `want` if one is given.
 func commit(t *testing.T, store cache.Store, fresh *token.Token, rejected bool, want ...string) {
 	t.Helper()
 	_, lease := lock(t, store)

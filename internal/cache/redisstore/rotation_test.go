@@ -33,8 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test for each two successive phases, in both orders, because replicas of two
-// successive phases run at the same time.
+// neighbours runs a test for each pair of successive phases, in both orders, because replicas of
+// two successive phases run at the same time.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)

@@ -88,8 +88,8 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since its last call to the budget. At most one beat of that time counts as
-// running time of the process, because a late timer means that the process got no CPU time. The
+// count adds the time since its last call to the budget. At most one beat of the added time counts
+// as running time of the process, because a late timer means that the process got no CPU time. The
 // caller must hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
