@@ -84,15 +84,16 @@ func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // an error of Close does not matter, because the file was only read
-	header, err := store.ReadBackupHeader(file)
+	set, err := f.load()
+	if err != nil {
+		return err
+	}
+	options := store.Options{Keys: set.Keys, Logger: newLogger(command.ErrOrStderr(), "warn", "text")}
+	header, err := store.CheckBackup(options, file) // before OpenDriver, which creates a database file
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if _, err := file.Seek(0, 0); err != nil {
-		return err
-	}
-	set, err := f.load()
-	if err != nil {
 		return err
 	}
 	driver, err := server.OpenDriver(set)
@@ -100,7 +101,6 @@ func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, driver.Close()) }()
-	options := store.Options{Keys: set.Keys, Logger: newLogger(command.ErrOrStderr(), "warn", "text")}
 	if err := store.Restore(command.Context(), driver, options, file); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

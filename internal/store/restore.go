@@ -38,11 +38,7 @@ func Restore(ctx context.Context, driver Driver, options Options, in io.Reader) 
 	err = s.restore(ctx, header, content, storeKey{s, line})
 	var failed unreadable
 	if errors.As(err, &failed) {
-		// The checksum shows whether the backup is truncated or damaged, or encrypted with another
-		// key.
-		if err = content.verify(); err == nil {
-			err = failed.reason(header)
-		}
+		err = failed.reason(content, header)
 	}
 	if err != nil {
 		return s.failure(ctx, "restore the backup", err)
@@ -50,10 +46,32 @@ func Restore(ctx context.Context, driver Driver, options Options, in io.Reader) 
 	return nil
 }
 
-// ReadBackupHeader reads the beginning of a backup. The header is not authenticated.
-func ReadBackupHeader(in io.Reader) (*BackupHeader, error) {
-	header, _, err := readHeader(newSummed(in))
-	return header, err
+// CheckBackup reads a whole backup, and returns its header. CheckBackup returns the same errors as
+// Restore, but needs no database, so a caller can check a backup before it creates a database.
+func CheckBackup(options Options, in io.Reader) (*BackupHeader, error) {
+	s, err := newStore(nil, options)
+	if err != nil {
+		return nil, err
+	}
+	content := newSummed(in)
+	header, line, err := readHeader(content)
+	if err != nil {
+		return nil, err
+	}
+	s.id = header.StoreID
+	rows, err := age.Decrypt(content, storeKey{s, line})
+	if err == nil {
+		_, err = io.Copy(io.Discard, rows)
+	}
+	if err != nil {
+		err = unreadable{err}.reason(content, header)
+	} else {
+		err = content.verify()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restore the backup: %w", err)
+	}
+	return header, nil
 }
 
 // readHeader reads the header, and returns the decoded header and its line without the line break.
@@ -82,10 +100,14 @@ type unreadable struct{ error }
 
 func (u unreadable) Unwrap() error { return u.error }
 
-// reason returns why a backup cannot be read although its checksum is right.
-func (u unreadable) reason(header *BackupHeader) error {
+// reason returns why a backup cannot be read. The checksum shows whether the backup is truncated or
+// damaged, or encrypted with another key.
+func (u unreadable) reason(content *summed, header *BackupHeader) error {
+	if err := content.verify(); err != nil {
+		return err
+	}
 	if errors.Is(u, ErrUnknownKey) {
-		return fmt.Errorf("encrypted with the key %s: %w", header.KeyID, ErrUnknownKey)
+		return fmt.Errorf("%w (the ID of the key is %s)", ErrUnknownKey, header.KeyID)
 	}
 	return ErrDamaged
 }

@@ -109,7 +109,7 @@ func Move(t *testing.T, from, to Database) {
 	if bytes.Contains(backup, []byte("canary-secret")) || bytes.Contains(backup, []byte("alice")) {
 		t.Error("the backup is not encrypted")
 	}
-	header, err := store.ReadBackupHeader(bytes.NewReader(backup))
+	header, err := store.CheckBackup(store.Options{Keys: keys}, bytes.NewReader(backup))
 	if err != nil || header.StoreID != s.ID() || !header.Time.Equal(start) || len(header.KeyID) != 8 || header.Schema < 1 {
 		t.Errorf("the header of the backup is wrong: %+v; the error is %v", header, err)
 	}
@@ -163,11 +163,20 @@ func damagedBackups(t *testing.T, f *fixture) {
 		if err := empty.restore(f.keys, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("restoring %s returned the error %v, want %v", what, err, test.want)
 		}
+		if _, err := store.CheckBackup(store.Options{Keys: f.keys}, bytes.NewReader(test.data)); !errors.Is(err, test.want) {
+			t.Errorf("checking %s returned the error %v, want %v", what, err, test.want)
+		}
 	}
-	header2, _ := store.ReadBackupHeader(bytes.NewReader(backup))
-	err := empty.restore(fleetkeys.RandomRing(), bytes.NewReader(backup))
-	if !errors.Is(err, store.ErrUnknownKey) || !strings.Contains(err.Error(), header2.KeyID) {
-		t.Errorf("restoring a backup with another key returned the error %v, want ErrUnknownKey with the key's ID", err)
+	original, err := store.CheckBackup(store.Options{Keys: f.keys}, bytes.NewReader(backup))
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherKey := fleetkeys.RandomRing()
+	_, checked := store.CheckBackup(store.Options{Keys: otherKey}, bytes.NewReader(backup))
+	for _, err := range []error{checked, empty.restore(otherKey, bytes.NewReader(backup))} {
+		if !errors.Is(err, store.ErrUnknownKey) || !strings.Contains(err.Error(), original.KeyID) {
+			t.Errorf("restoring or checking a backup with another key returned the error %v, want ErrUnknownKey with the key's ID", err)
+		}
 	}
 	if err := empty.restore(f.keys, failingReader{}); err == nil {
 		t.Error("restoring a backup succeeded although the reader failed")

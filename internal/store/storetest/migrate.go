@@ -46,7 +46,7 @@ func migrates(t *testing.T, f *fixture) {
 		s := f.open()
 		f.fill(s)
 		data := f.backup(s)
-		header, err := store.ReadBackupHeader(bytes.NewReader(data))
+		header, err := store.CheckBackup(store.Options{Keys: f.keys}, bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}
