@@ -13,8 +13,8 @@ const sendPulseHost = "api.sendpulse.com"
 // vendor documents, and forms, which some of the official SDKs send.
 //
 // The simulator serves only the API call GET /user/info. The answer to this call has status 200
-// if the request has a valid token or a valid static API key. If the request has neither, the answer
-// has status 401 and the body {"message":"Unauthorized!","error_code":401}, as the vendor documents.
+// if the request has a valid token or a valid static API key. A request without a valid token or key
+// gets status 401 and the body {"message":"Unauthorized!","error_code":401}, as the vendor documents.
 type SendPulse struct {
 	*TokenEndpoint
 	*API

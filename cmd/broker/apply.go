@@ -22,7 +22,7 @@ from {value: TEXT}. A field or a list of hosts that the file does not name keeps
 a credential that the file does not name stays as it is.
 
 The broker never returns secrets, so the command cannot see whether a secret in the file is new.
-It sends the secrets of a credential that exists only with --secrets, or if another value
+For an existing credential, it sends the secrets only with --secrets, or if another value
 changes.`
 
 const applyHelp = `Creates and changes managed credentials so that they are as a file describes. A credential

@@ -112,7 +112,7 @@ func explainAccess(output io.Writer, loaded *config.Config, caller, id string) e
 		}
 	}
 	if loaded.Store != nil && object.Provider == "" {
-		note += "; the store may have one"
+		note += ", and the credential store was not read"
 	}
 	if warning != "" {
 		note += "\n  " + warning

@@ -93,7 +93,7 @@ func (m *manager) activate(ctx context.Context, credential *authmaterialv1.Crede
 		m.messages.printWrapped("", "warning: "+response.GetWarning())
 	}
 	return m.print(response.GetCredential(), func() error {
-		text := fmt.Sprintf("%s: version %d is active; before, it was version %d", credential.GetCredentialId(), number, credential.GetActiveVersion())
+		text := fmt.Sprintf("%s: version %d is active; version %d was active before", credential.GetCredentialId(), number, credential.GetActiveVersion())
 		switch {
 		case len(callers) == 0 && number == credential.GetActiveVersion():
 			text = fmt.Sprintf("%s: version %d is active already", credential.GetCredentialId(), number)

@@ -11,7 +11,7 @@ import (
 )
 
 // TestConcurrentFirstStarts checks that brokers which start at the same time in a new folder use the
-// same key. If they used different keys, the secrets that one broker encrypts would be lost.
+// same key. With different keys, the secrets that one broker encrypts would be lost.
 func TestConcurrentFirstStarts(t *testing.T) {
 	d := &dataFolder{path: t.TempDir()}
 	var keys sync.Map

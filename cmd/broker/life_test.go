@@ -63,7 +63,7 @@ terminal broker credentials withdraw life
 expect 'all callers get version 3'
 leaves 0
 terminal broker credentials activate life 1
-expect 'version 1 is active; before, it was version 3'
+expect 'version 1 is active; version 3 was active before'
 leaves 0
 exits 0 broker get life
 

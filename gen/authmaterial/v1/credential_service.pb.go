@@ -714,11 +714,11 @@ type CreateCredentialVersionRequest struct {
 	// version.
 	Reset_ bool `protobuf:"varint,5,opt,name=reset,proto3" json:"reset,omitempty"`
 	// Optional. If true, the broker verifies the version, and activates it only if the
-	// provider accepts it. If a new token of the provider ends the token that callers use
-	// (`previous_token: ENDED` in the provider's definition), `verify` also requires
-	// `activate`; otherwise the method fails with VERIFICATION_UNSUPPORTED. To try such a
-	// version without activating it, create it without `verify`, and then call
-	// VerifyCredential with `allow_token_replacement`.
+	// provider accepts it. If the provider's definition says that a new token ends the
+	// token that callers use, `verify` also requires `activate`; without `activate` the
+	// method fails with VERIFICATION_UNSUPPORTED. To try such a version without activating
+	// it, create it without `verify`, and then call VerifyCredential with
+	// `allow_token_replacement`.
 	Verify bool `protobuf:"varint,6,opt,name=verify,proto3" json:"verify,omitempty"`
 	// Optional. If true, a version whose verification is inconclusive is activated too.
 	AcceptInconclusive bool `protobuf:"varint,7,opt,name=accept_inconclusive,json=acceptInconclusive,proto3" json:"accept_inconclusive,omitempty"`

@@ -87,7 +87,8 @@ type BrokerServiceClient interface {
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED and the body can be sent again. If not, use the provider's answer.
+	// OUTCOME_REPLACED and the body can be sent again. A caller that does not retry uses
+	// the provider's answer.
 	//
 	// The broker replaces a version once, however many callers report that version. A
 	// report that arrives during a renewal waits for the renewal. If the renewal fails, the
@@ -222,7 +223,8 @@ type BrokerServiceHandler interface {
 	//
 	// Call ReportRejection once when a provider answers with one of rejected_statuses.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
-	// OUTCOME_REPLACED and the body can be sent again. If not, use the provider's answer.
+	// OUTCOME_REPLACED and the body can be sent again. A caller that does not retry uses
+	// the provider's answer.
 	//
 	// The broker replaces a version once, however many callers report that version. A
 	// report that arrives during a renewal waits for the renewal. If the renewal fails, the
