@@ -130,7 +130,7 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 	case header.Schema > newest:
 		return fmt.Errorf("schema %d: %w", header.Schema, ErrUnknownFormat)
 	case current > header.Schema:
-		return fmt.Errorf("the database has the schema %d, and the backup %d: %w", current, header.Schema, ErrNotEmpty)
+		return fmt.Errorf("the database has the schema %d, and the backup has the schema %d: %w", current, header.Schema, ErrNotEmpty)
 	}
 	if _, err := provider.UpTo(ctx, header.Schema); err != nil {
 		return err
