@@ -20,8 +20,8 @@ import (
 type Peer struct {
 	credentials.CommonAuthInfo
 	Conn *admission.Conn
-	// Certificates are the client's certificates, leaf first and not verified. The list is empty
-	// if the client sent none.
+	// Certificates are the client's certificates, leaf first and not verified. The list is empty if
+	// the client sent no certificate.
 	Certificates []*x509.Certificate
 	// UserID is the user at the other end of a Unix socket, or nil if the user is unknown or the
 	// connection does not use a Unix socket.

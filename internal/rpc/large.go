@@ -20,7 +20,7 @@ import (
 // gRPC and over HTTP. The comments in the proto files state the same limit.
 const maxManagementBytes = 1 << 20
 
-// managing adapts a method that is served over HTTP, too, to a method of gRPC. The caller is
+// managing makes a gRPC method from a method that is also served over HTTP. The caller is
 // identified before the request is received, because a request can be large.
 func managing[Request, Response any](
 	s *Service, name string, respond func(context.Context, *Request) (*Response, error),
