@@ -1,7 +1,8 @@
 // Package verification tries whether a provider accepts the values of a credential.
 //
 // A verification sends secrets to the provider and may spend the provider's quota. The caller of
-// this package authorises it, limits it with Limit, and writes the audit log.
+// this package must authorise each verification, limit verifications with Limit, and write the
+// audit log.
 package verification
 
 import (
@@ -46,15 +47,17 @@ type Result struct {
 
 // Options configure a Verifier. The zero value is usable.
 type Options struct {
-	// Transport sends the requests. It must not follow redirects. By default, it is an
-	// egress.Transport.
+	// Transport sends the requests. It must not follow redirects. If Transport is nil, the Verifier
+	// uses an egress.Transport.
 	Transport http.RoundTripper
-	// TokenClient requests tokens. By default, it is a new TokenClient with the other options of
-	// this struct.
+	// TokenClient requests tokens. If TokenClient is nil, the Verifier makes one with the other
+	// options.
 	TokenClient *strategies.TokenClient
-	// Clock measures the lifetimes of tokens. By default, it is the clock of the machine.
+	// Clock measures the lifetimes of tokens. If Clock is nil, the Verifier uses the clock of the
+	// machine.
 	Clock clockwork.Clock
-	// UserAgent is the value of the header User-Agent. By default, the header is not sent.
+	// UserAgent is the value of the header User-Agent. If UserAgent is empty, the header is not
+	// sent.
 	UserAgent string
 }
 
