@@ -54,7 +54,8 @@ type TokenClientOptions struct {
 	Transport http.RoundTripper
 	// Clock is the source of the time, by default the clock of the machine.
 	Clock clockwork.Clock
-	// UserAgent is the value of the header User-Agent. By default, the header is not sent.
+	// UserAgent is the value of the header User-Agent. If UserAgent is empty, the header is not
+	// sent.
 	UserAgent string
 	// RenewalWindow is the length of the time span in which the renewal of a token may begin. The
 	// renewal's time span ends when the safety margin of the token begins. RenewalWindow is limited
