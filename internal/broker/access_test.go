@@ -177,11 +177,11 @@ func TestWatchFollowsGrants(t *testing.T) {
 		s.wantReason("board", fault.AccessDenied)
 		w.restrict(grant("1", "board"))
 		if result := s.next(0); result.CredentialID != "board" || result.Err != nil {
-			t.Errorf("the watch sends %s (%v), want the credential board", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (error: %v), want the credential board", result.CredentialID, result.Err)
 		}
 		w.restrict(both)
 		if result := s.next(time.Second); result.CredentialID != "mail" || result.Err != nil || result.Decoration.Version == version {
-			t.Errorf("the watch sends %s (%v), want a later token of the credential mail", result.CredentialID, result.Err)
+			t.Errorf("the watch sends %s (error: %v), want a later token of the credential mail", result.CredentialID, result.Err)
 		}
 	})
 }

@@ -30,7 +30,7 @@ type grace struct {
 	previous *account
 	policy   *access.Policy // the policy of the previous configuration
 	until    time.Time
-	rejected bool // the provider rejects the new secret
+	rejected bool // whether the provider rejects the new secret
 }
 
 // inherit makes the account `a`, which replaces the account `old`, serve the decoration of a

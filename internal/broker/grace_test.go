@@ -251,7 +251,7 @@ func TestReportOfThePreviousVersion(t *testing.T) {
 			time.AfterFunc(time.Second, release)
 			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 			if err != nil || outcome != broker.AlreadyReplaced || decoration.Version == previous {
-				t.Errorf("the outcome is %v (%v), want AlreadyReplaced and another version", outcome, err)
+				t.Errorf("the outcome is %v (error: %v), want AlreadyReplaced and another version", outcome, err)
 			}
 			if w.version() == previous {
 				t.Error("the reported version is served again")
@@ -291,7 +291,7 @@ func TestReportOfThePreviousVersion(t *testing.T) {
 			w.use(mail(w.rotated()), board("first"))
 			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusForbidden)
 			if err != nil || outcome != broker.NotReplaceable || decoration.Version != previous {
-				t.Errorf("the outcome is %v (%v), want NotReplaceable", outcome, err)
+				t.Errorf("the outcome is %v (error: %v), want NotReplaceable", outcome, err)
 			}
 			release()
 		})

@@ -32,7 +32,7 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 		stream := w.broker.Watch(tenant, nil, []string{"mail"})
 		defer stream.Close()
 		if first, err := stream.Next(w.Context()); err != nil || fault.From(first.Err).Reason != fault.AccessDenied {
-			t.Fatalf("the watch sends %v (%v), want ACCESS_DENIED", first.Err, err)
+			t.Fatalf("the watch sends %v (error: %v), want ACCESS_DENIED", first.Err, err)
 		}
 		for _, secret := range []string{"wrong", "wrong again"} {
 			other := w.refused()
@@ -52,7 +52,7 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 			}
 		}
 		if second, err := stream.Next(w.Context()); err != nil || fault.From(second.Err).Reason != fault.CredentialRejected {
-			t.Errorf("the watch sends %v (%v), want the rejection of the new secret", second.Err, err)
+			t.Errorf("the watch sends %v (error: %v), want the rejection of the new secret", second.Err, err)
 		}
 	})
 }

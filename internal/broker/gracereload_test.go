@@ -116,7 +116,7 @@ func TestGraceEndsWhenAReportBringsAToken(t *testing.T) {
 		}
 		decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 		if err != nil || outcome != broker.AlreadyReplaced {
-			t.Fatalf("the outcome is %v (%v), want AlreadyReplaced", outcome, err)
+			t.Fatalf("the outcome is %v (error: %v), want AlreadyReplaced", outcome, err)
 		}
 		if n := w.broker.RefusedSecrets(); n != 0 {
 			t.Errorf("%d secrets are rejected, want none", n)
@@ -138,7 +138,7 @@ func TestReportDuringAReload(t *testing.T) {
 		go func() {
 			decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", previous, http.StatusUnauthorized)
 			if err != nil || outcome != broker.Replaced {
-				t.Errorf("the outcome is %v (%v), want Replaced", outcome, err)
+				t.Errorf("the outcome is %v (error: %v), want Replaced", outcome, err)
 				decoration = new(broker.Decoration)
 			}
 			answered <- decoration.Version

@@ -53,13 +53,13 @@ func TestWatchFollowsGroups(t *testing.T) {
 		}
 		w.useFor("group:main:admins", board("first")) // from now on, the caller is in no group
 		if next, err := watch.Next(w.Context()); err != nil || fault.From(next.Err).Reason != fault.AccessDenied {
-			t.Errorf("the watch sends %v (%v), want ACCESS_DENIED", next.Err, err)
+			t.Errorf("the watch sends %v (error: %v), want ACCESS_DENIED", next.Err, err)
 		}
 		groups = []string{"group:main:admins"}
 		w.useFor("group:main:admins", board("first"))
 		synctest.Wait()
 		if last, err := watch.Next(w.Context()); err != nil || last.Err != nil {
-			t.Errorf("the watch sends %v (%v), want a decoration", last.Err, err)
+			t.Errorf("the watch sends %v (error: %v), want a decoration", last.Err, err)
 		}
 	})
 }

@@ -19,7 +19,8 @@ type warm struct {
 	added chan struct{}  // has an element if IDs were added since KeepWarm found none
 }
 
-// note adds the ID of an entry, which may be nil, or removes it.
+// note adds the ID of an entry whose token must be kept warm, and removes any other ID. The entry
+// may be nil.
 func (w *warm) note(id string, e *entry) {
 	if e == nil || !e.credential.KeepWarm || e.credential.Disabled || e.credential.Method.TokenRequest == nil {
 		delete(w.steps, id)

@@ -56,7 +56,7 @@ func (w *world) wantExpiryEverywhere(machine *clocktest.Machine, want time.Durat
 	w.wantExpiry("batch", w.broker.GetBatch(w.Context(), nobody, []string{"mail"})[0].Decoration, machine, want)
 	reported, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", "another", 401)
 	if err != nil || outcome != broker.AlreadyReplaced {
-		w.Errorf("the outcome of the report is %v (%v)", outcome, err)
+		w.Errorf("the outcome of the report is %v (error: %v)", outcome, err)
 	}
 	w.wantExpiry("report", reported, machine, want)
 	watch := w.watch("mail")

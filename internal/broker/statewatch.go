@@ -8,7 +8,7 @@ import (
 )
 
 // StateWatch collects the IDs of credentials that may have changed, or whose State may have
-// changed. However slowly they are read, each ID is stored only once.
+// changed. Each ID is stored only once, however slowly the IDs are read.
 type StateWatch struct {
 	broker *Broker
 	mu     sync.Mutex

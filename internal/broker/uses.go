@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxUses is the maximum number of callers and versions for which the calls of one credential
-	// are counted. When it is reached, the least recently used half is dropped.
+	// are counted. When this maximum is reached, the least recently used half is dropped.
 	maxUses = 200
 	// UsesShown is the maximum number of uses that the method Uses returns.
 	UsesShown = 100
@@ -23,7 +23,7 @@ const (
 type Use struct {
 	CredentialID string
 	Caller       string
-	Version      int // 0 for a declared credential
+	Version      int // number of the version, or 0 for a declared credential
 	// Minute is the wall-clock time of the latest call, to the minute.
 	Minute time.Time
 	// Count is the number of calls: all calls since the Broker was made, or those since uses were

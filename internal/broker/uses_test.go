@@ -135,7 +135,7 @@ func TestSavedUsesAddUp(t *testing.T) {
 	})
 }
 
-// TestUsesAreNotLost counts calls that run at the same time as savings and changes of the minute.
+// TestUsesAreNotLost counts calls that run while uses are saved, and while the minute changes.
 func TestUsesAreNotLost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		const callers, calls = 4, 500

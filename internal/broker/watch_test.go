@@ -47,7 +47,7 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 		s := w.watch("mail", "board")
 		// While this result is read, the watch waits for a token of `mail`.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
-			w.Fatalf("the watch sends %s (%v), want the credential board", result.CredentialID, err)
+			w.Fatalf("the watch sends %s (error: %v), want the credential board", result.CredentialID, err)
 		}
 		synctest.Wait()
 		return s

@@ -162,7 +162,7 @@ func (w *world) wantReason(id string, want fault.Reason) {
 func (w *world) checkReason(err error, want fault.Reason) {
 	w.Helper()
 	if err == nil || fault.From(err).Reason != want {
-		w.Errorf("the error is %v (%v), want the reason %v", err, fault.From(err).Reason, want)
+		w.Errorf("the error is %v (reason: %v), want the reason %v", err, fault.From(err).Reason, want)
 	}
 }
 
@@ -227,7 +227,7 @@ func (f follower) next(patience time.Duration) broker.Result {
 func (f follower) wantVersion(id, version string) {
 	f.w.Helper()
 	if result := f.next(0); result.CredentialID != id || result.Err != nil || result.Decoration.Version != version {
-		f.w.Errorf("the watch sends %s (%v), want another version of %s", result.CredentialID, result.Err, id)
+		f.w.Errorf("the watch sends %s (error: %v), want another version of %s", result.CredentialID, result.Err, id)
 	}
 }
 
@@ -245,7 +245,7 @@ func (f follower) wantNothing(d time.Duration) {
 	ctx, cancel := context.WithTimeout(f.w.Context(), d)
 	defer cancel()
 	if result, err := f.Next(ctx); err == nil {
-		f.w.Errorf("the watch sends %s (%v), want nothing", result.CredentialID, result.Err)
+		f.w.Errorf("the watch sends %s (error: %v), want nothing", result.CredentialID, result.Err)
 	}
 }
 
@@ -262,6 +262,6 @@ func (w *world) wantReport(version string, want broker.Outcome, current string) 
 	w.Helper()
 	decoration, outcome, err := w.broker.ReportRejection(w.Context(), nobody, "mail", version, http.StatusUnauthorized)
 	if err != nil || outcome != want || decoration.Version != current {
-		w.Errorf("the outcome is %v (%v), want %v and the current version", outcome, err, want)
+		w.Errorf("the outcome is %v (error: %v), want %v and the current version", outcome, err, want)
 	}
 }
