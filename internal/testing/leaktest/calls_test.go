@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -147,4 +149,36 @@ func (w *world) fetch(broker string, transport *http.Transport, address string) 
 		_ = response.Body.Close()
 		w.collect(broker+": "+path, text)
 	}
+}
+
+// overHTTP fetches the pages of a broker, and manages credentials badly over HTTP.
+func overHTTP(w *world, broker string) {
+	w.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", w.path("http"))
+	}}
+	w.fetch(broker, transport, "http://localhost")
+	for n, body := range []string{
+		`{"credential_id": "over-http", "values": [{"field": "key", "value": ` + inYAML(w.canary("a key over HTTP")) + `}]}`,
+		`{"credential_id": "over-http", "values": [{"field": "key", "value": ` + inYAML(w.canary("a key in malformed JSON")),
+		`{"credential_id": "over-http", ` + inYAML(w.canary("a key as the name of a field")) + `: true}`,
+	} {
+		address := "http://localhost/authmaterial.v1.CredentialService/CreateCredential"
+		request, err := http.NewRequestWithContext(w.Context(), http.MethodPost, address, strings.NewReader(body))
+		if err != nil {
+			w.Fatal(err)
+		}
+		request.Header = http.Header{"Content-Type": {"application/json"}, "Connect-Protocol-Version": {"1"}, "Cookie": {w.metadata}, "Traceparent": {w.metadata}}
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			w.Fatal(err)
+		}
+		text, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		w.collect(broker+": answers over HTTP", text)
+		if response.StatusCode != http.StatusBadRequest {
+			w.Errorf("the invalid request %d over HTTP has the status %d", n, response.StatusCode)
+		}
+	}
+	transport.CloseIdleConnections()
 }

@@ -79,6 +79,7 @@ func TestNothingLeaksFromTheStore(t *testing.T) {
 		c := w.dial(p.name, "unix://"+w.path("grpc"), insecure.NewCredentials())
 		manages(w, c)
 		commands(w)
+		overHTTP(w, name)
 		database.where("while serving")
 		w.collect(name+": backup", backup(w, key, database.open))
 		p.end(syscall.SIGQUIT)
@@ -98,6 +99,7 @@ func (w *world) wantStoreSearched() {
 	for _, name := range []string{"SQLite", "PostgreSQL"} {
 		for where, text := range map[string]string{
 			": log": "token issued", ": audit file": "create_version", ": errors": "INVALID_REQUEST", ": answers": "verifiable-refused", ": backup": "authmaterial-backup",
+			": /metrics": "authmaterial_store_up 1", ": /readyz": "ok", ": answers over HTTP": "INVALID_REQUEST",
 		} {
 			if !w.contains(name+where, text) {
 				w.Errorf("the collected output %s%s must contain %q", name, where, text)
