@@ -28,8 +28,8 @@ const (
 	// reportTimeout is the timeout of ReportRejection. The broker may wait for three token
 	// requests before it answers a report.
 	reportTimeout = 45 * time.Second
-	// maxDrain is the maximum size, in bytes, of the body of a rejecting response that is read to
-	// its end, so that the connection can be used again.
+	// The body of a response that rejects the material is read to its end, so that the connection
+	// can be used again, if it has at most maxDrain bytes.
 	maxDrain = 4 << 10
 )
 
@@ -131,9 +131,10 @@ func (t *transport) get(ctx context.Context) (*authmaterialv1.AuthDecoration, er
 	return response.GetAuthDecoration(), nil
 }
 
-// report tells the broker that the provider rejected a decoration, and returns the decoration for a
-// second attempt, or nil if the request must not be sent again. If the report fails, the result is
-// nil too, because the provider's answer is more useful to the caller than an error of the broker.
+// `report` tells the broker that the provider rejected a decoration, and returns the decoration for
+// a second attempt, or nil if the request must not be sent again. If the report fails, the result
+// is nil too, because the provider's answer is more useful to the caller than an error of the
+// broker.
 func (t *transport) report(
 	ctx context.Context, rejected *authmaterialv1.AuthDecoration, httpStatus int,
 ) *authmaterialv1.AuthDecoration {
@@ -174,7 +175,7 @@ func (t *transport) send(
 	return response, nil
 }
 
-// repeat returns a copy of a request for a second attempt, with a new decoration and with its
+// `repeat` returns a copy of a request for a second attempt, with a new decoration and with its
 // body read from the beginning again. The copy is nil if there is no new decoration, if Apply
 // rejects the copy, or if the body cannot be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {

@@ -64,13 +64,13 @@ func (t TLS) read() (*tls.Config, error) {
 			config.RootCAs, err = pemfile.Pool(t.CAFile, text)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the authorities to trust: %w", err)
+			return nil, fmt.Errorf("read the authorities to trust: %w", err)
 		}
 	}
 	if t.CertificateFile != "" || t.KeyFile != "" {
 		certificate, err := t.readKeyPair()
 		if err != nil {
-			return nil, fmt.Errorf("the client certificate with its key: %w", err)
+			return nil, fmt.Errorf("read the client certificate with its key: %w", err)
 		}
 		// If the certificate were in the field Certificates of tls.Config instead, it would be sent
 		// only to a broker that names the certificate's authority.
@@ -171,7 +171,7 @@ func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string
 		err = fmt.Errorf("%s contains characters that are not allowed in a token", t.name)
 	}
 	if err != nil {
-		return nil, status.Errorf(codes.Unauthenticated, "the token for the broker: %v", err)
+		return nil, status.Errorf(codes.Unauthenticated, "read the token for the broker: %v", err)
 	}
 	return map[string]string{"authorization": "Bearer " + text}, nil
 }

@@ -28,7 +28,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// place is a test server together with the files that its client reads.
+// `place` is a test server together with the files that its client reads.
 type place struct {
 	*testing.T
 	address   string
@@ -38,13 +38,13 @@ type place struct {
 	token     string // path of the file with the token
 }
 
-// proof contains what a call sent to authenticate its caller.
+// `proof` contains what a call sent to authenticate its caller.
 type proof struct {
 	authorization []string
 	serial        string // serial number of the client certificate
 }
 
-// answers is a test server that reports to the test how each call was authenticated.
+// `answers` is a test server that reports to the test how each call was authenticated.
 type answers struct {
 	grpc_health_v1.UnimplementedHealthServer
 	seen chan proof
@@ -176,7 +176,7 @@ func TestRenewedFiles(t *testing.T) {
 }
 
 // TestCertificateIsSent checks that the client sends its certificate even to a server that does not
-// trust the certificate's authority. The server then refuses the connection.
+// trust the certificate's authority, and therefore refuses the connection.
 func TestCertificateIsSent(t *testing.T) {
 	p := newPlace(t, true)
 	p.write(p.token, []byte("t"))
@@ -191,7 +191,7 @@ func TestServerName(t *testing.T) {
 	p.write(p.token, []byte("t"))
 	p.files.ServerName = "broker.test"
 	if err := call(t, p.connect()); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "not broker.test") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("the error is %v, want one that says that the server is not broker.test", err)
 	}
 	p.files.ServerName = "localhost"
 	p.want(p.connect(), "t")

@@ -69,7 +69,7 @@ func withoutScheme(value string) string {
 	return value
 }
 
-// escaped matches one percent-encoded byte of a URL.
+// `escaped` matches one percent-encoded byte of a URL.
 var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
 // unescape returns several forms of a URL, each on its own line: unchanged, unescaped once,

@@ -153,7 +153,7 @@ func TestTransportKeepsRedirectsWithValuesOfTheURL(t *testing.T) {
 	}
 }
 
-// wrapping is a RoundTripper that sends requests with an http.Client, and wraps the errors of the
+// `wrapping` is a RoundTripper that sends requests with an http.Client, and wraps the errors of the
 // http.Client.
 type wrapping struct{ *http.Client }
 
@@ -226,7 +226,7 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 	}
 }
 
-// closing is a request body that remembers whether it was closed.
+// `closing` is a request body that remembers whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -257,7 +257,7 @@ func TestTransportRejects(t *testing.T) {
 		}
 	}
 	if len(h.provider)+len(h.strange) > 0 {
-		t.Error("a request was sent")
+		t.Error("a request was sent, want none")
 	}
 }
 

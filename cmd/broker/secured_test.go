@@ -19,8 +19,8 @@ import (
 // trusted contains the flags that make a command check the broker's certificate.
 const trusted = "--tls-ca ca.pem"
 
-// withClient contains the flags in `trusted`, and those for a client certificate. A caller with this
-// certificate has a grant for the credential pendo.
+// withClient contains the flags in `trusted`, and those for a client certificate. A caller with
+// this certificate has a grant for the credential pendo.
 const withClient = trusted + " --tls-cert client.pem --tls-key client.key"
 
 // TestSecuredBroker calls a broker that requires authentication with a certificate, a token, or
@@ -152,11 +152,11 @@ func TestRejectedCallers(t *testing.T) {
 		"a token without a grant":                        {address, "pulsedive", trusted + " --token-file token", denied},
 		"another caller's certificate":                   {address, "pulsedive", trusted + " --tls-cert nobody.pem --tls-key nobody.key", denied},
 		"a token on loopback, no grant":                  {plain, "pulsedive", "--token-file token", denied},
-		"a token file that is not there":                 {address, "pendo", trusted + " --token-file none", `^the token for the broker: none does not exist\n$`},
-		"a token file of other content":                  {address, "pendo", trusted + " --token-file ca.pem", `^the token for the broker: ca\.pem contains characters that are not allowed in a token\n$`},
-		"an authority that is not there":                 {address, "pendo", "--tls-ca none.pem", `^the authorities to trust: none\.pem does not exist\n$`},
-		"an authority that is none":                      {address, "pendo", "--tls-ca client.key", `^the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
-		"another's key":                                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},
+		"a token file that is not there":                 {address, "pendo", trusted + " --token-file none", `^read the token for the broker: none does not exist\n$`},
+		"a token file of other content":                  {address, "pendo", trusted + " --token-file ca.pem", `^read the token for the broker: ca\.pem contains characters that are not allowed in a token\n$`},
+		"an authority that is not there":                 {address, "pendo", "--tls-ca none.pem", `^read the authorities to trust: none\.pem does not exist\n$`},
+		"an authority that is none":                      {address, "pendo", "--tls-ca client.key", `^read the authorities to trust: client\.key:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file\n$`},
+		"another's key":                                  {address, "pendo", trusted + " --tls-cert client.pem --tls-key nobody.key", `^read the client certificate with its key: nobody\.key:1: .*does not belong to the first certificate`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"get", test.id, "--address", test.address}, strings.Fields(test.flags)...)
@@ -206,7 +206,7 @@ func TestTokenFromStandardInput(t *testing.T) {
 		if (err == nil) != (want == exitOK) {
 			t.Errorf("with a token of %d bytes, the command returned the error %v", len(input), err)
 		}
-		if err != nil && !strings.HasPrefix(err.Error(), "the token for the broker: ") {
+		if err != nil && !strings.HasPrefix(err.Error(), "read the token for the broker: ") {
 			t.Errorf("with a token of %d bytes, the command returned the error %v", len(input), err)
 		}
 	}

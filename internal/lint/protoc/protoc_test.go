@@ -67,7 +67,7 @@ func find(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("%s is not on PATH; %s", name, howToInstall)
+		t.Fatalf("%s is not on PATH; install it, %s", name, howToInstall)
 	}
 	return path
 }

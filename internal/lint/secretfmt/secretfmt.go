@@ -1,9 +1,9 @@
 // Package secretfmt is a lint rule: code must not format messages of authmaterial.v1 as text.
 //
-// These messages contain secrets, which Go's String method and %v print. The rule reports every
-// place where such a message, or a value that can contain one, is passed to a function that formats
-// it, whatever the formatting verb is. Instead, format a single field of the message, or compare
-// messages with proto.Equal. Only a few listed functions may format messages.
+// Messages of authmaterial.v1 contain secrets, which Go's String method and %v print. The rule
+// reports every place where such a message, or a value that can contain one, is passed to a
+// function that formats it, whatever the formatting verb is. Instead, format a single field of the
+// message, or compare messages with proto.Equal. Only a few listed functions may format messages.
 //
 // The rule covers every message of the package. Comments in the proto file mark the fields with
 // secrets, and TestSecretFields checks these comments.
@@ -107,8 +107,8 @@ func checkString(pass *analysis.Pass, selector *ast.SelectorExpr) {
 	}
 }
 
-// isFormatting reports whether a function formats its arguments. The builtin function panic does
-// so, too: when a panic ends the program, Go prints the argument with its String method.
+// isFormatting reports whether a function formats its arguments. The builtin function panic formats
+// its argument too: when a panic ends the program, Go prints the argument with its String method.
 func isFormatting(pass *analysis.Pass, callee types.Object) bool {
 	if builtin, ok := callee.(*types.Builtin); ok {
 		return builtin.Name() == "panic"

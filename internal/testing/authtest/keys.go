@@ -116,7 +116,7 @@ func (k Key) Assemble(header, payload []byte) string {
 // Encode encodes data in base64url without padding.
 func Encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// changed returns a copy of a map with added or replaced entries. A nil value removes an entry.
+// `changed` returns a copy of a map with added or replaced entries. A nil value removes an entry.
 func changed[M ~map[string]any](from M, others map[string]any) M {
 	made := maps.Clone(from)
 	maps.Copy(made, others)
@@ -124,7 +124,7 @@ func changed[M ~map[string]any](from M, others map[string]any) M {
 	return made
 }
 
-// must panics if there is an error, which would be a mistake in a test.
+// `must` panics if there is an error, which would be a mistake in a test.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

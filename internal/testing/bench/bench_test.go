@@ -93,10 +93,10 @@ func TestGoals(t *testing.T) {
 	}
 	got := goal{calls: 1, callsEqual: 1, cpu: 1.5, p99: 1.1}.verdicts(rounds)
 	want := []string{
-		"goal: ratio of calls per second to do-nothing ≥ 1.00; measured ratio 0.97: met",
-		"goal: ratio of calls per second to equal options ≥ 1.00; measured ratio 1.08: met",
-		"goal: ratio of CPU per call, µs to do-nothing ≤ 1.50; measured ratio 2.00: MISSED",
-		"goal: ratio of latency p99, µs to do-nothing ≤ 1.10; measured ratio 1.00: met",
+		"goal: the ratio of calls per second to do-nothing is ≥ 1.00; measured ratio 0.97: met",
+		"goal: the ratio of calls per second to equal options is ≥ 1.00; measured ratio 1.08: met",
+		"goal: the ratio of CPU per call, µs to do-nothing is ≤ 1.50; measured ratio 2.00: MISSED",
+		"goal: the ratio of latency p99, µs to do-nothing is ≤ 1.10; measured ratio 1.00: met",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the verdicts are %q, want %q", got, want)
@@ -119,10 +119,10 @@ func TestInterruptionEndsAllProcesses(t *testing.T) {
 	})
 	err := run(ctx, []string{"-rounds", "1", "-round-duration", "20ms"}, nil, stdout, t.Output())
 	if err == nil || err.Error() != "interrupted" {
-		t.Errorf("got the error %v, want: interrupted", err)
+		t.Errorf("the benchmark returned the error %v, want \"interrupted\"", err)
 	}
 	if n := strings.Count(out.String(), "response of"); n != 1 {
-		t.Errorf("got %d tables, want 1", n)
+		t.Errorf("the benchmark printed %d tables, want 1", n)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestProcessEndsWithItsStandardInput(t *testing.T) {
 	stdin, parent := io.Pipe()
 	playing := func(ctx context.Context, told task, _ func(any) error) error {
 		if told.Callers != 3 {
-			t.Errorf("got %d callers, want 3", told.Callers)
+			t.Errorf("the load process has %d callers, want 3", told.Callers)
 		}
 		_ = parent.Close()
 		<-ctx.Done()
@@ -138,7 +138,7 @@ func TestProcessEndsWithItsStandardInput(t *testing.T) {
 	}
 	go func() { _, _ = io.WriteString(parent, `{"Callers": 3}`) }()
 	if err := obey(t.Context(), playing, stdin, io.Discard); err != nil {
-		t.Errorf("got the error %v, want none", err)
+		t.Errorf("the benchmark returned the error %v, want none", err)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestProcessThatFails(t *testing.T) {
 	told := task{Sides: []side{{At: endpoint{GRPC: "127.0.0.1:0"}}}, RoundDuration: time.Millisecond}
 	err := with(t.Context(), roleLoad, told, func(result) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "run the load process: exit status 1") {
-		t.Errorf("got the error %v, want an error that says that the load process failed", err)
+		t.Errorf("the benchmark returned the error %v, want an error that says that the load process failed", err)
 	}
 }
 

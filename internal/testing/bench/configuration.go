@@ -50,8 +50,8 @@ const loadCaller = "spiffe://bench.test/load/"
 // limitsText is the section `limits`, with limits that the load does not reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third of its
-// grants is for the load.
+// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third grant in
+// guardsText is for the load.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}

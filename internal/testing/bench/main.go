@@ -1,4 +1,4 @@
-// Command bench measures what the broker adds to a gRPC call. It compares the real broker,
+// Command bench measures what the broker adds to a gRPC call. The command compares the real broker,
 // configured as each setting describes, with a "do-nothing" server: a method that does nothing, on
 // the same gRPC library, without interceptors, with messages of the same sizes. The do-nothing
 // server runs twice, once with grpc-go's defaults and once with the broker's transport options, and
@@ -6,9 +6,9 @@
 // server with grpc-go's defaults shows how much two equal servers differ.
 //
 // The command also measures how long a change takes to reach 1,000 watchers, whether response times
-// reveal to a caller without a grant which credentials exist, what Redis costs (if redis-server is
-// installed), what many credentials in a store cost (in PostgreSQL, if it is installed), and what large
-// configurations cost.
+// reveal to a caller without a grant which credentials exist, how much Redis slows a call (if
+// redis-server is installed), and how much time and memory the broker needs for many credentials in
+// a store (in PostgreSQL, if it is installed) and for large configurations.
 //
 // Each server and each load generator (the "load") is a process of its own: this program starts
 // itself again for each of these roles.
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run runs the role that the first argument names. Without arguments, it starts processes in the
+// run runs the role that the first argument names. Without arguments, `run` starts processes in the
 // other roles and prints their results.
 func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(arguments) > 0 {

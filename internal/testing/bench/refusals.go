@@ -24,9 +24,9 @@ const (
 	refusalPairs       = 100 // number of pairs of batches, which the flag -rounds multiplies
 )
 
-// toldApart is a z-score of a sign test. If the z-score of two kinds of calls is at least as high,
-// a caller can distinguish them. If the kinds do not differ, this happens by chance in one of
-// 15,000 runs.
+// toldApart is a z-score of a sign test. If the z-score of two kinds of calls is at least
+// toldApart, a caller can distinguish them. If the kinds do not differ, this happens by chance in
+// one of 15,000 runs.
 const toldApart = 4
 
 // writeGrants writes grants for the existing credentials.
@@ -61,7 +61,7 @@ func measureRefusals(ctx context.Context, chosen options, out io.Writer) (err er
 // credentials that do not.
 type refusal struct{ existing, missing float64 }
 
-// refuse requests existing and missing credentials in random order, and measures the response
+// `refuse` requests existing and missing credentials in random order, and measures the response
 // times.
 func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) {
 	security, err := tlsConfig(broker.Certificates, strangerFile)

@@ -117,7 +117,7 @@ func (g goal) verdicts(rounds []round) []string {
 		if !met {
 			verdict = "MISSED"
 		}
-		all = append(all, fmt.Sprintf("goal: ratio of %s to %s %s %.2f; measured ratio %.2f: %s", q.name, name, sign, bound, got, verdict))
+		all = append(all, fmt.Sprintf("goal: the ratio of %s to %s is %s %.2f; measured ratio %.2f: %s", q.name, name, sign, bound, got, verdict))
 	}
 	judge(calls, sideDefaults, "do-nothing", g.calls, true)
 	judge(calls, sideEqual, "equal options", g.callsEqual, true)

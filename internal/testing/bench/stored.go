@@ -100,7 +100,7 @@ func newVersion(number int, key string) *store.NewVersion {
 	return &store.NewVersion{Number: number, Values: map[string]secret.Text{"api_key": secret.New(key)}, Creator: "bench"}
 }
 
-// change gives the credential storedKey another key of the same size.
+// `change` gives the credential storedKey another key of the same size.
 func (d *database) change(ctx context.Context) error {
 	d.changes++
 	credential, versions, err := d.Credential(ctx, storedKey)
@@ -115,8 +115,8 @@ func (d *database) change(ctx context.Context) error {
 	return err
 }
 
-// copy copies the only credential in the store. The values of the copies cannot be decrypted, because
-// they are bound to the original, but brokers do not use them.
+// `copy` copies the only credential in the store. The values of the copies cannot be decrypted,
+// because they are bound to the original, but brokers do not use them.
 func (d *database) copy(ctx context.Context, copies int) error {
 	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
 	for _, statement := range []string{

@@ -116,7 +116,7 @@ func (c *crowd) receive() error {
 		all.Go(func() error {
 			state, err := stream.Recv()
 			if err == nil && state.GetAuthDecoration() == nil {
-				err = errors.New("a watcher received an error: " + state.GetError().GetMessage())
+				err = fmt.Errorf("a watcher received the error %q", state.GetError().GetMessage())
 			}
 			return err
 		})

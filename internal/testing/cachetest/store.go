@@ -78,7 +78,7 @@ func keepsLateToken(t *testing.T, h Harness) {
 		t.Fatalf("the token that was read from the Store is %+v", got)
 	}
 	if off := got.RequestedAt.Sub(late.RequestedAt).Abs(); off > time.Second {
-		t.Errorf("RequestedAt of the stored token differs by %v", off)
+		t.Errorf("the field RequestedAt of the stored token differs by %v", off)
 	}
 	h.Advance(time.Hour - time.Second) // the lifetime, which began with the token request, is over now
 	h.wantToken(t, "late")
@@ -188,10 +188,10 @@ func keepsFailure(t *testing.T, h Harness) {
 		t.Fatalf("the failure that was read from the Store is %+v, want %+v", got, want)
 	}
 	if off := got.Until.Sub(want.Until).Abs(); off > time.Second {
-		t.Errorf("Until of the stored failure differs by %v", off)
+		t.Errorf("the field Until of the stored failure differs by %v", off)
 	}
 	if off := got.RenewalUntil.Sub(want.RenewalUntil).Abs(); off > time.Second {
-		t.Errorf("RenewalUntil of the stored failure differs by %v", off)
+		t.Errorf("the field RenewalUntil of the stored failure differs by %v", off)
 	}
 	h.commit(t, h.newToken("second"), false, "second")
 	if record := h.load(t); record.Failure != nil {
@@ -208,7 +208,7 @@ func keepsFailureOfCommitted(t *testing.T, h Harness) {
 	}
 	failure := cache.Failure{Fault: fault.New(fault.ProviderUnavailable, "late"), Until: h.Clock.Now().Add(time.Minute), Count: 1}
 	if err := lease.Fail(t.Context(), &failure); err != nil {
-		t.Errorf("Fail after a Commit returned %v", err)
+		t.Errorf("the method Fail returned %v after a Commit", err)
 	}
 	h.wantToken(t, "second")
 	if h.load(t).Failure == nil {

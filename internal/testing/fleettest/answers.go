@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Answers collects the answers that callers received. An Answers is safe for concurrent use.
+// Answers collects the answers that callers received. The methods of Answers are safe for
+// concurrent use.
 type Answers struct {
 	fleet *Fleet
 	check func(Answer) error

@@ -145,8 +145,8 @@ func (b *Broker) Kill() {
 	}
 }
 
-// Terminate ends the process with SIGTERM and waits until it has ended. The test fails unless the
-// exit status is 0.
+// Terminate ends the process with SIGTERM and waits until it has ended. If the exit status is not
+// 0, the test fails.
 func (b *Broker) Terminate() {
 	b.t.Helper()
 	b.Signal(syscall.SIGTERM)
@@ -178,7 +178,7 @@ func (b *Broker) Continue() {
 func (b *Broker) Signal(signal syscall.Signal) {
 	b.t.Helper()
 	if err := b.process.Signal(signal); err != nil {
-		b.t.Fatalf("send %v to %s: %v", signal, b.Name, err)
+		b.t.Fatalf("sending the signal %v to %s failed: %v", signal, b.Name, err)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
-// spin is a shell program that uses one CPU core for 30 seconds at most.
+// `spin` is a shell program that uses one CPU core for 30 seconds at most.
 const spin = "ulimit -t 30; while :; do :; done"
 
 // Busy starts processes that use all CPU time of the machine, until `end` is called or the test

@@ -29,8 +29,9 @@ func TestOneTokenRequestOnABusyMachine(t *testing.T) {
 }
 
 // A broker is suspended while many of its callers, whose tokens are not in memory, wait for their
-// turn to ask Redis. Meanwhile another broker obtains the tokens. When the first broker is resumed,
-// it still asks Redis, although the time limit for waiting is over, and requests no tokens itself.
+// turn to ask Redis. During the suspension, another broker obtains the tokens. When the first
+// broker is resumed, it still asks Redis, although the time limit for waiting is over, and requests
+// no tokens itself.
 func TestBrokerStandsStill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -23,8 +23,8 @@ type (
 	list   = []any
 )
 
-// configuration returns a broker's configuration. Each credential has its own provider, because the
-// broker's metrics have a label for the provider but none for the credential.
+// `configuration` returns a broker's configuration. Each credential has its own provider, because
+// the broker's metrics have a label for the provider but none for the credential.
 func (f *Fleet) configuration(folder string) object {
 	previous := map[bool]string{false: "KEPT", true: "ENDED"}[f.options.EndsPrevious]
 	var providers, credentials list

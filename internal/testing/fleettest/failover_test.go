@@ -31,7 +31,7 @@ func newFailover(t *testing.T, redis map[string]any) *failover {
 	return f
 }
 
-// recovered checks how many token requests the loss of the master caused, and how long the fleet
+// `recovered` checks how many token requests the loss of the master caused, and how long the fleet
 // took to recover. `master` is the time from the loss until a new master accepted writes.
 func (f *failover) recovered(master time.Duration) {
 	f.Helper()

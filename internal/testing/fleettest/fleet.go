@@ -28,7 +28,7 @@ const (
 // Patience is the longest time that tests wait for a condition.
 const Patience = 30 * time.Second
 
-// Options describe a fleet. Only Redis is required.
+// Options describe a fleet. Only the field Redis is required.
 type Options struct {
 	// Redis is the value of `token_cache.redis` in the configuration file.
 	Redis map[string]any

@@ -30,7 +30,7 @@ func fleetKeys(variables ...string) []any {
 	return keys
 }
 
-// restart restarts the brokers one after another with the current list of fleet keys.
+// `restart` restarts the brokers one after another with the current list of fleet keys.
 func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	for _, b := range brokers {
 		b.Terminate()
@@ -39,7 +39,7 @@ func (r *keyRotation) restart(brokers []*fleettest.Broker) {
 	}
 }
 
-// report makes callers of all brokers report the same token. The brokers must make only one token
+// `report` makes callers of all brokers report the same token. The brokers must make only one token
 // request together, although some have another list of fleet keys than the others.
 func (r *keyRotation) report(credential fleettest.Credential) {
 	r.Helper()

@@ -19,7 +19,7 @@ const (
 // callLimit is the deadline of a call.
 const callLimit = 20 * time.Second
 
-// LoadOptions describe a load. The zero value uses the defaults.
+// LoadOptions describe a load. The zero value stands for the defaults of all fields.
 type LoadOptions struct {
 	// Brokers are the brokers to call. Default: all running brokers.
 	Brokers []*Broker
@@ -96,8 +96,8 @@ func (f *Fleet) Burst(callers int, brokers ...*Broker) *Answers {
 	return f.BeginBurst(callers, brokers...)()
 }
 
-// BeginBurst begins the calls of Burst, for a test that does something during the calls. It returns
-// when each caller is about to call. The returned function waits for the answers.
+// BeginBurst begins the calls of Burst, for a test that does something during the calls. BeginBurst
+// returns when each caller is about to call. The function `wait` waits for the answers.
 func (f *Fleet) BeginBurst(callers int, brokers ...*Broker) (wait func() *Answers) {
 	answers := newAnswers(f, brokers, f.Check)
 	var ready, done sync.WaitGroup

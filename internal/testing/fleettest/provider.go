@@ -26,8 +26,8 @@ const (
 	apiPath      = "/api"
 )
 
-// Provider is the simulated provider, with one token endpoint and one API. Brokers and callers
-// reach it over TCP.
+// Provider is the simulated provider, with one token endpoint and one API, which brokers and
+// callers reach over TCP.
 type Provider struct {
 	*simulator.TokenEndpoint
 

@@ -138,7 +138,7 @@ func (d *downtime) wantFewRequests(t *testing.T, since time.Duration) {
 		since.Round(time.Millisecond), most, limit)
 }
 
-// recovered checks that each credential has a token again after the retry delay of the errors, by
+// `recovered` checks that each credential has a token again after the retry delay of the errors, by
 // at most one token request of the fleet.
 func (d *downtime) recovered(t *testing.T) {
 	t.Helper()

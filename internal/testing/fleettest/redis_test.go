@@ -14,7 +14,7 @@ const (
 	backLine = "Redis is back: the replicas share tokens again"
 )
 
-// trouble is a fleet under load whose Redis fails.
+// `trouble` is a fleet under load whose Redis fails.
 type trouble struct {
 	*testing.T
 	fleet  *fleettest.Fleet
@@ -61,7 +61,7 @@ func (tr *trouble) renewAlone() {
 	lost := tr.fleet.AwaitDegraded(true)
 	tr.fleet.Await("every broker has renewed every token", func() error {
 		if total, _, _ := tr.sinceBefore(); total < len(tr.fleet.Brokers)*len(tr.fleet.Credentials) {
-			return fmt.Errorf("there were %d token requests", total)
+			return fmt.Errorf("the brokers made only %d token requests", total)
 		}
 		return nil
 	})
@@ -75,7 +75,7 @@ func (tr *trouble) renewAlone() {
 // recoveryLimit is the longest time that the brokers may take to work normally again.
 const recoveryLimit = 5 * time.Second
 
-// recovered checks how many token requests the failure caused, and how long the fleet took to
+// `recovered` checks how many token requests the failure caused, and how long the fleet took to
 // recover. All brokers must serve the same tokens, and the fleet must renew each token once.
 func (tr *trouble) recovered() {
 	tr.Helper()

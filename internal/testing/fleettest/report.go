@@ -41,8 +41,8 @@ func (f *Fleet) Report(b *Broker, caller int, credential Credential, version str
 	return report
 }
 
-// BeginReports makes several callers of each broker report the same version at once. The returned
-// function waits for the answers.
+// BeginReports makes several callers of each broker report the same version at once, and returns a
+// function that waits for the answers.
 func (f *Fleet) BeginReports(credential Credential, version string, callers int, brokers ...*Broker) (wait func() []Report) {
 	reports := make([]Report, callers*len(brokers))
 	var ready, done sync.WaitGroup
@@ -70,7 +70,7 @@ func (f *Fleet) CheckReport(r Report) error {
 	case r.Err != nil:
 		return fmt.Errorf("the call failed: %s", Describe(r.Err))
 	case r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED && r.Outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
-		return fmt.Errorf("the outcome is %v", r.Outcome)
+		return fmt.Errorf("the outcome of the report is %v", r.Outcome)
 	case r.Decoration.GetVersion() == r.Version:
 		return errors.New("the answer contains the reported version")
 	case !f.Provider.Accepts(r.Decoration, r.Credential.Client):

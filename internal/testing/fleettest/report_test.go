@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// reporting is a fleet under load in which callers report tokens as rejected. No call may receive a
-// reported version, except that other replicas than the one that got the report may serve it for a
-// second.
+// `reporting` is a fleet under load in which callers report tokens as rejected. No call may receive
+// a reported version, except that other replicas than the one that got the report may serve it for
+// a second.
 type reporting struct {
 	*testing.T
 	fleet *fleettest.Fleet
@@ -32,7 +32,7 @@ func newReporting(t *testing.T, options fleettest.Options) *reporting {
 	return r
 }
 
-// replaced checks that the answers to all reports of one version contain the same new token.
+// `replaced` checks that the answers to all reports of one version contain the same new token.
 func (r *reporting) replaced(reports []fleettest.Report) {
 	r.Helper()
 	outcomes := map[string]int{}

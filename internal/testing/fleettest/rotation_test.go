@@ -84,8 +84,9 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 	})
 }
 
-// TestSecretIsRotated gives new secrets to half of the replicas before a renewal, and to the others
-// after it. Until all replicas have the new secrets, the provider accepts the old and the new ones.
+// TestSecretIsRotated gives new secrets to half of the replicas before a renewal, and to the other
+// replicas after the renewal. Until all replicas have the new secrets, the provider accepts the old
+// and the new ones.
 func TestSecretIsRotated(t *testing.T) {
 	t.Parallel()
 	r := &rotation{T: t, clients: map[string]simulator.Client{}, former: map[string]string{}}

@@ -11,8 +11,9 @@ import (
 )
 
 // TestSleep lets the machine of two brokers sleep until their tokens have expired, also at the
-// provider and in Redis. During the sleep the machine's clock is set back. Then a caller requests
-// the first credential, and a stream that was opened before the sleep watches the second.
+// provider and in Redis. During the sleep the machine's clock is set back. After the sleep, a
+// caller requests the first credential, and a stream that was opened before the sleep watches the
+// second.
 func TestSleep(t *testing.T) {
 	redis := redistest.Start(t)
 	f := fleettest.Start(t, fleettest.Options{
@@ -90,7 +91,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// follow watches a credential. The returned function waits for the next decoration.
+// `follow` watches a credential, and returns a function that waits for the next decoration.
 func follow(ctx context.Context, t *testing.T, b *fleettest.Broker, credential fleettest.Credential) (next func() *authmaterialv1.AuthDecoration) {
 	t.Helper()
 	stream, err := b.Client(0).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{credential.ID}})

@@ -26,15 +26,15 @@ type soak struct {
 	server  *redistest.Server
 	proxy   *redistest.FaultProxy // half of the brokers connect to Redis through this proxy
 	random  *rand.Rand
-	alone   bool           // no other test runs meanwhile, so this test may use all CPU cores
+	alone   bool           // no other test runs at the same time, so this test may use all CPU cores
 	callers sync.WaitGroup // callers in addition to the load
 	watches map[*fleettest.Broker]*fleettest.Watch
 	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
 	peak    int64                      // highest memory use of a broker so far
 }
 
-// soakTime returns how long the soak test runs. The environment variable BROKER_SOAK contains this
-// time in minutes, and the default is 12 seconds.
+// soakTime returns how long the soak test runs. The environment variable BROKER_SOAK contains the
+// duration of the test in minutes, and the default is 12 seconds.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("BROKER_SOAK")

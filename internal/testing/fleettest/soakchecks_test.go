@@ -32,7 +32,7 @@ type ledger struct {
 	served map[string]map[*fleettest.Broker]map[string]good // valid tokens by credential, broker and version
 }
 
-// A good is a valid token that a broker served.
+// `good` is a valid token that a broker served.
 type good struct {
 	at      time.Time // when the caller received the answer
 	expires time.Time // when the token expires, by the provider's clock
@@ -256,8 +256,8 @@ func (l *ledger) checkFailure(b *fleettest.Broker, c fleettest.Credential, err e
 }
 
 // asleep reports whether a call may have failed because the machine slept or the broker's clock was
-// set forward meanwhile. Such a call waited for a token that had expired when the broker received
-// it.
+// set forward during the call, so that the token for which the call waited had expired when the
+// broker received it.
 func (l *ledger) asleep(b *fleettest.Broker, err error, began, ended time.Time) bool {
 	return fleettest.FaultOf(err).Reason == "PROVIDER_UNAVAILABLE" && l.clocks[b].touches(began, ended)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/fleettest"
 )
 
-// shifts are the changes of a clock that otherwise shows the real time. A shifts is safe for
-// concurrent use.
+// shifts are the changes of a clock that otherwise shows the real time. A value of this type is
+// safe for concurrent use.
 type shifts struct {
 	mu  sync.Mutex
 	all []shift
@@ -138,7 +138,7 @@ func (s *soak) sleep(d time.Duration) {
 	}
 }
 
-// age shortens the remaining lifetime of each key in Redis.
+// `age` shortens the remaining lifetime of each key in Redis.
 const age = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)

@@ -25,12 +25,12 @@ const (
 	longestOutage = 20 * time.Second
 )
 
-// moment returns a random time up to a limit.
+// `moment` returns a random time up to a limit.
 func (s *soak) moment(limit time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(limit)))
 }
 
-// lasting returns an action that begins a fault, and an action that ends it, at random times.
+// `lasting` returns an action that begins a fault, and an action that ends it, at random times.
 func (s *soak) lasting(what string, begin func(), ended string, end func()) []action {
 	at, lasts := s.moment(latestFault), s.moment(longestFault)
 	if s.random.IntN(longFaults) == 0 {
@@ -39,7 +39,7 @@ func (s *soak) lasting(what string, begin func(), ended string, end func()) []ac
 	return []action{{at, what, begin}, {at + lasts, ended, end}}
 }
 
-// A kind is a kind of fault, which occurs in one of `oneIn` rounds on average.
+// `kind` is a kind of fault, which occurs in one of `oneIn` rounds on average.
 type kind struct {
 	draw  func(*cost) []action
 	oneIn int
@@ -47,8 +47,8 @@ type kind struct {
 
 func (s *soak) kinds() []kind {
 	kinds := []kind{
-		// The suspension comes first, because the clock of Redis cannot be shifted while Redis is
-		// suspended.
+		// The fault `suspension` comes first, because the clock of Redis cannot be shifted while
+		// Redis is suspended.
 		{s.suspension, 4},
 		{s.correction, 4},
 		{s.hostileRedis, 4},
@@ -119,7 +119,7 @@ func (s *soak) providerFault(c *cost) []action {
 	}
 }
 
-// outage makes the provider fail. A few outages are so long that the time between two token
+// `outage` makes the provider fail. A few outages are so long that the time between two token
 // requests of a broker reaches its maximum.
 func (s *soak) outage(c *cost, f failure) []action {
 	all := s.failing(c, f)

@@ -149,7 +149,7 @@ func (s *soak) foreignTokens(c *cost) []action {
 	})
 }
 
-// foreign lets another client write into Redis, unless Redis is down.
+// `foreign` lets another client write into Redis, unless Redis is down.
 func (s *soak) foreign(c *cost, what string, write func(context.Context) error) []action {
 	c.redis, c.hostile = true, true
 	return []action{{s.moment(latestFault + longestFault), what, func() {

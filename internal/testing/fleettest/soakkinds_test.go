@@ -31,7 +31,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("%d MiB at most; %v", s.peak>>20, load)
 }
 
-// brief runs a fault that begins at once and ends soon. During the fault, all tokens are revoked,
+// `brief` runs a fault that begins at once and ends soon. During the fault, all tokens are revoked,
 // so that the brokers need Redis and the provider.
 func (s *soak) brief(c *cost, fault []action) []action {
 	c.revocations++

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// spans are the periods in which a condition was true. A spans is safe for concurrent use.
+// spans are the periods in which a condition was true. A value of this type is safe for concurrent
+// use.
 type spans struct {
 	mu  sync.Mutex
 	all []span

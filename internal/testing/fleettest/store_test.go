@@ -33,7 +33,7 @@ func stress(test, full int) int {
 	return test
 }
 
-// A managed contains a fleet of three brokers with a credential store in PostgreSQL, under load.
+// `managed` contains a fleet of three brokers with a credential store in PostgreSQL, under load.
 type managed struct {
 	*testing.T
 	fleet       *fleettest.Fleet
@@ -140,8 +140,8 @@ func (m *managed) check(a fleettest.Answer) error {
 	return errors.New("the token belongs to another client, or is not valid")
 }
 
-// rotate gives a credential a new client at one broker, and returns the times until the others serve
-// a token of this client.
+// rotate gives a credential a new client at one broker, and returns the times until each broker
+// serves a token of this client.
 func (m *managed) rotate(n int) (delays []time.Duration) {
 	m.Helper()
 	at, c := m.fleet.Brokers[n%len(m.fleet.Brokers)], m.credentials[n%len(m.credentials)]

@@ -46,7 +46,7 @@ func (c *caller) get(ctx context.Context) error {
 	return err
 }
 
-// begin makes calls until `end` is called or a call fails.
+// `begin` makes calls until `end` is called or a call fails.
 func (c *caller) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop

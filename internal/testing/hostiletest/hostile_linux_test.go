@@ -40,7 +40,8 @@ var variants = []variant{
 	{"one caller, 900 connections", true, 900, 200, callerAllowance, false},
 }
 
-// An attack sends as much as it can and returns. Its connections stay open until ctx ends.
+// An attack sends as much as it can and returns. The connections of the attack stay open until ctx
+// ends.
 type attack func(ctx context.Context, b *broker)
 
 // withstand runs an attack in each variant against a broker with TLS. The broker must answer a

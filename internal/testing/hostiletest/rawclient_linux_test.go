@@ -40,7 +40,7 @@ func (c *rawClient) note(err error) {
 	}
 }
 
-// repeat calls a function the given number of times, or until a write fails.
+// `repeat` calls a function the given number of times, or until a write fails.
 func (c *rawClient) repeat(times int, do func(i int)) {
 	for i := 0; i < times && c.err == nil; i++ {
 		do(i)
@@ -85,7 +85,7 @@ func (c *rawClient) send(stream uint32, end bool, part []byte, size int) {
 	c.note(c.framer.WriteData(stream, end, append(prefix, part...)))
 }
 
-// ask sends a complete request without waiting for the answer.
+// `ask` sends a complete request without waiting for the answer.
 func (c *rawClient) ask(method string, request proto.Message, headers ...string) (stream uint32) {
 	message, err := proto.Marshal(request)
 	c.note(err)

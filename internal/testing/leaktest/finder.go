@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Odd is a part of every secret that Canary returns. It consists of characters that JSON, Go, HTML,
-// URLs and shells escape, and that are allowed in HTTP headers and in HTTP Basic passwords.
+// Odd is a part of every secret that Canary returns. Odd consists of characters that JSON, Go,
+// HTML, URLs and shells escape, and that are allowed in HTTP headers and in HTTP Basic passwords.
 const Odd = `+/="\%&<`
 
 // Canary returns a random secret of 48 bytes with Odd in the middle.
@@ -52,10 +52,10 @@ type Finder struct {
 	known   map[needle]bool
 }
 
-// Add adds a secret to the Finder. It panics if the secret has fewer than 12 bytes.
+// Add adds a secret to the Finder. Add panics if the secret has fewer than 12 bytes.
 func (f *Finder) Add(name, secret string) {
 	if len(secret) < leastSize {
-		panic("leaktest: a secret is too short to be distinguished from other text: " + name)
+		panic(fmt.Sprintf("leaktest: the secret %q is too short to be distinguished from other text", name))
 	}
 	for _, piece := range pieces(secret) {
 		f.addForms(name, piece)

@@ -17,8 +17,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// TestNothingLeaks causes every kind of failure in brokers that log as much as possible. Then it
-// searches all output of the brokers for every secret that the brokers received or issued.
+// TestNothingLeaks causes every kind of failure in brokers that log as much as possible. After
+// that, the test searches all output of the brokers for every secret that the brokers received or
+// issued.
 func TestNothingLeaks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,7 +42,7 @@ func TestNothingLeaks(t *testing.T) {
 	w.wantSearched()
 }
 
-// admit lets the broker connect to Redis only with the given password.
+// `admit` lets the broker connect to Redis only with the given password.
 func admit(w *world, client *redis.Client, password string) {
 	w.Helper()
 	if err := client.ACLSetUser(w.Context(), "broker", "reset", "on", ">"+password, "~*", "&*", "+@all").Err(); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// panicking is an HTTP transport and a clock that panic with values that contain secrets.
+// `panicking` is an HTTP transport and a clock that panic with values that contain secrets.
 type panicking struct {
 	clockwork.Clock
 	w      *world
@@ -42,7 +42,7 @@ func (p *panicking) Now() time.Time {
 	return p.Clock.Now()
 }
 
-// panics makes several parts of a broker panic. The broker runs in the process of the test.
+// `panics` makes several parts of a broker panic. The broker runs in the process of the test.
 func panics(w *world) {
 	w.Helper()
 	loaded, err := config.Parse(w.path("socket.yaml"), []byte(w.configs["socket.yaml"]), config.Options{LookupEnv: w.lookup})

@@ -12,8 +12,8 @@ type view struct {
 	text []byte
 }
 
-// decoders decode the encoded parts of a text. They leave malformed parts unchanged, because a text
-// may contain parts that are not encoded.
+// decoders decode the encoded parts of a text. The decoders leave malformed parts unchanged,
+// because a text may contain parts that are not encoded.
 var decoders = []struct {
 	name   string
 	decode func([]byte) []byte

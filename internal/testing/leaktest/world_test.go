@@ -91,7 +91,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// know adds a secret to those that are searched for, and returns it.
+// `know` adds a secret to those that are searched for, and returns it.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 // test, but the machine does not run out of memory.
 const endless = 256 << 20
 
-// Answer writes an HTTP/1.1 answer. It returns early if the client closes the connection.
+// Answer writes an HTTP/1.1 answer. An Answer returns early if the client closes the connection.
 type Answer func(to io.Writer)
 
 // Answers returns answers that a client must not accept, by a description of the error.
@@ -52,8 +52,8 @@ func bomb() string {
 	return compressed.String()
 }
 
-// `written` returns an Answer that writes `beginning` once, and then repeats `rest`, unless `rest` is
-// empty.
+// `written` returns an Answer that writes `beginning` once, and then repeats `rest`, unless `rest`
+// is empty.
 func written(beginning, rest string) Answer {
 	part := []byte(strings.Repeat(rest, 1+(64<<10)/max(1, len(rest))))
 	return func(to io.Writer) {

@@ -100,7 +100,7 @@ func (s *Server) running(processes []int) (all []int) {
 
 // status reads the file "stat" of a process. For a process that does not exist, the state is empty.
 func status(path string) (process, parent int, state string) {
-	data, err := os.ReadFile(path)                  // the file is in /proc
+	data, err := os.ReadFile(path)
 	end := strings.LastIndexByte(string(data), ')') // the name of the program may contain spaces
 	if err != nil || end < 0 {
 		return 0, 0, ""

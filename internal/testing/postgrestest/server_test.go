@@ -103,7 +103,7 @@ func TestStartSaysWhy(t *testing.T) {
 	}
 }
 
-// failing is a testing.TB for tests of functions that must fail their test.
+// `failing` is a testing.TB for tests of functions that must fail their test.
 type failing struct {
 	testing.TB
 

@@ -57,8 +57,8 @@ func find(servers []*Server, address string) (*Server, error) {
 	return nil, fmt.Errorf("the master at %q is not running", address)
 }
 
-// takesWrite returns an error if the server refuses to write the given key. The key should not
-// exist yet.
+// takesWrite returns an error if the server refuses to write the given key, which should not exist
+// yet.
 func (s *Server) takesWrite(key string) error {
 	return s.client.Del(s.t.Context(), "{"+key+"}:redistest").Err()
 }

@@ -38,7 +38,8 @@ func (c connection) ping() {
 	c.want("+PONG\r\n")
 }
 
-// want checks that the next bytes from the server are the given reply. More bytes may follow.
+// `want` checks that the next bytes from the server are the given reply, which further bytes may
+// follow.
 func (c connection) want(reply string) {
 	c.t.Helper()
 	c.within(20 * time.Second)

@@ -62,11 +62,11 @@ func (p *FaultProxy) Addr() string { return p.listener.Addr().String() }
 // Pass ends all faults. The proxy then forwards everything, including the bytes that it held back.
 func (p *FaultProxy) Pass() { p.set(fault{}) }
 
-// Delay makes the proxy delay each reply by d. Requests are forwarded at once.
+// Delay makes the proxy delay each reply by d. The proxy forwards requests at once.
 func (p *FaultProxy) Delay(d time.Duration) { p.set(fault{delay: d}) }
 
 // CutMidReply makes the proxy close the connection that receives the next reply, after it has
-// forwarded the given number of bytes of that reply. Other connections are not affected.
+// forwarded the given number of bytes of that reply. CutMidReply does not affect other connections.
 func (p *FaultProxy) CutMidReply(bytes int) { p.set(fault{cut: true, cutAfter: bytes}) }
 
 // Replace makes the proxy replace every n-th reply of the server by the given replies in turn.

@@ -106,7 +106,7 @@ type replacement struct {
 	seen int // number of the server's replies so far, including replaced ones
 }
 
-// replaced returns the bytes to send to the client for a reply of the server: usually the reply
+// `replaced` returns the bytes to send to the client for a reply of the server: usually the reply
 // itself.
 func (p *FaultProxy) replaced(reply []byte) []byte {
 	p.mu.Lock()

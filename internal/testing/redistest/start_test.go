@@ -51,7 +51,7 @@ func TestStartSaysWhy(t *testing.T) {
 	}
 }
 
-// failing is a testing.TB for functions that must fail their test.
+// `failing` is a testing.TB for functions that must fail their test.
 type failing struct {
 	testing.TB
 	failure chan string
@@ -62,7 +62,7 @@ func (f failing) Fatal(args ...any) {
 	runtime.Goexit()
 }
 
-// serving is an environment variable that is set only in the test binary that TestEndsWithParent
+// `serving` is an environment variable that is set only in the test binary that TestEndsWithParent
 // starts.
 const serving = "REDISTEST_SERVING"
 

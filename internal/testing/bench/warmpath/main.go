@@ -1,5 +1,6 @@
 // Command warmpath finds the functions of the broker that run during one warm call, with mutual
-// TLS, grants, metrics and an audit file. It must be built for coverage, as `make warmpath` does.
+// TLS, grants, metrics and an audit file. The command must be built for coverage, as `make
+// warmpath` does.
 package main
 
 import (
