@@ -16,7 +16,7 @@ const (
 // warm contains the IDs of the credentials whose tokens are kept warm.
 type warm struct {
 	steps map[string]int // the step of the round in which KeepWarm looks at the credential, by its ID
-	added chan struct{}  // has an element if IDs were added since KeepWarm found none
+	added chan struct{}  // has an element if IDs were added since KeepWarm last found no IDs
 }
 
 // note adds the ID of an entry whose token must be kept warm, and removes any other ID. The entry

@@ -65,7 +65,8 @@ type Attempt struct {
 	Status int
 	// OAuthError is the error code in the answer, if it is a registered one.
 	OAuthError string
-	// Problem is a sentence that explains why no token was issued. It is empty if one was issued.
+	// Problem is a sentence that explains why no token was issued. It is empty if a token was
+	// issued.
 	Problem string
 }
 

@@ -50,7 +50,7 @@ func (s *Service) store() Store {
 	return unopened{}
 }
 
-// unopened stands for a store that is not open yet.
+// `unopened` stands for a store that is not open yet.
 type unopened struct{}
 
 func (unopened) Revision(context.Context) (int64, error) { return 0, store.ErrUnavailable }

@@ -33,7 +33,8 @@ type Peer struct {
 	// can open.
 	PrivateSocket bool
 
-	// The caller of the connection's calls without a token is nil until it is identified.
+	// This is the caller of the connection's calls without a token, or nil before that caller is
+	// identified.
 	caller atomic.Pointer[rememberedCaller]
 }
 

@@ -32,7 +32,7 @@ type NewVersion struct {
 	Number       int
 	AllowedHosts []string
 	PublicValues map[string]string
-	// Values are the values of the secret fields. The Store encrypts them.
+	// Values are the values of the secret fields, which the Store encrypts.
 	Values       map[string]secret.Text
 	Creator      string
 	Verification *Verification

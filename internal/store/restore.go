@@ -18,8 +18,8 @@ import (
 const headerLimit = 4 << 10
 
 // Restore writes the data of a backup into a database that has no credentials and no events. This
-// database may be of another kind than the original. The store keeps its ID. Restore writes all
-// data or none. Afterwards, restart the brokers that have the database open.
+// database may be of another kind than the original. The restored store has the ID of the original.
+// Restore writes all data or none. Afterwards, restart the brokers that have the database open.
 //
 // Restore can return ErrNotBackup, ErrTruncated, ErrDamaged, ErrUnknownKey and ErrNotEmpty. If a
 // newer release made the backup, Restore returns ErrUnknownFormat. The caller must close the

@@ -129,7 +129,8 @@ func (f *fixture) exec(statement string) {
 	}
 }
 
-// canary returns a recognisable secret. Tests look for it in places that must not contain secrets.
+// canary returns a recognisable secret. Tests look for the secret in places that must not contain
+// secrets.
 func canary(name string) string { return "canary-secret-of-" + name }
 
 // NewCredential returns a change that creates a credential with one secret.
