@@ -20,7 +20,7 @@ const (
 	isUnusable   = "The stored values cannot be decrypted, or the definition of the provider has changed: the broker's log names the problem."
 	isUnused     = "No caller of this replica has used the credential yet."
 	isServed     = "Callers get the material, and none has reported that the provider rejects it."
-	isReported   = "A caller has reported that the provider rejects the material. The state stays until the values change or the broker restarts."
+	isReported   = "A caller has reported that the provider rejects the material. The state stays until a verification shows that the provider accepts the values, the values change, or the broker restarts."
 	isValid      = "Callers get a token that the provider issued."
 	isExpired    = "The latest token has expired without a renewal, because no caller asked for it. The broker requests a new token for the next call."
 	isReplaced   = "The values have changed, and callers get the token of the previous values until the provider issues a token for the new ones."

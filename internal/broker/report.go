@@ -153,3 +153,26 @@ func (b *Broker) reportStatic(
 	d, err = b.decorate(a, nil, now) // this decoration contains the new LastRejectionTime
 	return d, outcome, err
 }
+
+// Accepted handles a verification by which the provider accepted a version of a credential: 0 for a
+// declared credential. Reports before the verification, whose wall-clock time is `at`, no longer count
+// as rejections of static material.
+func (b *Broker) Accepted(id string, version int, at time.Time) {
+	e := b.current.Load().entries.get(id)
+	if e == nil {
+		return
+	}
+	for _, of := range e.versions() {
+		a := of.opened.Load()
+		if a == nil || a.version != version || a.source != nil {
+			continue
+		}
+		last := a.rejection.Load()
+		if last == nil || b.wall(last.at).After(at) || !a.rejection.CompareAndSwap(last, nil) {
+			continue
+		}
+		if _, err := b.decorate(a, nil, b.options.Clock.Now()); err != nil { // this decoration has no LastRejectionTime
+			b.options.Logger.Error("the material of an accepted credential cannot be renewed", "credential_id", id, "problem", err)
+		}
+	}
+}

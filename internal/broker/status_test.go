@@ -141,6 +141,16 @@ func TestStatusOfStaticMaterial(t *testing.T) {
 		if status.Active.Reports != 2 {
 			t.Errorf("%d reports, want 2", status.Active.Reports)
 		}
+		w.broker.Accepted("board", 1, time.Now())                   // another version
+		w.broker.Accepted("board", 0, time.Now().Add(-time.Second)) // before the last report
+		w.status("board", broker.Refused, "rejects the material")
+		w.broker.Accepted("board", 0, time.Now())
+		w.status("board", broker.Ready, "none has reported")
+		if d := w.get("board"); !d.LastRejectionTime.IsZero() {
+			t.Errorf("after the provider accepted it, the decoration has the last rejection time %v", d.LastRejectionTime)
+		}
+		report()
+		w.status("board", broker.Refused, "rejects the material")
 		w.use(mail(w.first), board("second"))
 		w.get("board")
 		if status := w.status("board", broker.Ready, ""); status.Active.Reports != 0 {

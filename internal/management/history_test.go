@@ -121,6 +121,36 @@ func TestVerificationEndsTheCurrentToken(t *testing.T) {
 	}
 }
 
+// TestAcceptedVersions checks that all replicas learn which versions and declared credentials a
+// provider has accepted.
+func TestAcceptedVersions(t *testing.T) {
+	w := newWorld(t)
+	const declared = "credentials: [{id: declared, provider: acme, auth_method: key, values: {token: {value: x}}}]\n"
+	r := w.verifying(w.parse(grants+acme+declared), catalog.Accepted)
+	other := w.replica(r.config)
+	r.create("one", "first")
+	verify := func(id string, unsaved *management.Unsaved) {
+		if _, err := r.Verify(t.Context(), r.admin(), id, 0, unsaved, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify("one", &management.Unsaved{Provider: "acme", AuthMethod: "key", Values: values(map[string]string{"token": "y"})})
+	r.verifier.outcome = catalog.Refused
+	verify("one", nil)
+	if other.sync(); len(r.served.accepted)+len(other.served.accepted) > 0 {
+		t.Errorf("before a verification that counts, the provider has accepted %q", r.served.accepted)
+	}
+	r.verifier.outcome = catalog.Accepted
+	verify("declared", nil)
+	verify("one", nil)
+	if got, want := r.served.accepted, []string{"declared 0", "one 1"}; !slices.Equal(got, want) {
+		t.Errorf("the provider has accepted %q, want %q", got, want)
+	}
+	if other.sync(); !slices.Equal(other.served.accepted, []string{"one 1"}) {
+		t.Errorf("at the other replica, the provider has accepted %q", other.served.accepted)
+	}
+}
+
 // TestUnusableValues checks that managers get an error about stored values that cannot be used, and
 // that the log names the version and the reason.
 func TestUnusableValues(t *testing.T) {

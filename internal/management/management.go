@@ -53,6 +53,7 @@ type Server interface {
 	State(id string) (state broker.State, since time.Time)
 	Status(id string) (broker.Status, bool)
 	States() map[broker.State]int
+	Accepted(id string, version int, at time.Time)
 	WatchStates() *broker.StateWatch
 	TokenRequests() map[string]broker.Requests
 	Uses(id string) (all, unsaved []broker.Use)

@@ -50,6 +50,7 @@ func (r *records) wantPurged(t *testing.T, ids ...string) {
 // `unserved` is a management.Server that serves nothing.
 type unserved struct{ management.Server }
 
+func (unserved) Accepted(string, int, time.Time)              {}
 func (unserved) Manage([]*credentials.Credential, []string)   {}
 func (unserved) SaveUses(func(uses []broker.Use) error) error { return nil }
 

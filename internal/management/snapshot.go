@@ -211,8 +211,24 @@ func (s *Service) publish(rows []*store.Row, revision int64, all bool, at time.T
 	}
 	s.snapshot.Store(next)
 	s.options.Server.Manage(served, removed)
+	for _, i := range changed {
+		s.noteAccepted(i)
+	}
 	if s.synced.Swap(at.UnixNano()) == 0 {
 		close(s.loaded)
+	}
+}
+
+// noteAccepted tells the Server which versions of a credential the provider has accepted at any
+// replica.
+func (s *Service) noteAccepted(i *item) {
+	if i.served == nil {
+		return
+	}
+	for _, v := range []*store.Version{i.row.Active, i.row.Canary} {
+		if v != nil && v.Verification != nil && v.Verification.Outcome == string(catalog.Accepted) {
+			s.options.Server.Accepted(i.id(), v.Number, v.Verification.Time)
+		}
 	}
 }
 

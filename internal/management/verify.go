@@ -59,8 +59,14 @@ func (s *Service) Verify(
 		if endsPrevious(tried.Method) && !replace {
 			return errEndsPrevious
 		}
-		if result, err = s.try(ctx, c, tried); err != nil || row == nil {
+		if result, err = s.try(ctx, c, tried); err != nil {
 			return err
+		}
+		if unsaved == nil && result.Outcome == string(catalog.Accepted) {
+			s.options.Server.Accepted(id, c.version, result.Time)
+		}
+		if row == nil {
+			return nil
 		}
 		event := &store.Event{CredentialID: id, Caller: caller.Name, Operation: string(c.operation), Version: c.version, Outcome: result.Outcome}
 		return s.store().Record(ctx, event, result)

@@ -290,6 +290,13 @@ type served struct {
 	management.Server
 	mu          sync.Mutex
 	credentials map[string]*credentials.Credential
+	accepted    []string // credential IDs and numbers of versions
+}
+
+func (s *served) Accepted(id string, version int, _ time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = append(s.accepted, fmt.Sprint(id, " ", version))
 }
 
 func (s *served) Manage(changed []*credentials.Credential, removed []string) {
