@@ -26,12 +26,11 @@ func (o *Observer) ScrapeManagement(m *management.Service) {
 	age := describe("authmaterial_secret_oldest_age_seconds",
 		"Longest time since the active version of a managed credential was activated. Disabled credentials do not count.", "provider")
 	expiry := describe("authmaterial_secret_nearest_expiry_seconds",
-		"Shortest time until the `secret_expire_time` of a credential. The value is negative if the `secret_expire_time` has passed. "+
-			"Disabled credentials do not count. The metric is absent if no credential has a `secret_expire_time`.", "provider")
+		"Shortest time until the `secret_expire_time` of a credential that is not disabled. Negative if the `secret_expire_time` has passed.", "provider")
 	up := describe("authmaterial_store_up",
-		"1 if the latest attempt to read the credential store succeeded, 0 otherwise. The metric is absent without a store.")
+		"1 if the latest attempt to read the credential store succeeded, 0 otherwise. Absent without a store.")
 	staleness := describe("authmaterial_store_staleness_seconds",
-		"Time since the broker last had all changes of the credential store. The metric is absent until the store was read.")
+		"Time since the broker last had all changes of the credential store. Absent until the store was read.")
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
 		gauge := func(of *prometheus.Desc, value float64, labels ...string) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value, labels...)

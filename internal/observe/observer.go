@@ -77,19 +77,16 @@ func New(options Options) *Observer {
 		lastLoad: m.gauge("authmaterial_config_last_load_timestamp_seconds",
 			"Unix time at which the configuration in use was loaded."),
 		loads: m.counters("authmaterial_config_loads_total",
-			"How often a configuration was put into use: once at the start, and once for each successful reload.").WithLabelValues(),
+			"Configurations that were put into use, at the start and by reloads.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
 			"Connections, calls and watches that were refused or closed because of a limit. "+
 				"Denials of access count only if they have no audit record of their own.", "limit"),
 		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
-			"Authentications of calls and TLS handshakes by result. "+
-				"The result `deferred` means that the signing key of a token is unknown and may be new. "+
-				"The result `unavailable` means that the token or certificate could not be checked. "+
-				"The method `none` means that the call had no token or certificate.", "method", "result"),
+			"Authentications of calls and TLS handshakes, by method and result.", "method", "result"),
 		certificateExpiry: sync.OnceValue(func() prometheus.Gauge {
 			return m.gauge("authmaterial_tls_certificate_expiry_timestamp_seconds",
-				"Unix time of the first expiry of a certificate in the chain of the broker's certificate. The metric is absent without TLS.")
+				"Unix time at which the first certificate in the broker's certificate chain expires. Absent without TLS.")
 		}),
 	}
 	for _, limit := range admission.AllLimits {
@@ -151,8 +148,7 @@ func (o *Observer) CertificateLoaded(expires time.Time) {
 // AuditRecords returns the counters of audit records, by the label `result`.
 func (o *Observer) AuditRecords() *prometheus.CounterVec {
 	return o.metrics.counters("authmaterial_audit_records_total",
-		"Audit records by result. The result `dropped` means that the queue was full. "+
-			"The result `failed` includes records that were not written before their calls ended.", "result")
+		"Audit records by result.", "result")
 }
 
 // metrics is a registry with methods that create and register metrics.

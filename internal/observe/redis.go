@@ -21,17 +21,13 @@ type Redis struct {
 func (o *Observer) Redis() *Redis {
 	r := &Redis{
 		operations: o.metrics.counters("authmaterial_redis_operations_total",
-			"Operations on Redis by result. The result `gave_up` means that the caller's time was up. "+
-				"The result `not_tried` means that Redis was out of reach. "+
-				"The result `overload` means that there were too many operations at once. "+
-				"Every other result except `ok` names a kind of failure.",
+			"Operations on Redis by result.",
 			"operation", "result"),
 		unreadable: o.metrics.counters("authmaterial_redis_unreadable_entries_total",
-			"Entries in Redis that count as missing because they could not be read. "+
-				"Such entries have an unknown format or no expiry, are damaged, or are encrypted with an unknown fleet key.",
+			"Entries in Redis that count as missing because they could not be read, by cause.",
 			"cause"),
 		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
-			"Duration of operations on Redis. Operations that were not tried and reads that wait for changes are left out.",
+			"Duration of operations on Redis that were tried, except reads that wait for changes.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25}).WithLabelValues(),
 		degraded: o.metrics.gauge("authmaterial_token_cache_degraded",
 			"1 while Redis is out of reach and this replica obtains tokens for itself, 0 otherwise."),

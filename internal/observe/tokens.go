@@ -55,13 +55,11 @@ func newTokenMetrics(m metrics) tokenMetrics {
 		requests: counters("authmaterial_token_requests_total", "Token requests by result.", "result"),
 		answers:  counters("authmaterial_token_cache_answers_total", "Answers of the token cache by source.", "tier"),
 		renewals: counters("authmaterial_token_renewals_total",
-			"Renewals of tokens in use. An `early` renewal happens in the background. A `late` renewal happens after a call found an expired token.", "when"),
+			"Renewals of tokens in use, before or after the token expired.", "when"),
 		forced: counters("authmaterial_token_forced_renewals_total",
 			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
-			"Reports that a provider rejected static material. A `rejected` report is about the current version. "+
-				"An `outdated` report is about an earlier version. "+
-				"An `other_status` report has a status that does not mean rejection.", "report"),
+			"Reports that a provider rejected static material, by kind of report.", "report"),
 		durations: histograms("authmaterial_token_request_duration_seconds", "Duration of token requests.",
 			.05, .1, .25, .5, 1, 2.5, 5, 10),
 		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token.",
@@ -207,11 +205,9 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 		"Credentials that still use their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
 	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
-		"Shortest time until a token in use reaches the safety margin before its expiry. "+
-			"The value is negative within the safety margin. The metric is absent while no token is in use.", labels, nil)
+		"Shortest time until the safety margin of a token in use begins. Negative within the safety margin.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
-		"How long ago the renewal of a token in use should have begun. The value is 0 if no renewal is overdue. "+
-			"The metric is absent while no token is in use.", labels, nil)
+		"How long ago the renewal of a token in use should have begun. 0 if no renewal is overdue.", labels, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {
 		gauge := func(of *prometheus.Desc, value time.Duration, k kind) {
 			found <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value.Seconds(), k.provider, k.method)
