@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns the CPU time that a process has used. cpuTime asks the kernel, because the metric
-// for CPU time has a resolution of 10 ms, too coarse for one round of the benchmark.
+// cpuTime returns the CPU time that a process has used, as the kernel reports it. The metric for
+// CPU time has a resolution of 10 ms, which is too coarse for one round of the benchmark.
 func cpuTime(process int) (time.Duration, error) {
 	const ofProcess = 2                            // the kernel's constant CPUCLOCK_SCHED
 	clock := int32(^process)<<3 | int32(ofProcess) //nolint:gosec // a process ID has at most 22 bits

@@ -24,7 +24,7 @@ type figures struct {
 }
 
 // newFigures returns the figures of a round. The latencies must be sorted, and there must be at
-// least one.
+// least one latency.
 func newFigures(latencies []time.Duration, took time.Duration, before, after usage) figures {
 	calls := float64(len(latencies))
 	return figures{

@@ -43,7 +43,7 @@ func servePostgres(ctx context.Context, told task, answer func(any) error) (err 
 type testless struct {
 	testing.TB
 
-	ctx      context.Context //nolint:containedctx // the method Context returns the context
+	ctx      context.Context //nolint:containedctx // the method Context of testing.TB must return a context
 	cleanups []func()
 }
 

@@ -96,7 +96,7 @@ func TestRedisIsStoppedInARound(t *testing.T) {
 			return err
 		}
 		if len(answered) == 0 || slices.Contains(answered, true) {
-			t.Errorf("whether the suspended Redis answered during each call: %v, want always false", answered)
+			t.Errorf("for each call, whether the suspended Redis answered: %v, want false for all calls", answered)
 		}
 		if !answers(t, redis.Address, time.Minute) {
 			t.Error("Redis does not answer after the round")
@@ -125,7 +125,7 @@ func TestWaitsUntilRedisIsBack(t *testing.T) {
 		t.Error(err)
 	}
 	if len(states) > 0 {
-		t.Errorf("the metrics with the values %q for degraded were not read", states)
+		t.Errorf("the wait ended before the metric for degraded had the values %q", states)
 	}
 }
 

@@ -39,7 +39,8 @@ var roles = map[string]role{
 
 // task is the input of a process, as JSON on its standard input.
 type task struct {
-	// Credentials is the number of the broker's credentials. 0 means only the simulated ones.
+	// Credentials is the number of the broker's credentials. 0 means only the simulated
+	// credentials.
 	Credentials int
 	// Redis is the host:port of the broker's Redis, or empty if tokens are kept in memory.
 	Redis string
@@ -65,7 +66,7 @@ type task struct {
 	Equal bool
 	Sides []side
 	// Callers is the number of concurrent callers. Connections is the number of connections that
-	// they share, and Identities the number of client certificates of these connections.
+	// the callers share, and Identities the number of client certificates of these connections.
 	Callers, Connections, Identities int
 	// Rounds is the number of measured rounds, without the one that warms up the servers.
 	Rounds int

@@ -29,8 +29,8 @@ type setting struct {
 
 // goal contains the ratios to a do-nothing server that the project promises for a setting: a
 // minimum for calls per second, and maxima for CPU time and the p99 latency. In the fields with
-// "Equal" in their names the do-nothing server has the broker's transport options, and in the
-// others grpc-go's defaults. 0 means that nothing is promised.
+// "Equal" in their names the do-nothing server has the broker's transport options, and in the other
+// fields grpc-go's defaults. A zero field promises nothing.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64

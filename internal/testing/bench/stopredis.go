@@ -14,8 +14,8 @@ const (
 	recoveryPoll     = 20 * time.Millisecond
 )
 
-// stopProcess suspends a process. Connections to a suspended process stay open, but it does not
-// answer.
+// stopProcess suspends a process. Connections to a suspended process stay open, but the process
+// does not answer.
 func stopProcess(id int) error {
 	if err := syscall.Kill(id, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("suspend the Redis process: %w", err)

@@ -30,7 +30,7 @@ func TestStore(t *testing.T, open func(*testing.T) Harness) {
 	tests := map[string]func(*testing.T, Harness){
 		"a new Store is empty":                         knowsNothing,
 		"a token is kept until it expires":             keepsToken,
-		"a token is kept until its LastEnd":            keepsLateToken,
+		"a token is kept until its field LastEnd":      keepsLateToken,
 		"a key is leased to one caller at a time":      leasesKey,
 		"keys are leased independently":                leasesIndependently,
 		"a valid token is returned without a lease":    enoughWithoutLease,

@@ -100,7 +100,7 @@ func (a *Answers) Wait(q float64) time.Duration {
 
 // String returns the number of calls and the waiting times as text.
 func (a *Answers) String() string {
-	return fmt.Sprintf("%d calls, waits: median %v, p99 %v, longest %v", a.Calls(),
+	return fmt.Sprintf("%d calls; waiting times: median %v, p99 %v, longest %v", a.Calls(),
 		a.Wait(0.5).Round(time.Microsecond), a.Wait(0.99).Round(time.Microsecond), a.Wait(1).Round(time.Microsecond))
 }
 

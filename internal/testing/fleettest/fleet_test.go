@@ -39,10 +39,10 @@ func TestFleet(t *testing.T) {
 	first.Continue()
 	first.Terminate()
 	if _, err := first.Ready(); err == nil {
-		t.Error("Ready reports that a terminated broker is ready")
+		t.Error("the method Ready reports that a terminated broker is ready")
 	}
 	if got := fleet.Running(); len(got) != 1 || got[0] != second {
-		t.Errorf("Running returned %d brokers, want 1", len(got))
+		t.Errorf("the method Running returned %d brokers, want 1", len(got))
 	}
 }
 

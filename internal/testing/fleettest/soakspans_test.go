@@ -42,7 +42,7 @@ func (s *spans) endIn(d time.Duration) {
 }
 
 // touch reports whether a span overlaps a period, and returns the end of the last span that does.
-// The zero time means that this span has no end yet.
+// The returned zero time means that this span has no end yet.
 func (s *spans) touch(from, to time.Time) (touches bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,8 +17,8 @@ type Watch struct {
 	versions map[string]string // last received version of each credential; empty if the last state was an error
 }
 
-// Watch starts a watch of credentials at a broker, which ends with the test. Without credentials, it
-// watches all of Fleet.Credentials.
+// Watch starts a watch of credentials at a broker, which ends with the test. Without credentials,
+// Watch watches all of Fleet.Credentials.
 func (f *Fleet) Watch(b *Broker, credentials ...Credential) *Watch {
 	if len(credentials) == 0 {
 		credentials = f.Credentials

@@ -32,8 +32,8 @@ const (
 	Password = "correct-horse-battery-staple"
 )
 
-// The servers listen on ports below the ephemeral ports of Linux. The servers of redistest use
-// other ports.
+// PostgreSQL servers listen on ports below the ephemeral ports of Linux, and the servers of package
+// redistest on other ports.
 const (
 	firstPort = 30_000
 	ports     = 2_700
