@@ -32,7 +32,7 @@ func materialOn(r *http.Request) (places []string) {
 	return places
 }
 
-// redirect answers requests to /start with a redirect to the URL in the request header To, and
+// `redirect` answers requests to /start with a redirect to the URL in the request header To, and
 // all others with status 200. If the request has the header Echo, the request's query is added to
 // the Location header.
 func redirect(w http.ResponseWriter, r *http.Request) {

@@ -52,7 +52,7 @@ credentials:
     values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 `
 
-// hosts contains a real broker, the provider at https://api.example.test, and test servers that
+// `hosts` contains a real broker, the provider at https://api.example.test, and test servers that
 // answer requests for every other host, port and scheme.
 type hosts struct {
 	*testing.T
@@ -132,7 +132,7 @@ func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// http returns an http.Client that adds the material of a credential, and connects only to the
+// `http` returns an http.Client that adds the material of a credential, and connects only to the
 // test servers.
 func (h *hosts) http(credential string) *http.Client {
 	return &http.Client{Transport: h.client.Transport(credential, h.base)}

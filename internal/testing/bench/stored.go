@@ -19,8 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// storedKey is the ID of a credential that is stored in brokers with a credential store, and declared
-// in the others, with values of the same size.
+// storedKey is the ID of a credential that is stored in brokers with a credential store, and
+// declared in the other brokers, with values of the same size.
 const storedKey = "stored-key"
 
 const (

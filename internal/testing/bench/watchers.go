@@ -57,7 +57,7 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 	return table.Flush()
 }
 
-// watch measures the time from a change until all watchers have received it.
+// `watch` measures the time from a change until all watchers have received it.
 func watch(ctx context.Context, told task, answer func(any) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -124,7 +124,7 @@ func (b *Broker) awaitServing() {
 	}
 }
 
-// health returns an error unless the broker's health service reports that it serves calls.
+// `health` returns an error unless the broker's health service reports that it serves calls.
 func health(ctx context.Context, connection *grpc.ClientConn, options ...grpc.CallOption) error {
 	answer, err := grpc_health_v1.NewHealthClient(connection).Check(ctx, &grpc_health_v1.HealthCheckRequest{
 		Service: authmaterialv1.BrokerService_ServiceDesc.ServiceName,

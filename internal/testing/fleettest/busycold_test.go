@@ -46,7 +46,7 @@ func TestBrokerStandsStill(t *testing.T) {
 	if err := fleet.Burst(callers, other).Err(); err != nil {
 		t.Error(err)
 	}
-	<-time.After(4 * time.Second) // longer than any Redis operation may wait until it begins
+	<-time.After(4 * time.Second) // longer than a Redis operation may wait before it begins
 	still.Continue()
 	if err := waiting().Err(); err != nil {
 		t.Error(err)

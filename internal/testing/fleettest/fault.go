@@ -13,7 +13,7 @@ import (
 // Fault is the error that a call to the broker returned.
 type Fault struct {
 	Code    codes.Code
-	Reason  string // empty if the error is not from the broker
+	Reason  string // the reason in the error; empty if the error is not from the broker
 	Message string
 	// RetryDelay is how long the caller should wait before a retry, or zero if the error contains
 	// no delay.

@@ -124,8 +124,8 @@ func (f *Fleet) Running() []*Broker {
 	return slices.DeleteFunc(slices.Clone(f.Brokers), func(b *Broker) bool { return !b.running() })
 }
 
-// checkLogs searches all logs for secrets. If the test has failed, it prints the last lines of each
-// log.
+// checkLogs searches all logs for secrets. If the test has failed, checkLogs prints the last lines
+// of each log.
 func (f *Fleet) checkLogs() {
 	secrets := f.Provider.sim.Secrets()
 	for _, b := range f.Brokers {

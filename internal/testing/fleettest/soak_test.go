@@ -171,7 +171,7 @@ func (s *soak) checkMemory() {
 	}
 }
 
-// awaitWell waits until the fleet is healthy, and returns how long this took. A healthy fleet has
+// awaitWell waits until the fleet is healthy, and returns how long it waited. A healthy fleet has
 // no degraded broker, and all brokers serve the same tokens, which the provider accepts and which
 // the watchers have received.
 func (s *soak) awaitWell() time.Duration {

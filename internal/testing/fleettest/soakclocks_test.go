@@ -180,7 +180,7 @@ func (s *soak) ageRedis(d time.Duration) {
 	}
 }
 
-// correction sets the clock of a broker forward or back, and undoes this later.
+// correction sets the clock of a broker forward or back, and later undoes the correction.
 func (s *soak) correction(c *cost) []action {
 	if s.random.IntN(2) == 0 {
 		return s.correcting(c, -correctedBy)
@@ -189,7 +189,7 @@ func (s *soak) correction(c *cost) []action {
 }
 
 func (s *soak) correcting(c *cost, by time.Duration) []action {
-	c.corrections++ // the correction and its undoing include one change forward
+	c.corrections++ // the clock is set forward either at the start or at the end of the correction
 	b := s.fleet.Brokers[s.random.IntN(len(s.fleet.Brokers))]
 	put := func(by time.Duration) func() {
 		return func() { s.clocks[b].change(by, func() { b.CorrectClock(by) }) }

@@ -63,7 +63,7 @@ func (c *cost) recovery() time.Duration {
 	return limit
 }
 
-// limit returns how many token requests a credential may have caused in a round that ends now.
+// `limit` returns how many token requests a credential may have caused in a round that ends now.
 //
 // A broker renews a token after two thirds of its lifetime, and replaces a token that was revoked
 // or reported, or that expired during a sleep. While the provider fails, the broker waits longer

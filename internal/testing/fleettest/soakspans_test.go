@@ -29,7 +29,7 @@ func (s *spans) begin() {
 	}
 }
 
-// end ends the last span, unless it has an end already.
+// `end` ends the last span, unless it has an end already.
 func (s *spans) end() { s.endIn(0) }
 
 // endIn sets the end of the last span to d from now, unless it has an end already.

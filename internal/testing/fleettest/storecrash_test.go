@@ -46,7 +46,7 @@ func (w *writer) write(count func()) {
 	}
 }
 
-// next makes the change after the last acknowledged one.
+// `next` makes the change after the last acknowledged one.
 func (w *writer) next() error {
 	id, number := w.latest, w.acked[w.latest]+1
 	ctx, cancel := context.WithTimeout(context.Background(), fleettest.Patience)

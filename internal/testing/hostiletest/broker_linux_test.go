@@ -170,7 +170,7 @@ func (b *broker) dialFrom(from int, address string) (net.Conn, error) {
 	return dialer.DialContext(context.Background(), "tcp", address)
 }
 
-// memory returns a value from the status of the process, in bytes: the current memory use for the
+// `memory` returns a value from the status of the process, in bytes: the current memory use for the
 // line VmRSS, and the highest one so far for VmHWM.
 func (b *broker) memory(line string) int64 {
 	b.Helper()

@@ -65,7 +65,7 @@ func (c *caller) begin() {
 	}()
 }
 
-// end stops the calls, and checks that the broker answered all of them.
+// `end` stops the calls, and checks that the broker answered all of them.
 func (c *caller) end(t *testing.T) {
 	t.Helper()
 	c.stop()

@@ -71,8 +71,8 @@ func TestIdleHTTPConnections(t *testing.T) {
 	})
 }
 
-// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, or with endless chunks. The
-// broker must not read such bodies.
+// TestBodiesOverHTTP sends requests with a Content-Length of 1 TiB, or with endless chunks, which
+// the broker must not read.
 func TestBodiesOverHTTP(t *testing.T) {
 	for name, body := range map[string]string{
 		"announced": "Content-Length: 1099511627776\r\n\r\n",

@@ -50,7 +50,7 @@ func (c caller) as(authorization ...string) caller {
 	return c
 }
 
-// context returns a context whose metadata contains the caller's token, and secrets that the broker
+// `context` returns a context whose metadata contains the caller's token, and secrets that the broker
 // does not use.
 func (c caller) context() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(c.w.Context(), 5*time.Second)
@@ -111,7 +111,7 @@ func (c caller) item(failure *authmaterialv1.AuthDecorationError) {
 	c.w.collect(c.broker+": errors of items", wire)
 }
 
-// watch receives states until it has one of each credential.
+// `watch` receives states until it has one of each credential.
 func (c caller) watch(ids []string) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -151,7 +151,7 @@ func (w *world) fetch(broker string, transport *http.Transport, address string) 
 	}
 }
 
-// overHTTP fetches the pages of a broker, and manages credentials badly over HTTP.
+// overHTTP fetches the pages of a broker, and makes invalid management requests over HTTP.
 func overHTTP(w *world, broker string) {
 	w.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -67,7 +67,7 @@ func (w *world) credentials() (text string, failing []string) {
 	return "credentials:\n" + all.String(), failing
 }
 
-// common returns the sections that both brokers have.
+// `common` returns the sections that both brokers have.
 func (w *world) common(other string) string {
 	return "providers:" +
 		definition("json", w.provider.URL+"/token", "JSON", "REQUEST_BODY") +

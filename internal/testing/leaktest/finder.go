@@ -104,7 +104,7 @@ func (f *Finder) add(name, form, text string) {
 }
 
 // Search returns a Finding for each secret and encoding that the text contains, with the first
-// place only. Search ignores case.
+// place where the text contains it. Search ignores case.
 func (f *Finder) Search(where string, text []byte) []Finding {
 	var all []Finding
 	seen := map[Finding]bool{}

@@ -100,7 +100,7 @@ func (p *process) signal(signal syscall.Signal) {
 	}
 }
 
-// end ends the process with a signal, and collects all its output.
+// `end` ends the process with a signal, and collects all its output.
 func (p *process) end(signal syscall.Signal) {
 	p.w.Helper()
 	p.w.collectFile(p.name+": process arguments", fmt.Sprintf("/proc/%d/cmdline", p.command.Process.Pid))

@@ -43,7 +43,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 }
 
-// tests returns the names of all tests in the repository, as the keys of a
+// `tests` returns the names of all tests in the repository, as the keys of a
 // map.
 func tests(t *testing.T) map[string]bool {
 	t.Helper()

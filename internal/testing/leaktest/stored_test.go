@@ -45,8 +45,8 @@ func (w *world) overStore(store string) string {
 	return strings.Replace(common, "providers:", "providers:"+w.verifiable(), 1) + "store:\n  keys: [{file: store.key}]\n" + store
 }
 
-// TestNothingLeaksFromTheStore manages credentials with both databases, correctly and badly, and
-// searches all output, the databases and a backup for the secrets of the credentials.
+// TestNothingLeaksFromTheStore manages credentials with both databases, by valid and invalid
+// requests, and searches all output, the databases and a backup for the secrets of the credentials.
 func TestNothingLeaksFromTheStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

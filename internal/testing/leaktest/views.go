@@ -28,7 +28,7 @@ var decoders = []struct {
 // layers.
 const depth = 3
 
-// views returns the text itself, and each different result of a sequence of decoders.
+// `views` returns the text itself, and each different result of a sequence of decoders.
 func views(text []byte) []view {
 	all := []view{{"", text}}
 	seen := map[string]bool{string(text): true}

@@ -62,7 +62,7 @@ func OnFreePort(t testing.TB, first, ports int, start func(port int) error) {
 
 const tailSize = 8 << 10
 
-// log keeps the end of a process's log, up to tailSize bytes. A log is safe for concurrent use.
+// `log` keeps the end of a process's log, up to tailSize bytes. A log is safe for concurrent use.
 type log struct {
 	awaited string        // text in the log line that shows that the process is ready
 	ready   chan struct{} // closed when the log contains the awaited text
