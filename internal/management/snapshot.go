@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ func (s *Service) Run(ctx context.Context) {
 	changed := make(chan struct{}, 1)
 	background.Go(func() { s.saveRegularly(ctx) })
 	background.Go(func() { s.purgeRegularly(ctx) })
-	wait, failing, listens := pollInterval, false, false
+	wait, listens, logged := pollInterval, false, map[string]bool{}
 	for ctx.Err() == nil {
 		err := s.Open(ctx)
 		if err == nil && !listens {
@@ -95,16 +96,12 @@ func (s *Service) Run(ctx context.Context) {
 		if err == nil {
 			err = s.Sync(ctx)
 		}
-		switch {
-		case err == nil && failing:
-			s.options.Logger.Info("the credential store can be read again")
-		case err != nil && !failing && ctx.Err() == nil:
-			s.options.Logger.Error("the credential store cannot be read: the credentials that were read before stay in use", "problem", err)
+		if ctx.Err() == nil {
+			s.logOutage(err, logged)
 		}
-		failing = err != nil
-		s.failing.Store(failing)
+		s.failing.Store(err != nil)
 		wait = min(2*wait, maxPollDelay)
-		if !failing {
+		if err == nil {
 			wait = pollInterval
 		}
 		timer := s.options.Clock.NewTimer(wait)
@@ -116,6 +113,26 @@ func (s *Service) Run(ctx context.Context) {
 		timer.Stop()
 	}
 }
+
+// logOutage logs each reason why the store cannot be read once during an outage, and the end of the
+// outage. The parameter `logged` has the reasons that were logged during this outage. Two reasons that
+// differ only in digits, such as the port of a connection, count as one.
+func (s *Service) logOutage(err error, logged map[string]bool) {
+	if err == nil {
+		if len(logged) > 0 {
+			s.options.Logger.Info("the credential store can be read again")
+		}
+		clear(logged)
+		return
+	}
+	reason := digits.ReplaceAllString(err.Error(), "0")
+	if !logged[reason] {
+		logged[reason] = true
+		s.options.Logger.Error("the credential store cannot be read: the credentials that were read before stay in use", "problem", err)
+	}
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // notify puts an element into a channel, unless the channel has one already.
 func notify(changed chan<- struct{}) {

@@ -3,8 +3,10 @@ package management_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +101,53 @@ func TestOlderDatabase(t *testing.T) {
 			t.Errorf("the credential %s is served: %v, want %v", id, got, want)
 		}
 	}
+}
+
+// TestOutageIsLogged checks that the log has each reason of an outage once, and the end of the outage.
+func TestOutageIsLogged(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { r.Run(ctx) })
+	attempt := func(reason string) {
+		t.Helper()
+		r.store.fail(func(context.Context, string) error {
+			if reason == "" {
+				return nil
+			}
+			return fmt.Errorf("%w: %s", store.ErrUnavailable, reason)
+		})
+		const timers = 4 // to read the store, to store uses, to purge, and to warn of secrets that expire
+		for _, duration := range []time.Duration{0, 5 * time.Second} {
+			w.clock.Advance(duration)
+			if err := w.clock.BlockUntilContext(ctx, timers); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wantLines := func(failures, ends int) {
+		t.Helper()
+		if got := w.log.Count("level=ERROR", "cannot be read"); got != failures {
+			t.Errorf("the log has %d lines about failures, want %d", got, failures)
+		}
+		if got := w.log.Count("can be read again"); got != ends {
+			t.Errorf("the log has %d lines about the end of an outage, want %d", got, ends)
+		}
+	}
+	attempt("")
+	attempt("refused by port 4711")
+	attempt("refused by port 42")
+	wantLines(1, 0)
+	attempt("no answer")
+	attempt("refused by port 1")
+	wantLines(2, 0)
+	attempt("")
+	wantLines(2, 1)
+	attempt("no answer")
+	wantLines(3, 1)
 }
 
 // TestDamagedRow checks that a row which somebody has damaged does not stop the broker.
