@@ -47,8 +47,8 @@ func managing[Request, Response any](
 	return grpc.MethodDesc{MethodName: path.Base(name), Handler: handle}
 }
 
-// messageReader is the part of gRPC's stream that reads messages. gRPC's own function for reading
-// messages has the same size limit for all services. Other versions of gRPC may lack these methods.
+// messageReader is the part of gRPC's stream that reads messages. It is not part of gRPC's public API:
+// docs/adr/0026-large-requests.md explains why the broker uses it.
 type messageReader interface {
 	ReadMessageHeader(header []byte) error
 	Read(n int) (mem.BufferSlice, error)
