@@ -124,7 +124,6 @@ func changed[M ~map[string]any](from M, others map[string]any) M {
 	return made
 }
 
-// `must` panics if there is an error, which would be a mistake in a test.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

@@ -56,7 +56,6 @@ func besideStopped(ctx context.Context, chosen options, redis redisServer, share
 	return compareRedis(ctx, chosen, sides, stoppedRounds, out)
 }
 
-// compareRedis compares servers with 1 caller and with 64 callers.
 func compareRedis(ctx context.Context, chosen options, sides []side, longer int, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: warmToken}.task(chosen)

@@ -29,7 +29,6 @@ const (
 // one of 15,000 runs.
 const toldApart = 4
 
-// writeGrants writes grants for the existing credentials.
 func writeGrants(out io.Writer, grants int) {
 	for g := range grants {
 		fmt.Fprint(out, "  - {credentials: [\"key-of-*\"], callers: [")
@@ -113,7 +112,6 @@ func refuse(ctx context.Context, broker endpoint, pairs int) ([]refusal, error) 
 	return measured, nil
 }
 
-// printRefusals prints the median response times, and the result of a sign test.
 func printRefusals(out io.Writer, pairs []refusal) {
 	slower, faster := 0, 0
 	for _, p := range pairs {

@@ -74,7 +74,6 @@ func printTable(out io.Writer, title string, sides []side, measured result) erro
 	return table.Flush()
 }
 
-// printSetting prints the table of a setting, and whether its goals are met.
 func printSetting(out io.Writer, s setting, measured result) error {
 	sides := []side{{Name: "broker"}, {Name: "do-nothing"}, {Name: "equal options"}}
 	var three result
@@ -127,7 +126,6 @@ func (g goal) verdicts(rounds []round) []string {
 	return all
 }
 
-// printRecords prints how many audit records the broker wrote and dropped for each call.
 func printRecords(out io.Writer, measured result) {
 	written := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Written })
 	dropped := spreadOf(measured.Rounds, func(r round) float64 { return r[sideBroker].Dropped })

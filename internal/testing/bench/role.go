@@ -74,7 +74,6 @@ type task struct {
 	RoundDuration time.Duration
 }
 
-// ids returns the IDs that the load asks for.
 func (t task) ids() []string {
 	if t.IDs == 0 {
 		return []string{t.Credential}

@@ -69,7 +69,6 @@ func (f *footprint) measureReload(broker *server.Server, load func() (*config.Co
 	return nil
 }
 
-// measureSizes prints the footprint and the calls per second for configurations of several sizes.
 func measureSizes(ctx context.Context, chosen options, out io.Writer) error {
 	fmt.Fprintf(out, "\nHow the size of the configuration affects warm calls of %s with 64 callers\n", staticKey)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -58,7 +58,6 @@ func measureStore(ctx context.Context, chosen options, kind, url string, credent
 
 func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// compareStored compares servers with 1 caller and with 64 callers.
 func compareStored(ctx context.Context, chosen options, sides []side, out io.Writer) error {
 	for _, callers := range []int{1, 64} {
 		told := setting{callers: callers, connections: 1, credential: storedKey}.task(chosen)

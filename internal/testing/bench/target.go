@@ -76,7 +76,6 @@ func (t *target) call(ctx context.Context, client authmaterialv1.BrokerServiceCl
 	return err
 }
 
-// responseSize returns the size of a response in bytes.
 func (t *target) responseSize(ctx context.Context) (int, error) {
 	response, err := fetch(ctx, t.clients[0], t.requests[0], t.batch)
 	if err != nil {

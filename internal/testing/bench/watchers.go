@@ -140,7 +140,6 @@ func (c *crowd) change(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// requestChange makes a server change, by a request to the URL endpoint.Change.
 func requestChange(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	if err != nil {

@@ -58,7 +58,6 @@ func (d *downtime) check(a fleettest.Answer) error {
 // this test, and the longest time that a broker without another token may serve an expired token.
 const answering = 250 * time.Millisecond
 
-// checkToken returns an error if the token had already expired when the call began.
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
@@ -71,7 +70,6 @@ func (d *downtime) checkToken(a fleettest.Answer) error {
 	}
 }
 
-// awaitNoToken waits until callers of every broker have received an error for every credential.
 func (d *downtime) awaitNoToken() {
 	d.fleet.Await("no broker has a token", func() error {
 		d.mu.Lock()

@@ -46,7 +46,6 @@ type managed struct {
 	clients map[string][]string // all clients that a credential has had, by credential ID
 }
 
-// postgresStore returns a value for the section `store` of a configuration.
 func postgresStore(t *testing.T, server *postgrestest.Server) map[string]any {
 	t.Helper()
 	return map[string]any{
@@ -108,7 +107,6 @@ func (m *managed) create(id string) {
 	m.credentials = append(m.credentials, c)
 }
 
-// newClient returns a new client of a credential at the provider.
 func (m *managed) newClient(id string) simulator.Client {
 	client := m.fleet.Provider.AddClient(simulator.Client{})
 	m.mu.Lock()
@@ -270,7 +268,6 @@ func (m *managed) update(b *fleettest.Broker, id, etag, name string) error {
 	return err
 }
 
-// reasonOf returns the reason of an error, or "" without an error.
 func reasonOf(err error) string {
 	if err == nil {
 		return ""

@@ -210,7 +210,6 @@ func manages(w *world, c caller) {
 	c.report("verifiable-good", w.canary("a version"))
 }
 
-// badRequests sends secrets in requests that fail.
 func badRequests(w *world, c caller) {
 	w.Helper()
 	for n, fields := range [][]string{
@@ -239,7 +238,6 @@ func badRequests(w *world, c caller) {
 	}
 }
 
-// `rotates` adds versions to a credential, and destroys one version.
 func rotates(w *world, c caller, id string) {
 	w.Helper()
 	for _, activate := range []bool{false, true} {
@@ -296,7 +294,6 @@ func lists(c caller, id string) {
 	_, _ = manage(c, status, &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})
 }
 
-// `commands` runs the commands that manage credentials.
 func commands(w *world) {
 	w.Helper()
 	w.setenv("BROKER_ADDRESS", "unix://"+w.path("grpc"))

@@ -83,7 +83,6 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// initialise creates the files of an empty database.
 func (s *Server) initialise() error {
 	passwordFile := filepath.Join(s.folder, "password")
 	if err := errors.Join(os.WriteFile(passwordFile, []byte(Password), 0o600), s.owner.give(passwordFile)); err != nil {
