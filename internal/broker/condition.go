@@ -45,6 +45,8 @@ func (b *Broker) condition(e *entry, now time.Time) condition {
 	switch {
 	case e.credential.Disabled:
 		return condition{state: Disabled, explanation: isDisabled}
+	case a == nil && e.credential.Stored != nil && e.credential.Stored.Problem != "":
+		return condition{state: Unavailable, explanation: e.credential.Stored.Problem + " " + noneValid}
 	case a == nil && unusable != nil:
 		return condition{Unavailable, *unusable, isUnusable}
 	case a == nil:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
@@ -172,6 +173,17 @@ func TestStatusOfManagedVersions(t *testing.T) {
 		w.status("broken", broker.NotYetUsed, "")
 		w.reason("broken")
 		w.wantTimes("Since", w.status("broken", broker.Unavailable, "cannot be decrypted").Since, time.Now())
+		lost := key("lost", 1, "x")
+		w.broker.Manage([]*credentials.Credential{lost.Credential}, nil)
+		w.material(nobody, "lost")
+		undefined, stored := *lost.Credential, *lost.Stored
+		stored.Problem, stored.Open = "The provider is not defined.", broken.Stored.Open
+		undefined.Stored = &stored
+		w.broker.Manage([]*credentials.Credential{&undefined}, nil)
+		w.status("lost", broker.Unavailable, "The provider is not defined. Callers get an error.")
+		if got := w.reason("lost"); got != fault.Internal {
+			t.Errorf("without a definition, callers get the error %s", got)
+		}
 		if _, ok := w.broker.Status("none"); ok {
 			t.Error("a credential that does not exist has a status")
 		}

@@ -68,6 +68,9 @@ type Stored struct {
 	// ID identifies the values and the allowed hosts of the version: it is random, and never
 	// used for another version.
 	ID string
+	// Problem is a sentence that explains to people why the version cannot be used with the present
+	// definition of its provider, or empty. With a problem, Open fails.
+	Problem string
 	// Open decrypts the values of the fields. It may be called more than once.
 	Open func() (map[string]secret.Text, error)
 }
@@ -88,7 +91,7 @@ func (c *Credential) SameMaterial(other *Credential) bool {
 
 func (c *Credential) sameValues(other *Credential) bool {
 	if c.Stored != nil && other.Stored != nil {
-		return c.Stored.ID == other.Stored.ID
+		return c.Stored.ID == other.Stored.ID && c.Stored.Problem == other.Stored.Problem
 	}
 	return c.Stored == other.Stored && maps.EqualFunc(c.Values, other.Values, secret.Text.Equal)
 }

@@ -47,6 +47,48 @@ func TestFieldBecomesSecret(t *testing.T) {
 	}
 }
 
+// TestDefinitionIsLost checks that a stored credential is served no longer, and shows no value, while
+// its provider, its auth method or the key `secret` of a field is not defined.
+func TestDefinitionIsLost(t *testing.T) {
+	w := newWorld(t)
+	complete := w.parse(grants + acme)
+	r := w.replica(complete)
+	one := newAcme("one", "first")
+	one.Values = values(map[string]string{"name": "was-public", "token": "first"})
+	r.created(one)
+	for text, want := range map[string]string{
+		grants: `the provider "acme" is not defined`,
+		grants + strings.Replace(acme, "id: key", "id: other", 1):       `has no auth method "key"`,
+		grants + strings.Replace(acme, ", secret: false", "", 1):        "whether these fields are secret: name:",
+		grants + strings.Replace(acme, "true, secret: true", "true", 1): "whether these fields are secret: token:",
+	} {
+		r.reload(w.parse(text))
+		served := r.served.get("one").Stored
+		if _, err := served.Open(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(served.Problem, want) {
+			t.Errorf("the served credential has the problem %q, and opening it returned the error %v; want %q", served.Problem, err, want)
+		}
+		found := r.one()
+		versions, err := r.Versions(t.Context(), r.admin(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hidden := !strings.Contains(want, "token")
+		for _, public := range []map[string]string{found.PublicValues, versions[0].PublicValues} {
+			if (len(public) == 0) != hidden || public["token"] != "" {
+				t.Errorf("%s: the public values are %v", want, public)
+			}
+		}
+		_, err = r.Verify(t.Context(), r.admin(), "one", 0, nil, false)
+		wantReason(t, err, "VERIFICATION_UNSUPPORTED")
+		_, _, err = r.CreateVersion(t.Context(), r.admin(), "one", management.NewVersion{ETag: found.ETag})
+		wantReason(t, err, "INVALID_REQUEST")
+	}
+	r.reload(complete)
+	if got := r.values("one"); got["token"] != "first" || r.served.get("one").Stored.Problem != "" {
+		t.Errorf("after the definition was restored, the values are %v", got)
+	}
+}
+
 // TestFieldBecomesPublic checks that a value which was stored as a secret stays secret after the
 // definition has made its field public, until somebody sends a new value.
 func TestFieldBecomesPublic(t *testing.T) {

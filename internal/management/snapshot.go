@@ -323,15 +323,18 @@ func manages(c *config.Config, id string) bool {
 	return c.Store != nil && slices.ContainsFunc(c.Store.IDPatterns, func(p access.Pattern) bool { return p.Matches(id) })
 }
 
-// version converts a version to a credential for package broker. If the provider or the auth method
-// is not defined any more, the function Stored.Open of the credential fails.
+// version converts a version to a credential for package broker.
 func (s *Service) version(stored *store.Credential, v *store.Version, c *config.Config) *credentials.Credential {
 	provider, method, err := definition(c.Catalog, stored.Provider, stored.AuthMethod)
+	problem := ""
+	if err != nil {
+		problem = "The credential cannot be used: " + err.Error() + "."
+	}
 	return &credentials.Credential{
 		ID: stored.ID, DisplayName: stored.DisplayName, Description: stored.Description, Labels: stored.Labels,
 		Disabled: stored.Disabled, KeepWarm: stored.KeepWarm, SecretExpireTime: stored.SecretExpireTime,
 		Provider: provider, Method: method, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(c, provider, v)),
-		Stored: &credentials.Stored{Number: v.Number, ID: v.ID, Open: func() (map[string]secret.Text, error) {
+		Stored: &credentials.Stored{Number: v.Number, ID: v.ID, Problem: problem, Open: func() (map[string]secret.Text, error) {
 			if err != nil {
 				return nil, err
 			}
@@ -341,16 +344,23 @@ func (s *Service) version(stored *store.Credential, v *store.Version, c *config.
 }
 
 // definition returns a provider and its auth method. If one of them is not defined, definition
-// returns an error, and a placeholder with nothing but the ID.
+// returns an error, and a placeholder with nothing but the ID. It also returns an error if the
+// definition no longer states which fields are secret.
 func definition(all *catalog.Catalog, providerID, methodID string) (*catalog.Provider, *catalog.AuthMethod, error) {
 	provider := all.Provider(providerID)
 	if provider == nil {
-		return &catalog.Provider{ID: providerID}, &catalog.AuthMethod{ID: methodID}, fmt.Errorf("the provider %q is not defined any more", providerID)
+		return &catalog.Provider{ID: providerID}, &catalog.AuthMethod{ID: methodID}, fmt.Errorf("the provider %q is not defined any more: define it in the broker's configuration file", providerID)
 	}
-	if method := provider.AuthMethod(methodID); method != nil {
-		return provider, method, nil
+	method := provider.AuthMethod(methodID)
+	if method == nil {
+		return provider, &catalog.AuthMethod{ID: methodID}, fmt.Errorf(
+			"the provider %q has no auth method %q any more: define it in the broker's configuration file", providerID, methodID)
 	}
-	return provider, &catalog.AuthMethod{ID: methodID}, fmt.Errorf("the provider %q has no auth method %q any more", providerID, methodID)
+	if fields := method.UnclassifiedFields(); fields != nil {
+		return provider, method, fmt.Errorf("the definition of the provider %q does not state whether these fields are secret: %s: add 'secret: true' to them",
+			providerID, strings.Join(fields, ", "))
+	}
+	return provider, method, nil
 }
 
 // values returns the values of all fields of a version.

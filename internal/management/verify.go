@@ -116,7 +116,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 		return nil, nil, errNotFound
 	}
 	if _, _, err := definition(c.caller.Config.Catalog, row.Provider, row.AuthMethod); err != nil {
-		return nil, nil, fault.New(fault.VerificationUnsupported, err.Error()+": define it in the broker's configuration file")
+		return nil, nil, fault.New(fault.VerificationUnsupported, err.Error())
 	}
 	credential := s.version(row, v, c.caller.Config)
 	if credential.Values, err = credential.Stored.Open(); err != nil {

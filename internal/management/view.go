@@ -84,11 +84,12 @@ func managedView(c *store.Credential, active *store.Version, by *config.Config) 
 }
 
 // `shown` returns the values of a version that may be shown, and the IDs of its other fields. A value
-// that was stored as public is not shown if the definition has made its field secret since then.
+// that was stored as public is only shown if the present definition states that its field is not
+// secret.
 func shown(v *store.Version, method *catalog.AuthMethod) (public map[string]string, others []string) {
 	public, others = map[string]string{}, slices.Clone(v.SecretFields)
 	for id, value := range v.PublicValues {
-		if field := method.Field(id); field == nil || field.SecretStated && !field.Secret {
+		if field := method.Field(id); field != nil && field.SecretStated && !field.Secret {
 			public[id] = value
 		} else {
 			others = append(others, id)
