@@ -17,13 +17,14 @@ type Caller struct {
 	// client certificate, the name is `spiffe://DOMAIN/PATH`, `dns:NAME` or `subject:NAME`. For a
 	// JWT, the name is `jwt:ISSUER:SUBJECT`, where ISSUER is the issuer's name in the
 	// configuration. For a process on the same machine, the name is `uid:NUMBER`. For a static
-	// token, the name is `token:NAME`. If callers are not authenticated, the name is Local.
+	// token, the name is `token:NAME`. For a person who has signed in by OpenID Connect, the name is
+	// `oidc:ISSUER:SUBJECT`. If callers are not authenticated, the name is Local.
 	Name string
 	// Groups are the sorted names of the caller's groups, without duplicates. The name of a group
 	// has the form `group:ISSUER:GROUP`, where ISSUER is the name of the token's issuer in the
-	// configuration. Only callers with a JWT have groups.
+	// configuration. Only callers with a JWT and signed-in persons have groups.
 	Groups []string
-	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token or none.
+	// Method is how the caller was authenticated: mutual_tls, jwt, peer_user, token, oidc or none.
 	Method string
 	// Address is the network address from which the call came. Address is empty if the address is
 	// unknown.

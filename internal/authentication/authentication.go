@@ -24,6 +24,7 @@ const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
 	MethodToken     = "token"
+	MethodOIDC      = "oidc"
 	MethodPeerUser  = "peer_user"
 	MethodNone      = "none"
 )
@@ -43,6 +44,8 @@ type Evidence struct {
 	// UserID is the ID of the user whose process is at the other end of a Unix socket, or nil if
 	// the user is unknown.
 	UserID *uint32
+	// Person is the person who has signed in to the console, or nil for other callers.
+	Person *Person
 	// Address is the network address of the caller. Address is empty if the address is unknown.
 	Address string
 	// PrivateSocket is true if the call came over a Unix socket that only the broker's own user
@@ -62,6 +65,9 @@ func (e Evidence) Methods() []string {
 	}
 	if len(e.Certificates) > 0 {
 		methods = append(methods, MethodMutualTLS)
+	}
+	if e.Person != nil {
+		methods = append(methods, MethodOIDC)
 	}
 	if e.UserID != nil {
 		methods = append(methods, MethodPeerUser)
@@ -200,9 +206,9 @@ func refused(message string) error { return fault.New(fault.CallerUnauthenticate
 // SPIFFE IDs have the same limit.
 const maxName = 2048
 
-// isName reports whether a text can be the name of a caller: it is not blank, not too long, and has
+// IsName reports whether a text can be the name of a caller: it is not blank, not too long, and has
 // only visible characters.
-func isName(text string) bool {
+func IsName(text string) bool {
 	invisible := func(r rune) bool { return !unicode.IsPrint(r) }
 	return strings.TrimSpace(text) != "" && len(text) <= maxName && utf8.ValidString(text) && !strings.ContainsFunc(text, invisible)
 }

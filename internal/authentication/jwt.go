@@ -220,7 +220,7 @@ func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) 
 		return access.Caller{}, refused("the bearer token lacks a required claim, or has one that is not accepted")
 	case !slices.ContainsFunc(audiences, accepted):
 		return access.Caller{}, refused("the bearer token is for another audience")
-	case !isName(subject):
+	case !IsName(subject):
 		return access.Caller{}, refused("the claim sub of the bearer token is missing, or cannot be a caller's name")
 	}
 	expires, _ := claims.Expiration()

@@ -156,7 +156,7 @@ func subjectName(leaf *x509.Certificate) (string, error) {
 	switch {
 	case strings.Contains(subject, `\`):
 		return "", refused("the subject of the client certificate has a character that must be escaped: use a DNS name or a SPIFFE ID")
-	case !isName(subject):
+	case !IsName(subject):
 		return "", refused("the client certificate has no usable name: use a DNS name or a SPIFFE ID")
 	}
 	return "subject:" + subject, nil

@@ -11,9 +11,9 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+const callerForms = "spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, oidc:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 
-var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", access.GroupPrefix, "uid:", "token:"}
+var callerKinds = []string{"spiffe://", "dns:", "subject:", "jwt:", "oidc:", access.GroupPrefix, "uid:", "token:"}
 
 func (c *Config) acceptsCertificates() bool {
 	return c.Listen.TLS != nil && c.Listen.TLS.ClientCAs != nil
@@ -28,6 +28,7 @@ func (c *Config) mustAuthenticate() bool { return c.Authentication.Demanded || c
 func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	issuers := ids(c.Authentication.Issuers, func(i authentication.Issuer) string { return i.Name })
 	tokens := ids(c.Authentication.Tokens, func(t authentication.StaticToken) string { return t.Name })
+	people := c.Console.IssuerNames()
 	isPrefix := func(kind string) bool { return strings.HasPrefix(pattern, kind) }
 	at := slices.IndexFunc(callerKinds, isPrefix)
 	switch {
@@ -45,14 +46,16 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	switch {
 	case name == "":
 		return fmt.Sprintf("names no caller: add a name or * after %s", kind), ""
-	case kind == "jwt:" && !hasSubject && access.Pattern(name).Exact():
-		return "names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject", ""
+	case (kind == "jwt:" || kind == "oidc:") && !hasSubject && access.Pattern(name).Exact():
+		return fmt.Sprintf("names no caller: %sISSUER:SUBJECT has the issuer's name and the subject", kind), ""
 	case kind == access.GroupPrefix && !hasSubject && access.Pattern(name).Exact():
 		return "names no group: group:ISSUER:GROUP has the issuer's name and the group", ""
 	case kind == "jwt:":
 		return "", checkKnown(issuer, "issuer", "authentication.jwt", issuers)
+	case kind == "oidc:":
+		return "", checkKnown(issuer, "issuer", "console.oidc", people)
 	case kind == access.GroupPrefix:
-		return "", cmp.Or(checkKnown(issuer, "issuer", "authentication.jwt", issuers), c.checkGroups(issuer))
+		return "", cmp.Or(checkKnown(issuer, "issuer", "authentication.jwt or console.oidc", slices.Concat(issuers, people)), c.checkGroups(issuer))
 	case kind == "token:":
 		return "", checkKnown(name, "token", "authentication.tokens", tokens)
 	case kind == "uid:" && (strings.Trim(name, "0123456789*") != "" || len(name) > 1 && name[0] == '0'):
@@ -73,7 +76,14 @@ func (c *Config) checkGroups(issuer string) (warning string) {
 			return ""
 		}
 	}
-	return "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
+	if c.Console != nil {
+		for _, known := range c.Console.OpenID {
+			if known.GroupsClaim != "" && (!exact || known.Name == issuer) {
+				return ""
+			}
+		}
+	}
+	return "no caller has a group of this issuer: its item in the configuration has no groups_claim"
 }
 
 // checkKnown returns a warning if a section of the configuration has no entry with this name. A

@@ -29,7 +29,9 @@ type Config struct {
 	Policy            *access.Policy
 	Audit             Audit
 	// Store is the database of managed credentials; nil: all credentials are in the file.
-	Store         *Store
+	Store *Store
+	// Console is the console for people; nil: there is no console.
+	Console       *Console
 	TokenRequests TokenRequests
 	// Warnings are about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
@@ -52,7 +54,7 @@ type parser struct {
 	unread bool
 }
 
-var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store"}
+var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its folder.
 // Load also checks the environment variables that configure proxies. An error of Load either has
@@ -132,6 +134,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	config.Listen = p.readListen(root.Get("listen"), root.Get("authentication"), config.Authentication.Remote())
 	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
+	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)
 	config.Store = p.readStore(root.Get("store"), config)
 	config.Policy = readPolicy(root.Get("grants"), l.path, config)
 	config.warnOfManagers(root.Get("store"))

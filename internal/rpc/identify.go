@@ -33,6 +33,9 @@ type Peer struct {
 	// can open.
 	PrivateSocket bool
 
+	// The evidence `given` is that of a person for whom the broker itself makes the call. It is nil for
+	// other calls.
+	given *authentication.Evidence
 	// This is the caller of the connection's calls without a token, or nil before that caller is
 	// identified.
 	caller atomic.Pointer[rememberedCaller]
@@ -56,6 +59,9 @@ func EvidenceOf(ctx context.Context) authentication.Evidence {
 }
 
 func (p *Peer) evidence(authorization []string) authentication.Evidence {
+	if p.given != nil {
+		return *p.given
+	}
 	return authentication.Evidence{
 		Bearer:       authentication.ParseBearer(authorization),
 		Certificates: p.Certificates,

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/management"
 )
 
@@ -20,11 +21,21 @@ func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
 	if err != nil {
 		return err
 	}
+	return s.sendStates(&c, caller, request.GetFilter(), func(message *authmaterialv1.WatchCredentialStatesResponse) error {
+		return stream.SendMsg(message)
+	})
+}
+
+// sendStates sends the states of the credentials that a caller may view, until the context of the call
+// ends, or a message cannot be sent.
+func (s *Service) sendStates(
+	c *call, caller broker.Caller, filter string, send func(*authmaterialv1.WatchCredentialStatesResponse) error,
+) error {
 	ctx, end := s.limitWatch(c.ctx, caller)
 	defer end()
 	evidence := EvidenceOf(ctx)
 	credentials := s.options.Credentials
-	watch, err := credentials.management.WatchStates(managementCaller(caller), request.GetFilter(), func(ctx context.Context) (management.Caller, error) {
+	watch, err := credentials.management.WatchStates(managementCaller(caller), filter, func(ctx context.Context) (management.Caller, error) {
 		by := s.options.Broker.Current()
 		again, err := by.Callers.Recheck(ctx, evidence)
 		if err == nil && again.Name != caller.Name {
@@ -45,9 +56,9 @@ func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
 		for _, changed := range changes.Changed {
 			message.Credentials = append(message.Credentials, credentials.toCredential(changed))
 		}
-		if err := stream.SendMsg(message); err != nil {
+		if err := send(message); err != nil {
 			return err // the stream has ended
 		}
-		m.Sent.Inc()
+		c.method.Sent.Inc()
 	}
 }

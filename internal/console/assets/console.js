@@ -1,0 +1,64 @@
+// The pages work without this script. It shows secrets while a person types them, marks fields that
+// have a problem, copies commands, and shows states as they change.
+"use strict";
+
+// Buttons that need this script are hidden in the page.
+function prepare(root) {
+  for (const button of root.querySelectorAll("button[data-reveal], button[data-copy]")) {
+    button.hidden = false;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.reveal) {
+    const field = document.getElementById(button.dataset.reveal);
+    const shown = field.type === "text";
+    field.type = shown ? "password" : "text";
+    button.textContent = shown ? "Show" : "Hide";
+    button.setAttribute("aria-pressed", String(!shown));
+  }
+  if (button.dataset.copy) {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; });
+  }
+});
+
+// A hidden secret is never kept visible by the browser's history.
+window.addEventListener("pagehide", () => {
+  for (const field of document.querySelectorAll("input[data-secret]")) field.type = "password";
+});
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  prepare(event.target);
+  for (const problem of document.querySelectorAll(".error[data-for]")) {
+    const field = document.getElementById(problem.dataset.for);
+    if (field) field.setAttribute("aria-invalid", String(problem.textContent.trim() !== ""));
+  }
+});
+
+// The stream ends when another list is shown, and when the page is left.
+let stream = null;
+function watch() {
+  const list = document.querySelector("[data-states]");
+  if (stream) stream.close();
+  stream = null;
+  if (!list) return;
+  stream = new EventSource(list.dataset.states);
+  stream.onmessage = (message) => {
+    const state = JSON.parse(message.data);
+    for (const mark of document.querySelectorAll("[data-credential]")) {
+      if (mark.dataset.credential !== state.id) continue;
+      mark.textContent = state.word;
+      mark.className = "mark " + state.class;
+    }
+    for (const hint of document.querySelectorAll("[data-changed]")) {
+      if (hint.dataset.changed === state.id && hint.dataset.etag !== state.etag) hint.hidden = false;
+    }
+  };
+}
+document.addEventListener("htmx:afterSettle", watch);
+
+prepare(document);
+watch();

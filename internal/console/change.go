@@ -1,0 +1,216 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// rotation reads what the form of a rotation shows.
+func (c *Console) rotation(r *http.Request) (formView, error) {
+	found, err := c.api.GetCredential(r.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: r.PathValue("id")})
+	if err != nil {
+		return formView{}, err
+	}
+	credential := found.GetCredential()
+	provider, method, err := c.methodOf(r, credential.GetProvider(), credential.GetAuthMethod())
+	return formView{Provider: provider, Method: method, Credential: credential, Etag: credential.GetEtag()}, err
+}
+
+func (c *Console) rotatePage(w http.ResponseWriter, r *http.Request) error {
+	view, err := c.rotation(r)
+	if err != nil {
+		return err
+	}
+	c.showForm(w, r, http.StatusOK, "rotate", view)
+	return nil
+}
+
+// rotate adds a version with the values of a form. Depending on the button, the version is verified
+// and activated, or only saved.
+func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
+	view, err := c.rotation(r)
+	if err != nil {
+		return err
+	}
+	view.Given, view.Etag = given(r, view.Method), r.PostFormValue("etag")
+	request := &authmaterialv1.CreateCredentialVersionRequest{
+		CredentialId: r.PathValue("id"), Etag: view.Etag, Values: valuesOf(r, view.Method),
+		Verify:             r.PostFormValue("do") == "rotate",
+		Activate:           r.PostFormValue("do") != "store",
+		AcceptInconclusive: r.PostFormValue("accept_inconclusive") != "",
+	}
+	made, err := c.api.CreateCredentialVersion(detached(r), request)
+	if err != nil {
+		shown := toProblem(err)
+		view.Problem = &shown
+		c.showForm(w, r, shown.Status, "rotate", view)
+		return nil
+	}
+	if request.GetActivate() && made.GetVersion().GetState() != authmaterialv1.VersionState_VERSION_STATE_ACTIVE {
+		view.Result, view.Etag = made.GetVersion().GetVerification(), made.GetCredential().GetEtag()
+		c.showForm(w, r, http.StatusOK, "rotate", view)
+		return nil
+	}
+	name := "stored"
+	if request.GetActivate() {
+		name = "rotated"
+	}
+	return done(w, r, "/credentials/"+request.GetCredentialId(), name)
+}
+
+// changed leads back to the page of a credential after a change, or shows there why the change failed.
+func (c *Console) changed(w http.ResponseWriter, r *http.Request, err error, name string) error {
+	if err != nil {
+		return c.showCredential(w, r, err, nil)
+	}
+	return done(w, r, "/credentials/"+r.PathValue("id"), name)
+}
+
+func versionOf(r *http.Request) int32 {
+	number, _ := strconv.ParseInt(r.PostFormValue("version"), 10, 32) // the API refuses 0
+	return int32(number)
+}
+
+func (c *Console) verifyStored(w http.ResponseWriter, r *http.Request) error {
+	verified, err := c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
+		CredentialId: r.PathValue("id"), Version: versionOf(r), AllowTokenReplacement: r.PostFormValue("allow_token_replacement") != "",
+	})
+	return c.showCredential(w, r, err, verified.GetVerification())
+}
+
+// activate makes a version the active one, or gives it to the callers that a form names.
+func (c *Console) activate(w http.ResponseWriter, r *http.Request) error {
+	callers := strings.FieldsFunc(r.PostFormValue("callers"), func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' })
+	if r.PostFormValue("do") == "canary" && len(callers) == 0 {
+		err := connect.NewError(connect.CodeInvalidArgument, errors.New("name the callers that get the version, such as spiffe://example.org/mailer"))
+		return c.showCredential(w, r, err, nil)
+	}
+	made, err := c.api.ActivateCredentialVersion(detached(r), &authmaterialv1.ActivateCredentialVersionRequest{
+		CredentialId: r.PathValue("id"), Version: versionOf(r), Etag: r.PostFormValue("etag"), Callers: callers,
+	})
+	name := "activated"
+	switch {
+	case len(callers) > 0:
+		name = "canary"
+	case made.GetWarning() != "":
+		name = "doubtful"
+	}
+	return c.changed(w, r, err, name)
+}
+
+func (c *Console) withdraw(w http.ResponseWriter, r *http.Request) error {
+	_, err := c.api.WithdrawCanary(detached(r), &authmaterialv1.WithdrawCanaryRequest{
+		CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
+	})
+	return c.changed(w, r, err, "withdrawn")
+}
+
+var errUnconfirmed = connect.NewError(connect.CodeInvalidArgument, errors.New("tick the box to confirm"))
+
+func confirmed(r *http.Request) error {
+	if r.PostFormValue("confirm") == "" {
+		return errUnconfirmed
+	}
+	return nil
+}
+
+func (c *Console) destroy(w http.ResponseWriter, r *http.Request) error {
+	err := confirmed(r)
+	if err == nil {
+		_, err = c.api.DestroyCredentialVersion(detached(r), &authmaterialv1.DestroyCredentialVersionRequest{
+			CredentialId: r.PathValue("id"), Version: versionOf(r), Etag: r.PostFormValue("etag"),
+		})
+	}
+	return c.changed(w, r, err, "destroyed")
+}
+
+func (c *Console) delete(w http.ResponseWriter, r *http.Request) error {
+	err := confirmed(r)
+	if err == nil {
+		_, err = c.api.DeleteCredential(detached(r), &authmaterialv1.DeleteCredentialRequest{
+			CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
+		})
+	}
+	return c.changed(w, r, err, "deleted")
+}
+
+func (c *Console) restore(w http.ResponseWriter, r *http.Request) error {
+	_, err := c.api.UndeleteCredential(detached(r), &authmaterialv1.UndeleteCredentialRequest{CredentialId: r.PathValue("id")})
+	return c.changed(w, r, err, "restored")
+}
+
+// editView is the content of the form for the description of a credential.
+type editView struct {
+	*authmaterialv1.Credential
+	Labels  string // one `key=value` on each line
+	Expires string // a date, or empty
+	Problem *problem
+}
+
+func (c *Console) editPage(w http.ResponseWriter, r *http.Request) error {
+	found, err := c.api.GetCredential(r.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: r.PathValue("id")})
+	if err != nil {
+		return err
+	}
+	c.showEdit(w, r, http.StatusOK, newEditView(found.GetCredential()))
+	return nil
+}
+
+func newEditView(credential *authmaterialv1.Credential) editView {
+	view := editView{Credential: credential, Labels: toLines(credential.GetLabels())}
+	if at := credential.GetSecretExpireTime(); at != nil {
+		view.Expires = at.AsTime().UTC().Format(time.DateOnly)
+	}
+	return view
+}
+
+func (c *Console) showEdit(w http.ResponseWriter, r *http.Request, status int, view editView) {
+	c.pages.show(w, r, status, "edit", page{Title: "Edit " + view.GetDisplayName(), Section: "credentials", Body: view})
+}
+
+var editable = []string{"display_name", "description", "labels", "disabled", "keep_warm", "secret_expire_time"}
+
+func (c *Console) edit(w http.ResponseWriter, r *http.Request) error {
+	edited := &authmaterialv1.Credential{
+		CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
+		DisplayName: strings.TrimSpace(r.PostFormValue("display_name")), Description: strings.TrimSpace(r.PostFormValue("description")),
+		Disabled: r.PostFormValue("disabled") != "", KeepWarm: r.PostFormValue("keep_warm") != "",
+	}
+	view := editView{Credential: edited, Labels: r.PostFormValue("labels"), Expires: r.PostFormValue("secret_expire_time")}
+	var err error
+	if edited.Labels, err = fromLines(view.Labels); err == nil {
+		edited.SecretExpireTime, err = fromDate(view.Expires)
+	}
+	if err == nil {
+		_, err = c.api.UpdateCredential(detached(r), &authmaterialv1.UpdateCredentialRequest{
+			Credential: edited, UpdateMask: &fieldmaskpb.FieldMask{Paths: editable}, Etag: edited.GetEtag(),
+		})
+	}
+	if err != nil {
+		shown := toProblem(err)
+		view.Problem = &shown
+		c.showEdit(w, r, shown.Status, view)
+		return nil
+	}
+	return done(w, r, "/credentials/"+edited.GetCredentialId(), "edited")
+}
+
+func fromDate(text string) (*timestamppb.Timestamp, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no date
+	}
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the date must have the form 2027-01-31"))
+	}
+	return timestamppb.New(day), nil
+}

@@ -1,0 +1,129 @@
+package console
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// recentEvents is the number of entries of the history that a page shows.
+const recentEvents = 20
+
+// credentialView is the content of the page of one credential.
+type credentialView struct {
+	*authmaterialv1.Credential
+	Provider *authmaterialv1.Provider
+	Method   *authmaterialv1.AuthMethod
+	Status   *authmaterialv1.CredentialStatus
+	Versions []*authmaterialv1.CredentialVersion
+	Events   []*authmaterialv1.CredentialEvent
+	Access   *authmaterialv1.ExplainAccessResponse // of the person who has signed in
+	States   string
+	Problem  *problem
+	Result   *authmaterialv1.Verification // of a verification that has just been made
+}
+
+// May reports whether the person may perform an action on the credential.
+func (v credentialView) May(action string) bool {
+	return slices.Contains(v.Access.GetAllowedActions(), action)
+}
+
+// Managed reports whether the credential is in the store, so that it can be changed.
+func (v credentialView) Managed() bool {
+	return v.GetOrigin() == authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED
+}
+
+// Changeable reports whether the page offers changes.
+func (v credentialView) Changeable() bool {
+	return v.Managed() && v.May("manage") && v.GetDeleteTime() == nil
+}
+
+// CallerPatterns returns the callers of the canary.
+func (v credentialView) CallerPatterns() string {
+	return strings.Join(v.GetCanary().GetCallers(), ", ")
+}
+
+// Previous returns the newest version that can be activated instead of the active one, for a rollback.
+func (v credentialView) Previous() *authmaterialv1.CredentialVersion {
+	for _, version := range v.Versions {
+		if version.GetVersion() < v.GetActiveVersion() && version.GetState() == authmaterialv1.VersionState_VERSION_STATE_ENABLED {
+			return version
+		}
+	}
+	return nil
+}
+
+func (c *Console) show(w http.ResponseWriter, r *http.Request) error {
+	return c.showCredential(w, r, nil, nil)
+}
+
+// showCredential shows the page of a credential, with the problem or result of a form, if any.
+func (c *Console) showCredential(w http.ResponseWriter, r *http.Request, wrong error, result *authmaterialv1.Verification) error {
+	view, err := c.read(r)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if view.Result = result; wrong != nil {
+		shown := toProblem(wrong)
+		view.Problem, status = &shown, shown.Status
+	}
+	c.pages.show(w, r, status, "credential", page{Title: view.GetDisplayName(), Section: "credentials", Body: view})
+	return nil
+}
+
+// read reads all that the page of a credential shows. Parts that the person may not read are missing.
+func (c *Console) read(r *http.Request) (view credentialView, err error) {
+	ctx, id := r.Context(), r.PathValue("id")
+	status, err := c.api.GetCredentialStatus(ctx, &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})
+	if err != nil {
+		return view, err
+	}
+	view.Credential, view.Status = status.GetCredential(), status.GetStatus()
+	if provider, method, err := c.methodOf(r, view.GetProvider(), view.GetAuthMethod()); err == nil {
+		view.Provider, view.Method = provider, method
+	}
+	if view.Access, err = c.api.ExplainAccess(ctx, &authmaterialv1.ExplainAccessRequest{CredentialId: id}); err != nil {
+		return view, err
+	}
+	if view.Managed() {
+		versions, err := c.api.ListCredentialVersions(ctx, &authmaterialv1.ListCredentialVersionsRequest{CredentialId: id})
+		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
+			return view, err
+		}
+		view.Versions = versions.GetVersions()
+		events, err := c.api.ListCredentialEvents(ctx, &authmaterialv1.ListCredentialEventsRequest{CredentialId: id, PageSize: recentEvents})
+		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
+			return view, err
+		}
+		view.Events = events.GetEvents()
+	}
+	view.States = statesOf([]tile{{Credential: view.Credential}})
+	return view, nil
+}
+
+// accessView explains what one caller may do with a credential.
+type accessView struct {
+	Caller string
+	*authmaterialv1.ExplainAccessResponse
+}
+
+// showAccess shows which grant allows a caller to use a credential.
+func (c *Console) showAccess(w http.ResponseWriter, r *http.Request) error {
+	caller := strings.TrimSpace(r.FormValue("caller"))
+	explained, err := c.api.ExplainAccess(r.Context(), &authmaterialv1.ExplainAccessRequest{CredentialId: r.PathValue("id"), Caller: caller})
+	if err != nil {
+		return err
+	}
+	view := accessView{caller, explained}
+	if isPartial(r) {
+		c.pages.showPart(w, "access", "explained", view)
+		return nil
+	}
+	c.pages.show(w, r, http.StatusOK, "access", page{Title: "Access to " + r.PathValue("id"), Section: "credentials", Body: view})
+	return nil
+}

@@ -1,0 +1,35 @@
+package console
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+)
+
+// toLines returns labels as people edit them, one `key=value` on each line.
+func toLines(labels map[string]string) string {
+	var lines strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		lines.WriteString(key + "=" + labels[key] + "\n")
+	}
+	return lines.String()
+}
+
+// fromLines returns the labels of a form.
+func fromLines(text string) (map[string]string, error) {
+	labels := map[string]string{}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("each line of the labels must have the form key=value"))
+		}
+		labels[strings.TrimSpace(key)] = strings.TrimSpace(value)
+	}
+	return labels, nil
+}

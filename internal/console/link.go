@@ -1,0 +1,80 @@
+package console
+
+import (
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/internal/authentication"
+)
+
+const (
+	// linkAge is how long a sign-in link can be used.
+	linkAge = 5 * time.Minute
+	// maxLinks is the maximum number of links that are not used yet.
+	maxLinks = 100
+)
+
+// links are the sign-in links that are not used yet.
+type links struct {
+	clock clockwork.Clock
+	mu    sync.Mutex
+	all   map[key]link
+}
+
+type link struct {
+	evidence authentication.Evidence
+	expires  time.Time
+}
+
+func newLinks(clock clockwork.Clock) *links { return &links{clock: clock, all: map[key]link{}} }
+
+var errManyLinks = errors.New("too many sign-in links are waiting to be used: try again in 5 minutes")
+
+func (l *links) create(evidence authentication.Evidence) (code string, expires time.Time, err error) {
+	code, expires = rand.Text(), l.clock.Now().Add(linkAge)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, other := range l.all {
+		if !l.clock.Now().Before(other.expires) {
+			delete(l.all, k)
+		}
+	}
+	if len(l.all) >= maxLinks {
+		return "", time.Time{}, errManyLinks
+	}
+	l.all[keyOf(code)] = link{evidence, expires}
+	return code, expires, nil
+}
+
+// use returns the evidence of the caller who requested a link, and makes the link useless.
+func (l *links) use(code string) (authentication.Evidence, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := keyOf(code)
+	found, known := l.all[k]
+	delete(l.all, k)
+	return found.evidence, known && l.clock.Now().Before(found.expires)
+}
+
+// SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the
+// time until which the link can be used.
+func (c *Console) SignInLink(evidence authentication.Evidence) (location string, expires time.Time, err error) {
+	code, expires, err := c.links.create(evidence)
+	return c.address() + "/sign-in?code=" + code, expires, err
+}
+
+// address returns the address of the console, without a slash at the end.
+func (c *Console) address() string {
+	if c.options.Config.URL != "" {
+		return c.options.Config.URL
+	}
+	scheme := "http://"
+	if c.options.Secure {
+		scheme = "https://"
+	}
+	return scheme + c.options.Config.Address.Address
+}

@@ -1,0 +1,145 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// tilesPerPage is the number of credentials on a page of the list.
+const tilesPerPage = 48
+
+// listView is the content of the list of credentials.
+type listView struct {
+	Search, Provider, Label string
+	Disabled, Deleted       bool
+	Providers               []*authmaterialv1.Provider
+	Tiles                   []tile
+	Next                    string // the query of the next page; empty on the last page
+	Filtered                bool
+	States                  string // the address of the stream of states; empty if there are no tiles
+	Problem                 *problem
+}
+
+// tile is one credential in the list.
+type tile struct {
+	*authmaterialv1.Credential
+	ProviderName string
+	Status       *authmaterialv1.CredentialStatus // may be nil
+}
+
+// LastUse returns the latest use by any caller.
+func (t tile) LastUse() *authmaterialv1.CallerUse {
+	if callers := t.Status.GetCallers(); len(callers) > 0 {
+		return callers[0]
+	}
+	return nil
+}
+
+func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
+	http.Redirect(w, r, "/credentials", http.StatusSeeOther)
+	return nil
+}
+
+func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
+	view := listView{
+		Search: r.FormValue("search"), Provider: r.FormValue("provider"), Label: r.FormValue("label"),
+		Disabled: r.FormValue("disabled") != "", Deleted: r.FormValue("deleted") != "",
+	}
+	providers, err := c.api.Providers.ListProviders(r.Context(), &authmaterialv1.ListProvidersRequest{})
+	if err != nil {
+		return err
+	}
+	view.Providers = providers.GetProviders()
+	filter := view.filter()
+	view.Filtered = filter != ""
+	found, err := c.api.ListCredentials(r.Context(), &authmaterialv1.ListCredentialsRequest{
+		PageSize: tilesPerPage, PageToken: r.FormValue("page"), Filter: filter, ShowDeleted: view.Deleted,
+	})
+	if err != nil {
+		shown := toProblem(err)
+		view.Problem = &shown
+	}
+	view.Tiles = c.tiles(r.Context(), found.GetCredentials(), view.Providers)
+	if token := found.GetNextPageToken(); token != "" {
+		query := r.URL.Query()
+		query.Set("page", token)
+		view.Next = "?" + query.Encode()
+	}
+	view.States = statesOf(view.Tiles)
+	if isPartial(r) && r.Header.Get("HX-Target") == "found" {
+		c.pages.showPart(w, "credentials", "found", view)
+		return nil
+	}
+	c.pages.show(w, r, http.StatusOK, "credentials", page{Title: "Credentials", Section: "credentials", Body: view})
+	return nil
+}
+
+// filter returns the filter of the API for what a person has typed.
+func (v listView) filter() string {
+	var conditions []string
+	if v.Search != "" {
+		conditions = append(conditions, "display_name:"+quote(v.Search))
+	}
+	if v.Provider != "" {
+		conditions = append(conditions, "provider = "+quote(v.Provider))
+	}
+	if key, value, ok := strings.Cut(v.Label, "="); ok {
+		conditions = append(conditions, "labels."+strings.TrimSpace(key)+" = "+quote(strings.TrimSpace(value)))
+	} else if v.Label != "" {
+		conditions = append(conditions, "labels."+strings.TrimSpace(v.Label)+` = ""`)
+	}
+	if v.Disabled {
+		conditions = append(conditions, "disabled = true")
+	}
+	return strings.Join(conditions, " AND ")
+}
+
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
+// tiles reads the status of each credential. A credential whose status cannot be read is shown
+// without it.
+func (c *Console) tiles(ctx context.Context, from []*authmaterialv1.Credential, providers []*authmaterialv1.Provider) []tile {
+	all := make([]tile, len(from))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, credential := range from {
+		all[i] = tile{Credential: credential, ProviderName: nameOf(providers, credential.GetProvider())}
+		group.Go(func() error {
+			found, err := c.api.GetCredentialStatus(ctx, &authmaterialv1.GetCredentialStatusRequest{CredentialId: credential.GetCredentialId()})
+			if err == nil {
+				all[i].Status = found.GetStatus()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return all
+}
+
+func nameOf(providers []*authmaterialv1.Provider, id string) string {
+	at := slices.IndexFunc(providers, func(p *authmaterialv1.Provider) bool { return p.GetProviderId() == id })
+	if at < 0 {
+		return id
+	}
+	return providers[at].GetDisplayName()
+}
+
+func statesOf(tiles []tile) string {
+	query := url.Values{}
+	for _, t := range tiles {
+		query.Add("id", t.GetCredentialId())
+	}
+	if len(query) == 0 {
+		return ""
+	}
+	return "/states?" + query.Encode()
+}

@@ -1,0 +1,184 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/config"
+)
+
+const (
+	// loginAge is how long a person may take to sign in at the issuer.
+	loginAge = 5 * time.Minute
+	// issuerTimeout is the maximum duration of the requests to an issuer for one sign-in.
+	issuerTimeout = 10 * time.Second
+)
+
+// issuer is an OpenID Connect issuer at which people sign in.
+type issuer struct {
+	config.OpenID
+	client *http.Client
+
+	mu       sync.Mutex
+	provider *oidc.Provider // nil until the issuer's settings have been read
+}
+
+func newIssuers(options Options) map[string]*issuer {
+	all := map[string]*issuer{}
+	for _, configured := range options.Config.OpenID {
+		client := &http.Client{
+			Transport: options.OpenIDTransport(configured), Timeout: issuerTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		all[configured.Name] = &issuer{OpenID: configured, client: client}
+	}
+	return all
+}
+
+// discover returns the issuer's settings, which it reads once.
+func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.provider != nil {
+		return i.provider, nil
+	}
+	found, err := oidc.NewProvider(oidc.ClientContext(ctx, i.client), i.Issuer)
+	if err == nil {
+		i.provider = found
+	}
+	return found, err
+}
+
+func (i *issuer) oauth(provider *oidc.Provider, redirect string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: i.ClientID, ClientSecret: i.ClientSecret.Reveal(), Endpoint: provider.Endpoint(),
+		RedirectURL: redirect, Scopes: append([]string{oidc.ScopeOpenID}, i.Scopes...),
+	}
+}
+
+// login is what the browser keeps while a person signs in at the issuer. The fields are separated by
+// dots in the cookie.
+type login struct{ issuer, state, nonce, verifier string }
+
+func (l login) String() string {
+	return strings.Join([]string{l.issuer, l.state, l.nonce, l.verifier}, "~")
+}
+
+func parseLogin(text string) (login, bool) {
+	parts := strings.Split(text, "~")
+	if len(parts) != 4 {
+		return login{}, false
+	}
+	return login{parts[0], parts[1], parts[2], parts[3]}, true
+}
+
+func (c *Console) callback() string { return c.address() + "/sign-in/callback" }
+
+var errIssuer = errors.New("The issuer cannot be reached, or its settings cannot be used. Try again, or sign in in another way.") //nolint:revive,staticcheck // a sentence for people
+
+// beginOpenID leads to the page where a person signs in at the issuer.
+func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
+	at := c.openID[r.PathValue("issuer")]
+	if at == nil {
+		c.showSignIn(w, r, http.StatusNotFound, signInView{Problem: "There is no such issuer."})
+		return
+	}
+	provider, err := at.discover(r.Context())
+	if err != nil {
+		c.options.Logger.Warn("the settings of an OpenID Connect issuer could not be read", "issuer", at.Name, "error", err)
+		c.showSignIn(w, r, http.StatusBadGateway, signInView{Problem: errIssuer.Error()})
+		return
+	}
+	begun := login{at.Name, rand.Text(), rand.Text(), oauth2.GenerateVerifier()}
+	http.SetCookie(w, c.cookie.make(c.cookie.login, begun.String(), loginAge, http.SameSiteLaxMode))
+	http.Redirect(w, r, at.oauth(provider, c.callback()).AuthCodeURL(begun.state,
+		oidc.Nonce(begun.nonce), oauth2.S256ChallengeOption(begun.verifier)), http.StatusSeeOther)
+}
+
+// endOpenID begins the session of a person who has signed in at the issuer. Its answer is a page that
+// leads to the console: the browser came from another site, so it would not send the session's
+// cookie if the answer redirected it.
+func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
+	begun, ok := parseLogin(valueOf(r, c.cookie.login))
+	http.SetCookie(w, c.cookie.make(c.cookie.login, "", 0, http.SameSiteLaxMode))
+	if !ok || r.FormValue("state") != begun.state || c.openID[begun.issuer] == nil {
+		c.showSignIn(w, r, http.StatusBadRequest, signInView{Problem: "The sign-in took longer than 5 minutes, or began in another browser. Begin again."})
+		return
+	}
+	if refusal := r.FormValue("error"); refusal != "" {
+		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The issuer did not sign you in."})
+		return
+	}
+	at := c.openID[begun.issuer]
+	someone, err := at.exchange(r.Context(), begun, r.FormValue("code"), c.callback())
+	if err == nil {
+		someone.Caller.ExpireTime = clock.WallNow(c.options.Clock).Add(sessionAge)
+		err = c.begin(w, r, authentication.Evidence{Person: someone, Address: r.RemoteAddr})
+	}
+	if err != nil {
+		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", err)
+		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The answer of the issuer was not accepted. The broker's log has the reason."})
+		return
+	}
+	c.pages.show(w, r, http.StatusOK, "signed-in", page{Title: "Signed in"})
+}
+
+var (
+	errNoIDToken = errors.New("the answer has no ID token")
+	errNonce     = errors.New("the ID token belongs to another sign-in")
+	errSubject   = errors.New("the subject cannot be part of a caller's name")
+)
+
+// exchange exchanges a code for the person who signed in.
+func (i *issuer) exchange(ctx context.Context, begun login, code, redirect string) (*authentication.Person, error) {
+	provider, err := i.discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx = oidc.ClientContext(ctx, i.client)
+	token, err := i.oauth(provider, redirect).Exchange(ctx, code, oauth2.VerifierOption(begun.verifier))
+	if err != nil {
+		var answer *oauth2.RetrieveError
+		if errors.As(err, &answer) { // its text quotes the answer
+			return nil, errors.New("the issuer refused the code with the status " + answer.Response.Status)
+		}
+		return nil, err
+	}
+	text, ok := token.Extra("id_token").(string)
+	if !ok {
+		return nil, errNoIDToken
+	}
+	verified, err := provider.Verifier(&oidc.Config{ClientID: i.ClientID}).Verify(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if verified.Nonce != begun.nonce {
+		return nil, errNonce
+	}
+	claims := map[string]any{}
+	if err := verified.Claims(&claims); err != nil {
+		return nil, err
+	}
+	return i.person(verified.Subject, claims)
+}
+
+// person returns the person with this subject and these claims.
+func (i *issuer) person(subject string, claims map[string]any) (*authentication.Person, error) {
+	if !authentication.IsName(subject) {
+		return nil, errSubject
+	}
+	return &authentication.Person{Issuer: i.Name, Caller: access.Caller{
+		Name: "oidc:" + i.Name + ":" + subject, Groups: authentication.Groups(i.Name, claims[i.GroupsClaim]),
+	}}, nil
+}

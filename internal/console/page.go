@@ -1,0 +1,155 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"connectrpc.com/connect"
+)
+
+// page is what the layout of every page shows.
+type page struct {
+	Title   string
+	Section string // the part of the navigation that is marked
+	User    string // the caller's name; empty before sign-in
+	Assets  string // the path of the assets
+	Notice  string // what the last form did; may be empty
+	Body    any
+}
+
+//go:embed templates
+var templates embed.FS
+
+// pages are the parsed templates and the assets.
+type pages struct {
+	byName map[string]*template.Template
+	path   string // of the assets, with a hash of their content
+	assets http.Handler
+}
+
+func newPages(assets fs.FS) pages {
+	p := pages{byName: map[string]*template.Template{}, path: "/assets/" + hashOf(assets) + "/"}
+	layout := template.Must(template.New("layout.html").Funcs(words).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+	names, err := fs.Glob(templates, "templates/pages/*.html")
+	if err != nil {
+		panic(err) // the pattern is valid
+	}
+	for _, name := range names {
+		own := template.Must(template.Must(layout.Clone()).ParseFS(templates, name))
+		p.byName[strings.TrimSuffix(path.Base(name), ".html")] = own
+	}
+	files := http.StripPrefix(p.path, http.FileServerFS(assets))
+	p.assets = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		files.ServeHTTP(w, r)
+	})
+	return p
+}
+
+// hashOf returns a text that changes whenever a file changes.
+func hashOf(files fs.FS) string {
+	sum := sha256.New()
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(files, name)
+		sum.Write(data)
+		return err
+	})
+	if err != nil {
+		panic(err) // the files are embedded
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// show writes a page. If the browser asks for a part of the page, show writes only that part.
+func (p pages) show(w http.ResponseWriter, r *http.Request, status int, name string, content page) {
+	content.Assets, content.User = p.path, ""
+	if someone := personOf(r); someone.session != nil {
+		content.User = someone.caller
+	}
+	content.Notice = notices[r.FormValue("done")]
+	p.write(w, status, name, "layout.html", content)
+}
+
+// showPart writes one part of a page.
+func (p pages) showPart(w http.ResponseWriter, name, part string, content any) {
+	p.write(w, http.StatusOK, name, part, content)
+}
+
+func (p pages) write(w http.ResponseWriter, status int, name, part string, content any) {
+	var out bytes.Buffer
+	if err := p.byName[name].ExecuteTemplate(&out, part, content); err != nil {
+		panic(err) // the templates fit their views; a test shows every page
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = out.WriteTo(w) // fails only if the browser has gone
+}
+
+// isPartial reports whether the browser asks for a part of a page.
+func isPartial(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
+
+// pageFunc answers the request of a signed-in person.
+type pageFunc func(w http.ResponseWriter, r *http.Request) error
+
+// page returns a handler that shows the error of a page.
+func (c *Console) page(answer pageFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := answer(w, r)
+		if err == nil {
+			return
+		}
+		shown := toProblem(err)
+		if isPartial(r) {
+			c.pages.showPart(w, "problem", "problem", shown)
+			return
+		}
+		c.pages.show(w, r, shown.Status, "problem", page{Title: shown.Title, Body: shown})
+	})
+}
+
+func (c *Console) missing(_ http.ResponseWriter, _ *http.Request) error { return errMissing }
+
+var errMissing = connect.NewError(connect.CodeNotFound, errors.New("there is no such page"))
+
+// done leads to another page after a form has been processed. The text with this name is shown there.
+func done(w http.ResponseWriter, r *http.Request, location, name string) error {
+	if name != "" {
+		location += "?done=" + name
+	}
+	if isPartial(r) {
+		w.Header().Set("HX-Redirect", location)
+		return nil
+	}
+	http.Redirect(w, r, location, http.StatusSeeOther)
+	return nil
+}
+
+// notices are the texts about what a form did.
+var notices = map[string]string{
+	"created":   "The credential is saved. Callers can use it now.",
+	"edited":    "The changes are saved.",
+	"rotated":   "Callers get the new version now.",
+	"stored":    "The new version is saved. Callers get it when you activate it.",
+	"activated": "Callers get this version now.",
+	"canary":    "The callers that you named get this version now.",
+	"withdrawn": "All callers get the active version now.",
+	"destroyed": "The values of the version are erased.",
+	"doubtful":  "Callers get this version now. The provider may have ended its secret when it issued a newer one: verify the version.",
+	"deleted":   "The credential is deleted. You can restore it within 30 days.",
+	"restored":  "The credential is restored.",
+}
+
+// detached returns a context for a change, which is finished even if the browser goes away.
+func detached(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

@@ -1,0 +1,144 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+// person is somebody who has signed in.
+type person struct {
+	*session
+	proof string // of the session
+}
+
+// signedIn lets requests of signed-in people through, and sends others to the sign-in page. The caller
+// is identified for each request, so that a session ends when its token is removed from the
+// configuration.
+func (c *Console) signedIn(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proof := valueOf(r, c.cookie.session)
+		found := c.sessions.find(proof)
+		if found != nil {
+			if caller, err := c.options.Identify(r.Context(), found.evidence); err != nil || caller.Name != found.caller {
+				c.sessions.end(proof)
+				found = nil
+			}
+		}
+		if found == nil {
+			c.askToSignIn(w, r)
+			return
+		}
+		ctx := context.WithValue(c.options.WithEvidence(r.Context(), found.evidence), personKey{}, person{found, proof})
+		inner.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+type personKey struct{}
+
+func personOf(r *http.Request) person {
+	found, _ := r.Context().Value(personKey{}).(person)
+	return found
+}
+
+// askToSignIn leads to the sign-in page. A form that somebody sends after the end of the session
+// changes nothing.
+func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
+	location := "/sign-in"
+	if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/states" && !isPartial(r) {
+		location += "?next=" + url.QueryEscape(r.URL.RequestURI())
+	}
+	switch {
+	case r.URL.Path == "/states":
+		http.Error(w, "sign in first", http.StatusUnauthorized)
+	case isPartial(r):
+		w.Header().Set("HX-Redirect", location)
+	default:
+		http.Redirect(w, r, location, http.StatusSeeOther)
+	}
+}
+
+// signInView is the content of the sign-in page.
+type signInView struct {
+	Code     string // of a sign-in link; empty if the page was opened without a link
+	Next     string // the page that follows
+	Issuers  []string
+	Token    bool // whether people can sign in with a token
+	Problem  string
+	NoWay    bool // whether only a sign-in link works
+	LinkHint string
+}
+
+func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
+	c.showSignIn(w, r, http.StatusOK, signInView{Code: r.FormValue("code"), Next: ownPath(r.FormValue("next"))})
+}
+
+func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int, view signInView) {
+	view.Issuers = c.options.Config.IssuerNames()
+	c.pages.show(w, r, status, "sign-in", page{Title: "Sign in", Body: view})
+}
+
+// signIn signs in somebody who has a sign-in link or a static token.
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	next := ownPath(r.PostFormValue("next"))
+	evidence, problem := authentication.Evidence{}, ""
+	if code := r.PostFormValue("code"); code != "" {
+		known := false
+		if evidence, known = c.links.use(code); !known {
+			problem = "The link has been used already, or is older than 5 minutes. Get another one with: broker console"
+		}
+	} else {
+		token := strings.TrimSpace(r.PostFormValue("token"))
+		if !strings.HasPrefix(token, authentication.TokenPrefix) {
+			problem = "This is not a token of the broker. A token begins with " + authentication.TokenPrefix
+		}
+		evidence = authentication.Evidence{Bearer: secret.New(token), Address: r.RemoteAddr}
+	}
+	if problem == "" {
+		err := c.begin(w, r, evidence)
+		if err == nil {
+			http.Redirect(w, r, next, http.StatusSeeOther)
+			return
+		}
+		problem = sentence(fault.From(err).Message)
+	}
+	c.showSignIn(w, r, http.StatusUnauthorized, signInView{Problem: problem, Next: next})
+}
+
+// begin begins a session for somebody with this evidence.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, evidence authentication.Evidence) error {
+	caller, err := c.options.Identify(r.Context(), evidence)
+	if err != nil {
+		return err
+	}
+	if old := valueOf(r, c.cookie.session); old != "" {
+		c.sessions.end(old)
+	}
+	proof, begun := c.sessions.begin(caller.Name, evidence)
+	http.SetCookie(w, c.cookie.make(c.cookie.session, proof, sessionAge, http.SameSiteStrictMode))
+	c.options.Logger.Info("signed in to the console", "caller", caller.Name, "method", caller.Method, "until", begun.expires)
+	return nil
+}
+
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
+	c.sessions.end(personOf(r).proof)
+	http.SetCookie(w, c.cookie.make(c.cookie.session, "", 0, http.SameSiteStrictMode))
+	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
+	return nil
+}
+
+// ownPath returns the path if it is one of the console, and `/` otherwise. A path that begins with two
+// slashes, or with a slash and a backslash, would lead to another site.
+func ownPath(path string) string {
+	location, err := url.Parse(path)
+	if err != nil || location.Host != "" || location.Scheme != "" || !strings.HasPrefix(path, "/") ||
+		strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\t\r\n") {
+		return "/"
+	}
+	return path
+}

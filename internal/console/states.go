@@ -1,0 +1,69 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+// stateEvent is one event of the stream of states. It contains no material.
+type stateEvent struct {
+	ID    string `json:"id"`
+	Word  string `json:"word"`
+	Class string `json:"class"`
+	Etag  string `json:"etag"`
+}
+
+// states streams the states of the credentials on a page as server-sent events, until the session or
+// the server ends.
+func (c *Console) states(w http.ResponseWriter, r *http.Request) error {
+	shown := r.URL.Query()["id"]
+	if len(shown) > tilesPerPage {
+		shown = shown[:tilesPerPage]
+	}
+	ctx, cancel := context.WithDeadline(r.Context(), time.Now().Add(personOf(r).expires.Sub(c.options.Clock.Now())))
+	defer cancel()
+	defer context.AfterFunc(c.options.Stopping, cancel)()
+	out := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	err := c.api.Watch(ctx, &authmaterialv1.WatchCredentialStatesRequest{}, func(message *authmaterialv1.WatchCredentialStatesResponse) error {
+		if err := out.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			return err
+		}
+		for _, credential := range message.GetCredentials() {
+			if !slices.Contains(shown, credential.GetCredentialId()) {
+				continue
+			}
+			state := stateOf(credential.GetState())
+			if err := send(w, stateEvent{credential.GetCredentialId(), state.Word, state.Class, credential.GetEtag()}); err != nil {
+				return err
+			}
+		}
+		for _, id := range message.GetRemoved() {
+			if slices.Contains(shown, id) {
+				if err := send(w, stateEvent{ID: id, Word: "Gone", Class: "off"}); err != nil {
+					return err
+				}
+			}
+		}
+		return out.Flush()
+	})
+	if ctx.Err() != nil || err == nil {
+		return nil
+	}
+	return err
+}
+
+func send(w http.ResponseWriter, event stateEvent) error {
+	data, err := json.Marshal(event)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "data: %s\n\n", data)
+	return err
+}
