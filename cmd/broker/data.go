@@ -14,6 +14,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/regularfile"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/server"
 )
 
 // These are the names of the files in the folder that `broker serve --data` uses.
@@ -26,15 +27,16 @@ const (
 
 // dataFolder is the folder of a broker that has no configuration file.
 type dataFolder struct {
-	path  string                   // absolute
-	http  string                   // the address of the HTTP listener
-	hash  authentication.TokenHash // the hash of the token in the file admin.token
-	isNew bool
+	path    string                   // absolute
+	http    string                   // the address of the HTTP listener
+	console string                   // the address of the console
+	hash    authentication.TokenHash // the hash of the token in the file admin.token
+	isNew   bool
 }
 
 // openDataFolder creates the folder and the files that are missing in it. Only this user has
 // access to them.
-func openDataFolder(path, http string) (*dataFolder, error) {
+func openDataFolder(path, http, console string) (*dataFolder, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func openDataFolder(path, http string) (*dataFolder, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("other users have access to the folder %s: run chmod 700 %s", path, path)
 	}
-	d := &dataFolder{path: path, http: http}
+	d := &dataFolder{path: path, http: http, console: console}
 	if _, err := os.Stat(d.file(dataStoreKey)); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(d.file(dataStore)); err == nil {
 			return nil, fmt.Errorf("the folder %s has the store %s, but not its key %s: restore the key from its backup", path, dataStore, dataStoreKey)
@@ -110,7 +112,8 @@ func (d *dataFolder) load() (*config.Config, error) {
 authentication: {peer_user: true, tokens: [{name: admin, sha256: %q}]}
 grants: [{callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}]
 store: {url: %q, keys: [{file: %q}]}
-`, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey))
+console: {address: %q}
+`, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey), d.console)
 	loaded, err := config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
 	if err == nil {
 		loaded.Store.GrantsAreNew = true
@@ -119,12 +122,17 @@ store: {url: %q, keys: [{file: %q}]}
 }
 
 // greet tells a person what to do next.
-func (d *dataFolder) greet(out io.Writer) {
+func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
 	if d.isNew {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
 			"A copy of the folder contains both: keep a backup of the key elsewhere.\n\n", d.path, dataStoreKey)
 	}
-	fmt.Fprintf(out, "In another terminal, add a credential, and use it:\n\n"+
+	user := uint32(os.Geteuid()) //nolint:gosec // a user ID has 32 bits
+	link, _, err := broker.SignInLink(authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
+	if err == nil {
+		fmt.Fprintf(out, "Manage credentials in a browser. This link works once, within 5 minutes:\n\n  %s\n\n", link)
+	}
+	fmt.Fprintf(out, "Or in another terminal, add a credential, and use it:\n\n"+
 		"  export BROKER_ADDRESS=unix://%s\n"+
 		"  broker credentials create\n"+
 		"  broker get ID\n\n"+

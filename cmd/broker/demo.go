@@ -19,6 +19,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 )
@@ -54,14 +55,12 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 		return err
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
-	folder := ""
-	if !stay {
-		if folder, err = os.MkdirTemp("", "broker-demo"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder) //nolint:errcheck // the process ends
+	folder, err := os.MkdirTemp("", "broker-demo")
+	if err != nil {
+		return err
 	}
-	loaded, err := loadDemo(sim, folder)
+	defer os.RemoveAll(folder) //nolint:errcheck // the process ends
+	loaded, err := loadDemo(sim, folder, stay)
 	if err != nil {
 		return err
 	}
@@ -70,18 +69,22 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	if err != nil {
 		return err
 	}
-	grpcListener, httpListener, err := listen(ctx, loaded.Listen)
+	on, err := listen(ctx, broker)
 	if err != nil {
 		return err
 	}
 	ctx, stop := untilSignal(ctx, logger)
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- broker.Run(ctx, grpcListener, httpListener) }()
-	shown := showAll(ctx, stdout, grpcListener.Addr(), sim)
+	go func() { served <- broker.Run(ctx, on) }()
+	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim)
 	if shown == nil && stay {
-		grpc, http := grpcListener.Addr(), httpListener.Addr()
-		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", grpc, http)
+		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", on.GRPC.Addr(), on.HTTP.Addr())
+		link, _, err := broker.SignInLink(authentication.Evidence{Address: "console", PrivateSocket: true})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "\nThe console opens with this link, once, within 5 minutes:\n\n  %s\n\n", link)
 		<-ctx.Done()
 	}
 	stop()

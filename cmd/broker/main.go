@@ -59,7 +59,7 @@ for its next request.`,
 		RunE:          needCommand,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newStatus(), newApply(), newDiff(), newExport(), newBackup(), newRestore(), newProviders(), newDemo(), newKeygen(), newVersion(),
+	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newStatus(), newConsole(), newApply(), newDiff(), newExport(), newBackup(), newRestore(), newProviders(), newDemo(), newKeygen(), newVersion(),
 		newGroup("credentials", "Lists and manages credentials", newCredentialsList(), newCredentialsShow(), newCredentialsCreate(),
 			newCredentialsEdit(), newCredentialsVerify(), newCredentialsRotate(), newCredentialsVersions(), newCredentialsActivate(),
 			newCredentialsWithdraw(), newCredentialsDestroy(), newCredentialsDelete(), newCredentialsRestore(), newCredentialsEvents()),

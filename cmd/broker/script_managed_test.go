@@ -55,7 +55,7 @@ func (w *scriptState) serve(ts *testscript.TestScript, args []string) {
 	grpcListener, httpListener, err := listen(ctx, broker.Listen())
 	ts.Check(err)
 	served := make(chan error, 1)
-	go func() { served <- broker.Run(ctx, grpcListener, httpListener) }()
+	go func() { served <- broker.Run(ctx, server.Listeners{GRPC: grpcListener, HTTP: httpListener}) }()
 	ts.Defer(func() { stop(); ts.Check(<-served) })
 	address := grpcListener.Addr().String()
 	if grpcListener.Addr().Network() == "unix" {

@@ -20,7 +20,7 @@ import (
 )
 
 func newServe() *cobra.Command {
-	var path, data, http string
+	var path, data, http, console string
 	level := &choice{value: "info", allowed: []string{"debug", "info", "warn", "error"}}
 	format := &choice{value: "text", allowed: []string{"text", "json"}}
 	command := &cobra.Command{
@@ -31,13 +31,14 @@ over gRPC, and /metrics, /livez and /readyz over HTTP.
 
 With --data, the broker needs no configuration file. It keeps managed credentials in the
 folder DIR, and serves the user who started it, over a Unix socket in DIR. Other programs
-need the token in DIR/admin.token.
+need the token in DIR/admin.token. People manage credentials in the console, to which the
+printed link leads; 'broker console' prints another link.
 
 The configuration file and the files that it names are read again when they change, and on
 SIGHUP. If the new configuration has problems, the previous one stays in use. SIGHUP also
 retries credentials that a provider rejected, and reopens the audit file. Changes of
-environment variables, 'listen', 'limits', 'audit', 'token_cache' and the database and keys
-of 'store' need a restart.
+environment variables, 'listen', 'limits', 'audit', 'token_cache', 'console' and the database
+and keys of 'store' need a restart.
 
 SIGTERM and SIGINT stop the broker when the calls in progress have finished; a second one
 stops it at once.`,
@@ -46,22 +47,24 @@ stops it at once.`,
 			logger := newLogger(command.ErrOrStderr(), level.value, format.value)
 			if data == "" {
 				loader := config.NewLoader(path)
-				return serve(command.Context(), loader.Load, logger, func() {})
+				return serve(command.Context(), loader.Load, logger, func(*server.Server) {})
 			}
-			folder, err := openDataFolder(data, http)
+			folder, err := openDataFolder(data, http, console)
 			if err != nil {
 				return err
 			}
 			load := func(config.Options) (*config.Config, error) { return folder.load() }
-			return serve(command.Context(), load, logger, func() { folder.greet(command.OutOrStdout()) })
+			return serve(command.Context(), load, logger, func(broker *server.Server) { folder.greet(command.OutOrStdout(), broker) })
 		}),
 	}
 	addConfigFlag(command, &path, "the configuration file")
 	command.Flags().StringVar(&data, "data", "", "the folder for managed credentials, instead of a configuration file")
 	command.Flags().StringVar(&http, "http", "127.0.0.1:9464", "with --data, the address of the HTTP listener")
+	command.Flags().StringVar(&console, "console", "127.0.0.1:8081", "with --data, the address of the console")
 	command.MarkFlagsOneRequired("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "http")
+	command.MarkFlagsMutuallyExclusive("config", "console")
 	addChoice(command, level, "log-level", "", "the least severe level of log lines to write")
 	addChoice(command, format, "log-format", "", "the format of log lines")
 	return command
@@ -79,7 +82,7 @@ func newLogger(out io.Writer, level, format string) *slog.Logger {
 
 // serve loads a configuration and serves it until a signal arrives. As soon as the broker listens,
 // serve calls `greet`.
-func serve(ctx context.Context, load func(config.Options) (*config.Config, error), logger *slog.Logger, greet func()) error {
+func serve(ctx context.Context, load func(config.Options) (*config.Config, error), logger *slog.Logger, greet func(*server.Server)) error {
 	hangups := make(chan os.Signal, 1) // the buffer keeps a SIGHUP that arrives while the configuration is read
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -103,7 +106,7 @@ func serve(ctx context.Context, load func(config.Options) (*config.Config, error
 	if err != nil {
 		return err
 	}
-	grpcListener, httpListener, err := listen(ctx, broker.Listen())
+	on, err := listen(ctx, broker)
 	if err != nil {
 		return adviseListen(err)
 	}
@@ -114,29 +117,45 @@ func serve(ctx context.Context, load func(config.Options) (*config.Config, error
 		defer close(reloading)
 		loop.Run(ctx, onHangup(ctx, hangups, broker, logger))
 	}()
-	logger.Info("serving", "version", version, "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String())
+	logger.Info("serving", append([]any{"version", version}, addressesOf(on)...)...)
 	broker.WarnOfExposure()
-	greet()
-	err = broker.Run(ctx, grpcListener, httpListener)
+	greet(broker)
+	err = broker.Run(ctx, on)
 	stop()
 	<-reloading
 	logger.Info("stopped")
 	return err
 }
 
-// listen opens listeners for the two configured addresses. If one of them cannot be opened, the
-// other is closed.
-func listen(ctx context.Context, where config.Listen) (grpcListener, httpListener net.Listener, err error) {
-	grpcListener, err = server.Listen(ctx, where.GRPC, where.SocketMode)
-	if err != nil {
-		return nil, nil, err
+// listen opens the listeners of a broker. If one of them cannot be opened, the others are closed.
+func listen(ctx context.Context, broker *server.Server) (on server.Listeners, err error) {
+	where := broker.Listen()
+	defer func() {
+		for _, opened := range []net.Listener{on.GRPC, on.HTTP} {
+			if err != nil && opened != nil {
+				_ = opened.Close()
+			}
+		}
+	}()
+	if on.GRPC, err = server.Listen(ctx, where.GRPC, where.SocketMode); err != nil {
+		return on, err
 	}
-	httpListener, err = server.Listen(ctx, where.HTTP, where.SocketMode)
-	if err != nil {
-		_ = grpcListener.Close()
-		return nil, nil, err
+	if on.HTTP, err = server.Listen(ctx, where.HTTP, where.SocketMode); err != nil {
+		return on, err
 	}
-	return grpcListener, httpListener, nil
+	if console := broker.ConsoleAddress(); console != nil {
+		on.Console, err = server.Listen(ctx, *console, where.SocketMode)
+	}
+	return on, err
+}
+
+// addressesOf returns the addresses of listeners, as attributes of a log line.
+func addressesOf(on server.Listeners) []any {
+	all := []any{"grpc", on.GRPC.Addr().String(), "http", on.HTTP.Addr().String()}
+	if on.Console != nil {
+		all = append(all, "console", on.Console.Addr().String())
+	}
+	return all
 }
 
 func adviseListen(err error) error {

@@ -66,6 +66,12 @@ func (v formView) Value(f *authmaterialv1.Field) string {
 	return v.Credential.GetPublicValues()[f.GetFieldId()]
 }
 
+// ownFields are the names of the fields that belong to the credential, not to its values.
+var ownFields = []string{"credential.display_name", "credential.description", "credential_id"}
+
+// OwnFields returns the names of the fields that belong to the credential, not to its values.
+func (formView) OwnFields() []string { return ownFields }
+
 // OtherProblems returns the problems of names that the form does not show.
 func (v formView) OtherProblems() []string {
 	var others []string
@@ -75,7 +81,7 @@ func (v formView) OtherProblems() []string {
 	for name, text := range v.Problem.Fields {
 		field, isValue := strings.CutPrefix(name, "values.")
 		shown := isValue && slices.ContainsFunc(v.Method.GetFields(), func(f *authmaterialv1.Field) bool { return f.GetFieldId() == field })
-		if !shown && !slices.Contains([]string{"credential_id", "credential.display_name", "credential.description"}, name) {
+		if !shown && !slices.Contains(ownFields, name) {
 			others = append(others, text)
 		}
 	}

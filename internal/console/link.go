@@ -2,13 +2,13 @@ package console
 
 import (
 	"crypto/rand"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 const (
@@ -32,7 +32,7 @@ type link struct {
 
 func newLinks(clock clockwork.Clock) *links { return &links{clock: clock, all: map[key]link{}} }
 
-var errManyLinks = errors.New("too many sign-in links are waiting to be used: try again in 5 minutes")
+var errManyLinks = fault.New(fault.RateLimited, "too many sign-in links are waiting to be used: try again in 5 minutes")
 
 func (l *links) create(evidence authentication.Evidence) (code string, expires time.Time, err error) {
 	code, expires = rand.Text(), l.clock.Now().Add(linkAge)

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -54,7 +55,7 @@ func etag(revision int64) string { return strconv.FormatInt(revision, 36) }
 func declaredView(c *credentials.Credential, hidden *item) *Credential {
 	view := &Credential{
 		Credential: store.Credential{
-			ID: c.ID, DisplayName: c.DisplayName, Description: c.Description, Labels: c.Labels,
+			ID: c.ID, DisplayName: cmp.Or(c.DisplayName, c.ID), Description: c.Description, Labels: c.Labels,
 			Provider: c.Provider.ID, AuthMethod: c.Method.ID, Disabled: c.Disabled,
 			KeepWarm: c.KeepWarm, SecretExpireTime: c.SecretExpireTime,
 		},

@@ -69,6 +69,12 @@ func toAuthMethod(m *catalog.AuthMethod) *authmaterialv1.AuthMethod {
 		AuthMethodId: m.ID, DisplayName: m.DisplayName, Description: m.Description, DocumentationUrl: m.DocumentationURL,
 		Verifiable: m.Verification != nil, Rotation: authmaterialv1.Rotation(rotation), UsesToken: m.TokenRequest != nil,
 	}
+	for _, header := range m.Headers {
+		message.HeaderNames = append(message.HeaderNames, header.Name)
+	}
+	for _, parameter := range m.QueryParams {
+		message.QueryParameterNames = append(message.QueryParameterNames, parameter.Name)
+	}
 	for _, field := range m.Fields {
 		message.Fields = append(message.Fields, &authmaterialv1.Field{
 			FieldId: field.ID, DisplayName: field.DisplayName, Description: field.Description, Required: field.Required,

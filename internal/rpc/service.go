@@ -22,6 +22,7 @@ import (
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/admission"
+	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
@@ -35,6 +36,9 @@ type Options struct {
 	Admission *admission.Admission
 	// Credentials answers the calls of CredentialService.
 	Credentials *Credentials
+	// SignInLink returns a link that signs in to the console as the caller with this evidence, and
+	// the time until which the link can be used. It is nil if there is no console.
+	SignInLink func(authentication.Evidence) (link string, expires time.Time, err error)
 	// Clock determines when identities expire, and Waiting determines when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
@@ -101,6 +105,9 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	server.RegisterService(&description, nil)
 	s.registerCredentials(server, s.options.Credentials)
 	s.registerProviders(server, new(Providers))
+	if s.options.SignInLink != nil {
+		s.registerConsole(server)
+	}
 }
 
 // unary returns a unary method whose handler does the work that is common to all calls. The

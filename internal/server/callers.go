@@ -20,6 +20,9 @@ func (s *Server) newCallers(c *config.Config) *authentication.Set {
 	// connection.
 	add(authentication.MethodJWT, issuers)
 	add(authentication.MethodToken, authentication.NewStaticTokens(c.Authentication.Tokens...))
+	if names := c.Console.IssuerNames(); len(names) > 0 {
+		add(authentication.MethodOIDC, authentication.NewSignedIn(s.clock, names...))
+	}
 	if authorities := clientAuthorities(c); authorities != nil {
 		add(authentication.MethodMutualTLS, authentication.NewMutualTLS(authorities, s.clock))
 	}

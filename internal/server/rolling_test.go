@@ -67,7 +67,7 @@ func (r *replicas) start(name string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	started := &replica{listener: listenTCP(r.T), stop: stop, ended: make(chan error, 1)}
-	go func() { started.ended <- made.Run(ctx, started.listener, nil) }()
+	go func() { started.ended <- made.Run(ctx, server.Listeners{GRPC: started.listener}) }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.running[name] = started

@@ -27,13 +27,26 @@ const (
 // Listen returns the listen settings with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// Run serves both listeners until ctx ends or a listener fails, and then stops the server. The HTTP
-// listener may be nil.
-func (s *Server) Run(ctx context.Context, grpcListener, httpListener net.Listener) error {
+// ConsoleAddress returns the address of the console, or nil if there is no console.
+func (s *Server) ConsoleAddress() *config.Address {
+	if s.fixed.Console == nil {
+		return nil
+	}
+	return &s.fixed.Console.Address
+}
+
+// Listeners are the listeners of a Server. HTTP and Console may be nil.
+type Listeners struct{ GRPC, HTTP, Console net.Listener }
+
+// Run serves the listeners until ctx ends or a listener fails, and then stops the server.
+func (s *Server) Run(ctx context.Context, on Listeners) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.ServeGRPC(grpcListener) })
-	if httpListener != nil {
-		group.Go(func() error { return s.ServeHTTP(httpListener) })
+	group.Go(func() error { return s.ServeGRPC(on.GRPC) })
+	if on.HTTP != nil {
+		group.Go(func() error { return s.ServeHTTP(on.HTTP) })
+	}
+	if on.Console != nil {
+		group.Go(func() error { return s.ServeConsole(on.Console) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
@@ -110,6 +123,9 @@ func (s *Server) Stop(ctx context.Context) {
 	ending, endHTTP := context.WithTimeout(context.Background(), lastPeriod)
 	defer endHTTP()
 	_ = s.http.Shutdown(ending)
+	if s.consoleHTTP != nil {
+		_ = s.consoleHTTP.Shutdown(ending)
+	}
 	s.background.Wait()
 	s.management.SaveUses()
 	s.closeStore()
@@ -121,6 +137,9 @@ func (s *Server) Stop(ctx context.Context) {
 		s.logger.Error("the audit file could not be closed", "error", err)
 	}
 	_ = s.http.Close()
+	if s.consoleHTTP != nil {
+		_ = s.consoleHTTP.Close()
+	}
 	s.endStop()
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/cache"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/console"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/observe"
@@ -41,6 +42,9 @@ type Options struct {
 	// TokenTransport sends token requests. Default: a transport with the token_requests settings of
 	// the configuration. Tests and the demo set TokenTransport, so that requests reach a simulator.
 	TokenTransport http.RoundTripper
+	// OpenIDTransport sends requests to the issuers at which people sign in to the console. Default:
+	// transports with the settings of the configuration.
+	OpenIDTransport http.RoundTripper
 	// Traces records spans of calls and token requests. Default: no traces.
 	Traces *observe.Traces
 	// Version is the broker's version in metrics and in the User-Agent header. Default: "dev".
@@ -68,6 +72,8 @@ type Server struct {
 	closeStore  func()
 	grpc        *grpc.Server
 	http        *http.Server
+	console     *console.Console // nil if there is no console
+	consoleHTTP *http.Server     // nil if there is no console
 
 	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
@@ -91,7 +97,7 @@ func New(options Options) (*Server, error) {
 		logger:  options.Logger,
 		clock:   options.Clock,
 		version: options.Version,
-		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store},
+		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store, Console: c.Console},
 	}
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stopped, s.endStop = context.WithCancel(context.Background())
@@ -141,7 +147,12 @@ func New(options Options) (*Server, error) {
 	s.observer.Scrape(s.broker, s.tokens)
 	s.observer.ScrapeManagement(s.management)
 	service := s.newService(options.Traces)
-	s.grpc, s.http = s.newGRPC(service, options.Traces), s.newHTTP(service)
+	s.http = s.newHTTP(service)
+	if s.fixed.Console != nil {
+		s.console = s.newConsole(service, options)
+		s.consoleHTTP = s.newConsoleHTTP(s.console)
+	}
+	s.grpc = s.newGRPC(service, options.Traces)
 	s.loaded(nil)
 	return s, nil
 }
@@ -200,6 +211,10 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 }
 
 func (s *Server) newService(traces *observe.Traces) *rpc.Service {
+	var signInLink func(authentication.Evidence) (string, time.Time, error)
+	if s.fixed.Console != nil {
+		signInLink = s.SignInLink
+	}
 	return rpc.NewService(rpc.Options{
 		Broker:       s.broker,
 		Credentials:  rpc.NewCredentials(s.management),
@@ -213,6 +228,7 @@ func (s *Server) newService(traces *observe.Traces) *rpc.Service {
 		HTTPTraces:   traces.HTTP(),
 		LogsAll:      s.logger.Enabled(context.Background(), slog.LevelDebug),
 		Reached:      func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
+		SignInLink:   signInLink,
 	})
 }
 

@@ -432,9 +432,14 @@ type AuthMethod struct {
 	// provider.
 	Rotation Rotation `protobuf:"varint,7,opt,name=rotation,proto3,enum=authmaterial.v1.Rotation" json:"rotation,omitempty"`
 	// Required. Whether the broker uses the fields to obtain a token that expires.
-	UsesToken     bool `protobuf:"varint,8,opt,name=uses_token,json=usesToken,proto3" json:"uses_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UsesToken bool `protobuf:"varint,8,opt,name=uses_token,json=usesToken,proto3" json:"uses_token,omitempty"`
+	// Optional. The names of the headers that callers get, without their values. A credential
+	// that lacks the optional fields of a header gets no such header.
+	HeaderNames []string `protobuf:"bytes,9,rep,name=header_names,json=headerNames,proto3" json:"header_names,omitempty"`
+	// Optional. The names of the query parameters that callers get, without their values.
+	QueryParameterNames []string `protobuf:"bytes,10,rep,name=query_parameter_names,json=queryParameterNames,proto3" json:"query_parameter_names,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *AuthMethod) Reset() {
@@ -521,6 +526,20 @@ func (x *AuthMethod) GetUsesToken() bool {
 		return x.UsesToken
 	}
 	return false
+}
+
+func (x *AuthMethod) GetHeaderNames() []string {
+	if x != nil {
+		return x.HeaderNames
+	}
+	return nil
+}
+
+func (x *AuthMethod) GetQueryParameterNames() []string {
+	if x != nil {
+		return x.QueryParameterNames
+	}
+	return nil
 }
 
 // Field describes one value that a credential has.
@@ -628,7 +647,7 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\x11documentation_url\x18\x04 \x01(\tR\x10documentationUrl\x12#\n" +
 	"\rallowed_hosts\x18\x05 \x03(\tR\fallowedHosts\x12>\n" +
 	"\fauth_methods\x18\x06 \x03(\v2\x1b.authmaterial.v1.AuthMethodR\vauthMethods\x127\n" +
-	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\"\xca\x02\n" +
+	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\"\xa1\x03\n" +
 	"\n" +
 	"AuthMethod\x12$\n" +
 	"\x0eauth_method_id\x18\x01 \x01(\tR\fauthMethodId\x12!\n" +
@@ -641,7 +660,10 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"verifiable\x125\n" +
 	"\brotation\x18\a \x01(\x0e2\x19.authmaterial.v1.RotationR\brotation\x12\x1d\n" +
 	"\n" +
-	"uses_token\x18\b \x01(\bR\tusesToken\"\x9b\x01\n" +
+	"uses_token\x18\b \x01(\bR\tusesToken\x12!\n" +
+	"\fheader_names\x18\t \x03(\tR\vheaderNames\x122\n" +
+	"\x15query_parameter_names\x18\n" +
+	" \x03(\tR\x13queryParameterNames\"\x9b\x01\n" +
 	"\x05Field\x12\x19\n" +
 	"\bfield_id\x18\x01 \x01(\tR\afieldId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +

@@ -42,7 +42,7 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
-	return broker.Run(ctx, grpcListener, httpListener)
+	return broker.Run(ctx, server.Listeners{GRPC: grpcListener, HTTP: httpListener})
 }
 
 func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {

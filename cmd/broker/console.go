@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+)
+
+func newConsole() *cobra.Command {
+	var c connection
+	command := &cobra.Command{
+		Use:   "console",
+		Short: "Prints a link that signs in to the console",
+		Long: `Prints a link that signs in one person, once, within 5 minutes, to the console: the web
+pages on which people manage credentials. The person is signed in as the user who ran this
+command. The broker must have a console, and a Unix socket with mode 0600.
+
+` + connectionHelp,
+		Example: `  broker console --address unix:///var/lib/authmaterial/broker.sock`,
+		Args:    noArgs,
+	}
+	c.addFlags(command, getTimeout)
+	command.PreRunE = func(command *cobra.Command, _ []string) error { return c.checkFlags(command.Flags()) }
+	command.RunE = explained(func(command *cobra.Command, _ []string) error {
+		ctx, conn, err := c.dial(command.Context(), command.InOrStdin())
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // the link has been received
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		made, err := authmaterialv1.NewConsoleServiceClient(conn).CreateSignInLink(ctx, &authmaterialv1.CreateSignInLinkRequest{})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(command.OutOrStdout(), made.GetUrl())
+		return err
+	})
+	return command
+}

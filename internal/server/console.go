@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/console"
+	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/rpc"
+)
+
+// newConsole returns the console, which calls the service as the people who have signed in.
+func (s *Server) newConsole(service *rpc.Service, options Options) *console.Console {
+	credentials, providers := service.Local()
+	return console.New(console.Options{
+		Config:       s.fixed.Console,
+		API:          console.API{CredentialServiceClient: credentials, Providers: providers, Watch: service.WatchStates},
+		WithEvidence: rpc.WithEvidence,
+		Identify: func(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
+			return s.broker.Current().Callers.Identify(ctx, evidence)
+		},
+		Secure: s.hasTLS(),
+		OpenIDTransport: func(issuer config.OpenID) http.RoundTripper {
+			if options.OpenIDTransport != nil {
+				return options.OpenIDTransport
+			}
+			return openIDTransport{egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}), issuer.AllowPrivate}
+		},
+		Clock:    s.clock,
+		Logger:   s.logger,
+		Stopping: s.stopping,
+	})
+}
+
+// openIDTransport sends requests to an OpenID Connect issuer.
+type openIDTransport struct {
+	*egress.Transport
+
+	allowPrivate bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t openIDTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if t.allowPrivate {
+		request = request.WithContext(egress.AllowPrivate(request.Context()))
+	}
+	return t.Transport.RoundTrip(request)
+}
+
+// newConsoleHTTP returns the HTTP server of the console.
+func (s *Server) newConsoleHTTP(pages http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           pages,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute, // the stream of states has deadlines of its own
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// ServeConsole serves the console on the listener until Stop, and closes the listener.
+func (s *Server) ServeConsole(listener net.Listener) error {
+	err := s.consoleHTTP.Serve(s.overTLS(s.admission.HTTPListener(listener)))
+	if !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the
+// time until which the link can be used. The Server must have a console.
+func (s *Server) SignInLink(evidence authentication.Evidence) (link string, expires time.Time, err error) {
+	return s.console.SignInLink(evidence)
+}
