@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,8 +11,11 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// recentEvents is the number of entries of the history that a page shows.
-const recentEvents = 20
+// These are the numbers of entries of the history, and of callers with their grants, that a page shows.
+const (
+	recentEvents  = 20
+	recentCallers = 10
+)
 
 // credentialView is the content of the page of one credential.
 type credentialView struct {
@@ -22,9 +26,12 @@ type credentialView struct {
 	Versions []*authmaterialv1.CredentialVersion
 	Events   []*authmaterialv1.CredentialEvent
 	Access   *authmaterialv1.ExplainAccessResponse // of the person who has signed in
-	States   string
-	Problem  *problem
-	Result   *authmaterialv1.Verification // of a verification that has just been made
+	// Grants has the grant that allows each of the recent callers to use the credential. It is empty if
+	// the person may not see grants, or if the configuration has none.
+	Grants  map[string]string
+	States  string
+	Problem *problem
+	Result  *authmaterialv1.Verification // of a verification that has just been made
 }
 
 // May reports whether the person may perform an action on the credential.
@@ -102,8 +109,24 @@ func (c *Console) read(r *http.Request) (view credentialView, err error) {
 		}
 		view.Events = events.GetEvents()
 	}
+	if view.May("manage") {
+		view.Grants = c.grants(ctx, id, view.Status.GetCallers())
+	}
 	view.States = statesOf([]tile{{Credential: view.Credential}})
 	return view, nil
+}
+
+// grants returns the grants that allow callers to use a credential, by caller.
+func (c *Console) grants(ctx context.Context, id string, callers []*authmaterialv1.CallerUse) map[string]string {
+	all := map[string]string{}
+	for _, use := range callers[:min(len(callers), recentCallers)] {
+		found, err := c.api.ExplainAccess(ctx, &authmaterialv1.ExplainAccessRequest{CredentialId: id, Caller: use.GetCaller()})
+		at := slices.Index(found.GetAllowedActions(), "use")
+		if err == nil && at >= 0 && at < len(found.GetGrants()) {
+			all[use.GetCaller()] = found.GetGrants()[at]
+		}
+	}
+	return all
 }
 
 // accessView explains what one caller may do with a credential.

@@ -102,7 +102,9 @@ func (v listView) filter() string {
 }
 
 // quote returns a text in the form that a filter accepts, which cannot contain quotes and backslashes.
-func quote(text string) string { return `"` + strings.NewReplacer(`\`, "", `"`, "").Replace(text) + `"` }
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, "", `"`, "").Replace(text) + `"`
+}
 
 // tiles reads the status of each credential. A credential whose status cannot be read is shown
 // without it.

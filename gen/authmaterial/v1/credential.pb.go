@@ -279,7 +279,7 @@ type Credential struct {
 	// Immutable.
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// Required for a managed credential. The credential's name for display, 1 to 128
-	// characters.
+	// characters. The name of a declared credential without a name is its ID.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Optional. What the credential is for, at most 4000 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
