@@ -122,7 +122,7 @@ func (c *Console) grants(ctx context.Context, id string, callers []*authmaterial
 	for _, use := range callers[:min(len(callers), recentCallers)] {
 		found, err := c.api.ExplainAccess(ctx, &authmaterialv1.ExplainAccessRequest{CredentialId: id, Caller: use.GetCaller()})
 		at := slices.Index(found.GetAllowedActions(), "use")
-		if err == nil && at >= 0 && at < len(found.GetGrants()) {
+		if err == nil && at >= 0 && at < len(found.GetGrants()) && found.GetGrants()[at] != "" {
 			all[use.GetCaller()] = found.GetGrants()[at]
 		}
 	}

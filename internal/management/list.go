@@ -241,6 +241,14 @@ func explain(policy *access.Policy, subject *access.Caller, object access.Object
 			e.Allowed, e.Grants = append(e.Allowed, action), append(e.Grants, source)
 		}
 	}
+	switch {
+	case policy.AllowsAll():
+		e.Text = "The configuration has no grants, so every caller may use every credential."
+		return e
+	case policy.DeniesAll():
+		e.Text = "The configuration has no grants, so no caller may use a credential."
+		return e
+	}
 	explained := policy.Explain(subject, access.Use, object)
 	e.Text = "These grants name the caller: " + sources(explained.ByCaller) +
 		". These grants name the credential: " + sources(explained.ByCredential) +
