@@ -148,7 +148,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			}
 			ctx, end := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- h.server.Run(ctx, h.grpc, h.http) }()
+			go func() { ended <- h.server.Run(ctx, server.Listeners{GRPC: h.grpc, HTTP: h.http}) }()
 			h.conn = connect(t, h.grpc.Addr())
 			h.wantHealth(brokerService)
 			release := h.sim.SendPulse.HoldTokenAnswers()
@@ -179,7 +179,7 @@ func TestRunEndsWithAListener(t *testing.T) {
 			h := newServer(t)
 			h.grpc, h.http = listenTCP(t), listenTCP(t)
 			ended := make(chan error, 1)
-			go func() { ended <- h.server.Run(t.Context(), h.grpc, h.http) }()
+			go func() { ended <- h.server.Run(t.Context(), server.Listeners{GRPC: h.grpc, HTTP: h.http}) }()
 			h.conn = connect(t, h.grpc.Addr())
 			h.wantHealth("")
 			h.wantAnswer("/readyz", http.StatusOK, "ok\n")
