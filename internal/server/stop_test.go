@@ -16,6 +16,7 @@ import (
 
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/store/sqlite"
 )
 
