@@ -101,7 +101,13 @@ func (c *Console) readURL(section yamlfile.Value) {
 		location.Scheme != "https" && (location.Scheme != "http" || c.Address.Remote) {
 		value.Problemf("must be https://HOST[:PORT] without a path; a console that only this machine can reach may use http://")
 	}
+	// Browsers leave out the usual port.
 	c.URL = strings.ToLower(text)
+	for scheme, port := range map[string]string{"https://": ":443", "http://": ":80"} {
+		if strings.HasPrefix(c.URL, scheme) {
+			c.URL = strings.TrimSuffix(c.URL, port)
+		}
+	}
 }
 
 func (p *parser) readOpenID(item yamlfile.Value) OpenID {

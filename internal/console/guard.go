@@ -1,9 +1,12 @@
 package console
 
 import (
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 )
 
@@ -33,13 +36,24 @@ func (c *Console) guarded(inner http.Handler) http.Handler {
 			http.Error(w, "the console has another address", http.StatusMisdirectedRequest)
 			return
 		}
-		if err := origins.Check(r); err != nil {
+		if origins.Check(r) != nil || !isOwnRequest(r) {
 			http.Error(w, "requests from pages of another site are refused", http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		defer c.recovered(w, r)
 		inner.ServeHTTP(w, r)
 	})
+}
+
+// recovered answers a request whose handler has panicked. It logs the stack, but not the value of the
+// panic, which could contain secrets.
+func (c *Console) recovered(w http.ResponseWriter, r *http.Request) {
+	if cause := recover(); cause != nil {
+		c.options.Logger.LogAttrs(r.Context(), slog.LevelError, "panic in the console",
+			slog.String("type", fmt.Sprintf("%T", cause)), slog.String("stack", string(debug.Stack())))
+		http.Error(w, "something went wrong: the broker's log has the reason", http.StatusInternalServerError)
+	}
 }
 
 // isOwnHost reports whether the header Host names the console. Otherwise, the page of another site
@@ -57,4 +71,15 @@ func (c *Console) isOwnHost(r *http.Request) bool {
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// isOwnRequest reports whether a page of the console caused a request, or a person who typed the address
+// or followed a link. Pages of other sites may only link to the console: they cannot load its pages as
+// images, scripts, frames or data. Servers on other ports of this machine count as other sites.
+func isOwnRequest(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return true
+	}
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/jonboulle/clockwork"
 	"golang.org/x/oauth2"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -23,6 +24,10 @@ const (
 	loginAge = 5 * time.Minute
 	// issuerTimeout is the maximum duration of the requests to an issuer for one sign-in.
 	issuerTimeout = 10 * time.Second
+	// discoveryPause is the time between two attempts to read the settings of an issuer.
+	discoveryPause = 5 * time.Second
+	// maxAnswer is the maximum size of an issuer's answer, in bytes.
+	maxAnswer = 1 << 20
 )
 
 // issuer is an OpenID Connect issuer at which people sign in.
@@ -30,34 +35,53 @@ type issuer struct {
 	config.OpenID
 	client *http.Client
 
+	clock clockwork.Clock
+
 	mu       sync.Mutex
 	provider *oidc.Provider // nil until the issuer's settings have been read
+	failure  error          // of the latest attempt to read the settings
+	failed   time.Time
 }
 
 func newIssuers(options Options) map[string]*issuer {
 	all := map[string]*issuer{}
 	for _, configured := range options.Config.OpenID {
 		client := &http.Client{
-			Transport: options.OpenIDTransport(configured), Timeout: issuerTimeout,
+			Transport: limited{options.OpenIDTransport(configured)}, Timeout: issuerTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
-		all[configured.Name] = &issuer{OpenID: configured, client: client}
+		all[configured.Name] = &issuer{OpenID: configured, client: client, clock: options.Clock}
 	}
 	return all
 }
 
-// discover returns the issuer's settings, which it reads once.
+// limited limits the size of answers, which the libraries read completely.
+type limited struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (l limited) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := l.RoundTripper.RoundTrip(request)
+	if err == nil {
+		response.Body = http.MaxBytesReader(nil, response.Body, maxAnswer)
+	}
+	return response, err
+}
+
+// discover returns the issuer's settings, which it reads once. After a failure, it waits before it asks
+// the issuer again, because anybody can open the address that leads here.
 func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.provider != nil {
 		return i.provider, nil
 	}
-	found, err := oidc.NewProvider(oidc.ClientContext(ctx, i.client), i.Issuer)
-	if err == nil {
-		i.provider = found
+	if i.failure != nil && i.clock.Since(i.failed) < discoveryPause {
+		return nil, i.failure
 	}
-	return found, err
+	// The attempt also serves other people, so it continues if this person closes the page.
+	i.provider, i.failure = oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), i.Issuer)
+	i.failed = i.clock.Now()
+	return i.provider, i.failure
 }
 
 func (i *issuer) oauth(provider *oidc.Provider, redirect string) *oauth2.Config {
@@ -87,6 +111,12 @@ func (c *Console) callback() string { return c.address() + "/sign-in/callback" }
 
 var errIssuer = errors.New("The issuer cannot be reached, or its settings cannot be used. Try again, or sign in in another way.") //nolint:revive,staticcheck // a sentence for people
 
+// brief returns the beginning of an error's text, which may quote what an issuer has sent.
+func brief(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), 300)], "")
+}
+
 // beginOpenID leads to the page where a person signs in at the issuer.
 func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	at := c.openID[r.PathValue("issuer")]
@@ -96,7 +126,7 @@ func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	}
 	provider, err := at.discover(r.Context())
 	if err != nil {
-		c.options.Logger.Warn("the settings of an OpenID Connect issuer could not be read", "issuer", at.Name, "error", err)
+		c.options.Logger.Warn("the settings of an OpenID Connect issuer could not be read", "issuer", at.Name, "error", brief(err))
 		c.showSignIn(w, r, http.StatusBadGateway, signInView{Problem: errIssuer.Error()})
 		return
 	}
@@ -127,7 +157,7 @@ func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 		err = c.begin(w, r, authentication.Evidence{Person: someone, Address: r.RemoteAddr})
 	}
 	if err != nil {
-		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", err)
+		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", brief(err))
 		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The answer of the issuer was not accepted. The broker's log has the reason."})
 		return
 	}

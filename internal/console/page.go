@@ -49,6 +49,10 @@ func newPages(assets fs.FS) pages {
 	}
 	files := http.StripPrefix(p.path, http.FileServerFS(assets))
 	p.assets = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, p.path) { // of another version of the broker
+			http.NotFound(w, r)
+			return
+		}
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 		files.ServeHTTP(w, r)
 	})
@@ -106,17 +110,37 @@ type pageFunc func(w http.ResponseWriter, r *http.Request) error
 // page returns a handler that shows the error of a page.
 func (c *Console) page(answer pageFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := answer(w, r)
-		if err == nil {
+		if !c.readForm(w, r) {
 			return
 		}
-		shown := toProblem(err)
-		if isPartial(r) {
-			c.pages.showPart(w, "problem", "problem", shown)
-			return
+		if err := answer(w, r); err != nil {
+			c.showProblem(w, r, toProblem(err))
 		}
-		c.pages.show(w, r, shown.Status, "problem", page{Title: shown.Title, Body: shown})
 	})
+}
+
+// showProblem shows a problem instead of a page, or in a part of the page that the browser has.
+func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, shown problem) {
+	if isPartial(r) {
+		c.pages.showPart(w, "problem", "problem", shown)
+		return
+	}
+	c.pages.show(w, r, shown.Status, "problem", page{Title: shown.Title, Body: shown})
+}
+
+// readForm reports whether the form of a request could be read. If not, it shows why.
+func (c *Console) readForm(w http.ResponseWriter, r *http.Request) bool {
+	err := r.ParseForm()
+	if err == nil {
+		return true
+	}
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		c.refuse(w, r, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB.")
+	} else {
+		c.refuse(w, r, http.StatusBadRequest, "The form could not be read.")
+	}
+	return false
 }
 
 func (c *Console) missing(_ http.ResponseWriter, _ *http.Request) error { return errMissing }

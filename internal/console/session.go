@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"net/http"
@@ -26,6 +27,8 @@ type session struct {
 	caller   string // the name of the caller
 	evidence authentication.Evidence
 	expires  time.Time
+	ended    context.Context //nolint:containedctx // it ends with the session, by sign-out or expiry
+	end      func()
 }
 
 // key is the SHA-256 of a text that only one browser or person knows.
@@ -46,22 +49,27 @@ func newSessions(clock clockwork.Clock) *sessions {
 
 // begin begins a session, and returns the text that proves it.
 func (s *sessions) begin(caller string, evidence authentication.Evidence) (proof string, begun *session) {
-	proof, begun = rand.Text(), &session{caller, evidence, s.clock.Now().Add(sessionAge)}
+	proof = rand.Text()
+	k := keyOf(proof)
+	begun = &session{caller: caller, evidence: evidence, expires: s.clock.Now().Add(sessionAge)}
+	var cancel context.CancelFunc
+	begun.ended, cancel = context.WithCancel(context.Background())
+	timer := s.clock.AfterFunc(sessionAge, func() { s.remove(k) })
+	begun.end = func() { timer.Stop(); cancel() }
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var others []key
 	for k, other := range s.all {
-		switch {
-		case !s.clock.Now().Before(other.expires):
-			delete(s.all, k)
-		case other.caller == caller:
+		if other.caller == caller {
 			others = append(others, k)
 		}
 	}
 	if len(others) >= maxSessions {
-		delete(s.all, slices.MinFunc(others, func(a, b key) int { return s.all[a].expires.Compare(s.all[b].expires) }))
+		oldest := slices.MinFunc(others, func(a, b key) int { return s.all[a].expires.Compare(s.all[b].expires) })
+		s.all[oldest].end()
+		delete(s.all, oldest)
 	}
-	s.all[keyOf(proof)] = begun
+	s.all[k] = begun
 	return proof, begun
 }
 
@@ -76,10 +84,16 @@ func (s *sessions) find(proof string) *session {
 	return found
 }
 
-func (s *sessions) end(proof string) {
+func (s *sessions) end(proof string) { s.remove(keyOf(proof)) }
+
+// remove ends a session, and its event streams.
+func (s *sessions) remove(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.all, keyOf(proof))
+	if found := s.all[k]; found != nil {
+		found.end()
+		delete(s.all, k)
+	}
 }
 
 // cookies has the names of the console's cookies.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
@@ -24,19 +25,40 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proof := valueOf(r, c.cookie.session)
 		found := c.sessions.find(proof)
-		if found != nil {
-			if caller, err := c.options.Identify(r.Context(), found.evidence); err != nil || caller.Name != found.caller {
-				c.sessions.end(proof)
-				found = nil
-			}
-		}
 		if found == nil {
 			c.askToSignIn(w, r)
 			return
 		}
-		ctx := context.WithValue(c.options.WithEvidence(r.Context(), found.evidence), personKey{}, person{found, proof})
-		inner.ServeHTTP(w, r.WithContext(ctx))
+		evidence := found.evidence
+		evidence.Address = r.RemoteAddr
+		switch caller, err := c.identify(r, evidence); {
+		case err != nil && fault.From(err).Reason != fault.CallerUnauthenticated:
+			c.refuse(w, r, http.StatusServiceUnavailable, "It cannot be checked now who you are. Try again in a minute.")
+		case err != nil || caller.Name != found.caller:
+			c.sessions.end(proof)
+			c.askToSignIn(w, r)
+		default:
+			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, proof})
+			inner.ServeHTTP(w, r.WithContext(ctx))
+		}
 	})
+}
+
+var errUnproven = fault.New(fault.CallerUnauthenticated, "the token was not accepted")
+
+// identify returns the caller with this evidence. Without authentication, the broker accepts calls
+// from its own machine; a session needs a proof.
+func (c *Console) identify(r *http.Request, evidence authentication.Evidence) (access.Caller, error) {
+	caller, err := c.options.Identify(r.Context(), evidence)
+	if err == nil && caller.Method == authentication.MethodNone && !caller.PrivateSocket {
+		err = errUnproven
+	}
+	return caller, err
+}
+
+// refuse shows a problem instead of a page.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
+	c.showProblem(w, r, problem{Status: status, Title: "This is not possible", Text: text})
 }
 
 type personKey struct{}
@@ -85,6 +107,9 @@ func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int,
 
 // signIn signs in somebody who has a sign-in link or a static token.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	if !c.readForm(w, r) {
+		return
+	}
 	next := ownPath(r.PostFormValue("next"))
 	evidence, problem := authentication.Evidence{}, ""
 	if code := r.PostFormValue("code"); code != "" {
@@ -97,8 +122,9 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(token, authentication.TokenPrefix) {
 			problem = "This is not a token of the broker. A token begins with " + authentication.TokenPrefix
 		}
-		evidence = authentication.Evidence{Bearer: secret.New(token), Address: r.RemoteAddr}
+		evidence = authentication.Evidence{Bearer: secret.New(token)}
 	}
+	evidence.Address = r.RemoteAddr
 	if problem == "" {
 		err := c.begin(w, r, evidence)
 		if err == nil {
@@ -112,7 +138,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 
 // begin begins a session for somebody with this evidence.
 func (c *Console) begin(w http.ResponseWriter, r *http.Request, evidence authentication.Evidence) error {
-	caller, err := c.options.Identify(r.Context(), evidence)
+	caller, err := c.identify(r, evidence)
 	if err != nil {
 		return err
 	}
@@ -121,7 +147,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, evidence authent
 	}
 	proof, begun := c.sessions.begin(caller.Name, evidence)
 	http.SetCookie(w, c.cookie.make(c.cookie.session, proof, sessionAge, http.SameSiteStrictMode))
-	c.options.Logger.Info("signed in to the console", "caller", caller.Name, "method", caller.Method, "until", begun.expires)
+	c.options.Logger.Info("signed in to the console", "caller", caller.Name, "method", caller.Method, "address", evidence.Address, "until", begun.expires)
 	return nil
 }
 

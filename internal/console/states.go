@@ -26,15 +26,17 @@ func (c *Console) states(w http.ResponseWriter, r *http.Request) error {
 	if len(shown) > tilesPerPage {
 		shown = shown[:tilesPerPage]
 	}
-	ctx, cancel := context.WithDeadline(r.Context(), time.Now().Add(personOf(r).expires.Sub(c.options.Clock.Now())))
+	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	defer context.AfterFunc(personOf(r).ended, cancel)()
 	defer context.AfterFunc(c.options.Stopping, cancel)()
-	out := http.NewResponseController(w)
-	w.Header().Set("Content-Type", "text/event-stream")
+	out, begun := http.NewResponseController(w), false
 	err := c.api.Watch(ctx, &authmaterialv1.WatchCredentialStatesRequest{}, func(message *authmaterialv1.WatchCredentialStatesResponse) error {
 		if err := out.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			return err
 		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		begun = true
 		for _, credential := range message.GetCredentials() {
 			if !slices.Contains(shown, credential.GetCredentialId()) {
 				continue
@@ -53,8 +55,8 @@ func (c *Console) states(w http.ResponseWriter, r *http.Request) error {
 		}
 		return out.Flush()
 	})
-	if ctx.Err() != nil || err == nil {
-		return nil
+	if begun || ctx.Err() != nil {
+		return nil // an error cannot be shown in a stream; the browser opens another one
 	}
 	return err
 }

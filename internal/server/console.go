@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -26,7 +28,8 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 		Identify: func(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
 			return s.broker.Current().Callers.Identify(ctx, evidence)
 		},
-		Secure: s.hasTLS(),
+		// A proxy on this machine may add TLS.
+		Secure: s.hasTLS() || strings.HasPrefix(s.fixed.Console.URL, "https://"),
 		OpenIDTransport: func(issuer config.OpenID) http.RoundTripper {
 			if options.OpenIDTransport != nil {
 				return options.OpenIDTransport
@@ -69,11 +72,29 @@ func (s *Server) newConsoleHTTP(pages http.Handler) *http.Server {
 
 // ServeConsole serves the console on the listener until Stop, and closes the listener.
 func (s *Server) ServeConsole(listener net.Listener) error {
-	err := s.consoleHTTP.Serve(s.overTLS(s.admission.HTTPListener(listener)))
+	limited := s.admission.HTTPListener(listener)
+	if s.hasTLS() {
+		limited = tls.NewListener(limited, s.consoleTLS())
+	}
+	err := s.consoleHTTP.Serve(limited)
 	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// consoleTLS returns the TLS settings of the console. The console requests no client certificates,
+// because people would have to choose one, and it has no use for them.
+func (s *Server) consoleTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, // GetConfigForClient replaces this setting for each connection
+		NextProtos: []string{protocolHTTP},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			made := connectionTLS(s.broker.Current().Config.Listen.TLS, protocolHTTP)
+			made.ClientAuth, made.ClientCAs, made.VerifyConnection = tls.NoClientCert, nil, nil
+			return made, nil
+		},
+	}
 }
 
 // SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the

@@ -38,13 +38,19 @@ document.addEventListener("htmx:afterSettle", (event) => {
   }
 });
 
-// The stream ends when another list is shown, and when the page is left.
+// A sign-in link works once. It does not stay in the browser's history.
+if (location.pathname === "/sign-in" && location.search) {
+  history.replaceState(null, "", location.pathname);
+}
+
+// The stream ends when another list is shown, and while the page is hidden: browsers open only a few
+// connections to one server.
 let stream = null;
 function watch() {
   const list = document.querySelector("[data-states]");
   if (stream) stream.close();
   stream = null;
-  if (!list) return;
+  if (!list || document.hidden) return;
   stream = new EventSource(list.dataset.states);
   stream.onmessage = (message) => {
     const state = JSON.parse(message.data);
@@ -59,6 +65,7 @@ function watch() {
   };
 }
 document.addEventListener("htmx:afterSettle", watch);
+document.addEventListener("visibilitychange", watch);
 
 prepare(document);
 watch();
