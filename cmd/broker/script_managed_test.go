@@ -52,12 +52,12 @@ func (w *scriptState) serve(ts *testscript.TestScript, args []string) {
 	})
 	ts.Check(err)
 	ctx, stop := context.WithCancel(context.Background())
-	grpcListener, httpListener, err := listen(ctx, broker.Listen())
+	on, err := listen(ctx, broker)
 	ts.Check(err)
 	served := make(chan error, 1)
-	go func() { served <- broker.Run(ctx, server.Listeners{GRPC: grpcListener, HTTP: httpListener}) }()
+	go func() { served <- broker.Run(ctx, on) }()
 	ts.Defer(func() { stop(); ts.Check(<-served) })
-	address := grpcListener.Addr().String()
+	address := on.GRPC.Addr().String()
 	if grpcListener.Addr().Network() == "unix" {
 		address = "unix://" + address
 	}
