@@ -58,7 +58,7 @@ func (w *scriptState) serve(ts *testscript.TestScript, args []string) {
 	go func() { served <- broker.Run(ctx, on) }()
 	ts.Defer(func() { stop(); ts.Check(<-served) })
 	address := on.GRPC.Addr().String()
-	if grpcListener.Addr().Network() == "unix" {
+	if on.GRPC.Addr().Network() == "unix" {
 		address = "unix://" + address
 	}
 	ts.Setenv("BROKER_ADDRESS", address)
