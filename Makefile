@@ -104,7 +104,7 @@ protoc:
 ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test
-test: redis-server postgres protoc ## Run the tests, under the race detector where there is a C compiler
+test: redis-server postgres protoc $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
@@ -251,7 +251,7 @@ warmpath: ## List the broker's own functions that one warm call runs, by file
 		END { for (f in files) m++; printf "%d functions in %d files\n", n, m }'
 
 .PHONY: grpcurl
-grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for manual calls
+grpcurl: $(call stamp,grpcurl) ## Build .bin/grpcurl, for manual calls and the tests of the console
 
 .PHONY: tools
 tools: $(foreach tool,$(TOOLS),.bin/.$(notdir $(tool))) ## Build all pinned tools

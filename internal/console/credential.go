@@ -54,10 +54,12 @@ func (v credentialView) CallerPatterns() string {
 	return strings.Join(v.GetCanary().GetCallers(), ", ")
 }
 
-// Previous returns the newest version that can be activated instead of the active one, for a rollback.
+// Previous returns the newest version before the active one that has been active and can be
+// activated again. A version that the provider refused was never active.
 func (v credentialView) Previous() *authmaterialv1.CredentialVersion {
 	for _, version := range v.Versions {
-		if version.GetVersion() < v.GetActiveVersion() && version.GetState() == authmaterialv1.VersionState_VERSION_STATE_ENABLED {
+		if version.GetVersion() < v.GetActiveVersion() && version.GetActivateTime() != nil &&
+			version.GetState() == authmaterialv1.VersionState_VERSION_STATE_ENABLED {
 			return version
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -32,11 +33,39 @@ type scene struct {
 	simulator *simulator.Simulator
 	server    *server.Server
 	address   string // of the console, without a slash at the end
+	socket    string // of the gRPC listener
 	conn      *grpc.ClientConn
+	parse     func(text string) (*config.Config, error)
 }
 
-// serve starts a broker. The parameter `more` is added to its configuration.
-func serve(t testing.TB, more string) *scene {
+// setup changes the broker of a scene. In its texts, CONSOLE is the console's address, HOST:PORT.
+type setup struct {
+	// sections of the configuration, by default defaultAccess. A section `console` is added if there
+	// is none.
+	sections string
+	listen   string // more members of the section `listen`, each with a comma before it
+	scheme   string // of the console; default: http
+	clock    clockwork.Clock
+}
+
+// defaultAccess lets the user of this process and the caller token:admin do everything, token:viewer
+// view all credentials, and token:web use them.
+func defaultAccess() string {
+	return fmt.Sprintf(`authentication: {peer_user: true, tokens: [{name: viewer, sha256: %q}, {name: web, sha256: %q}, {name: admin, sha256: %q}]}
+grants:
+- {callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}
+- {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
+- {callers: ["token:web"], credentials: ["*"], actions: [use]}
+`, hashOf("viewer"), hashOf("web"), hashOf("admin"), os.Geteuid())
+}
+
+// serve starts a broker with these sections in its configuration, by default defaultAccess.
+func serve(t testing.TB, sections string) *scene {
+	t.Helper()
+	return start(t, setup{sections: sections})
+}
+
+func start(t testing.TB, with setup) *scene {
 	t.Helper()
 	sim, err := simulator.New()
 	if err != nil {
@@ -44,40 +73,59 @@ func serve(t testing.TB, more string) *scene {
 	}
 	t.Cleanup(func() { _ = sim.Close() })
 	consoleListener, grpcListener := listen(t, "tcp", "127.0.0.1:0"), listen(t, "unix", filepath.Join(t.TempDir(), "broker.sock"))
-	key := fleetkeys.Generate()
-	text := fmt.Sprintf(`listen: {grpc: %q, http: "127.0.0.1:0"}
+	socket, key := grpcListener.Addr().String(), fleetkeys.Generate()
+	text := fmt.Sprintf(`listen: {grpc: %q, http: "127.0.0.1:0", reflection: true%s}
 store: {url: %q, keys: [{env: STORE_KEY}]}
-%s
-`, "unix://"+grpcListener.Addr().String(), "sqlite://"+filepath.Join(t.TempDir(), "broker.db"),
-		cmp.Or(more, fmt.Sprintf(`authentication: {peer_user: true, tokens: [{name: viewer, sha256: %q}, {name: web, sha256: %q}, {name: admin, sha256: %q}]}
-grants:
-- {callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}
-- {callers: ["token:viewer"], credentials: ["*"], actions: [view]}
-- {callers: ["token:web"], credentials: ["*"], actions: [use]}`, hashOf("viewer"), hashOf("web"), hashOf("admin"), os.Geteuid())))
-	if !strings.Contains(more, "console:") {
-		text += "console: {address: " + consoleListener.Addr().String() + "}\n"
+`, "unix://"+socket, with.listen, "sqlite://"+filepath.Join(t.TempDir(), "broker.db"))
+	s := &scene{TB: t, simulator: sim, address: cmp.Or(with.scheme, "http") + "://" + consoleListener.Addr().String(), socket: socket}
+	s.parse = func(sections string) (*config.Config, error) {
+		sections = text + sections
+		if !strings.Contains(sections, "console:") {
+			sections += "console: {address: CONSOLE}\n"
+		}
+		sections = strings.ReplaceAll(sections, "CONSOLE", consoleListener.Addr().String())
+		return config.Parse("broker.yaml", []byte(sections), config.Options{LookupEnv: func(string) (string, bool) { return key, true }})
 	}
-	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(string) (string, bool) { return key, true }})
+	loaded, err := s.parse(cmp.Or(with.sections, defaultAccess()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := server.New(server.Options{Config: loaded, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), TokenTransport: sim.Transport()})
+	s.server, err = server.New(server.Options{
+		Config: loaded, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), TokenTransport: sim.Transport(), Clock: with.clock,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- made.Run(t.Context(), server.Listeners{GRPC: grpcListener, Console: consoleListener}) }()
+	go func() {
+		ended <- s.server.Run(t.Context(), server.Listeners{GRPC: grpcListener, Console: consoleListener})
+	}()
 	t.Cleanup(func() {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	conn, err := grpc.NewClient("unix://"+grpcListener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+	s.conn = s.dial()
+	return s
+}
+
+// reload replaces the sections of the configuration while the broker runs.
+func (s *scene) reload(sections string) {
+	s.Helper()
+	if err := s.server.Reload(func() (*config.Config, error) { return s.parse(sections) }); err != nil {
+		s.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &scene{t, sim, made, "http://" + consoleListener.Addr().String(), conn}
+}
+
+// dial connects to the broker's socket.
+func (s *scene) dial(options ...grpc.DialOption) *grpc.ClientConn {
+	s.Helper()
+	conn, err := grpc.NewClient("unix://"+s.socket, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
 func listen(t testing.TB, network, address string) net.Listener {
@@ -125,8 +173,12 @@ func (s *scene) signedIn(browser *browsertest.Browser) *browsertest.Page {
 	return page
 }
 
-// decoration returns what callers get.
-func (s *scene) decoration(id string) (*authmaterialv1.AuthDecoration, error) {
-	answer, err := authmaterialv1.NewBrokerServiceClient(s.conn).GetAuthDecoration(s.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id})
-	return answer.GetAuthDecoration(), err
+// signedInWith opens the console as the caller with a static token.
+func (s *scene) signedInWith(browser *browsertest.Browser, token string) *browsertest.Page {
+	s.Helper()
+	page := browser.Open(s, s.address+"/sign-in")
+	page.Type("#token", tokenOf(token))
+	page.Click("main button")
+	page.AwaitPath("/credentials")
+	return page
 }
