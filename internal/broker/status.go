@@ -87,7 +87,7 @@ func (b *Broker) Status(id string) (Status, bool) {
 		canary := b.material(e.canary, now)
 		status.Canary = &canary
 		if of := b.condition(e.canary, now); of.state != Ready && of.state != Disabled {
-			status.Explanation += " The canary is in state " + string(of.state) + ". " + of.explanation
+			status.Explanation += " Canary: " + of.explanation
 		}
 	}
 	return status, true

@@ -196,7 +196,7 @@ func TestStatusOfManagedVersions(t *testing.T) {
 		if _, _, err := w.broker.ReportRejection(w.Context(), nobody, "one", d.Version, http.StatusUnauthorized); err != nil {
 			t.Fatal(err)
 		}
-		status := w.status("one", broker.Ready, "The canary is in state REFUSED. SendPulse refused the credential (HTTP 401, invalid_client). Callers get an error. Add a version")
+		status := w.status("one", broker.Ready, "Canary: SendPulse refused the credential (HTTP 401, invalid_client). Callers get an error. Add a version")
 		if status.Active.Version != 1 || status.Active.Reports != 1 || status.Canary.Version != 2 || status.Canary.Reports != 0 {
 			t.Errorf("the status is %+v, with the canary %+v", status, status.Canary)
 		}

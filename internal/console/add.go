@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,6 +69,11 @@ func (v formView) Value(f *authmaterialv1.Field) string {
 
 // ownFields are the names of the fields that belong to the credential, not to its values.
 var ownFields = []string{"credential.display_name", "credential.description", "credential_id"}
+
+// HelpURL returns the provider's page about the values, or about the provider.
+func (v formView) HelpURL() string {
+	return cmp.Or(v.Method.GetDocumentationUrl(), v.Provider.GetDocumentationUrl())
+}
 
 // OwnFields returns the names of the fields that belong to the credential, not to its values.
 func (formView) OwnFields() []string { return ownFields }

@@ -24,6 +24,8 @@ import (
 type Options struct {
 	// Config has the URL of the console and the issuers at which people sign in.
 	Config *config.Console
+	// Listen has the address at which the broker answers callers, for the commands that people copy.
+	Listen config.Listen
 	// API answers for the person whose evidence is in the context of a call: see WithEvidence.
 	API API
 	// WithEvidence returns a context for calls of the API by somebody with this evidence.

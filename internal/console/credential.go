@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -28,10 +29,13 @@ type credentialView struct {
 	Access   *authmaterialv1.ExplainAccessResponse // of the person who has signed in
 	// Grants has the grant that allows each of the recent callers to use the credential. It is empty if
 	// the person may not see grants, or if the configuration has none.
-	Grants  map[string]string
-	States  string
-	Problem *problem
-	Result  *authmaterialv1.Verification // of a verification that has just been made
+	Grants map[string]string
+	States string
+	// Commands get the credential. CommandsNote explains what to replace in them.
+	Commands     []command
+	CommandsNote string
+	Problem      *problem
+	Result       *authmaterialv1.Verification // of a verification that has just been made
 }
 
 // May reports whether the person may perform an action on the credential.
@@ -49,9 +53,19 @@ func (v credentialView) Changeable() bool {
 	return v.Managed() && v.May("manage") && v.GetDeleteTime() == nil
 }
 
-// CallerPatterns returns the callers of the canary.
-func (v credentialView) CallerPatterns() string {
-	return strings.Join(v.GetCanary().GetCallers(), ", ")
+// ProviderName returns the name of the provider, or its ID if the broker does not know the provider.
+func (v credentialView) ProviderName() string {
+	return cmp.Or(v.Provider.GetDisplayName(), v.GetProvider())
+}
+
+// FieldName returns the name of a field of the auth method.
+func (v credentialView) FieldName(id string) string {
+	for _, field := range v.Method.GetFields() {
+		if field.GetFieldId() == id {
+			return field.GetDisplayName()
+		}
+	}
+	return id
 }
 
 // Previous returns the newest version before the active one that has been active and can be
@@ -114,6 +128,7 @@ func (c *Console) read(r *http.Request) (view credentialView, err error) {
 	if view.May("manage") {
 		view.Grants = c.grants(ctx, id, view.Status.GetCallers())
 	}
+	view.Commands, view.CommandsNote = commandsOf(c.options.Listen, id)
 	view.States = statesOf([]tile{{Credential: view.Credential}})
 	return view, nil
 }

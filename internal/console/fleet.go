@@ -2,15 +2,39 @@ package console
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
+
+// fleetView is the content of the page about the fleet.
+type fleetView struct {
+	*authmaterialv1.GetFleetStatusResponse
+}
+
+// stateCount is the number of credentials in one state.
+type stateCount struct {
+	Mark  mark
+	Count int64
+}
+
+// States returns the states that credentials have, in the order of the enum.
+func (v fleetView) States() []stateCount {
+	var all []stateCount
+	for number := range int32(len(authmaterialv1.CredentialState_name)) {
+		name := strings.TrimPrefix(authmaterialv1.CredentialState_name[number], "CREDENTIAL_STATE_")
+		if count := v.GetCredentialsByState()[name]; count > 0 {
+			all = append(all, stateCount{stateOf(authmaterialv1.CredentialState(number)), count})
+		}
+	}
+	return all
+}
 
 func (c *Console) fleet(w http.ResponseWriter, r *http.Request) error {
 	found, err := c.api.GetFleetStatus(r.Context(), &authmaterialv1.GetFleetStatusRequest{})
 	if err != nil {
 		return err
 	}
-	c.pages.show(w, r, http.StatusOK, "fleet", page{Title: "Fleet", Section: "fleet", Body: found})
+	c.pages.show(w, r, http.StatusOK, "fleet", page{Title: "Fleet", Section: "fleet", Body: fleetView{found}})
 	return nil
 }

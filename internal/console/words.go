@@ -13,8 +13,8 @@ import (
 
 // words are the functions of the templates.
 var words = template.FuncMap{
-	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "until": until, "moment": moment,
-	"operation": operationOf, "rotation": rotationOf, "join": strings.Join, "slot": slot,
+	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "age": age, "until": until, "moment": moment,
+	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "slot": slot, "logo": logoOf,
 }
 
 // mark is a word with the class that colours it.
@@ -61,18 +61,35 @@ func outcomeOf(outcome authmaterialv1.VerificationOutcome) mark {
 	return mark{"Inconclusive", "warn"}
 }
 
-// operations are the sentences of the history, by CredentialEvent.operation.
-var operations = map[string]string{
-	"create": "created the credential", "update": "changed", "delete": "deleted the credential", "undelete": "restored the credential",
-	"create_version": "added a version", "activate": "activated a version", "canary": "gave a version to some callers",
-	"withdraw": "withdrew the canary", "destroy": "destroyed a version", "verify": "verified", "purge": "removed the credential for good",
+// operations are the sentences of the history, by CredentialEvent.operation. The words in brackets
+// are used if the event is about a version.
+var operations = map[string][2]string{
+	"create_credential":   {"created the credential"},
+	"update_credential":   {"changed the credential"},
+	"delete_credential":   {"deleted the credential"},
+	"undelete_credential": {"restored the credential"},
+	"purge_credential":    {"removed the credential for good"},
+	"create_version":      {"added a version", "added version"},
+	"activate_version":    {"activated a version", "activated version"},
+	"withdraw_canary":     {"withdrew the canary"},
+	"destroy_version":     {"destroyed a version", "destroyed version"},
+	"verify_credential":   {"verified values that are not saved", "verified version"},
 }
 
-func operationOf(operation string) string {
-	if known, ok := operations[operation]; ok {
-		return known
+// sentenceOf returns what an event of the history did, such as `activated version 3`.
+func sentenceOf(event *authmaterialv1.CredentialEvent) string {
+	known, ok := operations[event.GetOperation()]
+	text := known[0]
+	switch {
+	case !ok:
+		text = event.GetOperation()
+	case event.GetVersion() > 0 && known[1] != "":
+		text = fmt.Sprintf("%s %d", known[1], event.GetVersion())
 	}
-	return operation
+	if event.GetOutcome() != authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_UNSPECIFIED {
+		text += ": " + strings.ToLower(outcomeOf(event.GetOutcome()).Word)
+	}
+	return text
 }
 
 func rotationOf(rotation authmaterialv1.Rotation) string {
@@ -97,6 +114,9 @@ func ago(at *timestamppb.Timestamp) string {
 	}
 	return span(since) + " ago"
 }
+
+// age returns for how long a time has been over, such as `3 days`.
+func age(at *timestamppb.Timestamp) string { return span(time.Since(at.AsTime())) }
 
 // until returns how far away a time is, such as `in 40 minutes`.
 func until(at *timestamppb.Timestamp) string {
@@ -134,6 +154,22 @@ func moment(at *timestamppb.Timestamp) string {
 		return ""
 	}
 	return at.AsTime().UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// machine returns a time for the attribute datetime.
+func machine(at *timestamppb.Timestamp) string {
+	if at == nil {
+		return ""
+	}
+	return at.AsTime().UTC().Format(time.RFC3339)
+}
+
+// lasting returns a duration for people.
+func lasting(d time.Duration) string {
+	if d < time.Second {
+		return "less than a second"
+	}
+	return d.Round(time.Second).String()
 }
 
 // place is where a form shows the problem of one field.

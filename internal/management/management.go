@@ -197,7 +197,7 @@ func (s *Service) authorize(c *call) error {
 	case c.id == "" && c.operation == audit.CreateCredential:
 		return invalid("credential_id", "is required, because no ID can be made from the display name, which has no letter from a to z and no digit")
 	case c.action != access.Operate && !credentials.ValidID(c.id):
-		return invalid("credential_id", "must match "+credentials.IDPattern)
+		return invalid("credential_id", "must have 1 to 128 lower-case letters, digits, dots, underscores and dashes, and begin and end with a letter or digit")
 	}
 	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))
 	if !decision.Allowed {

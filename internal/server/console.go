@@ -23,6 +23,7 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 	credentials, providers := service.Local()
 	return console.New(console.Options{
 		Config:       s.fixed.Console,
+		Listen:       s.fixed.Listen,
 		API:          console.API{CredentialServiceClient: credentials, Providers: providers, Watch: service.WatchStates},
 		WithEvidence: rpc.WithEvidence,
 		Identify: func(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {

@@ -169,13 +169,20 @@ func Eval[T any](p *Page, expression string) T {
 	return do(p, "evaluate "+expression, chromedp.Evaluate[T](expression, chromedp.EvalAsValue))
 }
 
+// Promised returns the value of the promise that an expression in JavaScript returns.
+func Promised[T any](p *Page, expression string) T {
+	p.t.Helper()
+	return do(p, "evaluate "+expression, chromedp.Evaluate[T](expression, chromedp.EvalAsValue, chromedp.EvalAwaitPromise))
+}
+
 // Size sets the size of the page in CSS pixels.
 func (p *Page) Size(width, height int64) {
 	p.t.Helper()
 	do(p, "resize", chromedp.EmulateViewport(width, height))
 }
 
-// Dark makes the page dark or light.
+// Dark makes the page dark or light, and asks it for reduced motion, so that a screenshot shows no
+// transition.
 func (p *Page) Dark(dark bool) {
 	p.t.Helper()
 	value := "light"
@@ -184,7 +191,7 @@ func (p *Page) Dark(dark bool) {
 	}
 	p.command("choose colours", func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 		})
 		return err
 	})
