@@ -156,7 +156,7 @@ func done(w http.ResponseWriter, r *http.Request, location, name string) error {
 		w.Header().Set("HX-Redirect", location)
 		return nil
 	}
-	http.Redirect(w, r, location, http.StatusSeeOther)
+	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // the location begins with a path of the console
 	return nil
 }
 

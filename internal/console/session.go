@@ -113,7 +113,7 @@ func newCookies(secure bool) cookies {
 }
 
 func (c cookies) make(name, value string, age time.Duration, site http.SameSite) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // on a loopback address without TLS, Secure is false
 		Name: name, Value: value, Path: "/", MaxAge: cmp.Or(int(age/time.Second), -1),
 		Secure: c.secure, HttpOnly: true, SameSite: site,
 	}

@@ -128,7 +128,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if problem == "" {
 		err := c.begin(w, r, evidence)
 		if err == nil {
-			http.Redirect(w, r, next, http.StatusSeeOther)
+			http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // ownPath returns paths of the console only
 			return
 		}
 		problem = sentence(fault.From(err).Message)

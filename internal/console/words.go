@@ -21,6 +21,7 @@ var words = template.FuncMap{
 type mark struct{ Word, Class string }
 
 var states = map[authmaterialv1.CredentialState]mark{
+	authmaterialv1.CredentialState_CREDENTIAL_STATE_UNSPECIFIED:     {"Unknown", "off"},
 	authmaterialv1.CredentialState_CREDENTIAL_STATE_READY:           {"Ready", "good"},
 	authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED:    {"Not yet used", "calm"},
 	authmaterialv1.CredentialState_CREDENTIAL_STATE_RENEWAL_FAILING: {"Renewal failing", "warn"},

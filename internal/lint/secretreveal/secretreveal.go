@@ -36,6 +36,7 @@ var allowed = map[string]string{
 	module + "internal/authentication":   "the package verifies bearer tokens of callers",
 	module + "internal/broker":           "the package computes the version, an HMAC over the material",
 	module + "internal/cache/redisstore": "the package encrypts tokens, and authenticates to Redis",
+	module + "internal/console":          "the package authenticates to OpenID Connect issuers",
 	module + "internal/fleetkeys":        "the package derives keys from a fleet key",
 	module + "internal/management":       "the package checks and merges values, and returns public ones",
 	module + "internal/rpc":              "the package returns the material to the caller",

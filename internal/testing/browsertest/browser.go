@@ -215,7 +215,7 @@ func (p *Page) command(what string, command func(context.Context, *chromedp.Targ
 // Screenshot writes the whole page to a PNG file.
 func (p *Page) Screenshot(path string) {
 	p.t.Helper()
-	if err := os.WriteFile(path, do(p, "take a screenshot", chromedp.FullScreenshot(100)), 0o644); err != nil {
+	if err := os.WriteFile(path, do(p, "take a screenshot", chromedp.FullScreenshot(100)), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
 }
