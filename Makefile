@@ -38,7 +38,7 @@ buf := env PATH=$(CURDIR)/.bin .bin/buf
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build .bin/broker
@@ -49,7 +49,7 @@ demo: build ## Show the broker at work against simulated providers
 	@.bin/broker demo
 
 .PHONY: run
-run: build ## Run the demo and keep it serving on 127.0.0.1:50051
+run: build ## Run the demo, and keep it serving with the console
 	@.bin/broker demo --stay
 
 # The tests need the program redis-server. Debian's package redis-server would also start a
@@ -99,18 +99,60 @@ protoc:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 	protoc --version
 
+# The tests of the console need Chromium or Chrome.
+.PHONY: chromium
+chromium:
+	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The tests need Chromium or Chrome: apt-get install chromium'; exit 1; \
+	fi; \
+	echo 'install Chromium'; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; \
+	chromium --version
+
+# Tests look for accessibility problems of the console with axe-core, which npm downloads.
+AXE := axe-core@4.14.1
+AXE_SHA256 := 29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
+
+.PHONY: axe
+axe: .bin/.$(AXE)
+
+.bin/.$(AXE):
+	@if ! command -v npm >/dev/null; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo 'The tests need npm, to download axe-core: apt-get install npm'; exit 1; \
+		fi; \
+		echo 'install npm'; \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm; \
+	fi; \
+	echo 'download $(AXE)'; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	cd "$$folder"; \
+	npm pack --silent $(AXE) >/dev/null; \
+	tar -xzf axe-core-*.tgz package/axe.min.js; \
+	echo '$(AXE_SHA256)  package/axe.min.js' | sha256sum --check --quiet -; \
+	mkdir -p $(CURDIR)/.bin; \
+	mv package/axe.min.js $(CURDIR)/.bin/axe.min.js; \
+	touch $(CURDIR)/$@
+
 # These packages are tested one at a time, because their tests start many processes, and check
 # how long callers wait.
-ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
+ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/consoletest ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
 
 .PHONY: test
-test: redis-server postgres protoc $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
+test: redis-server postgres protoc chromium axe $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
 	fi; \
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
+
+.PHONY: screenshots
+screenshots: chromium ## Take the pictures of README.md and docs/console.md
+	BROKER_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 -timeout 5m -run '^TestScreenshots$$' ./internal/testing/consoletest
 
 # The duration of the random test of a fleet of brokers, in minutes. The test prints a seed; set
 # BROKER_SEED to that seed to repeat the same faults.

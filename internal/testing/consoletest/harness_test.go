@@ -33,7 +33,7 @@ type scene struct {
 	simulator *simulator.Simulator
 	server    *server.Server
 	address   string // of the console, without a slash at the end
-	socket    string // of the gRPC listener
+	socket    string // of the gRPC listener, unless setup.tcp is set
 	conn      *grpc.ClientConn
 	parse     func(text string) (*config.Config, error)
 }
@@ -45,6 +45,7 @@ type setup struct {
 	sections string
 	listen   string // more members of the section `listen`, each with a comma before it
 	scheme   string // of the console; default: http
+	tcp      bool   // whether callers reach the broker over TCP instead of a Unix socket
 	clock    clockwork.Clock
 }
 
@@ -74,9 +75,14 @@ func start(t testing.TB, with setup) *scene {
 	t.Cleanup(func() { _ = sim.Close() })
 	consoleListener, grpcListener := listen(t, "tcp", "127.0.0.1:0"), listen(t, "unix", filepath.Join(t.TempDir(), "broker.sock"))
 	socket, key := grpcListener.Addr().String(), fleetkeys.Generate()
+	grpcAddress := "unix://" + socket
+	if with.tcp {
+		grpcListener = listen(t, "tcp", "127.0.0.1:0")
+		grpcAddress = grpcListener.Addr().String()
+	}
 	text := fmt.Sprintf(`listen: {grpc: %q, http: "127.0.0.1:0", reflection: true%s}
 store: {url: %q, keys: [{env: STORE_KEY}]}
-`, "unix://"+socket, with.listen, "sqlite://"+filepath.Join(t.TempDir(), "broker.db"))
+`, grpcAddress, with.listen, "sqlite://"+filepath.Join(t.TempDir(), "broker.db"))
 	s := &scene{TB: t, simulator: sim, address: cmp.Or(with.scheme, "http") + "://" + consoleListener.Addr().String(), socket: socket}
 	s.parse = func(sections string) (*config.Config, error) {
 		sections = text + sections

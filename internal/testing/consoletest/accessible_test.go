@@ -1,0 +1,140 @@
+package consoletest_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/authmaterial/broker/internal/testing/browsertest"
+)
+
+// first returns the first lines of a long list.
+func first(lines []string) string { return strings.Join(lines[:min(len(lines), 10)], "\n") }
+
+// axe returns the script of axe-core, which finds accessibility problems.
+func axe(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join("..", "..", "..", ".bin", "axe.min.js"))
+	if err != nil {
+		t.Fatal("axe-core is missing: run make axe: ", err)
+	}
+	return string(script)
+}
+
+// problems returns the level A and AA problems of a page that axe-core finds, and elements that are
+// wider than the page.
+const problems = `(async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]});
+  const texts = found.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.target.join(" ") + ": " + n.failureSummary));
+  return texts.concat(layout());
+})()`
+
+// layout defines a function that returns what axe-core does not check: elements that make the page
+// scroll sideways, and targets smaller than 24 px that are not part of a sentence.
+const layout = `window.layout = () => {
+  const texts = [], width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > width) texts.push("the page scrolls sideways: " + document.documentElement.scrollWidth + " > " + width);
+  for (const e of document.querySelectorAll("a, button, summary, select, textarea, input:not([type=hidden])")) {
+    const box = e.getBoundingClientRect();
+    if (!e.checkVisibility() || getComputedStyle(e).display === "inline" || e.matches(".skip")) continue;
+    if (box.width < 24 || box.height < 24) texts.push("a target is small: " + e.outerHTML.slice(0, 100) + " " + box.width + " x " + box.height);
+    if (box.left < 0 || box.right > width && !e.closest(".wide, pre")) texts.push("a target is outside of the page: " + e.outerHTML.slice(0, 100));
+  }
+  return texts;
+}, true`
+
+// TestAccessible checks every page, wide and narrow, light and dark: it has no level A or AA problem that
+// axe-core finds, does not scroll sideways, and has no small target.
+func TestAccessible(t *testing.T) {
+	script, browser := axe(t), browsertest.Start(t)
+	check := func(page *browsertest.Page, name string) {
+		browsertest.Eval[bool](page, script+"; true")
+		browsertest.Eval[bool](page, layout)
+		for _, width := range []int64{1200, 600, 320} { // 600 is 1200 at a zoom of 200 %
+			page.Size(width, 900)
+			if found := browsertest.Eval[[]string](page, "layout()"); len(found) > 0 {
+				t.Errorf("%s, %d px wide:\n%s", name, width, first(found))
+			}
+			for _, dark := range []bool{false, true} {
+				if width == 600 {
+					continue
+				}
+				page.Dark(dark)
+				if found := browsertest.Promised[[]string](page, problems); len(found) > 0 {
+					t.Errorf("%s, %d px wide, dark=%v:\n%s", name, width, dark, first(found))
+				}
+			}
+		}
+		page.Size(1200, 900)
+	}
+	empty, s := serve(t, ""), gallery(t)
+	page := browser.Open(t, s.address+"/sign-in")
+	for _, v := range openViews {
+		s.show(page, v)
+		check(page, v.name)
+	}
+	page = s.signedIn(browser)
+	for _, v := range views {
+		s.show(page, v)
+		check(page, v.name)
+	}
+	check(empty.signedIn(browser), "credentials-empty")
+	page = browser.Open(t, s.address+"/sign-in")
+	page.Type("#token", tokenOf("viewer"))
+	page.Click("main button")
+	page.AwaitPath("/credentials")
+	page.Go(s.address + rich)
+	check(page, "credential-of-a-viewer")
+}
+
+// focused describes the focused element, and reports whether an outline of 2 px or more shows it.
+const focused = `(() => {
+  const e = document.activeElement;
+  if (!e || e === document.body) return {};
+  const shown = style => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const box = e.getBoundingClientRect();
+  return {Element: e.outerHTML.slice(0, 120), Shown: (shown(getComputedStyle(e)) || shown(getComputedStyle(e, "::after"))) && box.bottom > 0 && box.top < innerHeight};
+})()`
+
+// TestFocus checks that the key Tab reaches every control of a page, and that each of them shows that it
+// has the focus.
+func TestFocus(t *testing.T) {
+	s := gallery(t)
+	page := s.signedIn(browsertest.Start(t))
+	for _, v := range []view{{"credentials", "/credentials", nil}, {"credential", rich, open}, {"add", addClient, open}} {
+		s.show(page, v)
+		controls := browsertest.Eval[int](page, "[...document.querySelectorAll('a, button, summary, select, textarea, pre, .wide, input:not([type=hidden])')].filter(e => e.checkVisibility()).length")
+		reached := map[string]bool{}
+		for range controls {
+			page.Press(kb.Tab)
+			on := browsertest.Eval[struct {
+				Element string
+				Shown   bool
+			}](page, focused)
+			if !on.Shown {
+				t.Errorf("%s: the focus is not visible on %s", v.name, on.Element)
+			}
+			reached[on.Element] = true
+		}
+		if len(reached) < controls*9/10 { // some controls have the same text
+			t.Errorf("%s: the key Tab reached %d of %d controls", v.name, len(reached), controls)
+		}
+	}
+}
+
+// TestMotion checks that nothing moves for people who ask for reduced motion.
+func TestMotion(t *testing.T) {
+	s := serve(t, "")
+	page := s.signedIn(browsertest.Start(t))
+	const moving = "[...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration !== '0s' || getComputedStyle(e).animationName !== 'none').length"
+	if browsertest.Eval[int](page, moving) == 0 {
+		t.Error("the page has no transitions, so this test checks nothing")
+	}
+	page.Dark(false)
+	if n := browsertest.Eval[int](page, moving); n > 0 {
+		t.Errorf("%d elements move", n)
+	}
+}
