@@ -46,7 +46,7 @@ func measured(t *testing.T, arguments ...string) (titles []string, output string
 }
 
 func TestMeasuresEverySetting(t *testing.T) {
-	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", ".")
+	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", "/")
 	var want []string
 	goals := 0
 	for _, s := range settings() {
@@ -68,6 +68,7 @@ func TestMeasuresTheRest(t *testing.T) {
 	for _, want := range []string{
 		"until the last of 1000 watchers", `(?m)^existing: median [1-9]\d* µs; missing: median [1-9]\d* µs; (?i:a caller can)`,
 		"with Redis, 1 callers", "Redis stopped, 64 callers", "of 1 rounds with a suspended Redis", "How the size of the configuration", `(?m)^SQLite +200 `, `(?m)^PostgreSQL +200 `, "with SQLite, 64 callers",
+		`(?m)^SQLite +/credentials `, `(?m)^PostgreSQL +/fleet `, "first visit", "50 open pages",
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
 			t.Errorf("the output does not contain %q:\n%s", want, output)
@@ -79,8 +80,9 @@ func TestSettingsHaveNames(t *testing.T) {
 	_, output := measured(t, "-list")
 	names := strings.Fields(output)
 	slices.Sort(names)
-	if len(names) != len(settings()) || len(slices.Compact(names)) != len(settings()) {
-		t.Errorf("the benchmark printed %d names of %d settings: %q", len(names), len(settings()), names)
+	want := len(settings()) + len(parts)
+	if len(names) != want || len(slices.Compact(names)) != want {
+		t.Errorf("the benchmark printed %d names of %d settings and parts: %q", len(names), want, names)
 	}
 }
 

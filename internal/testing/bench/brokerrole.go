@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
 )
@@ -39,10 +40,25 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 	if answering.Change, err = serveChanges(ctx, reload); err != nil {
 		return err
 	}
+	on := server.Listeners{GRPC: grpcListener, HTTP: httpListener}
+	if told.Console {
+		if on.Console, answering.SignIn, err = listenConsole(ctx, broker); err != nil {
+			return errors.Join(err, grpcListener.Close(), httpListener.Close())
+		}
+	}
 	if err := answer(answering); err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
-	return broker.Run(ctx, server.Listeners{GRPC: grpcListener, HTTP: httpListener})
+	return broker.Run(ctx, on)
+}
+
+// listenConsole returns a listener for the console, and a link with its address.
+func listenConsole(ctx context.Context, broker *server.Server) (listener net.Listener, link string, err error) {
+	if listener, err = server.Listen(ctx, config.Address{Network: "tcp", Address: "127.0.0.1:0"}, 0); err != nil {
+		return nil, "", err
+	}
+	link, _, err = broker.SignInLink(authentication.Evidence{Address: "bench", PrivateSocket: true})
+	return listener, strings.Replace(link, broker.ConsoleAddress().Address, listener.Addr().String(), 1), err
 }
 
 func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {

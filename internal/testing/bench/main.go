@@ -8,7 +8,8 @@
 // The command also measures how long a change takes to reach 1,000 watchers, whether response times
 // reveal to a caller without a grant which credentials exist, how much Redis slows a call (if
 // redis-server is installed), and how much time and memory the broker needs for many credentials in
-// a store (in PostgreSQL, if it is installed) and for large configurations.
+// a store (in PostgreSQL, if it is installed), for the pages of the console, and for large
+// configurations.
 //
 // Each server and each load generator (the "load") is a process of its own: this program starts
 // itself again for each of these roles.
@@ -50,6 +51,9 @@ func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 		for _, s := range settings() {
 			fmt.Fprintln(stdout, s.name())
 		}
+		for _, p := range parts {
+			fmt.Fprintln(stdout, p.name)
+		}
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -61,6 +65,19 @@ func run(ctx context.Context, arguments []string, stdin io.Reader, stdout, stder
 	return err
 }
 
+// parts are the measurements that are not comparisons of settings. The flag -only selects them by
+// their names.
+var parts = []struct {
+	name    string
+	measure func(context.Context, options, io.Writer) error
+}{
+	{"watchers", measureWatchers},
+	{"refusals", measureRefusals},
+	{"redis", measureRedis},
+	{"stores", measureStores},
+	{"console", measureConsole},
+}
+
 func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 	printHead(out, chosen)
 	for _, s := range chosenSettings(chosen) {
@@ -68,11 +85,12 @@ func measureAll(ctx context.Context, chosen options, out io.Writer) error {
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
 	}
-	if chosen.others {
-		for _, measure := range []func(context.Context, options, io.Writer) error{measureWatchers, measureRefusals, measureRedis, measureStores} {
-			if err := measure(ctx, chosen, out); err != nil {
-				return err
-			}
+	for _, p := range parts {
+		if !chosen.only.MatchString(p.name) {
+			continue
+		}
+		if err := p.measure(ctx, chosen, out); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	if len(chosen.credentials) == 0 {

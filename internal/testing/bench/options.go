@@ -19,7 +19,6 @@ type options struct {
 	list          bool
 	credentials   []int
 	stored        []int // numbers of stored credentials to measure
-	others        bool  // whether to measure also refusals, watchers, Redis, credential stores and the sizes of configurations
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -29,8 +28,8 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&chosen.rounds, "rounds", 10, "the number of measured rounds in each comparison, which follow one round to warm up")
 	flags.DurationVar(&chosen.roundDuration, "round-duration", 250*time.Millisecond, "the duration for which each server is called in a round")
 	flags.BoolVar(&chosen.full, "full", false, "measure all settings, with rounds of 1s, and all sizes of configurations")
-	flags.BoolVar(&chosen.list, "list", false, "print the names of the settings, and measure nothing")
-	only := flags.String("only", "", "measure the settings whose names match this regular expression, and nothing else")
+	flags.BoolVar(&chosen.list, "list", false, "print the names of the settings and parts, and measure nothing")
+	only := flags.String("only", "", "measure the settings and parts whose names match this regular expression, and nothing else")
 	credentials := flags.String("credentials", "", "sizes of configurations to measure, such as 5,1000,100000")
 	stored := flags.String("stored", "100000", "numbers of stored credentials to measure, such as 100000,1000000")
 	if err := flags.Parse(arguments); err != nil {
@@ -50,7 +49,6 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	if chosen.full && !set["credentials"] {
 		*credentials = "5,1000,100000"
 	}
-	chosen.others = *only == ""
 	var err error
 	if chosen.only, err = regexp.Compile(*only); err != nil {
 		return options{}, fmt.Errorf("-only: %w", err)

@@ -47,6 +47,8 @@ type task struct {
 	// Store is the URL of the broker's credential store, and StoreKey its key. If Store is empty, the
 	// broker has no store, and the configuration declares the credential storedKey.
 	Store, StoreKey string
+	// Console makes the broker serve the console.
+	Console bool
 	// Certificates is the folder with the certificates of servers and callers. Without a folder,
 	// there is neither TLS nor authentication.
 	Certificates string
@@ -114,6 +116,8 @@ type endpoint struct {
 	// Certificates is the folder with the load's certificates, or empty if the server does not use
 	// TLS.
 	Certificates string
+	// SignIn is a sign-in link of the console, or empty if the server has no console.
+	SignIn string
 	// Footprint contains the times and the memory that a broker needs for its configuration.
 	Footprint footprint
 }
