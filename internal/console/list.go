@@ -1,13 +1,10 @@
 package console
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
@@ -31,15 +28,6 @@ type listView struct {
 type tile struct {
 	*authmaterialv1.Credential
 	ProviderName string
-	Status       *authmaterialv1.CredentialStatus // may be nil
-}
-
-// LastUse returns the latest use by any caller.
-func (t tile) LastUse() *authmaterialv1.CallerUse {
-	if callers := t.Status.GetCallers(); len(callers) > 0 {
-		return callers[0]
-	}
-	return nil
 }
 
 func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
@@ -60,13 +48,13 @@ func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 	filter := view.filter()
 	view.Filtered = filter != ""
 	found, err := c.api.ListCredentials(r.Context(), &authmaterialv1.ListCredentialsRequest{
-		PageSize: tilesPerPage, PageToken: r.FormValue("page"), Filter: filter, ShowDeleted: view.Deleted,
+		PageSize: tilesPerPage, PageToken: r.FormValue("page"), Filter: filter, ShowDeleted: view.Deleted, ShowLastUse: true,
 	})
 	if err != nil {
 		shown := toProblem(err)
 		view.Problem = &shown
 	}
-	view.Tiles = c.tiles(r.Context(), found.GetCredentials(), view.Providers)
+	view.Tiles = tilesOf(found.GetCredentials(), view.Providers)
 	if token := found.GetNextPageToken(); token != "" {
 		query := r.URL.Query()
 		query.Set("page", token)
@@ -106,23 +94,11 @@ func quote(text string) string {
 	return `"` + strings.NewReplacer(`\`, "", `"`, "").Replace(text) + `"`
 }
 
-// tiles reads the status of each credential. A credential whose status cannot be read is shown
-// without it.
-func (c *Console) tiles(ctx context.Context, from []*authmaterialv1.Credential, providers []*authmaterialv1.Provider) []tile {
+func tilesOf(from []*authmaterialv1.Credential, providers []*authmaterialv1.Provider) []tile {
 	all := make([]tile, len(from))
-	var group errgroup.Group
-	group.SetLimit(8)
 	for i, credential := range from {
-		all[i] = tile{Credential: credential, ProviderName: nameOf(providers, credential.GetProvider())}
-		group.Go(func() error {
-			found, err := c.api.GetCredentialStatus(ctx, &authmaterialv1.GetCredentialStatusRequest{CredentialId: credential.GetCredentialId()})
-			if err == nil {
-				all[i].Status = found.GetStatus()
-			}
-			return nil
-		})
+		all[i] = tile{credential, nameOf(providers, credential.GetProvider())}
 	}
-	_ = group.Wait()
 	return all
 }
 

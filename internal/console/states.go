@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -23,34 +22,29 @@ type stateEvent struct {
 // the server ends.
 func (c *Console) states(w http.ResponseWriter, r *http.Request) error {
 	shown := r.URL.Query()["id"]
-	if len(shown) > tilesPerPage {
-		shown = shown[:tilesPerPage]
+	if len(shown) == 0 || len(shown) > tilesPerPage {
+		return errMissing // the pages of the console name one to tilesPerPage credentials
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(personOf(r).ended, cancel)()
 	defer context.AfterFunc(c.options.Stopping, cancel)()
 	out, begun := http.NewResponseController(w), false
-	err := c.api.Watch(ctx, &authmaterialv1.WatchCredentialStatesRequest{}, func(message *authmaterialv1.WatchCredentialStatesResponse) error {
+	err := c.api.Watch(ctx, &authmaterialv1.WatchCredentialStatesRequest{CredentialIds: shown}, func(message *authmaterialv1.WatchCredentialStatesResponse) error {
 		if err := out.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			return err
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		begun = true
 		for _, credential := range message.GetCredentials() {
-			if !slices.Contains(shown, credential.GetCredentialId()) {
-				continue
-			}
 			state := stateOf(credential.GetState())
 			if err := send(w, stateEvent{credential.GetCredentialId(), state.Word, state.Class, credential.GetEtag()}); err != nil {
 				return err
 			}
 		}
 		for _, id := range message.GetRemoved() {
-			if slices.Contains(shown, id) {
-				if err := send(w, stateEvent{ID: id, Word: "Gone", Class: "off"}); err != nil {
-					return err
-				}
+			if err := send(w, stateEvent{ID: id, Word: "Gone", Class: "off"}); err != nil {
+				return err
 			}
 		}
 		return out.Flush()

@@ -43,11 +43,21 @@ type Selection struct {
 	PageToken   string
 	Filter      string
 	ShowDeleted bool
+	// ShowLastUse adds the LastUse of each credential, which reads the store.
+	ShowLastUse bool
 }
 
 // List returns the credentials that the caller may view, sorted by ID, and the token of the next
 // page, which is empty after the last page. A page may have fewer credentials than PageSize.
-func (s *Service) List(_ context.Context, caller Caller, selection Selection) (page []*Credential, next string, err error) {
+func (s *Service) List(ctx context.Context, caller Caller, selection Selection) (page []*Credential, next string, err error) {
+	page, next, err = s.list(caller, selection)
+	if err == nil && selection.ShowLastUse {
+		err = s.addLastUses(ctx, page)
+	}
+	return page, next, err
+}
+
+func (s *Service) list(caller Caller, selection Selection) (page []*Credential, next string, err error) {
 	var problems violations
 	size := pageSize(selection.PageSize, &problems)
 	matches, err := parseFilter(selection.Filter)

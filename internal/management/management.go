@@ -45,6 +45,7 @@ type Store interface {
 	Fingerprint(parts ...secret.Text) []byte
 	RecordUses(ctx context.Context, uses []store.Use) error
 	Uses(ctx context.Context, credentialID string) ([]*store.Use, error)
+	LastUses(ctx context.Context, credentialIDs []string) (map[string]time.Time, error)
 }
 
 // Server serves the credentials. Package broker implements it, and documents its methods.

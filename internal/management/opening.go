@@ -95,4 +95,8 @@ func (unopened) RecordUses(context.Context, []store.Use) error { return store.Er
 
 func (unopened) Uses(context.Context, string) ([]*store.Use, error) { return nil, store.ErrUnavailable }
 
+func (unopened) LastUses(context.Context, []string) (map[string]time.Time, error) {
+	return nil, store.ErrUnavailable
+}
+
 func (unopened) Fingerprint(...secret.Text) []byte { return nil }

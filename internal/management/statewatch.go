@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -15,6 +16,8 @@ import (
 const (
 	// maxStates is the maximum number of credentials in one StateChanges.
 	maxStates = 500
+	// maxWatched is the maximum number of IDs in a request for a watch.
+	maxWatched = 1000
 	// recheckInterval is the time between two checks of credentials whose state changes when their
 	// token ends.
 	recheckInterval = time.Second
@@ -38,6 +41,7 @@ type StateWatch struct {
 	caller   Caller
 	verify   func(context.Context) (Caller, error)
 	matches  func(*Credential) bool
+	only     []string // sorted IDs of the only credentials to watch; nil for all credentials
 	changes  *broker.StateWatch
 	queue    []string            // IDs to look at
 	sent     map[string]uint64   // fingerprints of the credentials that were sent, by ID
@@ -47,17 +51,38 @@ type StateWatch struct {
 
 var fingerprints = maphash.MakeSeed()
 
-// WatchStates starts a watch of the credentials that match a filter, as in a Selection. The
-// function `verify` authenticates the caller again, with the newest configuration.
-func (s *Service) WatchStates(caller Caller, filter string, verify func(context.Context) (Caller, error)) (*StateWatch, error) {
+// WatchStates starts a watch of the credentials that match a filter, as in a Selection. If there are
+// IDs, only credentials with these IDs are watched. The function `verify` authenticates the caller
+// again, with the newest configuration.
+func (s *Service) WatchStates(caller Caller, filter string, ids []string, verify func(context.Context) (Caller, error)) (*StateWatch, error) {
+	var problems violations
 	matches, err := parseFilter(filter)
 	if err != nil {
-		return nil, invalid("filter", err.Error())
+		problems.add("filter", err.Error())
 	}
-	return &StateWatch{
+	if len(ids) > maxWatched {
+		problems.add("credential_ids", "must have at most "+strconv.Itoa(maxWatched)+" IDs")
+	}
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	w := &StateWatch{
 		service: s, caller: caller, verify: verify, matches: matches, changes: s.options.Server.WatchStates(),
-		queue: slices.Collect(s.ids(caller, "")), sent: map[string]uint64{}, expiring: map[string]struct{}{},
-	}, nil
+		sent: map[string]uint64{}, expiring: map[string]struct{}{},
+	}
+	if len(ids) > 0 {
+		w.only = slices.Compact(slices.Sorted(slices.Values(ids)))
+	}
+	w.queue = w.all()
+	return w, nil
+}
+
+// all returns the IDs of all credentials to look at.
+func (w *StateWatch) all() []string {
+	if w.only != nil {
+		return w.only
+	}
+	return slices.Collect(w.service.ids(w.caller, ""))
 }
 
 // Close ends the watch.
@@ -104,18 +129,21 @@ func (w *StateWatch) await(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !all:
-		w.queue = ids
+		w.queue = slices.DeleteFunc(ids, func(id string) bool {
+			_, found := slices.BinarySearch(w.only, id)
+			return w.only != nil && !found
+		})
 		return nil
 	}
 	if w.caller, err = w.verify(ctx); err != nil {
 		return err
 	}
+	w.queue = w.all()
 	gone := maps.Clone(w.sent)
-	for id := range w.service.ids(w.caller, "") {
-		w.queue = append(w.queue, id)
+	for _, id := range w.queue {
 		delete(gone, id)
 	}
-	w.queue = slices.AppendSeq(w.queue, maps.Keys(gone))
+	w.queue = slices.AppendSeq(slices.Clip(w.queue), maps.Keys(gone)) // Clip: do not append to `only`
 	return nil
 }
 

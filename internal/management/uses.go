@@ -86,6 +86,29 @@ func (s *Service) callersOf(ctx context.Context, id string) ([]CallerUse, error)
 	return byCaller(unsaved), err
 }
 
+// addLastUses sets the LastUse of credentials. If the store can be read, the calls at all replicas
+// count, and otherwise only those at this replica.
+func (s *Service) addLastUses(ctx context.Context, page []*Credential) error {
+	stored := map[string]time.Time{}
+	if s.options.Open != nil {
+		ids := make([]string, len(page))
+		for i, c := range page {
+			ids[i] = c.ID
+		}
+		var err error
+		if stored, err = s.store().LastUses(ctx, ids); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			return toFault(err)
+		}
+	}
+	for _, c := range page {
+		c.LastUse = stored[c.ID]
+		if uses, _ := s.options.Server.Uses(c.ID); len(uses) > 0 && uses[0].Minute.After(c.LastUse) {
+			c.LastUse = uses[0].Minute
+		}
+	}
+	return nil
+}
+
 // byCaller adds up the uses of each caller, and returns those of the most recent callers.
 func byCaller(uses []broker.Use) []CallerUse {
 	callers := map[string]*CallerUse{}

@@ -26,6 +26,10 @@ type Credential struct {
 	SecretFields []string
 	// AllowedHosts are the hosts of the provider and of the active version.
 	AllowedHosts []string
+	// ActivateTime is when the active version was activated. It is zero for a declared credential.
+	ActivateTime time.Time
+	// LastUse is the minute of the latest use. Only Selection.ShowLastUse sets LastUse.
+	LastUse time.Time
 	// ETag identifies the state of a managed credential. For a declared credential, it is the etag
 	// of the managed credential with the same ID, or empty if there is none.
 	ETag string
@@ -79,7 +83,7 @@ func declaredView(c *credentials.Credential, hidden *item) *Credential {
 // managedView returns the view of a managed credential with this active version.
 func managedView(c *store.Credential, active *store.Version, by *config.Config) *Credential {
 	provider, method, _ := definition(by.Catalog, c.Provider, c.AuthMethod)
-	view := &Credential{Credential: *c, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(by, provider, active)), ETag: etag(c.Revision)}
+	view := &Credential{Credential: *c, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(by, provider, active)), ActivateTime: active.ActivateTime, ETag: etag(c.Revision)}
 	view.PublicValues, view.SecretFields = shown(active, method)
 	return view
 }

@@ -100,7 +100,7 @@ func (c *Credentials) ListCredentials(
 	ctx context.Context, r *authmaterialv1.ListCredentialsRequest,
 ) (*authmaterialv1.ListCredentialsResponse, error) {
 	page, next, err := c.management.List(ctx, callerOf(ctx), management.Selection{
-		PageSize: int(r.GetPageSize()), PageToken: r.GetPageToken(), Filter: r.GetFilter(), ShowDeleted: r.GetShowDeleted(),
+		PageSize: int(r.GetPageSize()), PageToken: r.GetPageToken(), Filter: r.GetFilter(), ShowDeleted: r.GetShowDeleted(), ShowLastUse: r.GetShowLastUse(),
 	})
 	response := &authmaterialv1.ListCredentialsResponse{NextPageToken: next}
 	for _, found := range page {
@@ -264,6 +264,7 @@ func (c *Credentials) toCredential(v *management.Credential) *authmaterialv1.Cre
 		State: toState(state), StateTime: toTimestamp(since),
 		AllowedHosts: v.AllowedHosts, CreateTime: toTimestamp(v.CreateTime), UpdateTime: toTimestamp(v.UpdateTime),
 		DeleteTime: toTimestamp(v.DeleteTime), Etag: v.ETag, Shadowed: v.Shadowed,
+		ActivateTime: toTimestamp(v.ActivateTime), LastUseTime: toTimestamp(v.LastUse),
 	}
 	if v.Declared {
 		message.Origin = authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_DECLARED

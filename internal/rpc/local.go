@@ -71,5 +71,5 @@ func (s *Service) WatchStates(
 	if err != nil {
 		return err
 	}
-	return s.sendStates(&c, caller, request.GetFilter(), send)
+	return s.sendStates(&c, caller, request, send)
 }

@@ -21,7 +21,7 @@ func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.sendStates(&c, caller, request.GetFilter(), func(message *authmaterialv1.WatchCredentialStatesResponse) error {
+	return s.sendStates(&c, caller, &request, func(message *authmaterialv1.WatchCredentialStatesResponse) error {
 		return stream.SendMsg(message)
 	})
 }
@@ -29,13 +29,13 @@ func (s *Service) watchStates(m *method, stream grpc.ServerStream) (err error) {
 // sendStates sends the states of the credentials that a caller may view, until the context of the call
 // ends, or a message cannot be sent.
 func (s *Service) sendStates(
-	c *call, caller broker.Caller, filter string, send func(*authmaterialv1.WatchCredentialStatesResponse) error,
+	c *call, caller broker.Caller, request *authmaterialv1.WatchCredentialStatesRequest, send func(*authmaterialv1.WatchCredentialStatesResponse) error,
 ) error {
 	ctx, end := s.limitWatch(c.ctx, caller)
 	defer end()
 	evidence := EvidenceOf(ctx)
 	credentials := s.options.Credentials
-	watch, err := credentials.management.WatchStates(managementCaller(caller), filter, func(ctx context.Context) (management.Caller, error) {
+	watch, err := credentials.management.WatchStates(managementCaller(caller), request.GetFilter(), request.GetCredentialIds(), func(ctx context.Context) (management.Caller, error) {
 		by := s.options.Broker.Current()
 		again, err := by.Callers.Recheck(ctx, evidence)
 		if err == nil && again.Name != caller.Name {

@@ -124,8 +124,45 @@ func TestUsesSurviveARestart(t *testing.T) {
 		if got, want := callersOf(m, there), fmt.Sprintf("token:web 0 %d;", 3*(round+1)); got != want {
 			t.Errorf("the callers of the declared credential are %s, want %s", got, want)
 		}
+		if round == 0 {
+			m.createAccount("unused", accounts(m.sim)["pendo"])
+		}
+		if got, want := m.lastUses(), "key 1 true,"+there+" 0 true,token-of-mail 0 false,unused 1 false,"; got != want {
+			t.Errorf("the list has the active versions and last uses %s want %s", got, want)
+		}
 		m.server.Stop(t.Context())
 	}
+	m := serveStored(t, text, key)
+	if got, want := m.lastUses(), "key 1 true,"+there+" 0 true,token-of-mail 0 false,unused 1 false,"; got != want {
+		t.Errorf("after a restart, the list has the active versions and last uses %s want %s", got, want)
+	}
+}
+
+// lastUses returns the active version of each credential, and whether the credential was used in the
+// last 10 minutes.
+func (m managing) lastUses() string {
+	m.Helper()
+	page, err := m.credentials.ListCredentials(m.as("viewer"), &authmaterialv1.ListCredentialsRequest{ShowLastUse: true})
+	if err != nil {
+		m.Fatal(err)
+	}
+	text := ""
+	for _, c := range page.GetCredentials() {
+		if (c.GetActivateTime() != nil) != (c.GetActiveVersion() > 0) {
+			m.Errorf("the credential %s with the active version %d has the activate_time %v", c.GetCredentialId(), c.GetActiveVersion(), c.GetActivateTime())
+		}
+		text += fmt.Sprint(c.GetCredentialId(), " ", c.GetActiveVersion(), " ", c.GetLastUseTime() != nil && time.Since(c.GetLastUseTime().AsTime()) < 10*time.Minute, ",")
+	}
+	page, err = m.credentials.ListCredentials(m.as("viewer"), &authmaterialv1.ListCredentialsRequest{})
+	for _, c := range page.GetCredentials() {
+		if c.GetLastUseTime() != nil {
+			m.Errorf("without show_last_use, the credential %s has a last use", c.GetCredentialId())
+		}
+	}
+	if err != nil {
+		m.Fatal(err)
+	}
+	return text
 }
 
 func TestStatusOfDeclaredAndMissingCredentials(t *testing.T) {

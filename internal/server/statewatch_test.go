@@ -26,11 +26,11 @@ type stateWatch struct {
 	states map[string]authmaterialv1.CredentialState // states of the credentials that belong to the stream
 }
 
-func (m managing) watchStates(caller, filter string) *stateWatch {
+func (m managing) watchStates(caller, filter string, ids ...string) *stateWatch {
 	m.Helper()
 	ctx, cancel := context.WithTimeout(m.as(caller), time.Minute)
 	m.Cleanup(cancel)
-	stream, err := m.credentials.WatchCredentialStates(ctx, &authmaterialv1.WatchCredentialStatesRequest{Filter: filter})
+	stream, err := m.credentials.WatchCredentialStates(ctx, &authmaterialv1.WatchCredentialStatesRequest{Filter: filter, CredentialIds: ids})
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -118,6 +118,38 @@ func TestWatchOfStates(t *testing.T) {
 	all.want("key-of-board READY, token-of-mail NOT_YET_USED")
 }
 
+// TestWatchOfNamedStates checks that a watch with IDs contains nothing about other credentials, also
+// after a reload.
+func TestWatchOfNamedStates(t *testing.T) {
+	store, key := sqliteStore(t), fleetkeys.Generate()
+	text := grantingText([]string{"admin", "viewer", "web"}, `
+  - {callers: ["token:admin"], credentials: ["*"], actions: [manage]}
+  - {callers: ["token:viewer"], credentials: ["key-*", "token-*", "missing"], actions: [view]}
+  - {callers: ["token:web"], credentials: ["*"]}
+`, store)
+	m := serveStored(t, text, key)
+	m.createAccount("hidden", accounts(m.sim)["pendo"])
+	w := m.watchStates("viewer", "", there, "missing", "hidden", there, "no ID")
+	if w.shown() != there+" NOT_YET_USED" {
+		t.Errorf("at first, the watch sends %q", w.shown())
+	}
+	_, _ = m.material("web", "token-of-mail") // its state changes, because the provider refuses it
+	m.mustMaterial("web", "hidden")
+	created := m.createAccount("missing", accounts(m.sim)["pendo"])
+	m.mustMaterial("web", there)
+	w.want(there + " READY, missing NOT_YET_USED")
+	if err := m.server.Reload(func() (*config.Config, error) { return parseStored(t, text, key), nil }); err != nil {
+		t.Fatal(err)
+	}
+	m.mustMaterial("web", "missing")
+	w.want(there + " READY, missing READY")
+	_, err := m.credentials.DeleteCredential(m.as("admin"), &authmaterialv1.DeleteCredentialRequest{CredentialId: "missing", Etag: created.GetEtag()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.want(there + " READY")
+}
+
 func TestWatchOfStatesShowsOnlyWhatTheCallerMayView(t *testing.T) {
 	grants := `
   - {callers: ["token:admin"], credentials: ["*"], actions: [manage]}
@@ -172,6 +204,13 @@ func TestWatchOfStatesEnds(t *testing.T) {
 	}
 	if status.Code(err) != codes.InvalidArgument {
 		t.Errorf("the error for a wrong filter is %v", err)
+	}
+	stream, err = m.credentials.WatchCredentialStates(m.as("viewer"), &authmaterialv1.WatchCredentialStatesRequest{CredentialIds: make([]string, 1001)})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(fmt.Sprint(err), "credential_ids must have at most 1000 IDs") {
+		t.Errorf("the error for 1001 IDs is %v", err)
 	}
 }
 

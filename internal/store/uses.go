@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,6 +64,32 @@ func (w *writer) recordUses(uses []Use) error {
 		}
 	}
 	return nil
+}
+
+// LastUses returns the minute in which each of the given credentials was last used. Credentials that
+// were never used are missing.
+func (s *Store) LastUses(ctx context.Context, credentialIDs []string) (last map[string]time.Time, err error) {
+	last = map[string]time.Time{}
+	if len(credentialIDs) == 0 {
+		return last, nil
+	}
+	marks, values := make([]string, len(credentialIDs)), make([]any, len(credentialIDs))
+	for i, id := range credentialIDs {
+		marks[i], values[i] = "$"+strconv.Itoa(i+1), id
+	}
+	err = s.read(ctx, "read last uses", func(ctx context.Context, tx *sql.Tx, _ func()) error {
+		rows, err := tx.QueryContext(ctx, `SELECT credential_id, MAX(minute) FROM uses
+			WHERE credential_id IN (`+strings.Join(marks, ", ")+`) GROUP BY credential_id`, values...)
+		if err != nil {
+			return err
+		}
+		uses, err := collect(rows, func(u *Use) []any { return []any{&u.CredentialID, instant{&u.Minute}} })
+		for _, use := range uses {
+			last[use.CredentialID] = use.Minute
+		}
+		return err
+	})
+	return last, err
 }
 
 // Uses returns up to UseLimit uses of a credential, the most recent first.

@@ -340,7 +340,15 @@ type Credential struct {
 	// Output only. For a declared credential: true if the credential store has a credential
 	// with the same ID. Callers get the declared credential; only DeleteCredential can reach
 	// the managed credential.
-	Shadowed      bool `protobuf:"varint,22,opt,name=shadowed,proto3" json:"shadowed,omitempty"`
+	Shadowed bool `protobuf:"varint,22,opt,name=shadowed,proto3" json:"shadowed,omitempty"`
+	// Output only. When the active version became the active version. The field is absent
+	// for a declared credential.
+	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
+	// Output only. When a caller of any replica last used the credential, to the minute. If
+	// the broker has no store, or cannot reach it, only the callers of this replica count.
+	// The field is present only in the answer to a ListCredentialsRequest with
+	// `show_last_use`.
+	LastUseTime   *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +535,20 @@ func (x *Credential) GetShadowed() bool {
 		return x.Shadowed
 	}
 	return false
+}
+
+func (x *Credential) GetActivateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivateTime
+	}
+	return nil
+}
+
+func (x *Credential) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
 }
 
 // Canary is a version that some callers get instead of the active version.
@@ -850,7 +872,8 @@ var File_authmaterial_v1_credential_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_credential_proto_rawDesc = "" +
 	"\n" +
-	" authmaterial/v1/credential.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\t\n" +
+	" authmaterial/v1/credential.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\n" +
+	"\n" +
 	"\n" +
 	"Credential\x12#\n" +
 	"\rcredential_id\x18\x01 \x01(\tR\fcredentialId\x12!\n" +
@@ -880,7 +903,9 @@ const file_authmaterial_v1_credential_proto_rawDesc = "" +
 	"\x05state\x18\x14 \x01(\x0e2 .authmaterial.v1.CredentialStateR\x05state\x129\n" +
 	"\n" +
 	"state_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\tstateTime\x12\x1a\n" +
-	"\bshadowed\x18\x16 \x01(\bR\bshadowed\x1a9\n" +
+	"\bshadowed\x18\x16 \x01(\bR\bshadowed\x12?\n" +
+	"\ractivate_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\factivateTime\x12>\n" +
+	"\rlast_use_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
@@ -983,19 +1008,21 @@ var file_authmaterial_v1_credential_proto_depIdxs = []int32{
 	12, // 7: authmaterial.v1.Credential.delete_time:type_name -> google.protobuf.Timestamp
 	1,  // 8: authmaterial.v1.Credential.state:type_name -> authmaterial.v1.CredentialState
 	12, // 9: authmaterial.v1.Credential.state_time:type_name -> google.protobuf.Timestamp
-	2,  // 10: authmaterial.v1.CredentialVersion.state:type_name -> authmaterial.v1.VersionState
-	11, // 11: authmaterial.v1.CredentialVersion.public_values:type_name -> authmaterial.v1.CredentialVersion.PublicValuesEntry
-	12, // 12: authmaterial.v1.CredentialVersion.create_time:type_name -> google.protobuf.Timestamp
-	12, // 13: authmaterial.v1.CredentialVersion.activate_time:type_name -> google.protobuf.Timestamp
-	12, // 14: authmaterial.v1.CredentialVersion.destroy_time:type_name -> google.protobuf.Timestamp
-	7,  // 15: authmaterial.v1.CredentialVersion.verification:type_name -> authmaterial.v1.Verification
-	3,  // 16: authmaterial.v1.Verification.outcome:type_name -> authmaterial.v1.VerificationOutcome
-	12, // 17: authmaterial.v1.Verification.verify_time:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 10: authmaterial.v1.Credential.activate_time:type_name -> google.protobuf.Timestamp
+	12, // 11: authmaterial.v1.Credential.last_use_time:type_name -> google.protobuf.Timestamp
+	2,  // 12: authmaterial.v1.CredentialVersion.state:type_name -> authmaterial.v1.VersionState
+	11, // 13: authmaterial.v1.CredentialVersion.public_values:type_name -> authmaterial.v1.CredentialVersion.PublicValuesEntry
+	12, // 14: authmaterial.v1.CredentialVersion.create_time:type_name -> google.protobuf.Timestamp
+	12, // 15: authmaterial.v1.CredentialVersion.activate_time:type_name -> google.protobuf.Timestamp
+	12, // 16: authmaterial.v1.CredentialVersion.destroy_time:type_name -> google.protobuf.Timestamp
+	7,  // 17: authmaterial.v1.CredentialVersion.verification:type_name -> authmaterial.v1.Verification
+	3,  // 18: authmaterial.v1.Verification.outcome:type_name -> authmaterial.v1.VerificationOutcome
+	12, // 19: authmaterial.v1.Verification.verify_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_credential_proto_init() }

@@ -273,7 +273,10 @@ type ListCredentialsRequest struct {
 	// case. The filter has at most 1000 characters.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Optional. If true, deleted credentials are included.
-	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	ShowDeleted bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
+	// Optional. If true, each credential that was used has its last_use_time, which takes
+	// one more request to the store.
+	ShowLastUse   bool `protobuf:"varint,5,opt,name=show_last_use,json=showLastUse,proto3" json:"show_last_use,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +335,13 @@ func (x *ListCredentialsRequest) GetFilter() string {
 func (x *ListCredentialsRequest) GetShowDeleted() bool {
 	if x != nil {
 		return x.ShowDeleted
+	}
+	return false
+}
+
+func (x *ListCredentialsRequest) GetShowLastUse() bool {
+	if x != nil {
+		return x.ShowLastUse
 	}
 	return false
 }
@@ -2178,7 +2188,11 @@ func (x *CredentialEvent) GetOutcome() VerificationOutcome {
 type WatchCredentialStatesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. A filter in the form of ListCredentialsRequest.filter.
-	Filter        string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Optional. The IDs of the only credentials to watch, at most 1000. The stream contains
+	// nothing about a credential that does not exist, or that the caller may not view. If
+	// the list is empty, all credentials are watched.
+	CredentialIds []string `protobuf:"bytes,2,rep,name=credential_ids,json=credentialIds,proto3" json:"credential_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2218,6 +2232,13 @@ func (x *WatchCredentialStatesRequest) GetFilter() string {
 		return x.Filter
 	}
 	return ""
+}
+
+func (x *WatchCredentialStatesRequest) GetCredentialIds() []string {
+	if x != nil {
+		return x.CredentialIds
+	}
+	return nil
 }
 
 // WatchCredentialStatesResponse has one or more credentials.
@@ -2726,13 +2747,14 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\x15GetCredentialResponse\x12;\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1b.authmaterial.v1.CredentialR\n" +
-	"credential\"\x8f\x01\n" +
+	"credential\"\xb3\x01\n" +
 	"\x16ListCredentialsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
-	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"\x80\x01\n" +
+	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\x12\"\n" +
+	"\rshow_last_use\x18\x05 \x01(\bR\vshowLastUse\"\x80\x01\n" +
 	"\x17ListCredentialsResponse\x12=\n" +
 	"\vcredentials\x18\x01 \x03(\v2\x1b.authmaterial.v1.CredentialR\vcredentials\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa7\x01\n" +
@@ -2873,9 +2895,10 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x05R\aversion\x12\x16\n" +
 	"\x06fields\x18\x05 \x03(\tR\x06fields\x12>\n" +
-	"\aoutcome\x18\x06 \x01(\x0e2$.authmaterial.v1.VerificationOutcomeR\aoutcome\"6\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2$.authmaterial.v1.VerificationOutcomeR\aoutcome\"]\n" +
 	"\x1cWatchCredentialStatesRequest\x12\x16\n" +
-	"\x06filter\x18\x01 \x01(\tR\x06filter\"\x94\x01\n" +
+	"\x06filter\x18\x01 \x01(\tR\x06filter\x12%\n" +
+	"\x0ecredential_ids\x18\x02 \x03(\tR\rcredentialIds\"\x94\x01\n" +
 	"\x1dWatchCredentialStatesResponse\x12=\n" +
 	"\vcredentials\x18\x01 \x03(\v2\x1b.authmaterial.v1.CredentialR\vcredentials\x12\x18\n" +
 	"\aremoved\x18\x02 \x03(\tR\aremoved\x12\x1a\n" +

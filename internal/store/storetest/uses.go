@@ -34,6 +34,13 @@ func uses(t *testing.T, f *fixture) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("the stored uses are wrong (-want +got):\n%s%v", diff, err)
 	}
+	last, err := s.LastUses(t.Context(), []string{"one", "two", "none"})
+	if diff := cmp.Diff(map[string]time.Time{"one": minute.Add(time.Hour), "two": minute}, last); diff != "" || err != nil {
+		t.Errorf("the last uses are wrong (-want +got):\n%s%v", diff, err)
+	}
+	if last, err := s.LastUses(t.Context(), nil); len(last) != 0 || err != nil {
+		t.Errorf("the last uses of no credentials are %v, want none; the error is %v", last, err)
+	}
 	if revision, err := s.Revision(t.Context()); revision != 0 || err != nil {
 		t.Errorf("after recording uses, the store has the revision %d, want 0; the error is %v", revision, err)
 	}

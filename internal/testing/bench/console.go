@@ -95,6 +95,9 @@ func (d *database) addUses(ctx context.Context) error {
 	_, err := d.driver.Writer().ExecContext(ctx, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
 		INSERT INTO uses (credential_id, caller, version, minute, count)
 		SELECT id, 'spiffe://bench.test/caller/' || CAST(n.i AS TEXT), 1, create_time / 60000000 * 60000000, 100 FROM credentials, n`, consoleCallers)
+	if err == nil {
+		_, err = d.driver.Writer().ExecContext(ctx, `ANALYZE`) // PostgreSQL does this itself after a while
+	}
 	return err
 }
 
