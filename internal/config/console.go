@@ -97,7 +97,7 @@ func (c *Console) readURL(section yamlfile.Value) {
 		return
 	}
 	location, err := url.Parse(text)
-	if err != nil || location.Host == "" || location.Path != "" || location.RawQuery != "" || location.User != nil ||
+	if err != nil || location.Hostname() == "" || location.Path != "" || location.Fragment != "" || location.RawQuery != "" || location.User != nil ||
 		location.Scheme != "https" && (location.Scheme != "http" || c.Address.Remote) {
 		value.Problemf("must be https://HOST[:PORT] without a path; a console that only this machine can reach may use http://")
 	}

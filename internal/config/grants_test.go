@@ -103,7 +103,7 @@ func TestPolicyByDefault(t *testing.T) {
 }
 
 func TestGrantMistakes(t *testing.T) {
-	const kinds = "this is not a caller's name, which has one of these forms: spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
+	const kinds = "this is not a caller's name, which has one of these forms: spiffe://DOMAIN/PATH, dns:NAME, subject:NAME, jwt:ISSUER:SUBJECT, oidc:ISSUER:SUBJECT, group:ISSUER:GROUP, uid:NUMBER, token:NAME or local; in a grant * stands for any characters"
 	for grant, want := range map[string]string{
 		`{callers: ["*"]}`:                                      "7:3: the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'",
 		`{credentials: [mail]}`:                                 `7:3: the key "callers" is missing`,
@@ -144,7 +144,7 @@ func TestGrantsOfNobody(t *testing.T) {
 		users  = "no caller has this name: users are accepted if listen.grpc or listen.http is a Unix socket, and authentication.peer_user is not false"
 		holder = "no caller has this name: there is no listen.tls.client_ca_file for client certificates"
 		local  = "no caller has the name local: callers have to authenticate"
-		groups = "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
+		groups = "no caller has a group of this issuer: its item in the configuration has no groups_claim"
 	)
 	for _, test := range []struct{ caller, more, warning string }{
 		{caller: "*"}, {caller: "*:root"}, {caller: "jwt:c*"}, {caller: "jwt:*:x"}, {caller: "token:m*"}, {caller: "local"},
@@ -188,7 +188,7 @@ func TestGrantsOfUnknownThings(t *testing.T) {
 		{`{callers: ["jwt:ci:*"], credentials: [mail]}`, "", "14: there is no issuer of this name in authentication.jwt: the list is empty"},
 		{`{callers: ["jwt:ic:a"], credentials: [mail]}`, proofs, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
 		{`{callers: ["jwt:others:*"], credentials: [mail]}`, proofs, "14: there is no issuer of this name in authentication.jwt; there are: ci"},
-		{`{callers: ["group:ic:a"], credentials: [mail]}`, inGroups, `14: there is no issuer of this name in authentication.jwt; did you mean "ci"?`},
+		{`{callers: ["group:ic:a"], credentials: [mail]}`, inGroups, `14: there is no issuer of this name in authentication.jwt or console.oidc; did you mean "ci"?`},
 		{`{callers: [local], providers: [pendo], actions: [manage]}`, "", "14: " + unproven},
 		{`{callers: [local], providers: [pendo], actions: [manage]}`, "listen: {grpc: \"unix:///a\", socket_mode: \"0660\"}\n", "14: " + unproven},
 		{`{callers: [local], credentials: [mial], actions: [manage]}`, "listen: {grpc: \"unix:///a\"}\n", "36: no credential has this ID; * stands for any characters"},
