@@ -36,6 +36,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
     const field = document.getElementById(problem.dataset.for);
     if (field) field.setAttribute("aria-invalid", String(problem.textContent.trim() !== ""));
   }
+  if (event.detail.target?.id === "result") document.querySelector('[aria-invalid="true"]')?.focus();
 });
 
 // A sign-in link works once. It does not stay in the browser's history.

@@ -1,0 +1,164 @@
+package consoletest_test
+
+import (
+	"testing"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/testing/browsertest"
+)
+
+// create creates a credential with the values of a key, without a browser.
+func (s *scene) create(name, provider, key string) *authmaterialv1.Credential {
+	s.Helper()
+	made, err := authmaterialv1.NewCredentialServiceClient(s.conn).CreateCredential(s.Context(), &authmaterialv1.CreateCredentialRequest{
+		Credential: &authmaterialv1.Credential{DisplayName: name, Provider: provider, AuthMethod: "api_key"},
+		Values:     []*authmaterialv1.FieldValue{{Field: "api_key", Value: key}},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return made.GetCredential()
+}
+
+// get reads a credential without a browser.
+func (s *scene) get(id string) *authmaterialv1.Credential {
+	s.Helper()
+	found, err := authmaterialv1.NewCredentialServiceClient(s.conn).GetCredential(s.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: id})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return found.GetCredential()
+}
+
+// expect checks the headers that a caller gets, which contain the API key of SendPulse.
+func (s *scene) expect(what, caller, key string) {
+	s.Helper()
+	got, err := s.decorationOf(caller, "mail")
+	if err != nil || len(got.GetHeaders()) != 1 || got.GetHeaders()[0].GetValue() != "Bearer "+key {
+		s.Errorf("%s: the caller %s does not get the right key (error %v)", what, caller, err)
+	}
+}
+
+// version selects an element in a version's part of the page.
+func version(n, selector string) string {
+	return `.timeline li:has([data-version="` + n + `"]) ` + selector
+}
+
+// TestVersions checks a canary for some callers, its end, and that a destroyed version is gone.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
+	s.create("Mail", "sendpulse", first)
+	page := s.signedIn(browsertest.Start(t))
+	page.Go(s.address + "/credentials/mail/rotate")
+	page.Type(field("api_key"), second)
+	page.Click(`button[value="store"]`)
+	page.AwaitText("main", "The new version is saved. Callers get it when you activate it.")
+	s.expect("saved only", "web", first)
+
+	canary := func() {
+		page.Click(version("2", "summary"))
+		page.Type(version("2", `input[name="callers"]`), "token:web")
+		page.Click(version("2", `button[value="canary"]`))
+		page.AwaitText("main", "The callers that you named get this version now.")
+		page.AwaitText(version("2", ".mark"), "Canary")
+		page.AwaitText("main", "For token:web.")
+		s.expect("canary", "web", second)
+		s.expect("canary", "admin", first)
+	}
+	canary()
+	page.Click(`form[action$="/withdraw"] button`)
+	page.AwaitText("main", "All callers get the active version now.")
+	s.expect("withdrawn", "web", first)
+	canary()
+	page.Click(`section .actions form[action$="/activate"] button.primary`) // for all
+	page.AwaitText(version("2", ".mark"), "Active")
+	s.expect("activated for all", "web", second)
+	s.expect("activated for all", "admin", second)
+
+	page.Click(version("1", "summary"))
+	page.Click(version("1", `form[action$="/destroy"] button`))
+	page.AwaitText("main", "Tick the box to confirm.")
+	page.Click(version("1", "summary"))
+	page.Click(version("1", `input[type="checkbox"]`))
+	page.Click(version("1", `form[action$="/destroy"] button`))
+	page.AwaitText("main", "The values of the version are erased.")
+	page.AwaitText(version("1", ".mark"), "Destroyed")
+	if page.Has(version("1", "button")) || page.Has(`main > .actions form[action$="/activate"]`) {
+		t.Error("the page offers to activate a destroyed version")
+	}
+	s.expect("after the destruction", "web", second)
+}
+
+// TestVerification checks what the page of a credential shows about each result of a verification.
+func TestVerification(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	provider := s.simulator.SendPulse
+	s.create("Mail", "sendpulse", provider.APIKey())
+	page := s.signedIn(browsertest.Start(t))
+	page.Go(s.address + "/credentials/mail")
+	verify := func(want ...string) {
+		t.Helper()
+		page.Click(`main > .actions form[action$="/verify"] button`)
+		for _, text := range want {
+			page.AwaitText("main > .notice:not([hidden])", text)
+		}
+		page.AwaitText("#status ~ dl", want[0]) // the last verification
+	}
+	verify("Accepted", "The provider answered with the HTTP status 200.")
+	provider.FailAPIRequests(simulator.ServiceUnavailable(""))
+	verify("Inconclusive", "The provider answered with the HTTP status 503.")
+	provider.FailAPIRequests(simulator.CloseConnection())
+	verify("Inconclusive")
+	provider.RestoreAPIRequests()
+	provider.RemoveAPIKey(provider.APIKey())
+	verify("Refused", "The provider answered with the HTTP status 401.")
+}
+
+// TestTwoPeople checks that the second of two people who change the same credential is told, and
+// overwrites nothing.
+func TestTwoPeople(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
+	s.create("Mail", "sendpulse", first)
+	browser := browsertest.Start(t)
+	one, two := s.signedIn(browser), s.signedInWith(browser, "admin")
+	one.Go(s.address + "/credentials/mail/edit")
+	two.Go(s.address + "/credentials/mail/edit")
+	old, rotating := two.Tab(s.address+"/credentials/mail"), two.Tab(s.address+"/credentials/mail/rotate")
+	one.Type("#description", "by the first person")
+	one.Click("main form button")
+	one.AwaitText("main", "The changes are saved.")
+	old.AwaitText("main", "The credential has changed.") // without a click
+
+	two.Type("#description", "by the second person")
+	two.Click("main form button")
+	two.AwaitText("main", "Somebody else changed this credential")
+	if kept := browsertest.Eval[string](two, `document.querySelector("#description").value`); kept != "by the second person" {
+		t.Errorf("the form lost what the second person typed; it has %q", kept)
+	}
+	rotating.Type(field("api_key"), second)
+	rotating.Click(`button[value="rotate"]`)
+	rotating.AwaitText("#result", "Somebody else changed this credential")
+	old.Click("#confirm-delete")
+	old.Click(`form[action$="/delete"] button`)
+	old.AwaitText("main", "Somebody else changed this credential")
+	if now := s.get("mail"); now.GetDescription() != "by the first person" || now.GetDeleteTime() != nil {
+		t.Errorf("the second person changed the credential to %v", now)
+	}
+	s.expect("after the conflicts", "web", first)
+
+	two.Click("main .crumbs a")
+	two.AwaitText("main", "by the first person")
+	two.Click(`a[href$="/edit"]`)
+	two.Type("#description", "by both")
+	two.Click("main form button")
+	two.AwaitText("main", "The changes are saved.")
+	if now := s.get("mail"); now.GetDescription() != "by both" {
+		t.Errorf("the second person could not change the credential after reading it again: %v", now)
+	}
+}
