@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +85,8 @@ func sentenceOf(event *authmaterialv1.CredentialEvent) string {
 	switch {
 	case !ok:
 		text = event.GetOperation()
+	case slices.Contains(event.GetFields(), "canary"):
+		text = fmt.Sprintf("gave version %d to some callers", event.GetVersion())
 	case event.GetVersion() > 0 && known[1] != "":
 		text = fmt.Sprintf("%s %d", known[1], event.GetVersion())
 	}

@@ -90,6 +90,12 @@ func TestVersions(t *testing.T) {
 		t.Error("the page offers to activate a destroyed version")
 	}
 	s.expect("after the destruction", "web", second)
+	for _, want := range []string{
+		"created the credential", "added version 2", "gave version 2 to some callers",
+		"withdrew the canary", "activated version 2", "destroyed version 1",
+	} {
+		page.AwaitText(`section[aria-labelledby="history"]`, want)
+	}
 }
 
 // TestVerification checks what the page of a credential shows about each result of a verification.

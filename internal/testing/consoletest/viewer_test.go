@@ -1,0 +1,81 @@
+package consoletest_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/authmaterial/broker/internal/testing/browsertest"
+)
+
+// answer is the answer to a form that a page sent by a script.
+type answer struct {
+	Status int    `json:"status"`
+	Text   string `json:"text"`
+}
+
+// post sends a form from the page, and returns the answer.
+func post(page *browsertest.Page, path string, form url.Values) answer {
+	return browsertest.Promised[answer](page, fmt.Sprintf(`fetch(%q, {method: "POST", body: new URLSearchParams(%q)}).then(
+		async (answer) => ({status: answer.status, text: await answer.text()}))`, path, form.Encode()))
+}
+
+// changes are the forms that change a credential, by their path.
+func changes(etag string) map[string]url.Values {
+	return map[string]url.Values{
+		"/credentials/mail/rotate":   {"do": {"store"}, "values.api_key": {"another"}},
+		"/credentials/mail/edit":     {"display_name": {"Another"}},
+		"/credentials/mail/verify":   {},
+		"/credentials/mail/activate": {"version": {"1"}, "etag": {etag}},
+		"/credentials/mail/withdraw": {"etag": {etag}},
+		"/credentials/mail/destroy":  {"version": {"1"}, "confirm": {"1"}, "etag": {etag}},
+		"/credentials/mail/delete":   {"confirm": {"1"}, "etag": {etag}},
+		"/credentials/mail/restore":  {},
+		"/add/sendpulse/api_key":     {"do": {"save"}, "display_name": {"Another"}, "values.api_key": {"another"}},
+	}
+}
+
+// TestViewer checks that a caller who may only view finds no buttons, and that forms posted by hand
+// change nothing.
+func TestViewer(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	before := s.create("Mail", "sendpulse", s.simulator.SendPulse.APIKey())
+	browser := browsertest.Start(t)
+	page := s.signedInWith(browser, "viewer")
+	page.Click(`a[href="/credentials/mail"]`)
+	page.AwaitText(`section[aria-labelledby="use"]`, "view.")
+	if found := browsertest.Eval[[]string](page, `[...document.querySelectorAll("main form, main a.button")].map(e => e.outerHTML)`); len(found) > 0 {
+		t.Errorf("the page of a credential offers to somebody who may only view: %q", found)
+	}
+	for path, form := range changes(before.GetEtag()) {
+		if got := post(page, path, form); got.Status != http.StatusForbidden {
+			t.Errorf("%s by a viewer: status %d, want 403", path, got.Status)
+		}
+	}
+	if now := s.get("mail"); !proto.Equal(now, before) {
+		t.Errorf("a viewer changed the credential from %v to %v", before, now)
+	}
+
+	page.Go(s.address + "/add/sendpulse/api_key")
+	page.Type(`input[name="display_name"]`, "Another")
+	page.Type(field("api_key"), "another")
+	page.Click(`button[value="save"]`)
+	page.AwaitText("#result", "You may not do this")
+
+	other := s.signedInWith(browser, "web") // may use the credential, and not view it
+	other.AwaitText("main", "There are no credentials yet")
+	other.Go(s.address + "/credentials/mail")
+	other.AwaitText("main", "You may not do this")
+
+	// The same forms succeed, or fail for another reason, if the caller may manage the credential.
+	admin := s.signedInWith(browser, "admin")
+	for path, form := range changes(before.GetEtag()) {
+		if got := post(admin, path, form); got.Status == http.StatusForbidden {
+			t.Errorf("%s by an administrator: status %d", path, got.Status)
+		}
+	}
+}
