@@ -64,7 +64,7 @@ func TestVersions(t *testing.T) {
 		page.Click(version("2", `button[value="canary"]`))
 		page.AwaitText("main", "The callers that you named get this version now.")
 		page.AwaitText(version("2", ".mark"), "Canary")
-		page.AwaitText("main", "For token:web.")
+		page.AwaitText(`section[aria-labelledby="status"]`, "token:web")
 		s.expect("canary", "web", second)
 		s.expect("canary", "admin", first)
 	}
@@ -114,14 +114,14 @@ func TestVerification(t *testing.T) {
 		}
 		page.AwaitText("#status ~ dl", want[0]) // the last verification
 	}
-	verify("Accepted", "The provider answered with the HTTP status 200.")
+	verify("Accepted", "200")
 	provider.FailAPIRequests(simulator.ServiceUnavailable(""))
-	verify("Inconclusive", "The provider answered with the HTTP status 503.")
+	verify("Inconclusive", "503")
 	provider.FailAPIRequests(simulator.CloseConnection())
 	verify("Inconclusive")
 	provider.RestoreAPIRequests()
 	provider.RemoveAPIKey(provider.APIKey())
-	verify("Refused", "The provider answered with the HTTP status 401.")
+	verify("Refused", "401")
 }
 
 // TestTwoPeople checks that the second of two people who change the same credential is told, and
