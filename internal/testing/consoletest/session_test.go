@@ -16,7 +16,7 @@ func TestSessionEnds(t *testing.T) {
 	t.Parallel()
 	clock := clockwork.NewFakeClockAt(time.Now())
 	s := start(t, setup{clock: clock})
-	made := s.create("Mail", "sendpulse", s.simulator.SendPulse.APIKey())
+	made := s.addMail()
 	browser := browsertest.Start(t)
 	page := s.signedInWith(browser, "admin")
 	edit, list := page.Tab(s.address+"/credentials/mail/edit"), page.Tab(s.address+"/credentials")
@@ -70,7 +70,7 @@ func TestLinkEnds(t *testing.T) {
 func TestSignOut(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
-	s.create("Mail", "sendpulse", s.simulator.SendPulse.APIKey())
+	s.addMail()
 	page := s.signedInWith(browsertest.Start(t), "admin")
 	tab := page.Tab(s.address + "/credentials/mail")
 	page.Click(`form[action="/sign-out"] button`)

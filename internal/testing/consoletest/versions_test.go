@@ -8,27 +8,10 @@ import (
 	"github.com/authmaterial/broker/internal/testing/browsertest"
 )
 
-// create creates a credential with the values of a key, without a browser.
-func (s *scene) create(name, provider, key string) *authmaterialv1.Credential {
+// addMail creates the credential `mail` with the API key of SendPulse.
+func (s *scene) addMail() *authmaterialv1.Credential {
 	s.Helper()
-	made, err := authmaterialv1.NewCredentialServiceClient(s.conn).CreateCredential(s.Context(), &authmaterialv1.CreateCredentialRequest{
-		Credential: &authmaterialv1.Credential{DisplayName: name, Provider: provider, AuthMethod: "api_key"},
-		Values:     []*authmaterialv1.FieldValue{{Field: "api_key", Value: key}},
-	})
-	if err != nil {
-		s.Fatal(err)
-	}
-	return made.GetCredential()
-}
-
-// get reads a credential without a browser.
-func (s *scene) get(id string) *authmaterialv1.Credential {
-	s.Helper()
-	found, err := authmaterialv1.NewCredentialServiceClient(s.conn).GetCredential(s.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: id})
-	if err != nil {
-		s.Fatal(err)
-	}
-	return found.GetCredential()
+	return s.get(s.create("mail", "Mail", "", "sendpulse", "api_key", map[string]string{"api_key": s.simulator.SendPulse.APIKey()}))
 }
 
 // expect checks the headers that a caller gets, which contain the API key of SendPulse.
@@ -50,7 +33,7 @@ func TestVersions(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
-	s.create("Mail", "sendpulse", first)
+	s.addMail()
 	page := s.signedIn(browsertest.Start(t))
 	page.Go(s.address + "/credentials/mail/rotate")
 	page.Type(field("api_key"), second)
@@ -103,7 +86,7 @@ func TestVerification(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	provider := s.simulator.SendPulse
-	s.create("Mail", "sendpulse", provider.APIKey())
+	s.addMail()
 	page := s.signedIn(browsertest.Start(t))
 	page.Go(s.address + "/credentials/mail")
 	verify := func(want ...string) {
@@ -130,7 +113,7 @@ func TestTwoPeople(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
-	s.create("Mail", "sendpulse", first)
+	s.addMail()
 	browser := browsertest.Start(t)
 	one, two := s.signedIn(browser), s.signedInWith(browser, "admin")
 	one.Go(s.address + "/credentials/mail/edit")

@@ -43,7 +43,7 @@ func changes(etag string) map[string]url.Values {
 func TestViewer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
-	before := s.create("Mail", "sendpulse", s.simulator.SendPulse.APIKey())
+	before := s.addMail()
 	browser := browsertest.Start(t)
 	page := s.signedInWith(browser, "viewer")
 	page.Click(`a[href="/credentials/mail"]`)
