@@ -2,7 +2,9 @@ package console
 
 import (
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -154,6 +156,33 @@ type editView struct {
 	Labels  string // one `key=value` on each line
 	Expires string // a date, or empty
 	Problem *problem
+}
+
+// editFields are the names of the fields of the form, in the API's words.
+var editFields = []string{"credential.display_name", "credential.description", "credential.labels", "credential.secret_expire_time"}
+
+// FieldProblem returns the problem of a field of the form.
+func (v editView) FieldProblem(name string) place {
+	if v.Problem == nil {
+		return place{Name: name}
+	}
+	return slot(v.Problem.Fields, name)
+}
+
+// OtherProblems returns the problems that are not those of one field, such as those of single labels.
+func (v editView) OtherProblems() []string {
+	var others []string
+	if v.Problem == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Problem.Fields)) {
+		if label, ok := strings.CutPrefix(name, "credential.labels."); ok {
+			others = append(others, "Label "+label+": "+v.Problem.Fields[name])
+		} else if !slices.Contains(editFields, name) {
+			others = append(others, v.Problem.Fields[name])
+		}
+	}
+	return others
 }
 
 func (c *Console) editPage(w http.ResponseWriter, r *http.Request) error {

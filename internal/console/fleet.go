@@ -1,7 +1,9 @@
 package console
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
@@ -21,7 +23,7 @@ type stateCount struct {
 // States returns the states that credentials have, in the order of the enum.
 func (v fleetView) States() []stateCount {
 	var all []stateCount
-	for number := range int32(len(authmaterialv1.CredentialState_name)) {
+	for _, number := range slices.Sorted(maps.Keys(authmaterialv1.CredentialState_name)) {
 		name := strings.TrimPrefix(authmaterialv1.CredentialState_name[number], "CREDENTIAL_STATE_")
 		if count := v.GetCredentialsByState()[name]; count > 0 {
 			all = append(all, stateCount{stateOf(authmaterialv1.CredentialState(number)), count})

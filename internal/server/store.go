@@ -43,7 +43,7 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 			return nil, err
 		}
 		set.Open = func(ctx context.Context) (management.Store, error) {
-			return store.Open(ctx, driver, store.Options{Keys: s.fixed.Store.Keys, Logger: s.logger})
+			return store.Open(ctx, driver, store.Options{Keys: s.fixed.Store.Keys, Logger: s.logger, Clock: s.clock})
 		}
 		s.closeDriver = func() { _ = driver.Close() }
 	}

@@ -21,7 +21,7 @@ func send(button, answer string) func(*browsertest.Page) {
 	}
 }
 
-// tick ticks a box, if any, and sends its form, which fails because the etag is wrong.
+// stale makes all etags of a page wrong, so that its forms fail.
 func stale(page *browsertest.Page) {
 	browsertest.Eval[bool](page, "document.querySelectorAll('input[name=etag]').forEach(e => { e.value = 'stale' }), true")
 }
@@ -92,6 +92,12 @@ var views = []view{
 		page.Type("#labels", "no label")
 		page.Click("main button")
 		page.Await(".bad")
+	}},
+	{"edit-fields", rich + "/edit", func(page *browsertest.Page) {
+		browsertest.Eval[bool](page, "document.getElementById('display_name').value = '', true")
+		page.Type("#labels", "Not A Key=1")
+		page.Click("main .primary")
+		page.AwaitText(".notice", "Nothing was saved")
 	}},
 	{"providers", "/providers", nil},
 	{"provider", "/providers/sendpulse", nil},
