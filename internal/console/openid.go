@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -91,21 +92,26 @@ func (i *issuer) oauth(provider *oidc.Provider, redirect string) *oauth2.Config 
 	}
 }
 
-// login is what the browser keeps while a person signs in at the issuer. The fields are separated by
-// dots in the cookie.
-type login struct{ issuer, state, nonce, verifier string }
+// login is what the browser keeps while a person signs in at the issuer. In the cookie, the fields are
+// separated by tildes; next is the page that follows.
+type login struct{ issuer, state, nonce, verifier, next string }
 
 func (l login) String() string {
-	return strings.Join([]string{l.issuer, l.state, l.nonce, l.verifier}, "~")
+	return strings.Join([]string{l.issuer, l.state, l.nonce, l.verifier, url.QueryEscape(l.next)}, "~")
 }
 
 func parseLogin(text string) (login, bool) {
-	parts := strings.Split(text, "~")
-	if len(parts) != 4 {
+	parts := strings.SplitN(text, "~", 5)
+	if len(parts) != 5 {
 		return login{}, false
 	}
-	return login{parts[0], parts[1], parts[2], parts[3]}, true
+	next, err := url.QueryUnescape(parts[4])
+	return login{parts[0], parts[1], parts[2], parts[3], ownPath(next)}, err == nil
 }
+
+// maxNext is the maximum length of the page that follows a sign-in at an issuer, because browsers keep
+// only small cookies.
+const maxNext = 1000
 
 func (c *Console) callback() string { return c.address() + "/sign-in/callback" }
 
@@ -130,7 +136,11 @@ func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 		c.showSignIn(w, r, http.StatusBadGateway, signInView{Problem: errIssuer.Error()})
 		return
 	}
-	begun := login{at.Name, rand.Text(), rand.Text(), oauth2.GenerateVerifier()}
+	next := ownPath(r.FormValue("next"))
+	if len(next) > maxNext {
+		next = "/"
+	}
+	begun := login{at.Name, rand.Text(), rand.Text(), oauth2.GenerateVerifier(), next}
 	http.SetCookie(w, c.cookie.make(c.cookie.login, begun.String(), loginAge, http.SameSiteLaxMode))
 	http.Redirect(w, r, at.oauth(provider, c.callback()).AuthCodeURL(begun.state,
 		oidc.Nonce(begun.nonce), oauth2.S256ChallengeOption(begun.verifier)), http.StatusSeeOther)
@@ -161,7 +171,7 @@ func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The answer of the issuer was not accepted. The broker's log has the reason."})
 		return
 	}
-	c.pages.show(w, r, http.StatusOK, "signed-in", page{Title: "Signed in"})
+	c.pages.show(w, r, http.StatusOK, "signed-in", page{Title: "Signed in", Body: begun.next})
 }
 
 var (
@@ -189,7 +199,7 @@ func (i *issuer) exchange(ctx context.Context, begun login, code, redirect strin
 	if !ok {
 		return nil, errNoIDToken
 	}
-	verified, err := provider.Verifier(&oidc.Config{ClientID: i.ClientID}).Verify(ctx, text)
+	verified, err := provider.Verifier(&oidc.Config{ClientID: i.ClientID, Now: func() time.Time { return clock.WallNow(i.clock) }}).Verify(ctx, text)
 	if err != nil {
 		return nil, err
 	}
