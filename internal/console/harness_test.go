@@ -1,0 +1,246 @@
+package console_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/jonboulle/clockwork"
+
+	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
+	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/console"
+	"github.com/authmaterial/broker/internal/fault"
+)
+
+const address = "127.0.0.1:8081"
+
+// world is a console over an API that knows one credential.
+type world struct {
+	*testing.T
+	*console.Console
+	api     *api
+	clock   *clockwork.FakeClock
+	stop    func()
+	logs    bytes.Buffer
+	callers map[string]access.Caller // by token
+	failure error                    // of the identification of every caller
+}
+
+// newWorld returns a console at a loopback address. The parameter `change` changes its options.
+func newWorld(t *testing.T, change func(*console.Options)) *world {
+	t.Helper()
+	w := &world{T: t, api: &api{}, clock: clockwork.NewFakeClock(), callers: map[string]access.Caller{
+		token("ann"): {Name: "token:ann", Method: authentication.MethodToken},
+		token("bob"): {Name: "token:bob", Method: authentication.MethodToken},
+	}}
+	stopping, stop := context.WithCancel(t.Context())
+	w.stop = stop
+	options := console.Options{
+		Config: &config.Console{Address: config.Address{Network: "tcp", Address: address}},
+		API:    console.API{CredentialServiceClient: w.api, Providers: w.api, Watch: w.api.watch},
+		WithEvidence: func(ctx context.Context, e authentication.Evidence) context.Context {
+			return context.WithValue(ctx, evidenceKey{}, e)
+		},
+		Identify: w.identify,
+		Clock:    w.clock,
+		Logger:   slog.New(slog.NewTextHandler(&w.logs, nil)),
+		Stopping: stopping,
+	}
+	if change != nil {
+		change(&options)
+	}
+	w.Console = console.New(options)
+	return w
+}
+
+type evidenceKey struct{}
+
+func (w *world) identify(_ context.Context, e authentication.Evidence) (access.Caller, error) {
+	if w.failure != nil {
+		return access.Caller{}, w.failure
+	}
+	if caller, known := w.callers[e.Bearer.Reveal()]; known {
+		caller.Address = e.Address
+		return caller, nil
+	}
+	if e.UserID != nil || e.PrivateSocket {
+		return access.Caller{Name: "uid:7", Method: authentication.MethodPeerUser, PrivateSocket: e.PrivateSocket}, nil
+	}
+	return access.Caller{}, fault.New(fault.CallerUnauthenticated, "no accepted token was sent")
+}
+
+// token returns the static token of a caller.
+func token(name string) string { return authentication.TokenPrefix + name }
+
+// answer is the answer to a request.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	text       string
+	cookies    []*http.Cookie
+}
+
+// Cookies returns the cookies that the answer sets.
+
+// send sends a request as a browser does, with the cookie if it is not nil.
+func (w *world) send(method, path string, form url.Values, cookie *http.Cookie, change ...func(*http.Request)) *answer {
+	w.Helper()
+	r := httptest.NewRequestWithContext(w.Context(), method, "http://"+address+path, strings.NewReader(form.Encode()))
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if cookie != nil {
+		r.AddCookie(cookie)
+	}
+	for _, c := range change {
+		c(r)
+	}
+	recorder := httptest.NewRecorder()
+	w.ServeHTTP(recorder, r)
+	made := &answer{StatusCode: recorder.Code, Header: recorder.Result().Header, text: recorder.Body.String()}
+	for _, line := range made.Header.Values("Set-Cookie") {
+		cookie, err := http.ParseSetCookie(line)
+		if err != nil {
+			w.Error(err)
+			continue
+		}
+		made.cookies = append(made.cookies, cookie)
+	}
+	return made
+}
+
+func (w *world) get(path string, cookie *http.Cookie) *answer {
+	w.Helper()
+	return w.send(http.MethodGet, path, nil, cookie)
+}
+
+// signIn signs in with a token, and returns the cookie of the session.
+func (w *world) signIn(name string) *http.Cookie {
+	w.Helper()
+	answer := w.send(http.MethodPost, "/sign-in", url.Values{"token": {token(name)}}, nil)
+	if answer.StatusCode != http.StatusSeeOther || len(answer.cookies) != 1 {
+		w.Fatalf("the sign-in has the status %d and the cookies %v", answer.StatusCode, answer.cookies)
+	}
+	return answer.cookies[0]
+}
+
+// isSignedIn reports whether a session is valid.
+func (w *world) isSignedIn(cookie *http.Cookie) bool {
+	w.Helper()
+	answer := w.get("/credentials", cookie)
+	switch {
+	case answer.StatusCode == http.StatusOK:
+		return true
+	case answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/sign-in?next=%2Fcredentials":
+		w.Fatalf("the list has the status %d and leads to %q", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	return false
+}
+
+// api is an API with one credential. Calls of methods that it does not have panic.
+type api struct {
+	authmaterialv1connect.CredentialServiceClient
+
+	evidence authentication.Evidence // of the latest call
+	created  *authmaterialv1.CreateCredentialRequest
+	failure  error // of the next change
+	watches  chan context.Context
+}
+
+var mail = &authmaterialv1.Credential{
+	CredentialId: "mail", DisplayName: "Mail", Provider: "acme", AuthMethod: "key", Etag: "1",
+	Origin: authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED, State: authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, ActiveVersion: 1,
+}
+
+var acme = &authmaterialv1.Provider{ProviderId: "acme", DisplayName: "Acme", AuthMethods: []*authmaterialv1.AuthMethod{{
+	AuthMethodId: "key", DisplayName: "Key", Verifiable: true, Fields: []*authmaterialv1.Field{
+		{FieldId: "account", DisplayName: "Account", Required: true}, {FieldId: "key", DisplayName: "Key", Required: true, Secret: true},
+	},
+}}}
+
+var errNoCredential = connect.NewError(connect.CodeNotFound, errors.New("no credential has this ID"))
+
+func (a *api) note(ctx context.Context) {
+	a.evidence, _ = ctx.Value(evidenceKey{}).(authentication.Evidence)
+}
+
+func (a *api) ListProviders(ctx context.Context, _ *authmaterialv1.ListProvidersRequest) (*authmaterialv1.ListProvidersResponse, error) {
+	a.note(ctx)
+	return &authmaterialv1.ListProvidersResponse{Providers: []*authmaterialv1.Provider{acme}}, nil
+}
+
+func (*api) GetProvider(_ context.Context, r *authmaterialv1.GetProviderRequest) (*authmaterialv1.GetProviderResponse, error) {
+	if r.GetProviderId() != "acme" {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("no provider has this ID"))
+	}
+	return &authmaterialv1.GetProviderResponse{Provider: acme}, nil
+}
+
+func (a *api) ListCredentials(ctx context.Context, _ *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
+	a.note(ctx)
+	return &authmaterialv1.ListCredentialsResponse{Credentials: []*authmaterialv1.Credential{mail}}, nil
+}
+
+func (*api) GetCredential(_ context.Context, r *authmaterialv1.GetCredentialRequest) (*authmaterialv1.GetCredentialResponse, error) {
+	if r.GetCredentialId() != "mail" {
+		return nil, errNoCredential
+	}
+	return &authmaterialv1.GetCredentialResponse{Credential: mail}, nil
+}
+
+func (*api) GetCredentialStatus(_ context.Context, r *authmaterialv1.GetCredentialStatusRequest) (*authmaterialv1.GetCredentialStatusResponse, error) {
+	switch r.GetCredentialId() {
+	case "mail":
+		return &authmaterialv1.GetCredentialStatusResponse{Credential: mail, Status: &authmaterialv1.CredentialStatus{}}, nil
+	case "panic":
+		panic("a panic with the value " + canary)
+	}
+	return nil, errNoCredential
+}
+
+func (*api) ExplainAccess(context.Context, *authmaterialv1.ExplainAccessRequest) (*authmaterialv1.ExplainAccessResponse, error) {
+	return &authmaterialv1.ExplainAccessResponse{AllowedActions: []string{"view", "manage"}}, nil
+}
+
+func (*api) ListCredentialVersions(context.Context, *authmaterialv1.ListCredentialVersionsRequest) (*authmaterialv1.ListCredentialVersionsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnavailable, errors.New("the store is out of reach"))
+}
+
+func (*api) ListCredentialEvents(context.Context, *authmaterialv1.ListCredentialEventsRequest) (*authmaterialv1.ListCredentialEventsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnavailable, errors.New("the store is out of reach"))
+}
+
+func (*api) GetFleetStatus(context.Context, *authmaterialv1.GetFleetStatusRequest) (*authmaterialv1.GetFleetStatusResponse, error) {
+	return nil, connect.NewError(connect.CodePermissionDenied, errors.New("you may not operate"))
+}
+
+func (a *api) CreateCredential(_ context.Context, r *authmaterialv1.CreateCredentialRequest) (*authmaterialv1.CreateCredentialResponse, error) {
+	a.created = r
+	return &authmaterialv1.CreateCredentialResponse{Credential: mail}, a.failure
+}
+
+func (a *api) watch(
+	ctx context.Context, _ *authmaterialv1.WatchCredentialStatesRequest, send func(*authmaterialv1.WatchCredentialStatesResponse) error,
+) error {
+	if a.failure != nil {
+		return a.failure
+	}
+	if err := send(&authmaterialv1.WatchCredentialStatesResponse{Credentials: []*authmaterialv1.Credential{mail}, Complete: true}); err != nil {
+		return err
+	}
+	a.watches <- ctx
+	<-ctx.Done()
+	return connect.NewError(connect.CodeUnauthenticated, errors.New("the token is not accepted any more"))
+}
