@@ -122,4 +122,10 @@ func TestNameWithoutID(t *testing.T) {
 	if !strings.Contains(err.Error(), "display name") {
 		t.Errorf("the error does not name the display name: %v", err)
 	}
+	n.DisplayName = ""
+	_, err = r.Create(t.Context(), r.admin(), n)
+	wantReason(t, err, "INVALID_REQUEST")
+	if !strings.Contains(err.Error(), "credential.display_name") || strings.Contains(err.Error(), "credential_id") {
+		t.Errorf("the error does not name the missing display name: %v", err)
+	}
 }

@@ -46,7 +46,7 @@ func (s *Service) Create(ctx context.Context, caller Caller, n NewCredential) (c
 	if n.ID == "" {
 		n.ID = idOf(n.DisplayName)
 	}
-	c := &call{caller: caller, operation: audit.CreateCredential, action: access.Manage, id: n.ID, version: 1}
+	c := &call{caller: caller, operation: audit.CreateCredential, action: access.Manage, id: n.ID, nameless: n.DisplayName == "", version: 1}
 	err = s.do(ctx, c, func() error {
 		created, err = s.create(ctx, c, n)
 		return err

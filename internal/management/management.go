@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -158,6 +159,7 @@ type call struct {
 	operation audit.Operation
 	action    access.Action
 	id        string
+	nameless  bool // the call creates a credential without a display name
 	version   int
 	fields    []string
 	outcome   catalog.Outcome // the outcome of the verification of a new version
@@ -195,6 +197,8 @@ func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 
 func (s *Service) authorize(c *call) error {
 	switch {
+	case c.id == "" && c.nameless:
+		return invalid("credential.display_name", fmt.Sprintf("is required: it must have 1 to %d characters", maxName))
 	case c.id == "" && c.operation == audit.CreateCredential:
 		return invalid("credential_id", "is required, because no ID can be made from the display name, which has no letter from a to z and no digit")
 	case c.action != access.Operate && !credentials.ValidID(c.id):

@@ -30,13 +30,20 @@ window.addEventListener("pagehide", () => {
   for (const field of document.querySelectorAll("input[data-secret]")) field.type = "password";
 });
 
+// A field with a problem may be in a closed part of the form.
+function showProblem(field) {
+  if (!field) return;
+  field.closest("details")?.setAttribute("open", "");
+  field.focus();
+}
+
 document.addEventListener("htmx:afterSettle", (event) => {
   prepare(event.target);
   for (const problem of document.querySelectorAll(".error[data-for]")) {
     const field = document.getElementById(problem.dataset.for);
     if (field) field.setAttribute("aria-invalid", String(problem.textContent.trim() !== ""));
   }
-  if (event.detail.target?.id === "result") document.querySelector('[aria-invalid="true"]')?.focus();
+  if (event.detail.target?.id === "result") showProblem(document.querySelector('[aria-invalid="true"]'));
 });
 
 // A sign-in link works once. It does not stay in the browser's history.

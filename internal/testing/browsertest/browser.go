@@ -134,6 +134,18 @@ func (p *Page) AwaitText(selector, want string) {
 	p.await("wait for "+want+" in "+selector, "(document.querySelector("+quote(selector)+")?.innerText ?? '').includes("+quote(want)+")")
 }
 
+// AwaitGone waits until the page has no such element.
+func (p *Page) AwaitGone(selector string) {
+	p.t.Helper()
+	p.await("wait until the page lacks "+selector, "document.querySelector("+quote(selector)+") === null")
+}
+
+// AwaitFocus waits until an element that the selector matches has the focus.
+func (p *Page) AwaitFocus(selector string) {
+	p.t.Helper()
+	p.await("wait for the focus on "+selector, "document.activeElement?.matches("+quote(selector)+") ?? false")
+}
+
 // await waits until an expression is true. The page may navigate meanwhile.
 func (p *Page) await(what, condition string) {
 	p.t.Helper()

@@ -90,6 +90,12 @@ func TestAccessible(t *testing.T) {
 	check(page, "credential-of-a-viewer")
 }
 
+// focus is the value of the expression focused.
+type focus struct {
+	Element string
+	Shown   bool
+}
+
 // focused describes the focused element, and reports whether an outline of 2 px or more shows it.
 const focused = `(() => {
   const e = document.activeElement;
@@ -110,10 +116,7 @@ func TestFocus(t *testing.T) {
 		reached := map[string]bool{}
 		for range controls {
 			page.Press(kb.Tab)
-			on := browsertest.Eval[struct {
-				Element string
-				Shown   bool
-			}](page, focused)
+			on := browsertest.Eval[focus](page, focused)
 			if !on.Shown {
 				t.Errorf("%s: the focus is not visible on %s", v.name, on.Element)
 			}
