@@ -8,6 +8,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +21,11 @@ import (
 const patience = 30 * time.Second
 
 // Browser is a Chromium without a window.
-type Browser struct{ context context.Context } //nolint:containedctx // the library keeps its state in contexts
+type Browser struct {
+	context context.Context //nolint:containedctx // the library keeps its state in contexts
+	folder  string
+	end     func()
+}
 
 // Start starts a Chromium with a new profile. It ends at the end of the test. It connects to no host
 // that the pages do not name.
@@ -30,7 +35,8 @@ func Start(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.Headless}
+	folder := t.TempDir()
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(folder), chromedp.NoSandbox, chromedp.Headless}
 	for _, flag := range []string{
 		"disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
 		"disable-dev-shm-usage", "ignore-certificate-errors",
@@ -39,11 +45,12 @@ func Start(t testing.TB) *Browser {
 	}
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(ctx)
-	t.Cleanup(func() { end(); stop() })
+	ended := sync.OnceFunc(func() { end(); stop() })
+	t.Cleanup(ended)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start %s: %v", path, err)
 	}
-	return &Browser{ctx}
+	return &Browser{ctx, folder, ended}
 }
 
 // Page is a page in a browser. Its methods wait until the elements that they need are there.
