@@ -17,6 +17,7 @@ import (
 // TestCommands runs the commands that the page of a credential shows, and compiles its Go code, for a
 // broker with a Unix socket and for brokers with TCP.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	tools := t.TempDir()
 	if said, err := exec.CommandContext(t.Context(), "go", "build", "-o", tools, "github.com/authmaterial/broker/cmd/broker").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
@@ -91,6 +92,7 @@ func compile(t *testing.T, statements string) {
 // TestOwnProvider checks that the broker accepts the description of a provider that the page Providers
 // shows.
 func TestOwnProvider(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "")
 	page := s.signedIn(browsertest.Start(t))
 	page.Go(s.address + "/providers")
