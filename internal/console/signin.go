@@ -23,6 +23,10 @@ type person struct {
 // configuration.
 func (c *Console) signedIn(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c.options.Stopping.Err() != nil { // a change might not be finished
+			c.refuse(w, r, http.StatusServiceUnavailable, "The broker is stopping. Try again in a minute.")
+			return
+		}
 		proof := valueOf(r, c.cookie.session)
 		found := c.sessions.find(proof)
 		if found == nil {

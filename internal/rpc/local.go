@@ -58,18 +58,26 @@ func (w *response) Write(p []byte) (int, error) { return w.body.Write(p) }
 func (w *response) WriteHeader(status int) { w.status = status }
 
 // WatchStates answers WatchCredentialStates for a caller in this process. The context must be from
-// WithEvidence. WatchStates returns when the context ends, or when `send` fails.
+// WithEvidence. WatchStates returns when the context ends, without an error, or when `send` fails. The
+// error is a *connect.Error.
 func (s *Service) WatchStates(
 	ctx context.Context, request *authmaterialv1.WatchCredentialStatesRequest,
 	send func(*authmaterialv1.WatchCredentialStatesResponse) error,
 ) (err error) {
 	m := s.otherMethod(authmaterialv1.CredentialService_WatchCredentialStates_FullMethodName, true)
 	c := s.begin(ctx, m)
-	defer func() { err = c.end(err, recover()) }()
+	defer func() {
+		if err = c.end(err, recover()); err != nil {
+			err = toConnect(err)
+		}
+	}()
 	m.Received.Inc()
 	caller, err := c.identify(1)
 	if err != nil {
 		return err
 	}
-	return s.sendStates(&c, caller, request, send)
+	if err = s.sendStates(&c, caller, request, send); ctx.Err() != nil {
+		return nil // the end of the context is the normal end of a watch in this process
+	}
+	return err
 }

@@ -61,7 +61,7 @@ func (t openIDTransport) RoundTrip(request *http.Request) (*http.Response, error
 // newConsoleHTTP returns the HTTP server of the console.
 func (s *Server) newConsoleHTTP(pages http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           pages,
+		Handler:           s.awaited(pages),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      time.Minute, // the stream of states has deadlines of its own

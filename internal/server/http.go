@@ -19,7 +19,7 @@ var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or cli
 // newHTTP returns the HTTP server for metrics, health and the management of credentials.
 func (s *Server) newHTTP(service *rpc.Service) *http.Server {
 	mux := http.NewServeMux()
-	management := s.managementHTTP(service)
+	management := s.awaited(s.managementHTTP(service))
 	mux.Handle("POST /"+authmaterialv1.CredentialService_ServiceDesc.ServiceName+"/", management)
 	mux.Handle("POST /"+authmaterialv1.ProviderService_ServiceDesc.ServiceName+"/", management)
 	mux.Handle("GET /metrics", s.identified(s.observer.Metrics()))

@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -104,6 +106,7 @@ func (s *Server) Stop(ctx context.Context) {
 	go func() {
 		defer close(done)
 		s.grpc.GracefulStop()
+		_ = s.requests.Acquire(s.stopped, allRequests) // waits for calls over HTTP, and for pages of the console
 	}()
 	ctx, cancel := context.WithTimeout(ctx, gracePeriod)
 	defer cancel()
@@ -119,13 +122,9 @@ func (s *Server) Stop(ctx context.Context) {
 			s.logger.Error("calls do not finish: stopping without waiting for them")
 		}
 	}
-	// Changes over HTTP finish before the store is closed.
 	ending, endHTTP := context.WithTimeout(context.Background(), lastPeriod)
 	defer endHTTP()
-	_ = s.http.Shutdown(ending)
-	if s.consoleHTTP != nil {
-		_ = s.consoleHTTP.Shutdown(ending)
-	}
+	s.eachHTTP(func(web *http.Server) { _ = web.Shutdown(ending) })
 	s.background.Wait()
 	s.management.SaveUses()
 	s.closeStore()
@@ -136,11 +135,33 @@ func (s *Server) Stop(ctx context.Context) {
 	if err := s.audit.Close(); err != nil {
 		s.logger.Error("the audit file could not be closed", "error", err)
 	}
-	_ = s.http.Close()
-	if s.consoleHTTP != nil {
-		_ = s.consoleHTTP.Close()
-	}
+	s.eachHTTP(func(web *http.Server) { _ = web.Close() })
 	s.endStop()
+}
+
+// allRequests is the number of HTTP requests that may be in progress.
+const allRequests = math.MaxInt64
+
+// awaited returns a handler whose requests Stop waits for. Stop does not wait for requests that begin
+// after it, which the handler must refuse.
+func (s *Server) awaited(inner http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.requests.TryAcquire(1) {
+			defer s.requests.Release(1)
+		}
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// eachHTTP calls a function for the HTTP servers at the same time, and returns when the calls have
+// returned.
+func (s *Server) eachHTTP(do func(*http.Server)) {
+	var all sync.WaitGroup
+	all.Go(func() { do(s.http) })
+	if s.consoleHTTP != nil {
+		all.Go(func() { do(s.consoleHTTP) })
+	}
+	all.Wait()
 }
 
 func endsWithin(wait time.Duration, done <-chan struct{}) bool {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/internal/admission"
@@ -72,8 +73,9 @@ type Server struct {
 	closeStore  func()
 	grpc        *grpc.Server
 	http        *http.Server
-	console     *console.Console // nil if there is no console
-	consoleHTTP *http.Server     // nil if there is no console
+	console     *console.Console    // nil if there is no console
+	consoleHTTP *http.Server        // nil if there is no console
+	requests    *semaphore.Weighted // has a unit less for each HTTP request that Stop waits for
 
 	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
@@ -99,6 +101,7 @@ func New(options Options) (*Server, error) {
 		version: options.Version,
 		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store, Console: c.Console},
 	}
+	s.requests = semaphore.NewWeighted(allRequests)
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
 	s.stopped, s.endStop = context.WithCancel(context.Background())
 	s.observer = observe.New(observe.Options{
