@@ -19,7 +19,7 @@ func commandsOf(listen config.Listen, id string) (commands []command, note strin
 	at := targetOf(listen)
 	get := "broker get --address " + quoted(at) + " "
 	grpcurl, connect := "grpcurl -plaintext ", "insecure.NewCredentials()"
-	var prepare, token string
+	var prepare, identify string
 	switch {
 	case listen.GRPC.Network == "unix":
 		grpcurl += "-unix "
@@ -32,7 +32,7 @@ func commandsOf(listen config.Listen, id string) (commands []command, note strin
 	if listen.GRPC.Network != "unix" && listen.Authenticated {
 		get += "--token-file token "
 		grpcurl += `-H "authorization: Bearer $(cat token)" `
-		token = ",\n\tgrpc.WithPerRPCCredentials(client.TokenFile(\"token\"))"
+		identify = ",\n\tgrpc.WithPerRPCCredentials(client.TokenFile(\"token\"))"
 		note = strings.TrimSpace(note + " The file token contains the caller's token.")
 	}
 	dial := at
@@ -43,7 +43,7 @@ func commandsOf(listen config.Listen, id string) (commands []command, note strin
 		{"get", "At a terminal", get + id},
 		{"grpcurl", "With grpcurl", grpcurl + "-d '{\"credential_id\": \"" + id + "\"}' \\\n    " +
 			quoted(strings.TrimPrefix(at, "unix://")) + " authmaterial.v1.BrokerService/GetAuthDecoration"},
-		{"go", "In Go", prepare + "connection, err := grpc.NewClient(" + strconv.Quote(dial) + ",\n\tgrpc.WithTransportCredentials(" + connect + ")" + token +
+		{"go", "In Go", prepare + "connection, err := grpc.NewClient(" + strconv.Quote(dial) + ",\n\tgrpc.WithTransportCredentials(" + connect + ")" + identify +
 			")\nif err != nil {\n\treturn err\n}\nhttpClient := client.New(connection).HTTPClient(" + strconv.Quote(id) + ")"},
 	}, note
 }
