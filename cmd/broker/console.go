@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
@@ -33,6 +36,9 @@ command. The broker must have a console, and a Unix socket with mode 0600.
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
 		made, err := authmaterialv1.NewConsoleServiceClient(conn).CreateSignInLink(ctx, &authmaterialv1.CreateSignInLinkRequest{})
+		if status.Code(err) == codes.Unimplemented {
+			return errors.New("the broker has no console: add the section 'console' to its configuration file, or the flag --console to its --data")
+		}
 		if err != nil {
 			return err
 		}

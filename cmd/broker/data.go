@@ -29,7 +29,7 @@ const (
 type dataFolder struct {
 	path    string                   // absolute
 	http    string                   // the address of the HTTP listener
-	console string                   // the address of the console
+	console string                   // the address of the console; empty or "off" for none
 	hash    authentication.TokenHash // the hash of the token in the file admin.token
 	isNew   bool
 }
@@ -112,8 +112,10 @@ func (d *dataFolder) load() (*config.Config, error) {
 authentication: {peer_user: true, tokens: [{name: admin, sha256: %q}]}
 grants: [{callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}]
 store: {url: %q, keys: [{file: %q}]}
-console: {address: %q}
-`, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey), d.console)
+`, "unix://"+d.file(dataSocket), d.http, d.hash, os.Geteuid(), "sqlite://"+d.file(dataStore), d.file(dataStoreKey))
+	if d.console != "" && d.console != "off" {
+		text += fmt.Sprintf("console: {address: %q}\n", d.console)
+	}
 	loaded, err := config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
 	if err == nil {
 		loaded.Store.GrantsAreNew = true
@@ -127,12 +129,16 @@ func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
 			"A copy of the folder contains both: keep a backup of the key elsewhere.\n\n", d.path, dataStoreKey)
 	}
-	user := uint32(os.Geteuid()) //nolint:gosec // a user ID has 32 bits
-	link, _, err := broker.SignInLink(authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
-	if err == nil {
-		fmt.Fprintf(out, "Manage credentials in a browser. This link works once, within 5 minutes:\n\n  %s\n\n", link)
+	begin := "In"
+	if broker.ConsoleAddress() != nil {
+		user := uint32(os.Geteuid()) //nolint:gosec // a user ID has 32 bits
+		link, _, err := broker.SignInLink(authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
+		if err == nil {
+			fmt.Fprintf(out, "Manage credentials in a browser. This link works once, within 5 minutes:\n\n  %s\n\n", link)
+			begin = "Or in"
+		}
 	}
-	fmt.Fprintf(out, "Or in another terminal, add a credential, and use it:\n\n"+
+	fmt.Fprintf(out, begin+" another terminal, add a credential, and use it:\n\n"+
 		"  export BROKER_ADDRESS=unix://%s\n"+
 		"  broker credentials create\n"+
 		"  broker get ID\n\n"+

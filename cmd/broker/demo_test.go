@@ -13,11 +13,12 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// demoServes matches the line that the demo prints when it serves. portTaken matches the error of
+// demoServes matches the line that the demo prints when it serves, and demoLink the link to its console. portTaken matches the error of
 // the demo if another process uses one of its ports.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
-	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464): .*address already in use\n$`)
+	demoLink   = regexp.MustCompile(`(?m)^  (http://127\.0\.0\.1:8081/sign-in\?code=\S+)$`)
+	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464|8081): .*address already in use\n$`)
 )
 
 // TestDemoStays runs the demo twice on its fixed ports: the second demo must report that they are
@@ -34,6 +35,17 @@ func TestDemoStays(t *testing.T) {
 		t.Fatalf("the demo printed the wrong addresses: %s", printed[0])
 	}
 	wantServing(t, printed[1], printed[2])
+	link, err := first.await(&first.stdout, demoLink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Get(link[1]) //nolint:noctx // the demo is a local process
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.Body.Close(); response.StatusCode != http.StatusOK {
+		t.Errorf("the link to the console is answered %s", response.Status)
+	}
 	wantTaken(t, startDemo(t))
 	wantServing(t, printed[1], printed[2])
 	if err := first.command.Process.Signal(syscall.SIGINT); err != nil {

@@ -47,20 +47,21 @@ stops it at once.`,
 			logger := newLogger(command.ErrOrStderr(), level.value, format.value)
 			if data == "" {
 				loader := config.NewLoader(path)
-				return serve(command.Context(), loader.Load, logger, func(*server.Server) {})
+				return adviseListen(serve(command.Context(), loader.Load, logger, func(*server.Server) {}), "'listen'", "'console'")
 			}
 			folder, err := openDataFolder(data, http, console)
 			if err != nil {
 				return err
 			}
 			load := func(config.Options) (*config.Config, error) { return folder.load() }
-			return serve(command.Context(), load, logger, func(broker *server.Server) { folder.greet(command.OutOrStdout(), broker) })
+			greet := func(broker *server.Server) { folder.greet(command.OutOrStdout(), broker) }
+			return adviseListen(serve(command.Context(), load, logger, greet), "--http", "--console")
 		}),
 	}
 	addConfigFlag(command, &path, "the configuration file")
 	command.Flags().StringVar(&data, "data", "", "the folder for managed credentials, instead of a configuration file")
 	command.Flags().StringVar(&http, "http", "127.0.0.1:9464", "with --data, the address of the HTTP listener")
-	command.Flags().StringVar(&console, "console", "127.0.0.1:8081", "with --data, the address of the console")
+	command.Flags().StringVar(&console, "console", "127.0.0.1:8081", "with --data, the address of the console, or 'off'")
 	command.MarkFlagsOneRequired("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "data")
 	command.MarkFlagsMutuallyExclusive("config", "http")
@@ -108,7 +109,7 @@ func serve(ctx context.Context, load func(config.Options) (*config.Config, error
 	}
 	on, err := listen(ctx, broker)
 	if err != nil {
-		return adviseListen(err)
+		return err
 	}
 	ctx, stop := untilSignal(ctx, logger)
 	defer stop()
@@ -138,15 +139,17 @@ func listen(ctx context.Context, broker *server.Server) (on server.Listeners, er
 		}
 	}()
 	if on.GRPC, err = server.Listen(ctx, where.GRPC, where.SocketMode); err != nil {
-		return on, err
+		return on, listenError{err, false}
 	}
 	if on.HTTP, err = server.Listen(ctx, where.HTTP, where.SocketMode); err != nil {
-		return on, err
+		return on, listenError{err, false}
 	}
 	if console := broker.ConsoleAddress(); console != nil {
-		on.Console, err = server.Listen(ctx, *console, where.SocketMode)
+		if on.Console, err = server.Listen(ctx, *console, where.SocketMode); err != nil {
+			return on, listenError{err, true}
+		}
 	}
-	return on, err
+	return on, nil
 }
 
 // addressesOf returns the addresses of listeners, as attributes of a log line.
@@ -158,13 +161,32 @@ func addressesOf(on server.Listeners) []any {
 	return all
 }
 
-func adviseListen(err error) error {
+// listenError is the error of a broker, or of its console, that cannot listen.
+type listenError struct {
+	error
+	console bool
+}
+
+// Unwrap returns the cause.
+func (e listenError) Unwrap() error { return e.error }
+
+// adviseListen adds advice to the error of a broker that cannot listen. The settings, or flags, for
+// the addresses of the broker and of its console have the given names.
+func adviseListen(err error, listen, console string) error {
+	var failed listenError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	place := listen
+	if failed.console {
+		place = console
+	}
 	for cause, advice := range map[error]string{
-		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change 'listen'.",
-		syscall.EADDRNOTAVAIL: "This machine does not have the address: change 'listen'.",
+		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change " + place + ".",
+		syscall.EADDRNOTAVAIL: "This machine does not have the address: change " + place + ".",
 		syscall.EACCES:        "This user may not listen there: use a port from 1024 on, or a folder of this user.",
-		syscall.EROFS:         "The folder is on a read-only file system: name another folder under 'listen'.",
-		syscall.ENOENT:        "The folder does not exist: create it, or name another folder under 'listen'.",
+		syscall.EROFS:         "The folder is on a read-only file system: name another folder under " + place + ".",
+		syscall.ENOENT:        "The folder does not exist: create it, or name another folder under " + place + ".",
 	} {
 		if errors.Is(err, cause) {
 			return fmt.Errorf("%w\n  %s", err, advice)
