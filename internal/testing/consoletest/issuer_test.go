@@ -69,7 +69,7 @@ func newIssuer(t testing.TB) *issuer {
 		routes.ServeHTTP(w, r)
 	}))
 	i.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	i.TLS = &tls.Config{Certificates: []tls.Certificate{authority.IssueLoopback()}} //nolint:gosec // a test
+	i.TLS = &tls.Config{Certificates: []tls.Certificate{authority.IssueLoopback()}}
 	i.StartTLS()
 	t.Cleanup(i.Close)
 	i.url = strings.Replace(i.URL, "127.0.0.1", "localhost", 1)

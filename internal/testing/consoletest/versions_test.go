@@ -137,7 +137,7 @@ func TestTwoPeople(t *testing.T) {
 	old.Click(`form[action$="/delete"] button`)
 	old.AwaitText("main", "Somebody else changed this credential")
 	if now := s.get("mail"); now.GetDescription() != "by the first person" || now.GetDeleteTime() != nil {
-		t.Errorf("the second person changed the credential to %v", now)
+		t.Errorf("the second person changed the credential: its description is %q", now.GetDescription())
 	}
 	s.expect("after the conflicts", "web", first)
 
@@ -148,6 +148,6 @@ func TestTwoPeople(t *testing.T) {
 	two.Click("main form button")
 	two.AwaitText("main", "The changes are saved.")
 	if now := s.get("mail"); now.GetDescription() != "by both" {
-		t.Errorf("the second person could not change the credential after reading it again: %v", now)
+		t.Errorf("the second person could not change the credential after reading it again: its description is %q", now.GetDescription())
 	}
 }
