@@ -38,7 +38,7 @@ func TestMany(t *testing.T) {
 	t.Parallel()
 	s := serve(t, manyConfig())
 	page := s.signedIn(browsertest.Start(t))
-	const tiles = `document.querySelectorAll("#found a.cover").length`
+	const tiles = `document.querySelectorAll("#found a.cover[href^=\"/credentials/number\"]").length`
 	if got := browsertest.Eval[int](page, tiles); got != 48 {
 		t.Errorf("the first page has %d tiles", got)
 	}
