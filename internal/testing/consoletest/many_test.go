@@ -19,12 +19,12 @@ const manyCredentials = 10_000
 // manyConfig declares many credentials, and two callers who may see some of them.
 func manyConfig() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, `authentication: {peer_user: true, tokens: [{name: viewer, sha256: %q}]}
+	fmt.Fprintf(&text, `authentication: {peer_user: true, tokens: [{name: viewer, sha256: %q}, {name: admin, sha256: %q}]}
 grants:
-- {callers: ["uid:%d"], credentials: ["*"], actions: [use, manage, operate]}
+- {callers: ["uid:%d", "token:admin"], credentials: ["*"], actions: [use, manage, operate]}
 - {callers: ["token:viewer"], credentials: ["number-0500*", "number-9999"], actions: [view]}
 credentials:
-`, hashOf("viewer"), os.Geteuid())
+`, hashOf("viewer"), hashOf("admin"), os.Geteuid())
 	for n := range manyCredentials {
 		fmt.Fprintf(&text, "- {id: number-%05d, display_name: Number %05d, provider: pulsedive, auth_method: api_key, values: {api_key: {env: KEY}}}\n", n, n)
 	}
@@ -47,6 +47,10 @@ func TestMany(t *testing.T) {
 	page.Click("#found > p a.button")
 	page.AwaitText("#found .tile:first-child", "Number 07048")
 
+	const allPages = (manyCredentials + 47) / 48
+	if found, pages := s.client("admin").list("/credentials"); len(found) != manyCredentials || pages != allPages {
+		t.Errorf("a caller who may view all credentials sees %d of them on %d pages, want %d pages", len(found), pages, allPages)
+	}
 	client := s.client("viewer")
 	if found, pages := client.list("/credentials"); len(found) != 10 || pages != 1 {
 		t.Errorf("a caller who may view 10 credentials sees %d of them on %d pages", len(found), pages)
