@@ -83,7 +83,7 @@ func TestSecretsStay(t *testing.T) {
 		}
 	}
 	if values := w.api.created.GetValues(); len(values) != 2 || values[1].GetField() != "key" || values[1].GetValue() != canary {
-		t.Errorf("the call has the values %v", values)
+		t.Errorf("the call has %d values, or the wrong ones", len(values))
 	}
 	w.api.failure = nil
 	if answer := w.send(http.MethodPost, "/add/acme/key", form, cookie); answer.Header.Get("Location") != "/credentials/mail?done=created" {

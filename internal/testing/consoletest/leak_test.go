@@ -92,7 +92,7 @@ func (c *client) events(ids []string) string {
 	if err != nil {
 		c.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // a test
+	defer answer.Body.Close()
 	var got bytes.Buffer
 	for part := make([]byte, 4096); strings.Count(got.String(), "\n\n") < len(ids); {
 		n, err := answer.Body.Read(part)

@@ -72,7 +72,7 @@ func (s *scene) client(caller string) *client {
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // a test
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusSeeOther {
 		s.Fatalf("the sign-in has the status %d", answer.StatusCode)
 	}
@@ -96,7 +96,7 @@ func (c *client) read(path string) string {
 	if err != nil {
 		c.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // a test
+	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		c.Fatal(err)

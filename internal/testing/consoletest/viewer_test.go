@@ -57,7 +57,7 @@ func TestViewer(t *testing.T) {
 		}
 	}
 	if now := s.get("mail"); !proto.Equal(now, before) {
-		t.Errorf("a viewer changed the credential %s", now.GetCredentialId())
+		t.Errorf("a viewer changed the credential: its etag was %s and is %s", before.GetEtag(), now.GetEtag())
 	}
 
 	page.Go(s.address + "/add/sendpulse/api_key")
