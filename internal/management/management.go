@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,11 +169,11 @@ type call struct {
 // denied calls, and all calls with the action `manage`.
 func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 	err := s.authorize(c)
-	denied := err != nil
+	denied := err != nil && !errors.Is(err, errUnread)
 	if denied && s.options.Denials != nil && !s.options.Denials.Allow(c.caller.Caller) {
 		return errLimit
 	}
-	if !denied {
+	if err == nil {
 		err = toFault(run())
 	}
 	if s.options.Audit == nil || !denied && c.action != access.Manage {
@@ -199,14 +200,30 @@ func (s *Service) authorize(c *call) error {
 	case c.action != access.Operate && !credentials.ValidID(c.id):
 		return invalid("credential_id", "must match "+credentials.IDPattern)
 	}
-	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))
-	if !decision.Allowed {
+	unread, object := s.unread(), s.object(c)
+	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, object)
+	switch {
+	case decision.Allowed:
+	case unread && object.Provider == "" && c.operation != audit.CreateCredential && mayDependOnProvider(c):
+		return errUnread
+	default:
 		return errDenied
 	}
 	if decision.Grant != nil {
 		c.grant = decision.Grant.Source
 	}
 	return nil
+}
+
+// mayDependOnProvider reports whether a caller would have access if a credential had one of the
+// providers that grants name.
+func mayDependOnProvider(c *call) bool {
+	policy := c.caller.Config.Policy
+	return slices.ContainsFunc(policy.GrantsOf(c.action), func(grant access.Grant) bool {
+		return slices.ContainsFunc(grant.Providers, func(provider string) bool {
+			return policy.Decide(&c.caller.Caller, c.action, access.Object{CredentialID: c.id, Provider: provider}).Allowed
+		})
+	})
 }
 
 // object returns the object for the access decision about a call. To create a credential, a caller
