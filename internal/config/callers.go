@@ -46,9 +46,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	case name == "":
 		return fmt.Sprintf("names no caller: add a name or * after %s", kind), ""
 	case kind == "jwt:" && !hasSubject && access.Pattern(name).Exact():
-		return "names no caller: jwt:ISSUER:SUBJECT has the issuer's name and the subject", ""
+		return "names no caller: use jwt:ISSUER:SUBJECT, with the issuer's name and the subject", ""
 	case kind == access.GroupPrefix && !hasSubject && access.Pattern(name).Exact():
-		return "names no group: group:ISSUER:GROUP has the issuer's name and the group", ""
+		return "names no group: use group:ISSUER:GROUP, with the issuer's name and the group", ""
 	case kind == "jwt:":
 		return "", checkKnown(issuer, "issuer", "authentication.jwt", issuers)
 	case kind == access.GroupPrefix:

@@ -80,7 +80,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 		m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
 		var problems violations
 		if c.version != 0 {
-			problems.add("version", "must be 0, because values are given")
+			problems.add("version", "must be 0 in a request that has values of its own")
 		}
 		if m.define(c.caller.Config, unsaved.Provider, unsaved.AuthMethod, &problems) {
 			m.set(unsaved.Values, &problems)

@@ -111,7 +111,7 @@ type endpoint struct {
 	// At each request to the URL Change, the server sends a change to all watchers. Change may be
 	// empty.
 	Change string
-	// Certificates is the folder with the load's certificates, or empty if the server does not use
+	// Certificates is the folder with the certificates of the load generator, or empty if the server does not use
 	// TLS.
 	Certificates string
 	// Footprint contains the times and the memory that a broker needs for its configuration.

@@ -81,7 +81,7 @@ sentinel failover-timeout %[1]s 2000
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
 // AwaitMaster waits until all running Sentinels name the same master, and this master accepts
-// writes. AwaitMaster returns the master.
+// writes. AwaitMaster returns the Redis server that is the master then.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
