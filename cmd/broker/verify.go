@@ -31,6 +31,10 @@ func (f *verifyFlags) addFlags(command *cobra.Command) {
 	command.Flags().BoolVar(&f.acceptInconclusive, "accept-inconclusive", false, "with --verify, go on if the provider's answer does not show whether it accepts the values")
 }
 
+func addReplaceFlag(command *cobra.Command, replace *bool, help string) {
+	command.Flags().BoolVar(replace, "allow-token-replacement", false, help)
+}
+
 // wanted reports whether to verify the values. At a terminal, wanted asks once, unless the flag
 // --verify is set.
 func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
@@ -112,7 +116,7 @@ func (f *createFlags) tryValues(
 	}
 	response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
 		CredentialId: id, Provider: request.GetCredential().GetProvider(), AuthMethod: request.GetCredential().GetAuthMethod(),
-		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(),
+		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(), AllowTokenReplacement: f.replaceToken,
 	})
 	if err != nil && m.prompter != nil {
 		fmt.Fprintln(m.prompter, m.explain(ctx, err))
@@ -172,7 +176,7 @@ func newCredentialsVerify() *cobra.Command {
   broker credentials verify mail --version 3`,
 	}
 	command.Flags().Int32Var(&version, "version", 0, "the `NUMBER` of the version to verify (default: the active version)")
-	command.Flags().BoolVar(&replace, "allow-token-replacement", false, "verify even if the provider then ends the token that callers use")
+	addReplaceFlag(command, &replace, "verify even if the provider then ends the token that callers use")
 	return managing(command, func(ctx context.Context, m *manager, args []string) error {
 		response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
 			CredentialId: args[0], Version: version, AllowTokenReplacement: replace,

@@ -155,17 +155,27 @@ func (s *Service) nextMaterial(
 			}
 		}
 	}
-	alive := 0
-	for _, v := range versions {
-		if v.DestroyTime.IsZero() {
-			alive++
+	checkNumber(row, versions, &problems)
+	m.check(row.ID, &problems)
+	return m, problems.err()
+}
+
+// checkNumber reports a problem if a credential can have no more versions.
+func checkNumber(row *store.Credential, versions []*store.Version, problems *violations) {
+	alive, unused := 0, 0
+	for _, v := range slices.Backward(versions) {
+		if !v.DestroyTime.IsZero() {
+			continue
+		}
+		alive++
+		if v.Number != row.ActiveVersion && v.Number != row.CanaryVersion {
+			unused = v.Number
 		}
 	}
 	if alive >= maxVersions {
-		problems.add("credential_id", fmt.Sprintf("has %d versions: destroy one that is not needed any more", maxVersions))
+		problems.add("credential_id", fmt.Sprintf("has %d versions that are not destroyed, and cannot have more: "+
+			"destroy one, for example version %d, the oldest one that no caller gets", maxVersions, unused))
 	}
-	m.check(row.ID, &problems)
-	return m, problems.err()
 }
 
 func (n NewVersion) fingerprint() secret.Text {
