@@ -116,7 +116,7 @@ func TestGrantMistakes(t *testing.T) {
 		`{callers: ["uid:root"], credentials: [mail]}`:          "7:14: a user is named by number: uid:1000",
 		`{callers: ["uid:01"], credentials: [mail]}`:            "7:14: a user is named by number: uid:1000",
 		`{callers: ["jwt:ci"], credentials: [mail]}`:            "7:14: names no caller: use jwt:ISSUER:SUBJECT, with the issuer's name and the subject",
-		`{callers: ["group:ci"], credentials: [mail]}`:          "7:14: names no group: group:ISSUER:GROUP has the issuer's name and the group",
+		`{callers: ["group:ci"], credentials: [mail]}`:          "7:14: names no group: use group:ISSUER:GROUP, with the issuer's name and the group",
 		`{callers: ["*"], actions: [operate, view]}`:            "7:3: the grant is for no credential: add 'credentials', a list of IDs or patterns with *, or add 'providers'",
 		`{callers: ["*"], credentials: [mail, ""]}`:             "7:40: ",
 		`{callers: ["*"], providers: []}`:                       "7:31: ",

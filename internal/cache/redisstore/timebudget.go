@@ -98,6 +98,5 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now reads Go's clock instead of the Store's clock, because CPU time does not depend on the
-// Store's clock.
+// now is Go's clock. The Store's clock, which a test can stop, does not measure CPU time.
 var now = time.Now //nolint:forbidigo // see above
