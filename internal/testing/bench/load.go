@@ -73,9 +73,13 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	if err != nil {
 		return figures{}, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
+	used, unknown := cpuTime(t.process) // before the metrics are read, which takes CPU time too
 	after, err := t.usage(ctx)
 	if err != nil {
 		return figures{}, err
+	}
+	if unknown == nil {
+		after.cpuSeconds = used.Seconds()
 	}
 	return newFigures(latencies, took, before, after), nil
 }
