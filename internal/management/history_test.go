@@ -126,7 +126,7 @@ func TestVerificationEndsTheCurrentToken(t *testing.T) {
 func TestAcceptedVersions(t *testing.T) {
 	w := newWorld(t)
 	const declared = "credentials: [{id: declared, provider: acme, auth_method: key, values: {token: {value: x}}}]\n"
-	r := w.verifying(w.parse(grants+acme+declared), catalog.Accepted)
+	r := w.verifying(w.parse(grants+acme+declared), catalog.Refused)
 	other := w.replica(r.config)
 	r.create("one", "first")
 	verify := func(id string, unsaved *management.Unsaved) {
@@ -134,13 +134,12 @@ func TestAcceptedVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	verify("one", &management.Unsaved{Provider: "acme", AuthMethod: "key", Values: values(map[string]string{"token": "y"})})
-	r.verifier.outcome = catalog.Refused
 	verify("one", nil)
+	r.verifier.outcome = catalog.Accepted
+	verify("one", &management.Unsaved{Provider: "acme", AuthMethod: "key", Values: values(map[string]string{"token": "y"})})
 	if other.sync(); len(r.served.accepted)+len(other.served.accepted) > 0 {
 		t.Errorf("before a verification that counts, the provider has accepted %q", r.served.accepted)
 	}
-	r.verifier.outcome = catalog.Accepted
 	verify("declared", nil)
 	verify("one", nil)
 	if got, want := r.served.accepted, []string{"declared 0", "one 1"}; !slices.Equal(got, want) {
