@@ -86,8 +86,8 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// Until the token of the previous secret expires, each call gets its decoration with a RefreshTime
-// one second later.
+// While callers get the token of the previous secret, the RefreshTime of each decoration is one second
+// after the call.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()

@@ -90,8 +90,8 @@ func (x *uses) of(id, caller string, version int, minute uint64) *use {
 	return u
 }
 
-// collect moves the calls to `counted`, and replaces the minute of the latest call if the given
-// minute, in the upper bits, is later. The caller must hold the mutex of `uses`.
+// collect moves the number of calls to `counted`. If the given minute is later than the minute of the
+// latest call, it replaces that minute. The caller must hold the mutex of `uses`.
 func (u *use) collect(minute uint64) {
 	for {
 		calls := u.calls.Load()

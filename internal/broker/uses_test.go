@@ -125,7 +125,7 @@ func TestSavedUsesAddUp(t *testing.T) {
 		save()
 		save()
 		if stored["board web"] != 6 {
-			t.Errorf("%d calls are saved, want 6", stored["board web"])
+			t.Errorf("the store has %d calls, want 6", stored["board web"])
 		}
 		minute := time.Now().Truncate(time.Minute)
 		w.wantUses("board", broker.Use{Caller: "web", Minute: minute, Count: 6})
@@ -169,7 +169,7 @@ func TestUsesAreNotLost(t *testing.T) {
 			}
 		}
 		if saved != callers*calls {
-			t.Errorf("%d calls are saved, want %d", saved, callers*calls)
+			t.Errorf("the store has %d calls, want %d", saved, callers*calls)
 		}
 	})
 }

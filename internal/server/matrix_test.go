@@ -105,8 +105,8 @@ func (p provers) shows(h harness, certificate tls.Certificate) asker {
 
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client that sends a JWT of the caller with the grant, with the claims `others`
-// changed.
+// claims returns a client that sends a JWT of the caller that has the grant. The claims in `others`
+// replace the usual ones.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
