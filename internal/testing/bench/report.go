@@ -15,7 +15,7 @@ grpc-go's defaults, "equal options" the broker's transport options. The control 
 second server with the defaults: A/A is its ratio to the first.
 
 Machine: %d cores, %s/%s, %s. TCP on the loopback interface.
-Each server, and the load generator, is a process. All of them share the cores.
+Each server is a process, and so is the load generator. All of them share the cores.
 Rounds: %d for each comparison, of %s a server, in rotated order, after one to warm up.
 Numbers are medians; a ratio is taken round by round. A goal counts as met within the
 spread of A/A: the half of its rounds that is nearest to the median.

@@ -116,8 +116,8 @@ func (d *database) change(ctx context.Context) error {
 }
 
 // `copy` copies the only credential in the store. The secrets of the copies cannot be decrypted,
-// because they are encrypted for the ID of the original. Brokers do not decrypt a secret before a
-// caller requests the credential.
+// because they are encrypted for the ID of the original. No caller requests the copies, so brokers
+// never decrypt these secrets.
 func (d *database) copy(ctx context.Context, copies int) error {
 	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
 	for _, statement := range []string{

@@ -37,7 +37,8 @@ func (r *rotation) check(a fleettest.Answer) error {
 	return nil
 }
 
-// noteFormer records the versions of brokers that still have the old secrets.
+// noteFormer records the version of each decoration that the given brokers serve for the old
+// secrets.
 func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	r.Helper()
 	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)
