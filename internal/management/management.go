@@ -145,7 +145,7 @@ var (
 	// errNotReadBack is the error of a call whose change is stored, but not served by this replica
 	// yet.
 	errNotReadBack = fault.New(fault.StoreUnavailable, "the change is stored, but could not be read back from the store: "+
-		"do not repeat it; this replica serves it as soon as it can read the store").WithRetryDelay(time.Second)
+		"do not repeat the change; this replica serves the change as soon as it can read the store").WithRetryDelay(time.Second)
 )
 
 // errNotRecorded is the error of a call whose audit record could not be written. A change that the
@@ -215,8 +215,8 @@ func (s *Service) authorize(c *call) error {
 	return nil
 }
 
-// mayDependOnProvider reports whether a caller would have access if a credential had one of the
-// providers that grants name.
+// mayDependOnProvider reports whether access depends on the provider of the credential: some grant
+// allows the call if the credential has one of the providers of that grant.
 func mayDependOnProvider(c *call) bool {
 	policy := c.caller.Config.Policy
 	return slices.ContainsFunc(policy.GrantsOf(c.action), func(grant access.Grant) bool {
@@ -226,8 +226,9 @@ func mayDependOnProvider(c *call) bool {
 	})
 }
 
-// object returns the object for the access decision about a call. To create a credential, a caller
-// needs a grant that names the ID: a grant that names the provider is not enough.
+// object returns the credential ID and the provider with which the grants for a call are compared.
+// To create a credential, a caller needs a grant that names the ID: a grant that names the provider
+// is not enough.
 func (s *Service) object(c *call) access.Object {
 	object := access.Object{CredentialID: c.id}
 	if c.operation != audit.CreateCredential && c.caller.Config.Policy.NamesProviders() {

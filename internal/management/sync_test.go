@@ -121,7 +121,7 @@ func TestOutageIsLogged(t *testing.T) {
 			}
 			return fmt.Errorf("%w: %s", store.ErrUnavailable, reason)
 		})
-		const timers = 4 // to read the store, to store uses, to purge, and to warn of secrets that expire
+		const timers = 4 // the timers of four loops: they read the store, save uses, purge credentials, and warn of secrets that expire
 		for _, duration := range []time.Duration{0, 5 * time.Second} {
 			w.clock.Advance(duration)
 			if err := w.clock.BlockUntilContext(ctx, timers); err != nil {

@@ -26,7 +26,7 @@ var (
 	errEndsPrevious = fault.New(fault.VerificationUnsupported,
 		"a new token of this provider ends the token that callers use now: set allow_token_replacement to try the values nevertheless")
 	errEndsUnlessActivated = fault.New(fault.VerificationUnsupported,
-		"a new token of this provider ends the token that callers use now: set activate to verify the version and activate it if the provider accepts it, "+
+		"a new token of this provider ends the token that callers use now: set activate, and the version is verified and, if the provider accepts it, activated; "+
 			"or create the version without verify, and then verify it with allow_token_replacement")
 	errUnusable = fault.New(fault.Internal, "the stored values of the version cannot be decrypted: the broker's log has the reason")
 )

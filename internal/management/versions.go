@@ -15,7 +15,7 @@ import (
 
 // NewVersion describes a version that is to be created.
 type NewVersion struct {
-	// ETag is the etag of the credential. It may be empty if Reset is true.
+	// ETag is the etag of the credential. ETag may be empty if Reset is true.
 	ETag string
 	// Values are the new values. A field that Values does not name keeps its value from the active
 	// version, unless Reset is true.
@@ -25,7 +25,8 @@ type NewVersion struct {
 	AllowedHosts []string
 	Reset        bool
 	// If Verify is true, the version is tried first, and is activated only if the provider accepts
-	// it. If AcceptInconclusive is true too, an inconclusive verification suffices.
+	// it. If AcceptInconclusive is also true, the version is activated after an inconclusive
+	// verification too.
 	Verify, AcceptInconclusive bool
 	Activate                   bool
 	// RequestID makes the request safe to repeat, if it is not empty.
