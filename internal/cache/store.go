@@ -8,8 +8,9 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Store keeps the tokens that the replicas of a fleet share. Each implementation must pass the test
-// suite in package cachetest. The methods are safe for concurrent use.
+// Store keeps the tokens that the replicas of a fleet share. The keys are token keys. Each
+// implementation must pass the test suite in package cachetest. The methods are safe for concurrent
+// use.
 type Store interface {
 	Load(ctx context.Context, key string) (Record, error)
 	// Lock waits until only the caller may make token requests for the key, or until the function
@@ -17,11 +18,11 @@ type Store interface {
 	// calls `enough` each time that it has read the record, and reads the record again only after
 	// that call has returned. Lock fails when ctx ends first.
 	Lock(ctx context.Context, key string, enough func(Record) bool) (Record, Lease, error)
-	// ForgetFailures removes the failure of every key.
+	// ForgetFailures removes the failures of all keys.
 	ForgetFailures(ctx context.Context) error
 }
 
-// Record is the state of one key in a Store.
+// Record is what a Store has for one token key.
 type Record struct {
 	// Token is the current token, or nil when there is none or it has ended.
 	Token *token.Token
@@ -45,8 +46,9 @@ type Lease interface {
 	// with ErrLeaseLost when another replica has the lease and has stored nothing yet.
 	Commit(ctx context.Context, fresh *token.Token, rejected bool) (*token.Token, error)
 	// Fail stores the failure of a token request that brought no token, or only one that is about
-	// to expire. The current token stays in the Store, even if Commit stored it under this Lease.
-	// Fail returns ErrLeaseLost when another replica has the lease, or has stored a token.
+	// to expire. Fail does not remove the current token from the Store, even if it is the one that
+	// Commit has stored. Fail returns ErrLeaseLost when another replica has the lease, or has
+	// stored a token.
 	Fail(ctx context.Context, failure *Failure) error
 	// ForcedWait returns how long the next forced renewal must wait, because the number of forced
 	// renewals within the window, which is an hour at most, has reached the limit. A call of Commit
@@ -58,8 +60,8 @@ type Lease interface {
 
 // A follower is a Store that other processes change too.
 type follower interface {
-	// Follow passes the changes that other processes make to the functions in news, until ctx ends
-	// or a little longer.
+	// Follow calls the functions in `news` when other processes change the Store. Follow returns
+	// when ctx ends, or a little later.
 	Follow(ctx context.Context, news News)
 }
 
