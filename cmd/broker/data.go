@@ -122,7 +122,7 @@ store: {url: %q, keys: [{file: %q}]}
 func (d *dataFolder) greet(out io.Writer) {
 	if d.isNew {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
-			"A copy of the folder contains both: keep a backup of the key elsewhere.\n\n", d.path, dataStoreKey)
+			"Keep copies of the folder secret: they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
 	}
 	fmt.Fprintf(out, "In another terminal, add a credential, and use it:\n\n"+
 		"  export BROKER_ADDRESS=unix://%s\n"+

@@ -35,8 +35,8 @@ func addReplaceFlag(command *cobra.Command, replace *bool, help string) {
 	command.Flags().BoolVar(replace, "allow-token-replacement", false, help)
 }
 
-// wanted reports whether to verify the values. At a terminal, wanted asks once, unless the flag
-// --verify is set.
+// wanted reports whether to verify the values. Without the flag --verify, it asks a person at a
+// terminal, but only once.
 func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
 	if !f.decided() && m.prompter != nil && m.method.GetVerifiable() {
 		f.verify, err = m.prompter.confirm("Verify the values at the provider first?", true)
@@ -79,8 +79,8 @@ func contains(values []*authmaterialv1.FieldValue, id string) bool {
 }
 
 // correct lets a person correct a request that failed. It prints the failure, and asks for another
-// ID, or returns true if the values must be entered again. If a person cannot correct the request,
-// correct returns the failure.
+// ID, or returns true if the values must be entered again. Without a terminal, and after any other
+// failure, it returns the failure.
 func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failure error) (again bool, err error) {
 	failed := readFailure(failure)
 	about := func(part string) bool {
