@@ -23,9 +23,9 @@ const (
 	roleWatch     = "watch"
 )
 
-// A role is the work of one process of the benchmark: to run a server, or to generate load. The
-// function calls `answer` once, to send its result to the parent process. The function returns when
-// the work is done or ctx ends.
+// A role is the work of one process of the benchmark: to run a server, or to be the load generator.
+// The function calls `answer` once, to send its result to the parent process. The function returns
+// when the work is done or ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{

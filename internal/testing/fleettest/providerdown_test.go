@@ -16,7 +16,7 @@ import (
 
 const tokenLife = 20 * time.Second
 
-// downtime is a fleet under load whose provider is down.
+// downtime is a fleet with traffic whose provider is down.
 type downtime struct {
 	fleet *fleettest.Fleet
 	began time.Time // time shortly before the first token request

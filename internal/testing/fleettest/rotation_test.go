@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// rotation is a fleet under load in which all clients get new secrets.
+// rotation is a fleet with traffic in which all credentials get new client secrets.
 type rotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet

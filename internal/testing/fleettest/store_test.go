@@ -34,7 +34,7 @@ func stress(test, full int) int {
 	return test
 }
 
-// `managed` contains a fleet of three brokers with a credential store in PostgreSQL, under load.
+// `managed` contains a fleet of three brokers with a credential store in PostgreSQL, and traffic.
 type managed struct {
 	*testing.T
 	fleet       *fleettest.Fleet
@@ -169,7 +169,7 @@ func (m *managed) rotate(n int) (delays []time.Duration) {
 	return delays
 }
 
-// `ended` stops the load, and fails the test if calls failed.
+// `ended` stops the traffic, and fails the test if calls failed.
 func (m *managed) ended() {
 	m.Helper()
 	if err := m.load.Stop().Err(); err != nil {
@@ -178,8 +178,7 @@ func (m *managed) ended() {
 	m.Logf("%v", m.load)
 }
 
-// A change at one broker is served by all brokers within a second, under load and with no failed
-// call.
+// A change at one broker is served by all brokers within a second, and no call fails meanwhile.
 func TestStoreChangesReachAllBrokers(t *testing.T) {
 	m := newManaged(t)
 	watch := m.fleet.WatchReadiness()
