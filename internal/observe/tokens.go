@@ -81,7 +81,8 @@ func (m *tokenMetrics) create(c *config.Config) {
 	}
 }
 
-// countersOf returns one counter of a kind of credential for each value of the last label.
+// countersOf returns the counters of a kind of credential, one for each of the values of the last
+// label.
 func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheus.Counter {
 	counters := make([]prometheus.Counter, len(values))
 	for i, value := range values {
@@ -143,7 +144,7 @@ func (o *Observer) tokenLogger(key string) *slog.Logger {
 	return logger
 }
 
-// Token returns the observer of the token that the given source obtains.
+// Token returns a cache.Observer, which the cache informs about the token of the given source.
 func (o *Observer) Token(source cache.Source) cache.Observer {
 	t := o.tokens.observer(kindOf(source))
 	t.observer, t.key = o, source.TokenKey()
