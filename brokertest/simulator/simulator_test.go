@@ -71,7 +71,7 @@ func TestHandleAndExpectServeATestsOwnProvider(t *testing.T) {
 		return r.Header.Get("x-key") == "k"
 	})
 	if got := do(t, client, get("https://api.example.test/raw", nil)).status; got != http.StatusTeapot {
-		t.Errorf("a request to the API from Handle: status = %d, want the status that the handler sends", got)
+		t.Errorf("a request to a handler that Handle has set: status = %d, want the status that the handler sends", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", header("x-key", "k"))).status; got != 200 {
 		t.Errorf("a request that matches Expect: status = %d, want 200", got)
