@@ -252,9 +252,10 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which `keep` returns false, and deletes their entries.
-// Without a Store, Retain keeps the entry of a dropped key until the token has ended, so that a
-// secret that is removed from the configuration and later added again has the same token.
+// Retain drops the token keys for which `keep` returns false: it ends the renewals of their tokens,
+// and deletes their entries. Without a Store, Retain keeps the entry until the token has ended, so
+// that a credential that is removed from the configuration and later added again has the same
+// token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {

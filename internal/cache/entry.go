@@ -46,7 +46,7 @@ type entry struct {
 	mu        sync.Mutex      // mutex that guards the fields below
 	timer     clockwork.Timer // timer of the next renewal; nil if none is scheduled
 	resyncing bool
-	retired   bool // whether Retain dropped the key, so that its token is not renewed
+	retired   bool // whether Retain dropped the token key, so that the token is not renewed
 	// The list `rejected` contains versions of tokens that were replaced after a report. The list
 	// `pending` contains reported versions that were not those of the current token: a token with
 	// such a version may still arrive from a replica that cannot reach the Store. If neither

@@ -12,8 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit what the Store `memory` keeps for one key, in addition to the token and the
-// failure.
+// These constants limit what the Store `memory` keeps for one token key, in addition to the token
+// and the failure.
 const (
 	maxRejectedTokens = 8
 	maxForced         = 100 // times of forced renewals

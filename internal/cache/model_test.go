@@ -53,7 +53,7 @@ type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
 	reported map[string]int          // for each token, the value of model.events when its report was answered
-	seen     map[string]modelCurrent // for each key, the current token that the test saw last
+	seen     map[string]modelCurrent // for each token key, the current token that the test saw last
 }
 
 type modelCurrent struct {

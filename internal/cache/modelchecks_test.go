@@ -19,8 +19,8 @@ type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
 	order   int               // the value of model.events when the call began
-	current map[string]string // for each key, the replica's current token
-	stored  map[string]string // for each key, the token in the Store
+	current map[string]string // for each token key, the replica's current token
+	stored  map[string]string // for each token key, the token in the Store
 }
 
 type modelReport struct {

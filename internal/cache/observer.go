@@ -3,7 +3,7 @@ package cache
 import "time"
 
 // Observer counts the events of one token. The Cache uses the Observer even during calls that are
-// answered from memory, so the methods of an Observer must not wait, and must not call the Cache.
+// answered from memory, so the methods of an Observer must not block, and must not call the Cache.
 type Observer interface {
 	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter

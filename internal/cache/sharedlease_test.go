@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A sharedLease is a replica's lease of a key. The lease is renewed while the replica's link is
-// connected, and otherwise expires.
+// A sharedLease is a replica's lease for a token key. The lease is renewed while the replica's link
+// is connected, and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string

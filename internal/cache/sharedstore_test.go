@@ -47,7 +47,7 @@ type sharedStore struct {
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
-	holder   *sharedLease // the lease of the key; nil if no replica has it
+	holder   *sharedLease // the lease for the token key; nil if no replica has one
 	holds    time.Time    // time at which the lease expires
 	rejected []secret.Text
 	forced   []time.Time

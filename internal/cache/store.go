@@ -34,8 +34,8 @@ type Record struct {
 // token request after the end of the Lease.
 var ErrLeaseLost = errors.New("the lease ended while the token request was made")
 
-// Lease is the right to make token requests for one key until Release is called. If the Store is on
-// a network, the Lease may end before Release is called.
+// Lease is the right to make token requests for one token key until Release is called. If the Store
+// is on a network, the Lease may end before Release is called.
 type Lease interface {
 	// Commit stores the token `fresh` as the current token, and returns the token that is in the
 	// Store afterwards. If a different token was stored after the Lease began, Commit stores
@@ -66,18 +66,18 @@ type follower interface {
 }
 
 // News contains the functions by which a Store notifies a Cache of changes that other processes
-// made. The functions do not wait.
+// made. The functions do not block.
 type News struct {
-	// Changed is called with a key when its token has changed in the Store.
+	// Changed is called with a token key when the token has changed in the Store.
 	Changed func(key string)
-	// Forgotten is called when the failures of all keys were removed.
+	// Forgotten is called when the failures of all tokens were removed.
 	Forgotten func()
 	// Missed is called when the Store may have missed changes that other processes made.
 	Missed func()
 }
 
-// A retainer is a Store that must be told which keys are in use, because it does not delete unused
-// keys by itself.
+// A retainer is a Store that keeps something in memory for each token key, until Retain drops the
+// key.
 type retainer interface {
 	Retain(keep func(key string) bool)
 }

@@ -82,7 +82,7 @@ func (t *Token) End() time.Time { return t.RequestedAt.Add(t.Lifetime) }
 // token until its LastEnd.
 func (t *Token) LastEnd() time.Time { return t.End().Add(t.Delay) }
 
-// ExpireTime is the time from which the token must not be used: its End minus the safety margin.
+// ExpireTime is when the token expires for the broker: its End minus the safety margin.
 func (t *Token) ExpireTime() time.Time { return t.End().Add(-t.margin()) }
 
 // RenewTime is when the broker should fetch the token's successor. The jitter, a number from 0 to

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit what Redis keeps for a key in addition to the token.
+// These constants limit what Redis keeps for a token key in addition to the token and the failure.
 const (
 	maxRejected = 8   // fingerprints of rejected tokens
 	maxForced   = 100 // times of forced renewals

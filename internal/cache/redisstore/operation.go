@@ -17,7 +17,7 @@ const (
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
-// Observer counts the operations on Redis. The methods of an Observer must not wait.
+// Observer counts the operations on Redis. The methods of an Observer must not block.
 type Observer interface {
 	// Operated is called at the end of an operation. The result is "ok", or one word for what
 	// failed.

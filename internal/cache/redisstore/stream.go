@@ -29,7 +29,7 @@ const (
 
 // These are the kinds of events.
 const (
-	eventToken     = "token"     // a key set has another token
+	eventToken     = "token"     // the token in a key set has changed
 	eventForgotten = "forgotten" // failures were removed
 	eventEmptied   = "emptied"   // all earlier events were removed, even those that some replicas had not read
 )

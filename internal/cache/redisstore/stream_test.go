@@ -108,7 +108,7 @@ func TestLostPosition(t *testing.T) {
 	eventually(t, "it receives later events", func() bool { return slices.Contains(r.heard(), key) })
 }
 
-// The stream has events that this version of the broker does not write.
+// The stream has events that the present version of the broker does not write.
 func TestUnknownEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
