@@ -15,9 +15,9 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// entry is a credential of a Generation, with its account. A managed credential has a second entry
-// for its canary. The account of an entry is made at the first use of the credential, because the
-// values of a managed credential stay encrypted until then.
+// entry is a credential of a Generation, with its account. A managed credential with a canary has a
+// second entry, for the canary. The account of an entry is made at the first use of the credential,
+// because the values of a managed credential stay encrypted until then.
 type entry struct {
 	credential *credentials.Credential
 	canary     *entry // entry of the canary; nil if there is none

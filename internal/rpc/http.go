@@ -147,7 +147,7 @@ func (s *Service) traceHTTP(ctx context.Context, method string) (context.Context
 	}
 }
 
-// answerHTTP intercepts all calls over HTTP, in which package connect calls it.
+// answerHTTP is the interceptor that package connect runs in each call over HTTP.
 func (s *Service) answerHTTP(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
 		made := ctx.Value(httpCallKey{}).(*httpCall)

@@ -226,7 +226,7 @@ func rekey(t *testing.T, f *fixture) {
 	}
 }
 
-// rekeyFails calls Rekey without the old key, which encrypted some of the data keys.
+// rekeyFails checks the error of Rekey if the old key, which encrypted some data keys, is missing.
 func rekeyFails(t *testing.T, f *fixture) {
 	oldKey, newKey := key(t), key(t)
 	f.keys = ring(t, oldKey)
