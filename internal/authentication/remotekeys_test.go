@@ -488,7 +488,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	}
 	fresh.Close()
 	r.wantRequests(2)          // both issuers together cause one request
-	issuer.AllowPrivate = true // the keys are fetched again after a change of a rule
+	issuer.AllowPrivate = true // a change of this setting makes the broker fetch the keys again
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)

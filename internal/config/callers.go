@@ -76,9 +76,8 @@ func (c *Config) checkGroups(issuer string) (warning string) {
 	return "no caller has a group of this issuer: its item in authentication.jwt has no groups_claim"
 }
 
-// checkKnown returns a warning if a section of the configuration has no entry with this name. A
-// missing entry is not a problem, because a token or an issuer may be removed before the grants
-// that name it.
+// checkKnown returns a warning if a section of the configuration has no item with this name. It
+// is not an error, because a token or an issuer may be removed before the grants that name it.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""

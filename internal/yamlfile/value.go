@@ -177,7 +177,7 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 type Unique map[string]int
 
 // Check records the text of a value, and reports a text that was recorded before. Check ignores an
-// empty text. The argument `noun` is the name of the text in the message, such as "ID".
+// empty text. The argument `noun` is what the error message calls the text, such as "ID".
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return

@@ -98,5 +98,5 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now is Go's clock. The Store's clock, which a test can stop, does not measure CPU time.
+// now is Go's clock, not the clock of the Store, because tests can stop the clock of the Store.
 var now = time.Now //nolint:forbidigo // see above

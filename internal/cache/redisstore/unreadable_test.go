@@ -161,8 +161,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// Each key of the broker is replaced by a key of another type. The broker must still work, and must
-// replace that key by a correct one.
+// The test replaces each of the broker's keys in Redis by a key of another Redis type, such as a list.
+// The broker must still work, and must replace that key by a correct one.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -14,7 +14,7 @@ import (
 
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // closed when the state that watchers receive changes
+	next chan struct{} // closed when there is a new state for watchers
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
