@@ -198,8 +198,9 @@ lint-go: $(GOLANGCI_LINT)
 lint-modules:
 	go mod tidy -diff
 
-# systemd-analyze only warns about unknown settings of the unit, so any output counts as an
-# error. The threshold is the exposure level in docs/deploying.md, times ten.
+# systemd-analyze only warns about unknown settings of the unit, so any output counts as an error.
+# `systemd-analyze security` fails if the unit's exposure level is higher than the level in
+# docs/deploying.md. The threshold is that level, times ten.
 .PHONY: lint-systemd
 lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \

@@ -69,9 +69,9 @@ func WithEnv(name, value string) Option {
 	return optionFunc(func(s *settings) { s.environment[name] = value })
 }
 
-// WithClock sets the clock by which the broker and the simulated providers compute the lifetime
-// of tokens, for example clockwork.NewFakeClock(). Without this option they use the real clock.
-// Deadlines of calls always use the real clock.
+// WithClock sets the clock by which the broker and the simulated providers compute the lifetime of
+// tokens, for example clockwork.NewFakeClock(). By default, the broker and the providers use the
+// real clock. Deadlines of calls always use the real clock.
 func WithClock(clock clockwork.Clock) Option {
 	return optionFunc(func(s *settings) { s.clock = clock })
 }
@@ -82,9 +82,9 @@ func WithLogger(logger *slog.Logger) Option {
 	return optionFunc(func(s *settings) { s.logger = logger })
 }
 
-// WithHosts adds host names of providers that a test defines. For these names, too, the broker
-// and the client from HTTPClient connect to the simulator. The host api.example.test needs no
-// option.
+// WithHosts adds host names of providers that a test defines. For these names, too, the broker and
+// the client from HTTPClient connect to the simulator. The host api.example.test always belongs to
+// the simulator, without this option.
 func WithHosts(hosts ...string) Option {
 	return optionFunc(func(s *settings) { s.hosts = append(s.hosts, hosts...) })
 }

@@ -76,6 +76,6 @@ func TestServiceWithTLS(t *testing.T) {
 func TestWithoutTLS(t *testing.T) {
 	b := brokertest.New(t)
 	if b.Address() != "" || b.CAFile() != "" {
-		t.Error("a broker without TLS has an address")
+		t.Error("a broker without TLS has an Address or a CAFile, want none")
 	}
 }

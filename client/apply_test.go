@@ -93,7 +93,7 @@ func TestApplyAcceptsOnlyAllowedHosts(t *testing.T) {
 			t.Errorf("the error for the URL %s is %v; want an allowed URL: %v", url, err, allowed)
 		}
 		if !allowed && (len(request.Header) > 0 || strings.Contains(request.URL.RawQuery, "key")) {
-			t.Errorf("%s is rejected, but the request has material", url)
+			t.Errorf("the client refuses the URL %s, but adds material to its request", url)
 		}
 	}
 }

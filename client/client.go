@@ -176,8 +176,8 @@ func (t *transport) send(
 }
 
 // `repeat` returns a copy of a request for a second attempt, with a new decoration and with its
-// body read from the beginning again. The copy is nil if there is no new decoration, if Apply
-// rejects the copy, or if the body cannot be sent again.
+// body read from the beginning again. `repeat` returns nil if there is no new decoration, if Apply
+// returns an error, or if the body cannot be sent again.
 func repeat(request *http.Request, successor *authmaterialv1.AuthDecoration) *http.Request {
 	again := request.Clone(request.Context())
 	if successor == nil || Apply(again, successor) != nil {

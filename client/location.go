@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// minMaterial is the minimum size of a secret value in bytes. A shorter value may occur in a
-	// Location header by chance.
+	// minMaterial is the minimum size, in bytes, of a secret value that hasMaterial looks for. A
+	// Location header may contain a shorter value by chance.
 	minMaterial = 4
 	// maxUnescape is how many times a Location header is unescaped. A URL inside a query
 	// parameter of another URL is escaped twice.
@@ -20,8 +20,9 @@ const (
 )
 
 // cleanLocation removes the decoration's query parameters from the Location header of a response,
-// because http.Client would print them in its error about a redirect. If the header still
-// contains material that the URL of the caller's request does not contain, the header is deleted.
+// because http.Client would print them in its error about a redirect. If the header then still
+// contains a secret value, cleanLocation deletes the header. `asked` is the URL of the caller's
+// request; values that it contains are not secret.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
 	location := header.Get("Location")
 	if location == "" {

@@ -192,7 +192,7 @@ func TestPodFitsTheImage(t *testing.T) {
 	}
 }
 
-// arguments returns the arguments of the broker's program in a probe.
+// arguments returns the arguments with which the probe runs /broker.
 func (p probe) arguments(t *testing.T) []string {
 	t.Helper()
 	if len(p.Exec.Command) == 0 || p.Exec.Command[0] != "/broker" {

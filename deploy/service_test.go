@@ -17,8 +17,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// A Kustomize base and an example of an overlay run the broker as a network service. No test here
-// needs Kustomize, because the overlay changes only names. `make lint-kubernetes` builds both.
+// A Kustomize base and an example of an overlay run the broker as a network service. The tests read
+// the base without Kustomize, because the overlay changes only names. `make lint-kubernetes` builds
+// the base and the overlay.
 const (
 	serviceBase       = "kubernetes/service/base/"
 	serviceExample    = "kubernetes/service/example/"
@@ -135,7 +136,7 @@ func TestServicePorts(t *testing.T) {
 	for _, rule := range load[networkPolicy](t, serviceBase+"networkpolicy.yaml").Spec.Ingress {
 		used = append(used, rule.Ports[0].Port)
 		if len(rule.From) == 0 || len(rule.Ports) != 1 {
-			t.Error("a rule of the NetworkPolicy allows every client, or not one port")
+			t.Error("a rule of the NetworkPolicy allows every client, or does not have exactly one port")
 		}
 	}
 	for _, name := range used {
@@ -217,7 +218,7 @@ func TestAlertsAsPrometheusRule(t *testing.T) {
 	}
 	must(t, yaml.Unmarshal(output, &rule))
 	if want := load[any](t, "prometheus/alerts.yaml"); rule.Kind != "PrometheusRule" || !reflect.DeepEqual(rule.Spec, want) {
-		t.Errorf("the command writes an object of the kind %q without the alerts", rule.Kind)
+		t.Errorf("the command writes an object of the kind %q, want a PrometheusRule with the alerts of prometheus/alerts.yaml", rule.Kind)
 	}
 }
 

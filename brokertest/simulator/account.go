@@ -14,7 +14,7 @@ type Client struct {
 
 func newClient() Client { return Client{ID: randomHex(16), Secret: randomHex(16)} }
 
-// only returns the only element of a list, or "" if the list has no or several elements.
+// only returns the element of a list that has one element, and "" for any other list.
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

@@ -122,8 +122,8 @@ type heldWriter struct {
 	gone     <-chan struct{} // a channel that is closed when the client has closed its connection
 }
 
-// wait blocks until the answer may be sent. If the client has closed its connection by then, wait
-// aborts the handler, because a closing client could still read an answer.
+// wait blocks until the answer may be sent. If the client closes its connection first, wait panics
+// with http.ErrAbortHandler: a client that is closing its connection might still read an answer.
 func (w *heldWriter) wait() {
 	if w.released == nil {
 		return

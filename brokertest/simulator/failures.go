@@ -93,8 +93,7 @@ func (a answer) writeHalf(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush()
 }
 
-// instead returns a failure that answers with the given handler, and does not call the provider's
-// handler.
+// `instead` returns a failure that calls the given handler, and not the provider's.
 func instead(handler http.HandlerFunc) Failure {
 	return func(http.Handler) http.Handler { return handler }
 }

@@ -57,8 +57,8 @@ func TruncateBody() Failure {
 // clients that read all of it.
 func HugeBody() Failure { return ChangeField("padding", strings.Repeat("x", hugeBytes)) }
 
-// RetryAfter adds a Retry-After header to the answer of another failure, or to the provider's own
-// answer if the failure is nil. The value is a number of seconds ("30") or a date in
+// RetryAfter is a Failure whose answer is that of the given failure with a Retry-After header. If the
+// given failure is nil, the provider's own answer gets the header. The value is a number of seconds ("30") or a date in
 // [http.TimeFormat].
 func RetryAfter(value string, failure Failure) Failure {
 	return func(next http.Handler) http.Handler {

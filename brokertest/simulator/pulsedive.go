@@ -41,8 +41,8 @@ func newPulsedive(s *Simulator) *Pulsedive {
 // Key returns the account's first API key.
 func (p *Pulsedive) Key() string { return p.key }
 
-// AddKey creates one more API key, and returns it. The other keys stay valid; the vendor does not
-// document what happens to them.
+// AddKey creates one more API key, and returns it. The other keys stay valid in the simulator; the
+// vendor does not document whether they stay valid.
 func (p *Pulsedive) AddKey() string { return p.keys.add(p.keep(randomHex(32))) }
 
 // RemoveKey makes an API key invalid.

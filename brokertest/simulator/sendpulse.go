@@ -59,8 +59,8 @@ func (p *SendPulse) AddAPIKey() string { return p.apiKeys.add(p.keep("sp_apikey_
 func (p *SendPulse) RemoveAPIKey(key string) { p.apiKeys.remove(key) }
 
 // RotateClientSecret gives the account a new client ID and secret, and returns them. The old client
-// is rejected at once, as the vendor documents. The tokens of the old client stay valid until
-// RevokeTokens is called; the vendor does not document what happens to them.
+// is rejected at once, as the vendor documents. In the simulator, the tokens of the old client stay
+// valid until RevokeTokens is called; the vendor does not document whether they stay valid.
 func (p *SendPulse) RotateClientSecret() Client {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

@@ -71,13 +71,13 @@ func TestHandleAndExpectServeATestsOwnProvider(t *testing.T) {
 		return r.Header.Get("x-key") == "k"
 	})
 	if got := do(t, client, get("https://api.example.test/raw", nil)).status; got != http.StatusTeapot {
-		t.Errorf("a request to the API from Handle: status = %d, want the status that the handler sends", got)
+		t.Errorf("a request to a handler that Handle has set: status = %d, want the status that the handler sends", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", header("x-key", "k"))).status; got != 200 {
-		t.Errorf("a request that the API from Expect recognises: status = %d, want 200", got)
+		t.Errorf("a request that matches Expect: status = %d, want 200", got)
 	}
 	if got := do(t, client, get("https://api.example.test/v1/things", nil)).status; got != 401 {
-		t.Errorf("a request that the API from Expect does not recognise: status = %d, want 401", got)
+		t.Errorf("a request that does not match Expect: status = %d, want 401", got)
 	}
 	if api.APIRequests() != 2 || api.RecognisedRequests() != 1 {
 		t.Errorf("API requests = %d, recognised requests = %d, want 2 and 1", api.APIRequests(), api.RecognisedRequests())

@@ -47,8 +47,8 @@ func newSpotDraft(s *Simulator) *SpotDraft {
 // Client returns the first client of the account.
 func (p *SpotDraft) Client() Client { return p.client }
 
-// AddClient creates one more client, and returns it. The other clients stay valid; the vendor does
-// not document what happens to them.
+// AddClient creates one more client, and returns it. The other clients stay valid in the simulator;
+// the vendor does not document whether they stay valid.
 func (p *SpotDraft) AddClient() Client {
 	client := newClient()
 	p.keep(client.Secret)

@@ -52,8 +52,8 @@ type tokenRequest struct {
 }
 
 // serve decides the outcome of a token request before it counts the request as arrived, so that a
-// test that waits for the arrival cannot change the outcome afterwards. If a failure is set for the
-// request, the failure decides the outcome later.
+// test that waits for the arrival cannot change the outcome afterwards. If a test has set a failure
+// for the request, the outcome is decided after the arrival, when the failure runs.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
 	failure := e.failures.take()

@@ -19,9 +19,9 @@ const DefaultTokenLifetime = time.Hour
 //
 // The answer to a valid request has status 200 and the fields access_token, token_type ("Bearer")
 // and expires_in (in seconds). The answer to an invalid request is what RFC 6749 §5.2 requires:
-// status 401 with the error invalid_client, or status 400 with the error unsupported_grant_type
-// or invalid_request. The error invalid_request means an unreadable body, a repeated parameter,
-// or a required parameter that is missing or has another value.
+// status 401 with the error invalid_client, or status 400 with the error unsupported_grant_type or
+// invalid_request. The error invalid_request means an unreadable body, a repeated parameter, or a
+// parameter that is missing or does not have the required value.
 type TokenEndpoint struct {
 	rules    TokenRules
 	passport bool // whether the field "message" of an error answer repeats the error's description

@@ -43,6 +43,7 @@ type applyFlags struct {
 	path            string
 	secrets, verify bool
 	inconclusive    bool
+	replaceToken    bool
 	dry             bool // only print what would change
 }
 
@@ -59,6 +60,7 @@ func newApply() *cobra.Command {
 	}
 	command.Flags().BoolVar(&f.verify, "verify", false, "store or activate new values only if the provider accepts them")
 	command.Flags().BoolVar(&f.inconclusive, "accept-inconclusive", false, "with --verify, go on if the provider's answer does not show whether it accepts the values")
+	addReplaceFlag(command, &f.replaceToken, "with --verify, verify a new credential even if the provider then ends the token of other credentials for the same account")
 	return f.complete(command)
 }
 
@@ -186,8 +188,8 @@ func (f *applyFlags) execute(ctx context.Context, m *manager, p *plan) error {
 			return err
 		}
 		if response.GetVersion().GetState() != authmaterialv1.VersionState_VERSION_STATE_ACTIVE {
-			return fmt.Errorf("version %d is stored, but not active; its verification: %s",
-				response.GetVersion().GetVersion(), outcome(response.GetVersion().GetVerification()))
+			return fmt.Errorf("version %d is stored, but not active; its verification: %s%s",
+				response.GetVersion().GetVersion(), outcome(response.GetVersion().GetVerification()), whatNext(response))
 		}
 		etag = response.GetCredential().GetEtag()
 	}
@@ -204,7 +206,7 @@ func (f *applyFlags) createPlanned(ctx context.Context, m *manager, p *plan) err
 	if f.verify {
 		response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
 			CredentialId: p.wanted.GetCredentialId(), Provider: p.wanted.GetProvider(), AuthMethod: p.wanted.GetAuthMethod(),
-			Values: p.values, AllowedHosts: p.hosts,
+			Values: p.values, AllowedHosts: p.hosts, AllowTokenReplacement: f.replaceToken,
 		})
 		if err != nil {
 			return err

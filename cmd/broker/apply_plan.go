@@ -49,8 +49,8 @@ func (p *plan) action() string {
 	return "none"
 }
 
-// plan compares a credential with its description. Mistakes in the description are added
-// to the problems of the file.
+// plan compares the credential at the broker with the item of the file that describes it. Mistakes
+// in the item are added to the problems of the file.
 func (a *planner) plan(ctx context.Context, item *config.ManagedCredential) *plan {
 	p := &plan{hosts: item.AllowedHosts, wanted: &authmaterialv1.Credential{
 		CredentialId: item.ID, DisplayName: item.DisplayName, Description: item.Description, Labels: item.Labels,

@@ -34,6 +34,7 @@ type createFlags struct {
 	provider, method   string
 	hosts              []string
 	disabled, validate bool
+	replaceToken       bool
 }
 
 func newCredentialsCreate() *cobra.Command {
@@ -54,6 +55,7 @@ func newCredentialsCreate() *cobra.Command {
 	flags.BoolVar(&f.disabled, "disabled", false, "do not give the credential to callers yet")
 	flags.BoolVar(&f.validate, "validate-only", false, "check everything, but store nothing")
 	f.verifyFlags.addFlags(command)
+	addReplaceFlag(command, &f.replaceToken, "with --verify, verify even if the provider then ends the token of other credentials for the same account")
 	return managing(command, f.create)
 }
 

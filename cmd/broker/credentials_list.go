@@ -87,7 +87,7 @@ func (f *listFlags) list(ctx context.Context, m *manager, _ []string) error {
 	})
 }
 
-// list requests all pages, and returns their credentials.
+// list returns the credentials of all pages.
 func (m *manager) list(ctx context.Context, request *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
 	all := &authmaterialv1.ListCredentialsResponse{}
 	request.PageSize = maxPage

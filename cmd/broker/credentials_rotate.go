@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -116,7 +115,8 @@ func (f *rotateFlags) conclude(ctx context.Context, m *manager, response *authma
 		return err
 	})
 	if err == nil && f.activate && version.GetState() != authmaterialv1.VersionState_VERSION_STATE_ACTIVE {
-		err = errors.New(f.whatNext(response))
+		err = fmt.Errorf("version %d was not activated; callers still get version %d%s",
+			version.GetVersion(), credential.GetActiveVersion(), whatNext(response))
 	}
 	return err
 }
@@ -133,11 +133,11 @@ func rotated(response *authmaterialv1.CreateCredentialVersionResponse) string {
 	return text
 }
 
-func (f *rotateFlags) whatNext(response *authmaterialv1.CreateCredentialVersionResponse) string {
+// whatNext returns what to type after the broker stored a version, but did not activate it.
+func whatNext(response *authmaterialv1.CreateCredentialVersionResponse) string {
 	id, number := response.GetCredential().GetCredentialId(), response.GetVersion().GetVersion()
-	text := fmt.Sprintf("version %d was not activated; callers still get version %d", number, response.GetCredential().GetActiveVersion())
 	if response.GetVersion().GetVerification().GetOutcome() == inconclusive {
-		return text + fmt.Sprintf("\n  To activate it nevertheless: broker credentials activate %s %d", id, number)
+		return fmt.Sprintf("\n  To activate it nevertheless: broker credentials activate %s %d", id, number)
 	}
-	return text + fmt.Sprintf("\n  Rotate again with correct values, and erase this version: broker credentials destroy %s %d", id, number)
+	return fmt.Sprintf("\n  Repeat the command with correct values, and erase this version: broker credentials destroy %s %d", id, number)
 }

@@ -127,7 +127,7 @@ store: {url: %q, keys: [{file: %q}]}
 func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
 	if d.isNew {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
-			"A copy of the folder contains both: keep a backup of the key elsewhere.\n\n", d.path, dataStoreKey)
+			"Keep copies of the folder secret: they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
 	}
 	begin := "In"
 	if broker.ConsoleAddress() != nil {

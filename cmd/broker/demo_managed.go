@@ -117,7 +117,8 @@ func (d *managedDemo) rollBack(ctx context.Context) error {
 	return d.use(ctx, "rolled back to version 1")
 }
 
-// use calls Pendo with the credential, as a service would. It prints the text `before` and the result.
+// use calls Pendo with the credential, as a service would. It prints `before`, a text about what
+// happened before the call, and the result of the call.
 func (d *managedDemo) use(ctx context.Context, before string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+demoHost+"/api/v1/token/verify", nil)
 	if err != nil {

@@ -63,8 +63,7 @@ const (
 	useGRPCPort  = "Use the port of listen.grpc: this port may belong to listen.http, or to another program."
 )
 
-// diagnoses lists the known connection errors. If several match an error, the first one is
-// printed.
+// diagnoses lists the known connection errors. The first item that matches an error is printed.
 var diagnoses = []struct {
 	matches      func(error) bool
 	what, advice string

@@ -108,7 +108,7 @@ func exported(c *authmaterialv1.Credential, providers []*authmaterialv1.Provider
 		return nil, err
 	}
 	if fields := c.GetSecretFieldsSet(); len(fields) > 0 {
-		comment := "Secrets are not exported. To replace them, add to 'values':"
+		comment := "Secrets are not exported. To set new secrets, add these lines to 'values':"
 		for _, field := range fields {
 			comment += fmt.Sprintf("\n  %s: {env: %s}", field, variableFor(c.GetCredentialId(), field))
 		}

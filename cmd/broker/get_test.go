@@ -20,7 +20,8 @@ const host = "api.odd.test"
 
 var all = []string{"sendpulse-oauth", "sendpulse-key", "pulsedive", "pendo", "spotdraft", "odd"}
 
-// versions matches table rows that contain a version. Versions of material are random.
+// versions matches table rows that contain a version. Without a fleet key, each run of the broker
+// has other versions.
 var versions = regexp.MustCompile(`(?m)^(version +)\S+$`)
 
 const wantTable = `credential    sendpulse-oauth

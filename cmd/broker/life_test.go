@@ -136,8 +136,9 @@ func (a terminalAccount) script(store string) string {
 		"@WRONG", a.typed("", true), "@NEXT", a.typed("_2", false)).Replace(terminalLife)
 }
 
-// typed returns script commands that type the values in the variables with the given suffix, or a
-// wrong secret.
+// typed returns script commands that type a value for each field. The value is in the variable of
+// the field, whose name ends with the given suffix. If `wrong` is set, the last value is a wrong
+// secret.
 func (a terminalAccount) typed(suffix string, wrong bool) string {
 	var lines []string
 	for i, field := range a.fields {

@@ -96,8 +96,8 @@ type misuse struct{ error }
 
 func misused(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
 
-// explained wraps each error of a command's function in a problem, except a misuse. Any other error
-// comes from cobra, and means that the command line is wrong.
+// explained makes each error of a command's function a `problem`, unless it is a `misuse`. Any
+// other error comes from cobra, and means that the command line is wrong.
 func explained(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		err := run(command, args)

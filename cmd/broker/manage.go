@@ -23,7 +23,7 @@ authentication lets only the user of its own Unix socket manage: --address unix:
 
 ` + connectionHelp
 
-// manager contains what every command needs that manages credentials at a running broker.
+// manager contains what the commands that manage credentials at a running broker have in common.
 type manager struct {
 	connection
 	authmaterialv1.CredentialServiceClient

@@ -80,7 +80,7 @@ func TestTour(t *testing.T) {
 		t.Run(page, func(t *testing.T) {
 			steps := readSteps(t, page)
 			if len(steps) < atLeast || !strings.HasPrefix(steps[0].command, "cat broker.yaml") {
-				t.Fatalf("the page has %d steps, or does not begin with its configuration file", len(steps))
+				t.Fatalf("the page has %d steps, want at least %d, of which the first prints broker.yaml", len(steps), atLeast)
 			}
 			folder := shortFolder(t)
 			local := strings.NewReplacer("/run/user/1000", folder)

@@ -62,7 +62,7 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 	for {
 		text, err := line()
 		pasted := errors.Is(err, term.ErrPasteIndicator)
-		for errors.Is(err, term.ErrPasteIndicator) { // lines that are not read here would reach the shell
+		for errors.Is(err, term.ErrPasteIndicator) { // the shell would run pasted lines that the command does not read
 			text, err = line()
 		}
 		switch {

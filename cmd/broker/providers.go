@@ -146,7 +146,7 @@ var rotations = map[catalog.Rotation]string{
 	catalog.RotationUnknown:         "unknown: the old secret may stay valid or not",
 }
 
-// source returns the value of a placement as a provider definition contains it.
+// source returns the text of a placement as it stands in the provider definition.
 func source(placement catalog.Placement) string {
 	text, _ := placement.Value.MarshalText() // never fails
 	return string(text)

@@ -21,8 +21,9 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 )
 
-// accountVariables are the variables of scripts that contain the values of accounts at the simulated
-// providers. Each provider accepts two values, and refuses $WRONG.
+// accountVariables are the variables of scripts that contain the values of accounts at the
+// simulated providers. Each provider accepts two accounts, the second in the variables with the
+// suffix _2, and refuses $WRONG.
 func accountVariables(sim *simulator.Simulator) map[string]string {
 	first, second := sim.SpotDraft.Client(), sim.SpotDraft.AddClient()
 	next := sim.SendPulse.AddClient(simulator.Client{})
@@ -82,7 +83,7 @@ func (w *scriptState) terminal(ts *testscript.TestScript, args []string) {
 	s := &session{command: command, keyboard: file, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		_, _ = io.Copy(&s.shown, file) // the copy ends when the program has closed the terminal
+		_, _ = io.Copy(&s.shown, file) // Copy returns when the program has ended
 	}()
 	ts.Defer(func() {
 		_ = command.Process.Kill()
@@ -117,13 +118,13 @@ func (w *scriptState) expect(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// types types a text and Enter.
+// `types TEXT` types a text and Enter.
 func (w *scriptState) types(ts *testscript.TestScript, args []string) {
 	_, err := io.WriteString(w.session.keyboard, strings.Join(args, " ")+"\r")
 	ts.Check(err)
 }
 
-// keys types a text without Enter. The text may contain escape sequences such as \x03.
+// `keys TEXT` types a text without Enter. The text may contain escape sequences such as \x03.
 func (w *scriptState) keys(ts *testscript.TestScript, args []string) {
 	text := strings.NewReplacer(`\x03`, "\x03", `\x1b`, "\x1b", `\r`, "\r", `\n`, "\n").Replace(args[0])
 	_, err := io.WriteString(w.session.keyboard, text)

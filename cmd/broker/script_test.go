@@ -24,8 +24,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// scriptCommands are the commands that scripts can use in addition to those of testscript. The
-// commands cannot be negated.
+// scriptCommands are the commands that scripts can use in addition to those of testscript. None of
+// the commands may follow `!`.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// `exits CODE PROGRAM ARGS...` runs a program that must exit with CODE, and must not print a
 	// secret of an account.
@@ -79,7 +79,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 func scriptCommand(arguments int, run func(*scriptState, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, negated bool, args []string) {
 		if negated || len(args) < arguments {
-			ts.Fatalf("the command cannot be negated, and takes at least %d arguments", arguments)
+			ts.Fatalf("the command may not follow `!`, and takes at least %d arguments", arguments)
 		}
 		run(ts.Value(scriptStateKey{}).(*scriptState), ts, args)
 	}

@@ -43,7 +43,7 @@ func (f *valueFlags) addFlags(command *cobra.Command, clears bool) {
 type fieldValues struct {
 	method  *authmaterialv1.AuthMethod
 	values  []*authmaterialv1.FieldValue
-	present *authmaterialv1.Credential // the credential that already has values; nil if it is new
+	present *authmaterialv1.Credential // the existing credential whose values are changed; nil for a new credential
 }
 
 // read returns the values that the flags give. Errors quote no text of the flags, because it may be
@@ -171,8 +171,7 @@ func (v *fieldValues) missing() error {
 }
 
 // ask asks a person for the values of the fields that `wanted` selects, and shows the help of each
-// field. Enter keeps the value that a
-// field has already.
+// field. If the person only presses Enter, a field keeps the value that it already has.
 func (v *fieldValues) ask(p *prompter, wanted func(*authmaterialv1.Field) bool) error {
 	if !slices.ContainsFunc(v.method.GetFields(), wanted) {
 		return nil

@@ -31,8 +31,12 @@ func (f *verifyFlags) addFlags(command *cobra.Command) {
 	command.Flags().BoolVar(&f.acceptInconclusive, "accept-inconclusive", false, "with --verify, go on if the provider's answer does not show whether it accepts the values")
 }
 
-// wanted reports whether to verify the values. At a terminal, wanted asks once, unless the flag
-// --verify is set.
+func addReplaceFlag(command *cobra.Command, replace *bool, help string) {
+	command.Flags().BoolVar(replace, "allow-token-replacement", false, help)
+}
+
+// wanted reports whether to verify the values. Without the flag --verify, it asks a person at a
+// terminal, but only once.
 func (f *verifyFlags) wanted(m *manager) (wanted bool, err error) {
 	if !f.decided() && m.prompter != nil && m.method.GetVerifiable() {
 		f.verify, err = m.prompter.confirm("Verify the values at the provider first?", true)
@@ -75,8 +79,8 @@ func contains(values []*authmaterialv1.FieldValue, id string) bool {
 }
 
 // correct lets a person correct a request that failed. It prints the failure, and asks for another
-// ID, or returns true if the values must be entered again. If a person cannot correct the request,
-// correct returns the failure.
+// ID, or returns true if the values must be entered again. Without a terminal, and after any other
+// failure, it returns the failure.
 func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failure error) (again bool, err error) {
 	failed := readFailure(failure)
 	about := func(part string) bool {
@@ -112,7 +116,7 @@ func (f *createFlags) tryValues(
 	}
 	response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
 		CredentialId: id, Provider: request.GetCredential().GetProvider(), AuthMethod: request.GetCredential().GetAuthMethod(),
-		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(),
+		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(), AllowTokenReplacement: f.replaceToken,
 	})
 	if err != nil && m.prompter != nil {
 		fmt.Fprintln(m.prompter, m.explain(ctx, err))
@@ -172,7 +176,7 @@ func newCredentialsVerify() *cobra.Command {
   broker credentials verify mail --version 3`,
 	}
 	command.Flags().Int32Var(&version, "version", 0, "the `NUMBER` of the version to verify (default: the active version)")
-	command.Flags().BoolVar(&replace, "allow-token-replacement", false, "verify even if the provider then ends the token that callers use")
+	addReplaceFlag(command, &replace, "verify even if the provider then ends the token that callers use")
 	return managing(command, func(ctx context.Context, m *manager, args []string) error {
 		response, err := m.VerifyCredential(ctx, &authmaterialv1.VerifyCredentialRequest{
 			CredentialId: args[0], Version: version, AllowTokenReplacement: replace,

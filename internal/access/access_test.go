@@ -75,7 +75,7 @@ func TestDecide(t *testing.T) {
 							got := policy.Decide(caller, asked, access.Object{CredentialID: "mail", Provider: provider})
 							where := fmt.Sprintf("%s named by %q, %s of provider %q, %q of %q", kind.name, pattern, object.name, provider, asked, actions)
 							if narrow := policy.Narrow(caller, asked).Decide(caller, asked, access.Object{CredentialID: "mail", Provider: provider}); narrow.Allowed != got.Allowed || (narrow.Grant == nil) != (got.Grant == nil) {
-								t.Errorf("%s: the narrowed policy decides otherwise: %v", where, narrow.Allowed)
+								t.Errorf("%s: the policy that Narrow returns makes another decision: allowed is %v", where, narrow.Allowed)
 							}
 							if got.Allowed != want {
 								t.Errorf("%s: the action is allowed: %v, want %v", where, got.Allowed, want)

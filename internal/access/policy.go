@@ -47,14 +47,16 @@ type Decision struct {
 	// Grant is the first grant that allows the action, or nil if access is denied, or if the policy
 	// has no grants.
 	Grant *Grant
-	// Compared is the number of patterns and provider IDs that were compared with the caller and
-	// the object. If access is denied, Compared does not depend on the object.
+	// Compared is the number of comparisons of patterns and provider IDs that Decide made. If
+	// access is denied, Compared is the same for every object, whether or not the credential
+	// exists.
 	Compared int
 }
 
-// Decide decides whether a caller may perform an action on an object. For the action Operate, the
-// object has no effect. A caller without a name is denied, unless the policy was made by AllowAll.
-// A caller without authentication over TCP may not manage, whatever the policy is.
+// Decide decides whether a caller may perform an action on an object, which is a credential. The
+// action Operate needs no object. A caller without a name is denied, unless the policy was made by
+// AllowAll. A caller that was not authenticated may manage only over a private Unix socket,
+// whatever the grants are.
 func (p *Policy) Decide(caller *Caller, action Action, object Object) Decision {
 	switch {
 	case action == Manage && caller.isUnproven():
@@ -110,8 +112,8 @@ func (p *Policy) Narrow(caller *Caller, action Action) *Policy {
 type Explanation struct {
 	Decision
 	// ByCaller lists the grants that match the caller, and ByCredential lists the grants that match
-	// the credential or its provider. If access is denied, a grant in both lists does not allow the
-	// action.
+	// the credential or its provider. A grant that is in both lists although access is denied does
+	// not allow the action.
 	ByCaller, ByCredential []Grant
 }
 

@@ -177,7 +177,7 @@ func TestListenerStopsTrusting(t *testing.T) {
 		proved, server := s.connect("127.0.0.1:2")
 		_, another := s.connect("127.0.0.1:3")
 		if !another.Prove(s.admission.Everybody()) {
-			s.Error("a connection without a caller of its own is refused")
+			s.Error("Prove returns false for the Caller that Everybody returns")
 		}
 		s.distrusts.Store(true)
 		if !server.Prove(s.admission.Caller("a")) || another.Prove(s.admission.Caller("a")) {
@@ -403,7 +403,7 @@ func TestCallsOfAnUnprovedConnection(t *testing.T) {
 		}
 		go func() { _, _ = client.Write([]byte{0}) }()
 		if _, err := server.Read(make([]byte, 1)); err == nil {
-			t.Error("the connection may send more bytes after 32 calls")
+			t.Error("Read succeeds after 32 calls on an unauthenticated connection")
 		}
 		s.wantReached(admission.Unproved)
 	})

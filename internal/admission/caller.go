@@ -128,8 +128,8 @@ func (c *Caller) BeginBatch() bool { return c.take(batch) }
 func (c *Caller) EndBatch() { c.uses[batch].Add(-1) }
 
 // BeginLarge counts one more request that is larger than `message_bytes`, and reports whether the
-// limit allows it. This limit applies to the Caller from Everybody, too. If BeginLarge returns true,
-// EndLarge must be called when the request was received.
+// limit allows it. The limit also applies to the Caller that Everybody returns. If BeginLarge
+// returns true, EndLarge must be called when the request was received.
 func (c *Caller) BeginLarge() bool { return c.take(large) }
 
 // EndLarge records that a large request was received.

@@ -46,8 +46,8 @@ type Conn struct {
 	expiry      *time.Timer            // closes an unauthenticated connection; nil if the connection does not expire
 
 	// The following fields are guarded by listener.mu.
-	class    *class        // class to which the connection belongs; nil if the connection belongs to a caller, or is closed
-	place    *list.Element // element of the connection in the list of its class
+	class    *class        // list that contains the connection; nil if the connection belongs to a caller, or is closed
+	place    *list.Element // element of `class` for this connection
 	refilled time.Time     // when the number of bytes in `budget` was last set to healthBytes
 	closed   bool
 }
@@ -102,8 +102,9 @@ func (c *Conn) Prove(caller *Caller) bool {
 }
 
 // BeginHealth reports whether the connection may make one more health call. If BeginHealth returns
-// true, EndHealth must be called when the call ends. An unauthenticated connection that makes a
-// health call no longer expires, but belongs to a class that may have few connections.
+// true, EndHealth must be called when the call ends. After its first health call, an
+// unauthenticated connection is not closed because of its age any more, but counts for the small
+// limit of connections with health calls.
 func (a *Admission) BeginHealth(c *Conn) bool {
 	own, all := c.healthCalls.Add(1), a.healthCalls.Add(1)
 	if own > healthCalls || all > int64(a.limits.Connections) {
@@ -123,8 +124,8 @@ func (a *Admission) EndHealth(c *Conn) {
 	a.healthCalls.Add(-1)
 }
 
-// joinHealth moves an unauthenticated connection to the class for health calls, and lets it send
-// healthBytes again once in each healthPeriod.
+// joinHealth moves an unauthenticated connection to the list of connections with health calls. In
+// each healthPeriod, the connection may send healthBytes bytes.
 func (c *Conn) joinHealth() {
 	l := c.listener
 	l.mu.Lock()
@@ -134,7 +135,7 @@ func (c *Conn) joinHealth() {
 	}
 	now := time.Now()
 	if c.class == l.health && now.Sub(c.refilled) < healthPeriod {
-		c.budget.Add(callBytes) // undo the subtraction in the method Called: health calls have a limit of their own
+		c.budget.Add(callBytes) // add the bytes that Called has subtracted, because health calls have a limit of their own
 		return
 	}
 	if c.class == l.unproved {

@@ -77,8 +77,8 @@ func (l *listener) admit(inner net.Conn) *Conn {
 }
 
 // evictOldest closes the oldest connection that belongs to no caller, and reports whether there was
-// one. While the listener is trusted, connections that it accepted as trusted are not closed. The
-// lock mu must be held.
+// one. If the listener is trusted, evictOldest closes only connections that were accepted while it
+// was not. The lock mu must be held.
 func (l *listener) evictOldest(trusted bool) bool {
 	classes := []*class{l.unproved, l.health, l.trusting}
 	if trusted {
@@ -142,16 +142,17 @@ func (l *listener) drop(c *Conn) {
 	}
 }
 
-// class is a list of connections, the oldest first, with limits on their number.
+// class is a list of the listener's connections of one kind, oldest first, with limits on their
+// number.
 type class struct {
 	list.List       // of *Conn
 	limit           Limit
 	most, perSource int
 }
 
-// `over` returns the connection to close because the class has too many: the oldest one from the
-// given source if too many come from that source, or else the oldest one of the class. The result
-// is nil if the class does not have too many connections.
+// If the given source has too many connections in the class, `over` returns the oldest of them.
+// Otherwise, if the class has too many connections, `over` returns the oldest one. If the class is
+// within its limits, `over` returns nil.
 func (k *class) over(source netip.Prefix) *Conn {
 	var oldest *Conn
 	count := 0

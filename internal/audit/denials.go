@@ -13,8 +13,9 @@ import (
 
 const (
 	// maxDenied is the maximum number of callers whose denials are counted at the same time.
-	// maxDenied is also the maximum number of summaries that wait to be written. If the denials of
-	// a caller are no longer counted, the next denials of this caller are recorded again.
+	// maxDenied is also the maximum number of summaries that wait to be written. When more callers
+	// are denied, the count of some caller is dropped, and the next denials of this caller have
+	// records of their own again.
 	maxDenied = 10_000
 	// summaryInterval is how long the denials of a caller are counted before their summary is
 	// written.

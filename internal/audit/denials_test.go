@@ -173,7 +173,7 @@ func TestOfferLeavesRoom(t *testing.T) {
 }
 
 // In TestSummary, the last three denials have no records of their own. A minute later, one audit
-// line contains their number.
+// line contains the number of these denials.
 func TestSummary(t *testing.T) {
 	path, clock := auditFile(t), clockwork.NewFakeClockAt(noon)
 	s := open(t, audit.Options{Path: path, Clock: clock})

@@ -73,9 +73,9 @@ type line struct {
 // Write writes an audit record. If the option BestEffort is set, Write adds the record to the queue
 // or drops it, and does not fail. Without BestEffort, Write waits until the record's line is
 // written, for 5 seconds at most, and no longer than until shortly before the deadline of ctx. A
-// line that is not written by then counts as failed. A failed line is still written when the output
-// accepts lines again, as the record of a call that got no material. When ctx has ended, Write does
-// not wait. After Close, Write fails, or drops the record if the option BestEffort is set.
+// line that is not written by then counts as failed, and its call gets no material; the line is
+// still written when the output accepts lines again. When ctx has ended, Write does not wait. After
+// Close, Write fails, or drops the record if the option BestEffort is set.
 func (w *Writer) Write(ctx context.Context, record Record) error {
 	if record.Time.IsZero() {
 		record.Time = clock.WallNow(w.options.Clock)
@@ -232,8 +232,8 @@ func (w *Writer) write() (lines int, err error) {
 	return bytes.Count(w.text[:n], []byte{'\n'}), cmp.Or(err, io.ErrShortWrite)
 }
 
-// settle counts some lines of the chunk, and passes the error to the calls that wait for these
-// lines.
+// settle counts those of the given lines that were not counted before, and passes the error to the
+// calls that wait for the lines.
 func (w *Writer) settle(lines []*line, counter Counter, err error) {
 	count := 0
 	for _, l := range lines {
@@ -245,7 +245,7 @@ func (w *Writer) settle(lines []*line, counter Counter, err error) {
 		counter.Inc()
 	}
 	for _, l := range lines {
-		if w.options.BestEffort { // no call waits for the line
+		if w.options.BestEffort { // with BestEffort, no call waits for its line
 			w.lines.Put(l)
 		} else {
 			l.result <- err

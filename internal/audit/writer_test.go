@@ -131,7 +131,7 @@ func TestFileIsAddedTo(t *testing.T) {
 		}
 	}
 	if got := strings.Join(ids(t, read(t, path)), " "); got != "a b" {
-		t.Errorf("the credential IDs in the records are %s, want a b", got)
+		t.Errorf("the credential IDs in the records are %q, want %q", got, "a b")
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the file's mode is %v (%v), want 0600", info.Mode(), err)
@@ -260,7 +260,7 @@ func TestCloseTwice(t *testing.T) {
 			t.Errorf("best effort %v: Write after Close returns %v", bestEffort, err)
 		}
 		if got := strings.Join(ids(t, read(t, path)), " "); got != "a" {
-			t.Errorf("the credential IDs in the records are %s, want a", got)
+			t.Errorf("the credential IDs in the records are %s, want only the ID a", got)
 		}
 		if lost := int(s.results.dropped.Load()) + int(s.results.failed.Load()); lost != 1 {
 			t.Errorf("with best effort %v, %d records count as lost, want 1", bestEffort, lost)

@@ -18,8 +18,8 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// These constants are the names of the authentication methods. The field Method of access.Caller
-// contains one of them.
+// These constants are the names of the authentication methods, as in the field Method of
+// access.Caller.
 const (
 	MethodMutualTLS = "mutual_tls"
 	MethodJWT       = "jwt"
@@ -94,9 +94,9 @@ var errNobody = fault.New(fault.CallerUnauthenticated, "no accepted token or cli
 // Counter counts events. The counters of the Prometheus library implement Counter.
 type Counter interface{ Inc() }
 
-// Counts count the outcomes of one authentication method. Deferred counts tokens that are refused
-// temporarily, because the issuer's keys were fetched a moment ago (see ErrKeyRefreshThrottled).
-// Unavailable counts evidence that could not be checked.
+// Counts has a counter for each outcome of one authentication method. The counter Deferred is for
+// tokens that are refused temporarily, because the issuer's keys were fetched a moment ago (see
+// ErrKeyRefreshThrottled). The counter Unavailable is for evidence that could not be checked.
 type Counts struct{ OK, Refused, Deferred, Unavailable Counter }
 
 func (c Counts) count(err error) {

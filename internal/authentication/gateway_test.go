@@ -10,7 +10,7 @@ import (
 )
 
 // In TestGatewaysAnswersAreNotTheIssuers, a gateway answers requests for keys in place of the
-// issuer. The gateway sends pages, JSON objects, or other keys with a status that is not 200. The
+// issuer. The gateway sends the status 200 without a key set, or a key set with another status. The
 // gateway's answers must neither withdraw nor add keys.
 func TestGatewaysAnswersAreNotTheIssuers(t *testing.T) {
 	type answer struct {

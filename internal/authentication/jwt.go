@@ -25,11 +25,11 @@ type Issuer struct {
 	// Name is the middle part of the names of the issuer's callers, `jwt:NAME:SUBJECT`. Name
 	// contains no colon.
 	Name string
-	// Issuer is the value of the claim "iss" in the issuer's tokens. Several issuers, such as the
-	// clusters of a fleet, may use the same value; then only their keys distinguish them.
+	// Issuer is the value of the claim "iss" in the issuer's tokens. Several issuers, such as
+	// Kubernetes clusters, may have the same value; then only their keys distinguish them.
 	Issuer string
-	// Audiences are the accepted audiences. The claim "aud" of a token must contain at least one of
-	// them. Audiences must not be empty.
+	// Audiences are the accepted audiences: the claim "aud" of a token must contain at least one of
+	// the Audiences. Audiences must not be empty.
 	Audiences []string
 	// Algorithms are the accepted signature algorithms. If the list is empty, all algorithms that
 	// the function Algorithms returns are accepted.
@@ -99,7 +99,7 @@ func (s *Issuers) Authenticate(ctx context.Context, evidence Evidence) (access.C
 type bearerToken struct {
 	text      string
 	digest    tokenDigest
-	proved    bool // whether the token was accepted before; if its key is now missing, the key was withdrawn
+	proved    bool // whether the token was accepted before; if so, and its key is missing now, the issuer has withdrawn the key
 	algorithm jwa.SignatureAlgorithm
 	keyID     string // may be empty
 	issuer    string // the claim "iss"
@@ -201,7 +201,8 @@ func (i *Issuer) verify(ctx context.Context, token bearerToken, now time.Time) (
 	return verifiedToken{}, refused("the signature of the bearer token is wrong")
 }
 
-// caller checks the claims of a token whose signature was verified, and returns the caller.
+// The method caller checks the claims of a token whose signature was verified, and returns the
+// caller that the claims identify.
 func (i *Issuer) caller(claims jwt.Token, now time.Time) (access.Caller, error) {
 	err := jwt.Validate(claims,
 		jwt.WithClock(jwt.ClockFunc(func() time.Time { return now })),

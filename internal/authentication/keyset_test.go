@@ -10,9 +10,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// `besides` contains key set entries that cannot verify signatures. The field `place` is the text
-// about the entry in the list of ignored keys. The field `place` is empty if the entry is not in
-// that list.
+// `besides` contains entries of JSON Web Key Sets that cannot verify signatures. The field `place`
+// is how the list of ignored keys names the entry; `place` is empty if the list does not name the
+// entry.
 var besides = map[string]struct{ entry, place string }{
 	"unknown type":      {`{"kty":"AKP","kid":"bad","alg":"ML-DSA-44","pub":"AA"}`, `number 1, kid "bad"`},
 	"unknown curve":     {`{"kty":"EC","kid":"bad","crv":"secp256k1","x":"AA","y":"AA"}`, `number 1, kid "bad"`},
@@ -29,8 +29,8 @@ var besides = map[string]struct{ entry, place string }{
 	"for encryption":    {`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"enc"}`, ""},
 }
 
-// `beside` returns a JSON Web Key Set that begins with a byte order mark, and contains the given
-// entry and the given key.
+// `beside` returns a JSON Web Key Set with two entries: the given entry, and the given key. The key
+// set begins with a byte order mark.
 func beside(entry string, k authtest.Key) []byte {
 	return []byte("\ufeff" + strings.Replace(string(authtest.KeySet(k)), "[", "["+entry+",", 1))
 }

@@ -172,8 +172,9 @@ func TestMutualTLSRemembersRefusals(t *testing.T) {
 	}
 }
 
-// FuzzCertificateName checks that each caller name has the right kind, is a single line, and is not
-// too long. A certificate with a SPIFFE ID must get no name of another kind.
+// FuzzCertificateName checks the names of callers with client certificates: each name has the right
+// kind, is a single line, and is not too long. If a certificate has a SPIFFE ID, the name must be
+// of no other kind.
 func FuzzCertificateName(f *testing.F) {
 	f.Add("spiffe://example.test/a", "a.test", "mailer")
 	f.Add("https://example.test", "", "")

@@ -102,7 +102,7 @@ func (f *KeyFetcher) fetch(issuer Issuer) *remoteKeys {
 	return made
 }
 
-// Use stops fetching keys that none of the given issuers needs.
+// Use ends the fetching of all keys that none of the given issuers needs.
 func (f *KeyFetcher) Use(issuers *Issuers) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,7 +115,7 @@ func (f *KeyFetcher) Use(issuers *Issuers) {
 	})
 }
 
-// Close stops fetching all keys.
+// Close ends the fetching of all keys.
 func (f *KeyFetcher) Close() { f.Use(&Issuers{}) }
 
 // remoteKeys are the keys at a URL. The keys are fetched again when they reach the age that the
@@ -161,7 +161,7 @@ func newRemoteKeys(issuer Issuer, options KeyOptions) *remoteKeys {
 		transport:  egress.NewTransport(egress.Options{RootCAs: issuer.RootCAs}),
 		last:       &keyRequest{},
 		retryIn:    fetchPause,
-		asked:      options.Clock.Now(), // the first request counts as if a token had caused it
+		asked:      options.Clock.Now(), // so tokens start no request within fetchPause of the first request
 		waiting:    newCache[tokenDigest, uint64](),
 	}
 	r.context, r.cancel = context.WithCancel(context.Background())
@@ -187,9 +187,9 @@ func (r *remoteKeys) keys() *Keys {
 }
 
 // refresh fetches the keys for a token with a missing key. If refresh returns no error, the current
-// keys come from a request that was started after the token was first seen. A key that is still
-// missing then does not exist. The error is errUnfetched, the error of the context, or an error
-// that wraps both errThrottled and ErrKeyRefreshThrottled.
+// keys come from a request that was started after the token was first seen: if the token's key is
+// still missing, the key does not exist. The error is errUnfetched, the error of the context, or an
+// error that wraps both errThrottled and ErrKeyRefreshThrottled.
 func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	r.mu.Lock()
 	before := r.last.number
@@ -212,9 +212,10 @@ func (r *remoteKeys) refresh(ctx context.Context, token tokenDigest) error {
 	return nil
 }
 
-// request starts a request for keys, unless one is running, or a token causes the request less than
-// fetchPause after another token did. The result `last` is the running request, or else the last
-// one. The result `pause` is how long tokens cannot cause another request.
+// request starts a request for keys, unless one is running. The parameter forToken is true if the
+// reason is a token with a missing key: then fetchPause must have passed since the previous request
+// for such a token. The result `last` is the running request, or else the last one. The result
+// `pause` is the time until the next request for a token is possible.
 func (r *remoteKeys) request(forToken bool) (last *keyRequest, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -75,8 +75,8 @@ func (r remote) wantUnknown(k authtest.Key) {
 	wantRefused(r.T, r.ask(k), fault.CallerUnauthenticated, "the bearer token is signed with an unknown key")
 }
 
-// awaitRequest waits until the running request for keys has ended. The fetched keys are in use
-// already shortly before the request ends.
+// awaitRequest waits until the running request for keys has ended. A token that is accepted with
+// the fetched keys does not show this, because the keys are used shortly before the end.
 func (r remote) awaitRequest() {
 	r.Helper()
 	switch err := r.ask(keyUnknown); fault.From(err).Reason { // this call starts no request if the keys were fetched less than 10 seconds ago
@@ -366,8 +366,8 @@ func TestPublishedPrivateKey(t *testing.T) {
 }
 
 // In TestWithdrawnWithinThePause, a key is withdrawn just after a token with an unknown key caused
-// a request. A token that the withdrawn key signed and that any KeyFetcher accepted before is
-// refused at once, because its key cannot be a new one.
+// a request. A token of the withdrawn key must be refused at once if any KeyFetcher accepted the
+// token before: its key is not a new one, for which another request would be needed.
 func TestWithdrawnWithinThePause(t *testing.T) {
 	r := newRemote(t, nil, keyES)
 	r.wantGood(keyES)
@@ -488,7 +488,7 @@ func TestUseKeepsKeys(t *testing.T) {
 	}
 	fresh.Close()
 	r.wantRequests(2)          // both issuers together cause one request
-	issuer.AllowPrivate = true // the keys are fetched again after a change of a rule
+	issuer.AllowPrivate = true // a change of this setting makes the broker fetch the keys again
 	r.jwt.use(issuer)
 	if _, err := r.jwt.Authenticate(t.Context(), bearer(mint(keyES, nil, map[string]any{"aud": "more"}))); err != nil {
 		t.Error(err)

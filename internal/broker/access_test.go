@@ -24,15 +24,15 @@ func grant(source string, ids ...access.Pattern) access.Grant {
 
 const off = `{id: off, disabled: true, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}`
 
-// restrict reloads the configuration with the given grants and the credentials `mail`, `board` and
-// `off`, and returns when all goroutines are idle.
+// restrict does the same as `take`, and then waits until the broker has handled the reload.
 func (w *world) restrict(grants ...access.Grant) {
 	w.Helper()
 	w.take(grants...)
 	synctest.Wait()
 }
 
-// `take` is like restrict, but does not wait until the goroutines are idle.
+// `take` reloads the configuration with the given grants and the credentials `mail`, `board` and
+// `off`.
 func (w *world) take(grants ...access.Grant) {
 	w.Helper()
 	if err := w.broker.Use(load(w.parse(mail(w.first), board("first"), off).Credentials, access.NewPolicy(grants...))); err != nil {
@@ -177,11 +177,11 @@ func TestWatchFollowsGrants(t *testing.T) {
 		s.wantReason("board", fault.AccessDenied)
 		w.restrict(grant("1", "board"))
 		if result := s.next(0); result.CredentialID != "board" || result.Err != nil {
-			t.Errorf("the watch sends %s (error: %v), want the credential board", result.CredentialID, result.Err)
+			t.Errorf("the watch sends the credential %s (error: %v), want `board`", result.CredentialID, result.Err)
 		}
 		w.restrict(both)
 		if result := s.next(time.Second); result.CredentialID != "mail" || result.Err != nil || result.Decoration.Version == version {
-			t.Errorf("the watch sends %s (error: %v), want a later token of the credential mail", result.CredentialID, result.Err)
+			t.Errorf("the watch sends the credential %s (error: %v), want a later token of `mail`", result.CredentialID, result.Err)
 		}
 	})
 }

@@ -32,7 +32,7 @@ type decision struct {
 	caller, id string
 	groups     []string
 	allowed    bool
-	later      bool                // whether access may be denied only because the managed credentials are not known yet
+	later      bool                // whether the decision can still change because the managed credentials are not known yet
 	use        atomic.Pointer[use] // counts the caller's calls; nil before the first call
 	grant      string              // the grant's position in the configuration; empty if access is denied, or if callers need no grant
 }

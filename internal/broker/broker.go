@@ -23,7 +23,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Tokens is the interface of the token cache. Package cache documents its methods.
+// Tokens is the interface of the token cache. Its methods are documented at cache.Cache.
 type Tokens interface {
 	WarmAt(tokenKey string, now time.Time) (*token.Token, bool)
 	Current(source cache.Source) (*token.Token, bool)
@@ -48,10 +48,10 @@ const VersionKeySize = 32
 type Options struct {
 	Tokens      Tokens
 	TokenClient *strategies.TokenClient
-	// VersionKeys are the HMAC keys from which versions of decorations are made: one or more keys
-	// of VersionKeySize random bytes. The broker makes new versions with the first key, so replicas
-	// with the same first key make the same versions. In reports, the broker recognises versions
-	// that were made with any of the keys.
+	// VersionKeys are one or more HMAC keys of VersionKeySize random bytes. The broker makes the
+	// versions of decorations with the first of these keys, so replicas with the same first key
+	// make the same versions. In reports of rejections, the broker recognises the versions that
+	// were made with any of the keys.
 	VersionKeys [][]byte
 	Clock       clockwork.Clock
 	// Logger logs problems with credentials that an operator must know about.
@@ -101,7 +101,7 @@ type Broker struct {
 // New returns a Broker that serves the credentials in a loaded configuration.
 func New(load Load, options Options) (*Broker, error) {
 	if len(options.VersionKeys) == 0 {
-		return nil, fmt.Errorf("at least one version key is required")
+		return nil, fmt.Errorf("Options.VersionKeys is empty")
 	}
 	for _, key := range options.VersionKeys {
 		if len(key) != VersionKeySize {

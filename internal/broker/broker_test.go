@@ -72,7 +72,7 @@ func load(set *credentials.Set, policy *access.Policy) broker.Load {
 	return broker.Load{Config: &config.Config{Credentials: set, Policy: policy}}
 }
 
-// nobody is the caller of a broker that does not authenticate its callers.
+// The variable nobody is the caller that a broker without authentication assumes for each call.
 var nobody = broker.Caller{Caller: access.Caller{Name: "local", Method: "none"}}
 
 func TestAnswerComesShortlyBeforeTheDeadline(t *testing.T) {

@@ -83,9 +83,8 @@ func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Dec
 	return d, nil
 }
 
-// refreshTime computes the RefreshTime of a decoration that is made now. Other calls may get the
-// same decoration until the second returned time, from which a decoration must have a later
-// RefreshTime.
+// refreshTime computes the RefreshTime of a decoration that is made now. Later calls get the same
+// decoration until the time `until`; then a decoration with a later RefreshTime must be made.
 func refreshTime(t *token.Token, now time.Time) (refresh, until time.Time) {
 	switch {
 	case t == nil:
@@ -109,9 +108,9 @@ func (b *Broker) finish(d *Decoration, now time.Time) {
 	}
 }
 
-// versions returns every version that a replica of the fleet may give to the decoration with this
-// token, one for each version key. This replica gives the decoration the first version of the
-// result. The token is nil for static material.
+// versions returns the versions of the decoration with this token: one for each of
+// Options.VersionKeys. This replica serves the decoration with the first version; other replicas of
+// the fleet may serve it with any of them. The token is nil for static material.
 func (b *Broker) versions(a *account, t *token.Token) []string {
 	material, err := place(a, t)
 	if err != nil {

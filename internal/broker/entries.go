@@ -15,18 +15,19 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// entry is a credential of a Generation. The account of an entry is made at the first use of the
-// credential, because the values of a managed credential stay encrypted until then.
+// entry is a credential of a Generation, with its account. A managed credential with a canary has a
+// second entry, for the canary. The account of an entry is made at the first use of the credential,
+// because the values of a managed credential stay encrypted until then.
 type entry struct {
 	credential *credentials.Credential
-	canary     *entry // entry that some callers get instead of this one; nil if there is no canary
+	canary     *entry // entry of the canary; nil if there is none
 	opening    sync.Mutex
 	opened     atomic.Pointer[account]
-	unusable   atomic.Pointer[time.Time] // when making the account failed; nil if it did not fail
+	unusable   atomic.Pointer[time.Time] // time at which making the account failed; nil if it did not fail
 	removed    bool                      // set when no Generation uses the entry any more; guarded by the mutex of the tokenIndex
 }
 
-// forCaller returns the entry that a caller gets: the entry itself or its canary.
+// forCaller returns the entry of the canary if the caller gets the canary, and otherwise `e`.
 func (e *entry) forCaller(caller *access.Caller) *entry {
 	if e.canary != nil && caller.Matches(e.credential.Canary.Callers) {
 		return e.canary
@@ -34,7 +35,7 @@ func (e *entry) forCaller(caller *access.Caller) *entry {
 	return e
 }
 
-// versions returns the entry and its canary.
+// versions returns `e` and the entry of its canary, if there is one.
 func (e *entry) versions() []*entry {
 	if e.canary == nil {
 		return []*entry{e}
@@ -42,7 +43,7 @@ func (e *entry) versions() []*entry {
 	return []*entry{e, e.canary}
 }
 
-// `has` reports whether an account was made for the entry or for its canary.
+// `has` reports whether `a` is the account of the credential or of its canary.
 func (e *entry) has(a *account) bool {
 	return e.opened.Load() == a || e.canary != nil && e.canary.opened.Load() == a
 }
@@ -54,8 +55,9 @@ func (e *entry) inGrace() bool {
 	return a != nil && a.grace.Load() != nil
 }
 
-// newEntry returns the entry of a credential. If the entry `old` of the same ID, or the canary of
-// `old`, has an account with the same material, the new entry has this account too.
+// newEntry returns the entry of a credential. The previous entry `old` of this credential may be
+// nil. If `old` or its canary has an account with the same material, the new entry has the same
+// account.
 func newEntry(credential *credentials.Credential, old *entry) *entry {
 	e := &entry{credential: credential}
 	if credential.Canary != nil {
@@ -176,7 +178,7 @@ func (s *entries) with(changed map[string]*entry) *entries {
 	return &next
 }
 
-// `all` returns all entries, but not their canaries.
+// `all` returns the entries of all credentials, without the entries of canaries.
 func (s *entries) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, shard := range s.shards {

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// maxReserve limits the time that is reserved, before a call's deadline, for sending the error
-	// to the caller. At most a quarter of the remaining time is reserved.
+	// A call that waits for a token gives up shortly before its deadline, so that the error can
+	// still be sent: maxReserve before the deadline, or a quarter of the call's time if that is
+	// less.
 	maxReserve         = 200 * time.Millisecond
 	reserveFraction    = 4
 	deadlineRetryDelay = time.Second
@@ -121,8 +122,8 @@ func (b *Broker) ready(a *account, caller access.Caller, now time.Time) (*Decora
 }
 
 // decorate returns the decoration that contains a token, which is nil for static material. For each
-// token, the decoration is made and encoded only once. A decoration of static material is made
-// again at most once a second, because its RefreshTime advances.
+// token, the decoration is made and encoded only once. The RefreshTime of static material must
+// advance, so its decoration is made again, but at most once a second.
 func (b *Broker) decorate(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	latest := a.latest.Load()
 	if latest != nil && latest.token == t && now.Before(latest.reuse) && latest.rejection == a.rejection.Load() &&

@@ -13,8 +13,7 @@ const (
 	// decoration) while the provider has neither issued a token for the new secret nor rejected the
 	// secret.
 	gracePatience = 10 * time.Second
-	// graceRefresh is the time from a call to the RefreshTime of the grace decoration that the call
-	// gets.
+	// The RefreshTime of a grace decoration is graceRefresh after the call that gets it.
 	graceRefresh = time.Second
 	// minRetryDelay is the minimum delay between two requests for the first token of a new secret.
 	minRetryDelay = 100 * time.Millisecond

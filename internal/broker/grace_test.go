@@ -135,7 +135,7 @@ func TestHangingProviderGetsTenSeconds(t *testing.T) {
 		w.use(mail(w.rotated()), board("first"))
 		w.pass(10*time.Second - time.Millisecond)
 		if w.version() != previous {
-			t.Error("the previous token is not served for 10 seconds")
+			t.Error("after less than 10 seconds, the previous token is no longer served")
 		}
 		w.pass(2 * time.Millisecond)
 		w.wantReason("mail", fault.ProviderUnavailable)
@@ -207,7 +207,7 @@ func TestRefusedSecretIsCorrected(t *testing.T) {
 		w.use(mail(right), board("first"))
 		w.pass(5 * time.Second)
 		if w.version() != previous {
-			t.Error("the previous token is not served while the right secret has produced no token")
+			t.Error("the previous token is no longer served, although the provider has issued no token for the right secret")
 		}
 		release()
 		synctest.Wait()

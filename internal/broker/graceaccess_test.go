@@ -39,7 +39,7 @@ func TestPreviousTokenIsForPreviousCallers(t *testing.T) {
 			other.Secret = secret
 			w.useFor("*", mail(other))
 			if version := w.getAs(web).Version; version != previous {
-				t.Error("a caller of the previous configuration gets another token")
+				t.Error("a caller that the previous configuration allows does not get the previous token")
 			}
 			if _, err := w.broker.Get(w.Context(), tenant, "mail"); fault.From(err).Reason != fault.CredentialRejected {
 				t.Errorf("the error of Get is %v, want the rejection of the new secret", err)

@@ -52,7 +52,7 @@ func TestChangeBesideTheSecret(t *testing.T) {
 			w.pass(9 * time.Second)
 			w.use(withHosts(changed, "mail.example.test"), board("first"))
 			if w.version() != previous {
-				t.Error("the previous token is not served for 10 seconds")
+				t.Error("after less than 10 seconds, the previous token is no longer served")
 			}
 			w.pass(time.Second)
 			w.wantReason("mail", fault.ProviderUnavailable)
@@ -86,8 +86,8 @@ func TestPreviousTokenGoesOnlyToAllowedHosts(t *testing.T) {
 	})
 }
 
-// Until the token of the previous secret expires, each call gets its decoration with a RefreshTime
-// one second later.
+// While callers get the token of the previous secret, the RefreshTime of each decoration is one second
+// after the call.
 func TestRefreshTimeOfThePreviousToken(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.version()

@@ -15,12 +15,12 @@ const (
 
 // warm contains the IDs of the credentials whose tokens are kept warm.
 type warm struct {
-	steps map[string]int // the step of the round in which KeepWarm looks at the credential, by its ID
-	added chan struct{}  // has an element if IDs were added since KeepWarm last found no IDs
+	steps map[string]int // for each credential ID: the step of a round in which KeepWarm looks at the credential
+	added chan struct{}  // has an element if IDs were added; KeepWarm receives it while there are no IDs
 }
 
-// note adds the ID of an entry whose token must be kept warm, and removes any other ID. The entry
-// may be nil.
+// note adds the ID if the token of its entry must be kept warm, and otherwise removes the ID. The
+// entry is nil if there is no credential with this ID.
 func (w *warm) note(id string, e *entry) {
 	if e == nil || !e.credential.KeepWarm || e.credential.Disabled || e.credential.Method.TokenRequest == nil {
 		delete(w.steps, id)
@@ -54,7 +54,8 @@ func (b *Broker) KeepWarm(ctx context.Context) {
 	}
 }
 
-// keepWarm does one step of a round. The result reports whether there are credentials to keep warm.
+// keepWarm does the given step of a round. It reports whether any credential has a token to keep
+// warm.
 func (b *Broker) keepWarm(step int) bool {
 	b.mu.Lock() // while b.mu is locked, no account is replaced, and no token is dropped from the cache
 	defer b.mu.Unlock()

@@ -84,7 +84,7 @@ func TestManagedValuesStayEncryptedUntilTheyAreUsed(t *testing.T) {
 		}
 		for range 3 {
 			if got := w.material(nobody, "one"); got != "first" {
-				t.Errorf("the material is %q, want first", got)
+				t.Errorf("the material is %q, want %q", got, "first")
 			}
 		}
 		w.broker.Manage([]*credentials.Credential{key("other", 1, "x").Credential}, nil)
@@ -171,11 +171,11 @@ func TestCanary(t *testing.T) {
 		w.broker.Manage([]*credentials.Credential{one.withCanary(two, "spiffe://a/try*")}, nil)
 		synctest.Wait()
 		if got := w.material(named("spiffe://a/web"), "one"); got != before {
-			t.Error("a caller that the canary does not name gets other material")
+			t.Error("a caller that is not among the callers of the canary does not get the active version")
 		}
 		tried := w.material(named("spiffe://a/try-1"), "one")
 		if tried == before {
-			t.Error("a caller that the canary names gets the active version")
+			t.Error("a caller of the canary gets the active version")
 		}
 		requests := w.sim.SendPulse.TotalTokenRequests()
 		w.broker.Manage([]*credentials.Credential{two.Credential}, nil) // the canary becomes the active version
@@ -287,7 +287,7 @@ func TestGrantsByProviderBeforeTheStoreIsRead(t *testing.T) {
 		}
 		w.broker.Manage([]*credentials.Credential{key("one", 1, "first").Credential}, nil)
 		if got := w.material(named("token:web"), "one"); got != "first" {
-			t.Errorf("the material is %q, want first", got)
+			t.Errorf("the material is %q, want %q", got, "first")
 		}
 		if got := reason("token:web", "none"); got != fault.AccessDenied {
 			t.Errorf("the error for a missing credential is %s", got)

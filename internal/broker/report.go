@@ -154,9 +154,9 @@ func (b *Broker) reportStatic(
 	return d, outcome, err
 }
 
-// Accepted handles a verification by which the provider accepted a version of a credential: 0 for a
-// declared credential. Reports before the verification, whose wall-clock time is `at`, no longer count
-// as rejections of static material.
+// Accepted must be called after a verification, at the wall-clock time `at`, in which the provider
+// accepted a version of a credential (version 0 if the credential is declared). For static
+// material, rejections that callers reported before this time no longer count.
 func (b *Broker) Accepted(id string, version int, at time.Time) {
 	e := b.current.Load().entries.get(id)
 	if e == nil {
@@ -172,7 +172,7 @@ func (b *Broker) Accepted(id string, version int, at time.Time) {
 			continue
 		}
 		if _, err := b.decorate(a, nil, b.options.Clock.Now()); err != nil { // this decoration has no LastRejectionTime
-			b.options.Logger.Error("the material of an accepted credential cannot be renewed", "credential_id", id, "problem", err)
+			b.options.Logger.Error("after a verification, the decoration of the credential cannot be made again", "credential_id", id, "problem", err)
 		}
 	}
 }

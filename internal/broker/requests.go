@@ -15,7 +15,7 @@ type Requests struct {
 // requestCounts counts token requests.
 type requestCounts struct {
 	mu         sync.Mutex
-	day        time.Time           // start of the UTC day whose requests `credential` counts
+	day        time.Time           // start of the current day in UTC
 	credential map[string]int64    // requests of that day, by credential ID
 	provider   map[string]Requests // requests since the Broker was made, by provider ID
 }

@@ -33,9 +33,9 @@ func (w *StateWatch) Close() {
 	delete(w.broker.stateWatches, w)
 }
 
-// Next waits until there are credentials to look at. It returns their IDs, or true if the caller
-// must look at all credentials and authenticate the watcher again, because there is a new
-// Generation. The error is that of ctx, or a *fault.Error if the Broker closes.
+// Next waits until the State of credentials may have changed, and returns their IDs. If there is a
+// new Generation, `all` is true: the caller must look at all credentials, and authenticate the
+// watcher again. The error is that of ctx, or a *fault.Error if the Broker closes.
 func (w *StateWatch) Next(ctx context.Context) (ids []string, all bool, err error) {
 	select {
 	case <-w.broker.ctx.Done():
@@ -73,5 +73,5 @@ func (b *Broker) noteState(ids ...string) {
 	}
 }
 
-// ResultChanged must be called when the result of token requests with this key has changed.
+// ResultChanged must be called after the cache has a new token or failure for this token key.
 func (b *Broker) ResultChanged(key string) { b.noteState(b.CredentialsOf(key)...) }

@@ -25,8 +25,8 @@ const (
 // zero if the event did not happen, or if its time is unknown.
 type Status struct {
 	State State
-	// Since is when the credential got this state. Zero means that the credential has the state
-	// since the Broker serves it in its present form.
+	// Since is when the credential got this state. It is zero if the credential has had this state
+	// since the Broker began to serve its present values.
 	Since time.Time
 	// Explanation is one or more sentences that explain the state to people. It contains no secret.
 	Explanation string

@@ -201,7 +201,7 @@ func TestStatusOfManagedVersions(t *testing.T) {
 			t.Errorf("the status is %+v, with the canary %+v", status, status.Canary)
 		}
 		if last := status.Canary.LastAttempt; last == nil || last.Status != http.StatusUnauthorized {
-			t.Errorf("the last attempt of the canary is %+v", last)
+			t.Errorf("the last token request of the canary is %+v, want HTTP 401", last)
 		}
 
 		current := w.material(nobody, "one")

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxUses is the maximum number of callers and versions for which the calls of one credential
-	// are counted. When this maximum is reached, the least recently used half is dropped.
+	// maxUses is the maximum number of uses of one credential. When this maximum is reached, the
+	// less recent half of the uses is dropped.
 	maxUses = 200
 	// UsesShown is the maximum number of uses that the method Uses returns.
 	UsesShown = 100
@@ -31,13 +31,13 @@ type Use struct {
 	Count int64
 }
 
-// use counts the calls of one caller for one version of a credential. A warm call only adds to an
-// atomic number; once a minute, a call locks `uses`.
+// use counts the calls of one caller for one version of a credential. Most calls only increment the
+// field `calls`; only the first call in each minute locks `uses`.
 type use struct {
 	id, caller string
 	version    int
-	// calls has two parts. The upper 32 bits are the minute of the latest call, in minutes of
-	// Options.Clock since 1970. The lower 32 bits are the number of calls that `counted` lacks.
+	// The upper 32 bits of `calls` are the minute of the latest call, in minutes of Options.Clock
+	// since 1970. The lower 32 bits are the number of calls that are not in `counted` yet.
 	calls          atomic.Uint64
 	counted, saved int64 // guarded by the mutex of `uses`
 }
@@ -66,7 +66,8 @@ func (b *Broker) countUse(by *decision, version int, now time.Time) {
 	u.calls.Add(1)
 }
 
-// `of` returns the use of a caller, and sets the minute of its latest call.
+// `of` returns the use for this credential, caller and version, and records the minute of a call in
+// it.
 func (x *uses) of(id, caller string, version int, minute uint64) *use {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -90,8 +91,8 @@ func (x *uses) of(id, caller string, version int, minute uint64) *use {
 	return u
 }
 
-// collect moves the calls to `counted`, and replaces the minute of the latest call if the given
-// minute, in the upper bits, is later. The caller must hold the mutex of `uses`.
+// collect moves the number of calls to `counted`. If the given minute is later than the minute of the
+// latest call, it replaces that minute. The caller must hold the mutex of `uses`.
 func (u *use) collect(minute uint64) {
 	for {
 		calls := u.calls.Load()
@@ -128,9 +129,8 @@ func (b *Broker) toUse(u *use, count int64) Use {
 	return Use{u.id, u.caller, u.version, b.wall(minute).Truncate(time.Minute), count}
 }
 
-// Uses returns the uses of a credential since the Broker was made, the most recent first. The
-// result `all` counts the calls since then, and `unsaved` only the calls since uses were last
-// saved.
+// Uses returns the uses of a credential, the most recent first. The counts in `all` are the calls
+// since the Broker was made, and those in `unsaved` only the calls that SaveUses has not saved yet.
 func (b *Broker) Uses(id string) (all, unsaved []Use) {
 	b.uses.mu.Lock()
 	defer b.uses.mu.Unlock()
@@ -169,8 +169,8 @@ type pendingUse struct {
 	of *use
 }
 
-// unsavedUses returns the uses to save, and drops those of credentials that no longer exist once
-// they are saved.
+// unsavedUses returns the uses that have unsaved calls. If a credential no longer exists and all
+// its calls are saved, its uses are dropped.
 func (b *Broker) unsavedUses() (pending []pendingUse) {
 	served := b.current.Load().entries
 	b.uses.mu.Lock()

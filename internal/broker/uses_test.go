@@ -118,14 +118,14 @@ func TestSavedUsesAddUp(t *testing.T) {
 		fails = true
 		save()
 		if _, unsaved := w.broker.Uses("board"); unsaved[0].Count != 2 {
-			t.Errorf("%d calls are unsaved, want 2", unsaved[0].Count)
+			t.Errorf("Uses returns %d unsaved calls, want 2", unsaved[0].Count)
 		}
 		fails = false
 		w.call("web", "board", 1)
 		save()
 		save()
 		if stored["board web"] != 6 {
-			t.Errorf("%d calls are saved, want 6", stored["board web"])
+			t.Errorf("SaveUses saved %d calls, want 6", stored["board web"])
 		}
 		minute := time.Now().Truncate(time.Minute)
 		w.wantUses("board", broker.Use{Caller: "web", Minute: minute, Count: 6})
@@ -169,7 +169,7 @@ func TestUsesAreNotLost(t *testing.T) {
 			}
 		}
 		if saved != callers*calls {
-			t.Errorf("%d calls are saved, want %d", saved, callers*calls)
+			t.Errorf("SaveUses saved %d calls, want %d", saved, callers*calls)
 		}
 	})
 }

@@ -34,17 +34,19 @@ type Watch struct {
 	caller Caller // By is the Generation that last authenticated the caller; nil stands for the current Generation
 	verify Verify
 	by     *Generation      // the Generation that was last passed to `verify`
-	slots  map[string]*slot // the slots, by credential ID
-	queue  chan *slot       // slots whose state may have changed; no slot is in the queue twice
+	slots  map[string]*slot // by credential ID
+	queue  chan *slot       // no slot is in the queue twice
 }
 
+// slot is what a Watch knows about one of its credentials. A slot is put into the queue of the watch
+// when the state of its credential may have changed.
 type slot struct {
 	watch    *Watch
 	id       string
-	queued   atomic.Bool     // whether the slot is in the queue of the watch
-	wait     *tokenWait      // the slot's wait for a token, or nil
+	queued   atomic.Bool     // whether the slot is in the queue
+	wait     *tokenWait      // nil if no goroutine was started to wait for a token
 	lastSent string          // fingerprint of the state that was sent last; empty if none was sent yet
-	recheck  clockwork.Timer // timer that queues the slot when it fires; nil if there is none
+	recheck  clockwork.Timer // puts the slot into the queue when it fires; nil if there is no timer
 }
 
 // tokenWait is a background goroutine's wait for an account's token, and its result.
@@ -108,8 +110,8 @@ func (w *Watch) Next(ctx context.Context) (Result, error) {
 	}
 }
 
-// update computes the state of a slot. If the state is known and differs from the state that was
-// sent last, it is recorded in the audit log and returned.
+// update computes the state of a credential. If the state is known and differs from the state that
+// was sent last, it is recorded in the audit log and returned.
 func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed bool, err error) {
 	if err := w.authenticate(ctx); err != nil {
 		return Result{}, false, err
@@ -124,9 +126,10 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, nil
 	}
 	s.lastSent = state
-	// By opening watches, a caller can cause any number of first denials, so the number of their
-	// audit records is limited. The reader receives the denial even if it is not recorded. Later
-	// denials of a watch result from configuration changes.
+	// A caller can open any number of watches and be denied each time, so the number of audit
+	// records of such denials is limited. The reader receives the denial even if it is not
+	// recorded. A denial that is not the first state is recorded always: only a configuration
+	// change causes it.
 	if first && result.Err != nil && isDenial(result.Err) && !w.broker.allowsDenial(w.caller.Caller) {
 		return result, true, nil
 	}
@@ -161,8 +164,8 @@ func (w *Watch) authenticate(ctx context.Context) error {
 	return nil
 }
 
-// state returns the state of a slot, and the decision about the caller's access to the credential.
-// The state is unknown while the slot waits for a token.
+// state returns the state of a credential, and the decision about the caller's access to it. The
+// state is unknown while the broker waits for a token.
 func (w *Watch) state(ctx context.Context, s *slot) (result Result, by *decision, known bool) {
 	result.CredentialID = s.id
 	a, by, err := w.admit(s.id)
@@ -171,7 +174,7 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, by *decision
 		result.Decoration, result.Err = w.broker.ready(a, w.caller.Caller, now)
 	}
 	if result.Decoration != nil || result.Err != nil {
-		s.wait = nil // the result of this wait is outdated
+		s.wait = nil
 		return result, by, true
 	}
 	if s.wait != nil && s.wait.account == a {
@@ -180,8 +183,8 @@ func (w *Watch) state(ctx context.Context, s *slot) (result Result, by *decision
 		default:
 			return result, by, false
 		}
-		// While token requests fail, the wait may have returned a token that is about to expire, so
-		// its result is used only for minRecheck.
+		// The result may be a token that is about to expire, because its renewal failed. So an
+		// older result is not used, and another wait begins.
 		if now.Sub(s.wait.at) < minRecheck {
 			result, s.wait = s.wait.result, nil
 			return result, by, true
@@ -203,7 +206,8 @@ func (w *Watch) admit(id string) (a *account, made *decision, err error) {
 	return a, made, err
 }
 
-// await starts a background goroutine that waits for a token, and then queues the slot.
+// await starts a background goroutine that waits for a token, and then puts the slot into the
+// queue.
 func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	wait := &tokenWait{account: a, ended: make(chan struct{}), result: Result{CredentialID: s.id}}
 	go func() {
@@ -217,7 +221,7 @@ func (w *Watch) await(ctx context.Context, s *slot, a *account) *tokenWait {
 	return wait
 }
 
-// mark queues the slot, because its state may have changed.
+// mark puts the slot into the queue, unless it is there already.
 func (s *slot) mark() {
 	if !s.queued.Swap(true) {
 		s.watch.queue <- s // the queue has room for every slot

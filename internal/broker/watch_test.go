@@ -45,9 +45,9 @@ func TestFailureThatIsOverIsNotSent(t *testing.T) {
 	begin := func(w *world) follower {
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.HTMLPage(http.StatusBadGateway))
 		s := w.watch("mail", "board")
-		// While this result is read, the watch waits for a token of `mail`.
+		// The result for `board` comes first, because the watch still waits for a token of `mail`.
 		if result, err := s.Next(w.Context()); err != nil || result.CredentialID != "board" {
-			w.Fatalf("the watch sends %s (error: %v), want the credential board", result.CredentialID, err)
+			w.Fatalf("the watch sends the credential %s (error: %v), want `board`", result.CredentialID, err)
 		}
 		synctest.Wait()
 		return s
@@ -137,8 +137,8 @@ func (l *losingTokens) Token(ctx context.Context, source cache.Source) (*token.T
 	return l.Tokens.Token(ctx, source)
 }
 
-// Within a second after a watch received a token, the cache loses that token. The watch must wait
-// for a new one.
+// Within a second after a watch received a token, the cache loses that token. The watch must ask
+// the cache for a new token.
 func TestWatchAsksAgainForATokenThatWasWithdrawn(t *testing.T) {
 	losing := &losingTokens{}
 	inWorld(t, func(w *world) {

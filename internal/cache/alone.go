@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// noStore is the Store of a Cache that shares no tokens. noStore always fails, so each refresh has
-// an aloneLease.
+// noStore is the Store of a Cache that shares no tokens. Its Load and Lock always fail, so the
+// Cache works as it does while any other Store fails.
 type noStore struct{}
 
 var errNoStore = errors.New("there is no Store")
@@ -22,9 +22,9 @@ func (noStore) Lock(context.Context, string, func(Record) bool) (Record, Lease, 
 
 func (noStore) ForgetFailures(context.Context) error { return nil }
 
-// aloneLease is the lease of a refresh while the Store fails. An aloneLease only counts forced
-// renewals: the token and its failures are in the token's entry, and the process makes only one
-// refresh of a token at a time.
+// aloneLease is the lease of a refresh if there is no Store, or if the Store fails. An aloneLease
+// locks nothing, because a Cache makes only one refresh of a token at a time. It stores no tokens
+// or failures, because the Cache has them in memory. It only counts forced renewals.
 type aloneLease struct{ entry *entry }
 
 func (l aloneLease) Commit(_ context.Context, fresh *token.Token, rejected bool) (*token.Token, error) {

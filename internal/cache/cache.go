@@ -1,9 +1,9 @@
 // Package cache keeps tokens in memory, and manages their lives: shared token requests, early
 // renewal, back-off after failures, and the replacement of rejected tokens.
 //
-// The replicas of a fleet share a Store. The Cache has a copy of each token in memory, so a call
-// that finds its token there does not read the Store. Without a Store, and while the Store fails,
-// each replica requests tokens for itself.
+// The replicas of a fleet share their tokens through a Store, which is Redis. The Cache has a copy
+// of each token in memory, so a call that finds its token there does not read the Store. Without a
+// Store, and while the Store fails, each replica requests its own tokens.
 package cache
 
 import (
@@ -25,8 +25,8 @@ const (
 	// refreshTimeout limits the duration of one refresh: the wait for the lease and one token
 	// request.
 	refreshTimeout = 15 * time.Second
-	// While the current token is in its safety margin, a caller waits at most marginWait for its
-	// successor, and then gets the current token.
+	// A caller that finds the current token in its safety margin waits at most marginWait for a
+	// newer token, and then gets the current one.
 	marginWait = time.Second
 	// maxJoins is the maximum number of refreshes and reads of the Store for which one call waits.
 	maxJoins = 3
@@ -37,10 +37,10 @@ const (
 	defaultForcedWindow = 10 * time.Minute
 )
 
-// Source requests tokens for one token key. Sources with the same key are interchangeable.
+// Source requests tokens from a provider. Sources with the same token key are interchangeable.
 type Source interface {
-	// TokenKey returns the key of the token. A shared Store uses an HMAC of the token key as its
-	// own key.
+	// TokenKey returns the token key. The TokenKey must not leave the process, so Redis keys
+	// contain an HMAC of it.
 	TokenKey() string
 	// RequestToken makes one token request. The error wraps a *fault.Error, whose RetryDelay is the
 	// minimum wait that the provider asked for, or zero.
@@ -49,12 +49,12 @@ type Source interface {
 
 // Options configure a Cache. The zero value is usable.
 type Options struct {
-	// Store shares the tokens with other replicas. Without a Store, tokens are not shared.
+	// Store shares the tokens with other replicas. Default: the tokens are not shared.
 	Store Store
 	// Clock returns the time. Default: the real clock.
 	Clock clockwork.Clock
-	// ForcedLimit is the maximum number of forced renewals of one key within ForcedWindow. Default:
-	// 3 within 10 minutes.
+	// ForcedLimit is the maximum number of forced renewals for one token key within ForcedWindow.
+	// Default: 3 within 10 minutes.
 	ForcedLimit  int
 	ForcedWindow time.Duration
 	// Random returns random numbers from 0 to 1, which spread the times of requests. Default:
@@ -62,25 +62,28 @@ type Options struct {
 	Random func() float64
 	// Logger logs internal errors. Default: slog.Default.
 	Logger *slog.Logger
-	// Versions returns the versions under which callers may have received a token of a key.
-	// Versions must not wait, and must not call the Cache. By default there are no versions, so a
-	// report of a rejected token never matches the current token.
+	// Versions returns the versions of all decorations that may contain the token t of a token key.
+	// A report of a rejected decoration concerns the current token if Versions returns the
+	// decoration's version for it. By default, Versions returns nothing. The function must not
+	// block, and must not call the Cache.
 	Versions func(key string, t *token.Token) []string
-	// Changed, if not nil, is called when the current token of a key has changed. Changed must not
-	// wait, and must not call the Cache.
+	// Changed, if not nil, is called when the current token of a token key has changed. The
+	// function must not block, and must not call the Cache.
 	Changed func(key string)
-	// ResultChanged, if not nil, is called when token requests for a key begin to succeed, to be
-	// refused, or to fail in another way. ResultChanged must not wait, and must not call the Cache.
+	// ResultChanged, if not nil, is called when token requests for a token key begin to succeed, to
+	// be refused, or to fail in another way. The function must not block, and must not call the
+	// Cache.
 	ResultChanged func(key string)
 	// Forgotten, if not nil, is called when another replica has removed the recorded failures of
-	// all keys. Forgotten must not wait.
+	// all tokens. The function must not block.
 	Forgotten func()
 	// Observe, if not nil, returns the Observer for a source's token. Observe is called once for
 	// each token key, when the Cache first uses the key.
 	Observe func(Source) Observer
-	// Begin returns the context of a refresh. The argument `refresh` ends when the Cache closes.
-	// The argument `call` is the context of the call that starts the refresh, or an empty context
-	// if a renewal in the background starts it. By default, Begin returns its first argument.
+	// Begin returns the context of a refresh. The argument `refresh` is a context that ends when
+	// the Cache closes. The argument `call` is the context of the call that starts the refresh, or
+	// an empty context if a renewal in the background starts it. By default, Begin returns its
+	// first argument.
 	Begin func(refresh, call context.Context) context.Context
 }
 
@@ -121,9 +124,10 @@ func (o Options) withDefaults() Options {
 // Cache returns tokens to callers, and renews them until Close is called.
 type Cache struct {
 	options Options
-	entries sync.Map // map from token keys to values of type *entry
-	// epoch grows whenever a message about changes in the Store may have been missed. A token that
-	// was read in an earlier epoch is compared with the Store before callers get it again.
+	entries sync.Map // the *entry of each token key
+	// epoch grows whenever the Cache may have missed a change in the Store. Before callers get a
+	// token again, the Cache compares it with the one in the Store, unless it has done so since
+	// epoch grew.
 	epoch atomic.Uint64
 	// lookUps limits how many comparisons of tokens with the Store run at once after changes in the
 	// Store.
@@ -248,9 +252,10 @@ func (c *Cache) Served() iter.Seq2[Source, *token.Token] {
 	}
 }
 
-// Retain ends the renewals of the keys for which `keep` returns false, and deletes their entries.
-// Without a Store, Retain keeps the entry of a dropped key until the token has ended, so that a
-// secret that is removed from the configuration and later added again has the same token.
+// Retain drops the token keys for which `keep` returns false: it ends the renewals of their tokens,
+// and deletes their entries. Without a Store, Retain keeps the entry until the token has ended, so
+// that a credential that is removed from the configuration and later added again has the same
+// token.
 func (c *Cache) Retain(keep func(key string) bool) {
 	_, alone := c.options.Store.(noStore)
 	c.eachEntry(func(e *entry) {
@@ -322,8 +327,8 @@ func (c *Cache) Replace(
 	return nil, false, errSameToken
 }
 
-// compared returns the current token after comparing it with the Store, or fetches a token if there
-// is no current one.
+// compared reads the Store, and then returns the current token. If there is no current token,
+// `compared` waits for one.
 func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	e.lookUp(ctx)
 	if s := e.snapshot.Load(); s.isValid(e.cache.options.Clock.Now()) {
@@ -332,7 +337,8 @@ func (e *entry) compared(ctx context.Context) (*token.Token, error) {
 	return e.wait(ctx)
 }
 
-// ForgetFailures removes the failures of all keys, so that new token requests are allowed at once.
+// ForgetFailures removes the recorded failures of all tokens, so that new token requests are
+// allowed at once.
 func (c *Cache) ForgetFailures(ctx context.Context) error {
 	err := c.options.Store.ForgetFailures(ctx)
 	c.eachEntry((*entry).forgetFailure)

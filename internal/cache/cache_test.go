@@ -153,8 +153,8 @@ func TestUnusedTokenIsNotRenewed(t *testing.T) {
 
 func TestShortAndLongTokens(t *testing.T) {
 	for lifetime, renewedAfter := range map[time.Duration]time.Duration{
-		// The safety margin is one minute, or a tenth of a shorter lifetime. The renewal window is
-		// five minutes, or a sixth of a shorter lifetime.
+		// The safety margin is one minute, or a tenth of the lifetime if that is shorter. The
+		// renewal window is five minutes, or a sixth of the lifetime if that is shorter.
 		10 * time.Second: 9*time.Second - 10*time.Second/6,
 		5 * time.Minute:  270*time.Second - 50*time.Second,
 		24 * time.Hour:   24*time.Hour - 6*time.Minute,

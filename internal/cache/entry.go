@@ -38,7 +38,7 @@ type entry struct {
 	observer  Observer
 	warm      Counter            // counter of the calls that are answered from memory
 	refreshes singleflight.Group // the running token refresh, at most one
-	shared    singleflight.Group // running comparisons with the Store, by the name of their purpose
+	shared    singleflight.Group // the functions that the method `share` is running
 
 	// snapshot is never nil, and is replaced only while `mu` is locked.
 	snapshot atomic.Pointer[snapshot]
@@ -46,7 +46,7 @@ type entry struct {
 	mu        sync.Mutex      // mutex that guards the fields below
 	timer     clockwork.Timer // timer of the next renewal; nil if none is scheduled
 	resyncing bool
-	retired   bool // whether Retain dropped the key, so that its token is not renewed
+	retired   bool // whether Retain dropped the token key, so that the token is not renewed
 	// The list `rejected` contains versions of tokens that were replaced after a report. The list
 	// `pending` contains reported versions that were not those of the current token: a token with
 	// such a version may still arrive from a replica that cannot reach the Store. If neither
@@ -72,7 +72,7 @@ type snapshot struct {
 	served bool
 	// late reports that a call found the token expired.
 	late bool
-	// since is when the result of the snapshot last changed.
+	// since is when token requests last began to succeed, to be refused, or to fail in another way.
 	since     time.Time
 	renewTime time.Time // when the scheduled renewal begins; zero if none is scheduled
 }
@@ -113,8 +113,9 @@ func (e *entry) update(change func(*snapshot)) {
 }
 
 // choose makes t the current token, unless the current token is newer, or has the same value and
-// lives as long. If the current token arrived after the stamp was taken, t must be certainly newer.
-// The caller must hold e.mu, and must have read or requested t after the stamp was taken.
+// lives as long. The stamp `seen` must be from before t was requested, or read from the Store. If
+// another token has become current since then, t must certainly be newer. The caller must hold
+// e.mu.
 func (e *entry) choose(t *token.Token, seen stamp) {
 	current := e.snapshot.Load().token
 	switch {
@@ -133,12 +134,12 @@ func (e *entry) choose(t *token.Token, seen stamp) {
 	}
 	e.setToken(t, seen)
 	if s := e.snapshot.Load(); s.news != seen.news || s.epoch != e.cache.epoch.Load() {
-		e.resync() // the Store has changed since the stamp was taken
+		e.resync() // the Store may have changed after t was read
 	}
 }
 
-// setToken makes t the current token. The caller must hold e.mu, and must have read or requested t
-// after the stamp was taken.
+// setToken makes t the current token. The stamp `seen` must be from before t was requested, or read
+// from the Store. The caller must hold e.mu.
 func (e *entry) setToken(t *token.Token, seen stamp) {
 	e.stopTimer()
 	e.update(func(s *snapshot) {

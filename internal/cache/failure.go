@@ -30,10 +30,10 @@ type Failure struct {
 	// Fault is the error for callers. When a caller gets the error, its RetryDelay is computed from
 	// Until.
 	Fault *fault.Error
-	// Until is when a token request may again be made for a waiting caller.
+	// Until is the time until which the broker requests no token for a waiting caller.
 	Until time.Time
-	// RenewalUntil is when a token request may again be made to renew a token that has not expired:
-	// never earlier than Until.
+	// RenewalUntil is the time until which the broker does not renew a token that has not expired.
+	// RenewalUntil is not before Until.
 	RenewalUntil time.Time
 	// Count is the number of consecutive failures of the same kind. If Refusal is set, the provider
 	// rejected the credential each time; otherwise the requests failed for other reasons.
@@ -41,8 +41,9 @@ type Failure struct {
 	Refusal bool
 }
 
-// nextFailure returns the failure that follows the previous one, which may be nil. The current
-// token expires at goodUntil. The jitter is a number from 0 to 1.
+// nextFailure returns the Failure for the error `what`. The argument `previous` is the failure of
+// the previous token request, or nil if there is none. The current token expires at goodUntil. The
+// jitter is a number from 0 to 1.
 func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time, jitter float64) *Failure {
 	if what.Reason == fault.RateLimited {
 		return overBudget(previous, what, now)
@@ -67,8 +68,8 @@ func nextFailure(previous *Failure, what *fault.Error, now, goodUntil time.Time,
 	}
 }
 
-// overBudget returns the failure of a token request that the broker's own rate limit prevented. The
-// Count of the result is that of the previous failure.
+// overBudget returns the failure of a token request that the broker's own rate limit prevented.
+// Such a failure does not change the Count.
 func overBudget(previous *Failure, what *fault.Error, now time.Time) *Failure {
 	until := now.Add(what.RetryDelay)
 	failure := &Failure{Fault: what, Until: until, RenewalUntil: until}
@@ -92,7 +93,7 @@ func doubled(first, last time.Duration, count int) time.Duration {
 	return wait
 }
 
-// until returns when a token request may again be made, for a renewal or for a waiting caller.
+// until returns RenewalUntil for a renewal, and Until for a waiting caller.
 func (f *Failure) until(renewal bool) time.Time {
 	if renewal {
 		return f.RenewalUntil
@@ -107,8 +108,8 @@ func (f *Failure) prevents(now time.Time, renewal bool) bool {
 
 func (f *Failure) err(now time.Time) error { return f.Fault.WithRetryDelay(f.Until.Sub(now)) }
 
-// setFailure stores the failure of a token request. The given stamp was taken before the Store was
-// read.
+// setFailure stores the failure of a token request in the entry. The stamp `seen` must be from
+// before the last read of the Store.
 func (e *entry) setFailure(failure *Failure, seen stamp) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

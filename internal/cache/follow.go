@@ -2,8 +2,8 @@ package cache
 
 import "golang.org/x/sync/errgroup"
 
-// maxLookUps limits how many tokens are compared with the Store at the same time. Comparisons after
-// reported changes and comparisons after possibly missed changes are limited separately.
+// maxLookUps limits how many tokens the Cache compares with the Store at once: maxLookUps tokens
+// that the Store has reported as changed, and maxLookUps others after changes may have been missed.
 const maxLookUps = 8
 
 // Follow makes the Cache receive the changes that other processes make in the Store, until the
@@ -24,7 +24,8 @@ func (c *Cache) Follow() {
 	})
 }
 
-// changed compares this replica's token of a key, if any, with the Store again.
+// changed handles a change of the token in the Store. If the Cache has a token or a failure for the
+// token key, it reads the Store again.
 func (c *Cache) changed(key string) {
 	found, ok := c.entries.Load(key)
 	if !ok {
@@ -40,9 +41,9 @@ func (c *Cache) changed(key string) {
 	}
 }
 
-// missed makes the Cache compare every token with the Store before callers get it again. The tokens
-// are also compared in the background, because callers may watch them, and because the Store may
-// have lost them.
+// missed handles possibly missed changes: the Cache compares every token with the one in the Store
+// before callers get it again. The Cache also compares all tokens in the background, because the
+// callers of watches must get changed tokens, and because the Store may have lost its tokens.
 func (c *Cache) missed() {
 	epoch := c.epoch.Add(1)
 	c.start(func() {

@@ -55,8 +55,8 @@ type issuerSource struct {
 
 func (s *issuerSource) TokenKey() string { return s.key }
 
-// RequestToken takes as long as the issuer's latency. The issuer issues the token after half of the
-// latency.
+// RequestToken simulates a token request that takes the time s.latency. The token is issued after
+// half of that time.
 func (s *issuerSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	requestedAt := time.Now()
 	s.mu.Lock()

@@ -2,9 +2,10 @@ package cache
 
 import "github.com/authmaterial/broker/internal/token"
 
-// Keep gives the Cache a token of a source that was obtained without the Cache. The new token
-// becomes the current one only if there is no current token, or if the provider ended the current
-// token by issuing the new one. A token that no caller receives is not renewed.
+// Keep gives the Cache a token that was requested without the Cache, for example to verify a
+// credential. The new token becomes the current one only if there is no current token, or if the
+// provider ended the current token by issuing the new one. A token that no caller receives is not
+// renewed.
 func (c *Cache) Keep(source Source, t *token.Token) {
 	e := c.entry(source)
 	e.mu.Lock()

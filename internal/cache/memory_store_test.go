@@ -12,15 +12,15 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit what the Store `memory` keeps for one key, in addition to the token and the
-// failure.
+// These constants limit what the Store `memory` keeps for one token key, in addition to the token
+// and the failure.
 const (
 	maxRejectedTokens = 8
 	maxForced         = 100 // times of forced renewals
 )
 
-// A memory is a Store in memory that several Caches may share. A memory does not notify a Cache of
-// the changes that another Cache made.
+// memory is a Store in the memory of the test process. Several Caches can share a memory, but are
+// not notified of each other's changes.
 type memory struct {
 	clock clockwork.Clock
 
@@ -28,8 +28,9 @@ type memory struct {
 	cells map[string]*memoryCell
 }
 
+// memoryCell is what a memory has for one token key.
 type memoryCell struct {
-	lock     chan struct{} // channel that has one element while the cell is leased
+	lock     chan struct{} // has one element while a lease of the token key exists
 	record   cache.Record
 	rejected []*token.Token
 	forced   []time.Time
@@ -39,8 +40,8 @@ func newMemory(clock clockwork.Clock) *memory {
 	return &memory{clock: clock, cells: map[string]*memoryCell{}}
 }
 
-// cell returns the cell of a key, after removing a token that has ended from it. The caller must
-// hold m.mu.
+// cell returns the cell of a token key. If the token in the cell has ended, cell removes it first.
+// The caller must hold m.mu.
 func (m *memory) cell(key string) *memoryCell {
 	cell := m.cells[key]
 	if cell == nil {

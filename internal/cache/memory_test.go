@@ -17,8 +17,8 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// When a key is removed from the configuration and added again, its token is used again, and is not
-// renewed in between.
+// When a credential is removed from the configuration and added again, its token is used again, and
+// is not renewed in between.
 func TestRetainedUntilItsEnd(t *testing.T) {
 	inBubble(t, 1, func(w *world) {
 		nothing := func(string) bool { return false }
@@ -39,8 +39,8 @@ func TestRetainedUntilItsEnd(t *testing.T) {
 	})
 }
 
-// A key is removed from the configuration while a call waits for its token. The call gets the
-// token, which is never renewed.
+// A credential is removed from the configuration while a call waits for its token. The call gets
+// the token, which is never renewed.
 func TestKeyDroppedDuringACall(t *testing.T) {
 	inFleet(t, 1, func(f *fleet) {
 		got := make(chan string)

@@ -26,18 +26,20 @@ const (
 	settling = 20 * time.Second
 )
 
-// A model is a fleet in which random events happen, and a record of them.
+// A model is a fleet in which random events happen, and a record of these events. An event is a
+// disturbance if it may make replicas use different tokens: if a replica restarts, or if the Store
+// or a replica's connection to it fails.
 type model struct {
 	*testing.T
-	random  *rand.Rand // source of random numbers; used only by the goroutine that runs the model
+	random  *rand.Rand // used only by the goroutine that runs runModel
 	shared  *sharedStore
 	issuers []*issuer
 
 	mu       sync.Mutex
 	replicas []*modelReplica
-	calmFrom time.Time // time at which the last disturbance ended; zero while a disturbance continues
+	calmFrom time.Time // when the last disturbances ended; zero during disturbances
 	served   []modelServed
-	answered []modelReport        // reports that were answered, and whose tokens may become banned
+	answered []modelReport        // the answered reports that settleBans has not handled yet
 	banned   map[string]time.Time // for each token, the time from which replicas must not serve it
 	events   int                  // number of calls that began plus number of reports that were answered
 	reports  map[string]bool      // tokens that were reported as rejected
@@ -51,7 +53,7 @@ type modelReplica struct {
 	cache    *cache.Cache
 	link     *link
 	reported map[string]int          // for each token, the value of model.events when its report was answered
-	seen     map[string]modelCurrent // for each key, the current token that the test saw last
+	seen     map[string]modelCurrent // for each token key, the current token that the test saw last
 }
 
 type modelCurrent struct {

@@ -11,17 +11,16 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// `fine` is how long a provider must have answered quickly until its earlier failures have no
-// effect any more: the longest back-off, plus the time of a refresh that began at the end of that
-// back-off.
+// `fine` is how long the effects of a provider's failures may last after the provider has begun to
+// answer quickly: the longest back-off, and then one refresh.
 const fine = 75*time.Second + 15*time.Second
 
 type modelCall struct {
 	cache   *cache.Cache
 	began   time.Time
 	order   int               // the value of model.events when the call began
-	current map[string]string // for each key, the replica's current token
-	stored  map[string]string // for each key, the token in the Store
+	current map[string]string // for each token key, the replica's current token
+	stored  map[string]string // for each token key, the token in the Store
 }
 
 type modelReport struct {
@@ -71,7 +70,7 @@ func (m *model) hasReported(replica int, value string, before int) bool {
 }
 
 // checkServed checks a token that a replica returned: it must not have ended, the replica must not
-// have answered a report of it before, and it must not be banned from all replicas.
+// have answered a report of it before, and it must not be banned.
 func (m *model) checkServed(i *issuer, replica int, c modelCall, t *token.Token) {
 	value := t.Value.Reveal()
 	if made := i.find(value); !time.Now().Before(made.End()) {
@@ -105,8 +104,8 @@ func (m *model) noteReport(s modelServed, replica int, c modelCall, t *token.Tok
 	m.answered = append(m.answered, modelReport{s.value, time.Now()})
 }
 
-// settleBans bans tokens from all replicas a second after their reports were answered, if there was
-// no disturbance.
+// settleBans bans each reported token a second after the report was answered, if there was no
+// disturbance shortly before the report. No replica may serve a banned token.
 func (m *model) settleBans() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -120,12 +119,12 @@ func (m *model) settleBans() {
 }
 
 func (m *model) checkDuration(i *issuer, replica int, c modelCall, t *token.Token) {
-	limit := 17 * time.Second // the time of one refresh, and the Store's time limits before and after that refresh
+	limit := 17 * time.Second // 15s for one refresh, and the rest for operations of the Store before and after it
 	switch {
 	case t != nil && t.Value.Reveal() == c.current[i.key] && time.Now().Before(t.ExpireTime()):
 		limit = time.Second
 	case i.isFine():
-		limit = 6 * time.Second // the time until an abandoned lease expires, and the time of one token request
+		limit = 6 * time.Second // 3s until an abandoned lease expires, and the rest for one token request
 	}
 	if took := time.Since(c.began); took > limit {
 		m.fail("a call of replica %d for %s takes %v", replica, i.key, took)
@@ -160,8 +159,9 @@ func (m *model) checkFailure(i *issuer, replica int, c modelCall, err error) {
 }
 
 // checkRequest checks that a token request is necessary: the replica has no token, or its token is
-// due for renewal or was reported; and the replica's last request did not fail just now. When there
-// is no disturbance, the request must be necessary for the whole fleet. The caller must hold i.mu.
+// due for renewal or was reported; and the replica's last request did not fail just now. If there
+// was no disturbance recently, it must also be necessary if the fleet's newest token is considered
+// instead. The caller must hold i.mu.
 func (m *model) checkRequest(i *issuer, replica int) {
 	m.note("replica %d requests a token of %s", replica, i.key)
 	if failed, ok := i.failedBy[replica]; ok && failed.current == m.current(i, replica) && time.Since(failed.at) < time.Second {

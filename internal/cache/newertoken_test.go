@@ -195,8 +195,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 		reported := f.current(0)
 		f.wantReportAt(0, "B", "C")
 		f.restore(reported)
-		// Replica 0 renews token C, and the provider issues token A, which is in the Store's list
-		// of rejected tokens. Because of that list, the Store keeps token B.
+		// Replica 0 renews token C, and the provider issues token A. The Store has recorded that A
+		// was rejected, so it does not store A, and keeps token B.
 		f.pass(renewal + 500*time.Millisecond)
 		f.wantAt("C", 0)
 		f.pass(2 * time.Second)
@@ -204,8 +204,8 @@ func TestRejectedTokenInTheStoreIsNotUsed(t *testing.T) {
 	})
 }
 
-// The Store is emptied before the request for a successor. During the request, another replica puts
-// the rejected token back into the Store.
+// The Store loses its data before the rejected token is replaced. During the token request, another
+// replica puts the rejected token back into the Store.
 func TestRejectedTokenThatIsPutBackDuringARequest(t *testing.T) {
 	inFleet(t, 2, func(f *fleet) {
 		f.wantEverywhere("token-1")

@@ -3,7 +3,7 @@ package cache
 import "time"
 
 // Observer counts the events of one token. The Cache uses the Observer even during calls that are
-// answered from memory, so the methods of an Observer must not wait, and must not call the Cache.
+// answered from memory, so the methods of an Observer must not block, and must not call the Cache.
 type Observer interface {
 	// Warm returns the counter of the calls that are answered from memory.
 	Warm() Counter
@@ -25,10 +25,10 @@ type Observer interface {
 // Counter counts events, as a Prometheus counter does.
 type Counter interface{ Inc() }
 
-// Tier is the source of the answer to a call.
+// Tier describes where the answer to a call came from.
 type Tier int
 
-// These are the sources of answers.
+// These are the values of Tier.
 const (
 	FromMemory    Tier = iota // the answer is the current token
 	FromRefresh               // the answer is the token that a refresh brought
@@ -38,10 +38,10 @@ const (
 	GaveUp                    // there is no answer: the call was cancelled, or its deadline passed
 )
 
-// Renewal is a kind of renewal: before the token expired, or after a call found it expired.
+// Renewal reports whether a token was renewed in time.
 type Renewal int
 
-// These are the kinds of renewals.
+// These are the values of Renewal.
 const (
 	Early Renewal = iota // the token was renewed in the background, before it expired
 	Late                 // the token was renewed after a call found that it had expired

@@ -51,7 +51,7 @@ func tier(t cache.Tier) string       { return fmt.Sprintf("tier %d", t) }
 func renewed(r cache.Renewal) string { return fmt.Sprintf("renewal %d", r) }
 func forcedTo(f cache.Forced) string { return fmt.Sprintf("forced %d", f) }
 
-// wantSeen checks the counts since its last call.
+// wantSeen checks how often the Observer's methods were called since the last call of wantSeen.
 func (w *world) wantSeen(t *tally, want map[string]int) {
 	w.Helper()
 	w.pass(0)

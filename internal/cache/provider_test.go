@@ -25,14 +25,15 @@ type provider struct {
 	window   time.Duration
 	latency  time.Duration
 	ends     bool
-	answer   func(n int) (string, error) // returns the answer to the n-th token request; if nil, each answer is a new token
-	issue    func() *token.Token         // returns the issued token; if nil, the token is made from the result of `answer`
+	answer   func(n int) (string, error) // returns the answer to the n-th token request; if `answer` is nil, each answer is a new token
+	issue    func() *token.Token         // returns the issued token; if `issue` is nil, the token has the value that `answer` returns
 	newest   string                      // the token that was issued last
 }
 
 func newValue(text string) secret.Text { return secret.New(text) }
 
-// versionsOf returns the only version of a token: its value.
+// versionsOf implements cache.Options.Versions: in these tests, the version of a decoration is the
+// value of its token.
 func versionsOf(_ string, t *token.Token) []string { return []string{t.Value.Reveal()} }
 
 func newProvider() *provider {

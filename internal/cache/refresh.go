@@ -13,8 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A refresh is one attempt to get a new token for a key. All callers that wait for that token share
-// the refresh.
+// A refresh is one attempt to get a new token for a token key. All callers that wait for that token
+// share the refresh.
 type refresh struct {
 	// old is the token to replace. If old is nil, any token that has not expired is accepted.
 	old *token.Token
@@ -151,7 +151,7 @@ func (e *entry) attempt(ctx context.Context, r *refresh) (*token.Token, error) {
 
 // lock takes the lease with Store.Lock, or returns an aloneLease while the Store fails. lock
 // compares each record that it reads with the current token, and then passes the record to the
-// function `enough`. The returned stamp was taken before the last record was read.
+// function `enough`. The result `seen` is the stamp from before the last record was read.
 func (e *entry) lock(
 	ctx context.Context, enough func(Record) bool,
 ) (record Record, lease Lease, seen stamp, err error) {
@@ -175,8 +175,8 @@ func (e *entry) lock(
 	return Record{}, aloneLease{e}, began, nil
 }
 
-// request makes the token request and stores its result. The given stamp was taken before the Store
-// was read.
+// request makes the token request and stores its result. The stamp `seen` must be from before the
+// last read of the Store.
 func (e *entry) request(
 	ctx context.Context, r *refresh, record Record, lease Lease, seen stamp,
 ) (*token.Token, error) {
@@ -207,7 +207,7 @@ func (e *entry) request(
 		return nil, fail(errSameToken, time.Time{})
 	}
 	if r.forced && r.old != nil {
-		e.rejectToken(r.old) // Replace also rejects the old token, unless the call that reported it was cancelled
+		e.rejectToken(r.old) // Replace remembers the rejection too, but not if its caller cancelled the call
 	}
 	current := e.settle(fresh, stored, seen)
 	if current == fresh && !e.cache.options.Clock.Now().Before(fresh.ExpireTime()) {
@@ -218,9 +218,9 @@ func (e *entry) request(
 	return current, nil
 }
 
-// isIssuedAgain reports whether the provider issued a token that is already known, or that was
-// reported as rejected. If the token is already known, the second result is when it ends: from then
-// on the provider must issue a new token.
+// isIssuedAgain reports whether the provider issued a token that the broker already has, or that
+// was reported as rejected. If the broker already has the token, the result `end` is the time at
+// which that token ends. A token request after that time brings another token.
 func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -232,8 +232,8 @@ func (e *entry) isIssuedAgain(fresh, stored *token.Token) (again bool, end time.
 	return e.isRejected(fresh), time.Time{}
 }
 
-// isRefused reports whether Commit did not store t because it was rejected before. When isRefused
-// returns true, the Store still has the token of the lease's record.
+// isRefused reports whether Commit did not store t because t was rejected before. In that case
+// `stored`, the result of Commit, is the token of the record, or nil.
 func isRefused(t, stored *token.Token, record Record) bool {
 	if stored == nil {
 		return true

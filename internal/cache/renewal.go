@@ -7,8 +7,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// serve returns the token of the snapshot. If no caller received it before, serve schedules its
-// renewal.
+// serve returns the token of the snapshot to a caller, and schedules the token's renewal if the
+// token has not been served before.
 func (e *entry) serve(s *snapshot) *token.Token {
 	if !s.served {
 		e.noteServed()
@@ -66,7 +66,7 @@ func (e *entry) stopTimer() {
 // attempt.
 func (e *entry) renew(t *token.Token) {
 	result := <-e.refresh(context.Background(), refresh{old: t, renewal: true})
-	for result.Err == nil && result.Val == t { // the joined refresh had fetched t itself, not its successor
+	for result.Err == nil && result.Val == t { // renew has joined the refresh that fetched t
 		result = <-e.refresh(context.Background(), refresh{old: t, renewal: true})
 	}
 	now := e.cache.options.Clock.Now()
@@ -102,7 +102,8 @@ func (e *entry) forgetFailure() {
 }
 
 // retire ends the renewals of the entry's token for good. A call that is under way may still
-// receive the token. The returned successor is an entry with the same content for later calls.
+// receive the token. The result is a new entry with the same content, which may replace the retired
+// one.
 func (e *entry) retire() (successor *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

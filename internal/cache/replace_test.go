@@ -59,7 +59,7 @@ func TestManyReportsMakeOneRequest(t *testing.T) {
 		})
 		w.wantRequests(2)
 		if replaced.Load() == 0 {
-			w.Error("no report was answered with a replaced token")
+			w.Error("Replace has not returned true for any report")
 		}
 		// No replica that answered a report serves the reported token again.
 		for _, c := range w.fleet {

@@ -10,16 +10,15 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// isOutOfDate reports whether the token in the Store may have changed unnoticed since the Store was
-// read.
+// isOutOfDate reports whether the entry may have missed a change in the Store.
 func (e *entry) isOutOfDate() bool {
 	s := e.snapshot.Load()
 	return s.isKnown() && s.epoch != e.cache.epoch.Load()
 }
 
-// catchUp compares the token with the Store until it is no longer out of date, or until ctx ends. A
-// comparison that was already under way may have begun too early, so catchUp waits for it and
-// repeats it if necessary.
+// If the entry is out of date, catchUp compares its token with the Store, and returns when this is
+// done or when ctx ends. A comparison that was already under way may have begun too early, so
+// catchUp waits for it and repeats it if necessary.
 func (e *entry) catchUp(ctx context.Context) {
 	for range maxJoins {
 		if !e.isOutOfDate() {
@@ -72,8 +71,8 @@ func (e *entry) resync() {
 }
 
 // lookUp reads the Store, and compares the current token with the stored one. If the Store fails,
-// the token still counts as compared: when the Store works again, it calls News.Missed, and the
-// token is compared again.
+// the entry no longer counts as out of date. When the Store works again, it calls News.Missed, and
+// the token is compared again.
 func (e *entry) lookUp(ctx context.Context) {
 	seen := e.stamp()
 	record, err := e.cache.options.Store.Load(ctx, e.key)
@@ -89,10 +88,10 @@ func (e *entry) lookUp(ctx context.Context) {
 	}
 }
 
-// compareStored makes either the current or the stored token the current one. The stored token,
-// which may be nil, was read after the stamp was taken. The result reports whether the current
-// token should be put into the Store, because the Store lacks a token, or has one that is older or
-// was reported.
+// compareStored makes either the current or the stored token the current one. The argument `stored`
+// may be nil. The stamp `seen` must be from before `stored` was read. The result reports whether
+// the current token should be put into the Store, because the Store lacks a token, or has one that
+// is older or was reported.
 func (e *entry) compareStored(stored *token.Token, seen stamp) (lacks bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

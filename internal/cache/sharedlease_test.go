@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// A sharedLease is a replica's lease of a key. The lease is renewed while the replica's link is
-// connected, and otherwise expires.
+// A sharedLease is a replica's lease for a token key. The lease is renewed while the replica's link
+// is connected, and otherwise expires.
 type sharedLease struct {
 	link *link
 	key  string
@@ -18,7 +18,8 @@ type sharedLease struct {
 	stop chan struct{}
 }
 
-// cell returns the cell of the lease's key. The caller must hold the mutex of the Store.
+// cell returns what the Store has for the token key of the lease. The caller must hold the mutex of
+// the Store.
 func (l *sharedLease) cell() *sharedCell { return l.link.store.cell(l.key) }
 
 // take takes the lease. If another replica has the lease, take returns a channel that is closed

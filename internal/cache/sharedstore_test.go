@@ -43,22 +43,23 @@ type sharedStore struct {
 	commits   []string // the values of the stored tokens, oldest first
 }
 
+// sharedCell is what a sharedStore has for one token key.
 type sharedCell struct {
 	token    *token.Token
 	failure  *cache.Failure
-	holder   *sharedLease // the lease of the key; nil if no replica has it
+	holder   *sharedLease // the lease for the token key; nil if no replica has one
 	holds    time.Time    // time at which the lease expires
 	rejected []secret.Text
 	forced   []time.Time
-	changed  chan struct{} // channel that is closed when waiting replicas should read the cell again
+	changed  chan struct{} // channel that is closed when the cell changes
 }
 
 func newSharedStore(clock clockwork.Clock) *sharedStore {
 	return &sharedStore{clock: clock, cells: map[string]*sharedCell{}}
 }
 
-// cell returns the cell of a key, after removing a token or a lease that has ended from it. The
-// caller must hold s.mu.
+// cell returns the cell of a token key. If the token or the lease in the cell has ended, cell
+// removes it first. The caller must hold s.mu.
 func (s *sharedStore) cell(key string) *sharedCell {
 	cell := s.cells[key]
 	if cell == nil {
@@ -111,7 +112,7 @@ func (s *sharedStore) empty() {
 	}
 }
 
-// forget removes the cells of all keys. The caller must hold s.mu.
+// forget removes all data. The caller must hold s.mu.
 func (s *sharedStore) forget() { s.cells = map[string]*sharedCell{} }
 
 func (s *sharedStore) endLeases() {
@@ -154,7 +155,8 @@ const (
 	deaf                // requests fail after 250 ms, but the Store executes the requests
 )
 
-// A link is a replica's connection to a sharedStore, and the Store of its Cache.
+// A link is one replica's connection to a sharedStore. The link implements the Store interface for
+// the replica's Cache.
 type link struct {
 	store         *sharedStore
 	reads, writes atomic.Int64 // number of reads and writes that began
@@ -164,7 +166,7 @@ type link struct {
 	state   linkState
 	latency time.Duration // the time between a request and its answer
 	misread time.Duration // the inaccuracy of a token's RequestedAt
-	follow  []*cache.News // functions of the replica's Cache, or of two Caches while the replica restarts
+	follow  []*cache.News // the callbacks of the replica's Cache, or of two Caches while the replica restarts
 	before  func(trip string)
 }
 
@@ -176,8 +178,8 @@ func (s *sharedStore) connect() *link {
 	return l
 }
 
-// `become` changes the state of a link. When a link is connected again, changes may have been
-// missed.
+// `become` changes the state of a link. If the replica is connected again, it notices that it may
+// have missed changes.
 func (l *link) become(state linkState) {
 	l.store.mu.Lock()
 	defer l.store.mu.Unlock()
@@ -200,14 +202,15 @@ func (l *link) findPlace() {
 	l.store.clock.AfterFunc(findingPlace, func() { l.tell(func(news cache.News) { news.Missed() }) })
 }
 
-// miss reports at once that changes were missed, whatever the state of the link.
+// miss reports to the replica that it may have missed changes, even if the link is not connected.
 func (l *link) miss() {
 	for _, news := range l.followers() {
 		news.Missed()
 	}
 }
 
-// tell reports a change to the replica if its link is connected.
+// If the link is connected, tell calls the given function with the callbacks of the replica's
+// Cache.
 func (l *link) tell(tell func(cache.News)) {
 	l.store.mu.Lock()
 	state := l.state
@@ -236,7 +239,7 @@ func (l *link) Follow(ctx context.Context, news cache.News) {
 
 var errUnreachable = errors.New("the shared Store is out of reach")
 
-// `do` sends a request to the Store, whose mutex is locked while the given function runs.
+// `do` sends a request to the Store, which runs the function `work` with its mutex locked.
 func (l *link) do(ctx context.Context, trip string, work func()) error {
 	s := l.store
 	if trip == tripLook {

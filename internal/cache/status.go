@@ -6,15 +6,15 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Status is what a Cache knows about the token of one key. The times in a Status are those of the
-// Cache's clock.
+// Status is what a Cache knows about the token of one token key. The times in a Status are those of
+// the Cache's clock.
 type Status struct {
 	// Token is the current token, which may have ended, or nil if there is none.
 	Token *token.Token
 	// Failure is the failure of the latest token request, or nil if that request brought a token or
 	// if none was made.
 	Failure *Failure
-	// Since is when the token requests for the key began to succeed, or to fail in the same way.
+	// Since is when token requests last began to succeed, to be refused, or to fail in another way.
 	// Since is zero if there is neither a Token nor a Failure.
 	Since time.Time
 	// RenewTime is when the next renewal of the token begins, or zero if none is scheduled.
@@ -31,7 +31,7 @@ func (c *Cache) Status(tokenKey string) Status {
 	return Status{Token: s.token, Failure: s.failure, Since: s.since, RenewTime: s.renewTime}
 }
 
-// A result tells how the latest token request for a key ended.
+// A result is the outcome of the last token request for a token key.
 type result int
 
 const (

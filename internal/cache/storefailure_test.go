@@ -136,7 +136,7 @@ func TestNewestTokenSurvivesTheOutage(t *testing.T) {
 			if _, _, err := f.reportTo(f.fleet[i], "token-1"); err != nil {
 				f.Error(err)
 			}
-			f.pass(300 * time.Millisecond) // this wait is longer than the possible error of a request time
+			f.pass(300 * time.Millisecond) // otherwise the replicas could not compare the ages of their tokens
 		}
 		if got := f.recover(); got != f.provider.newest {
 			f.Errorf("all replicas serve token %q, but the provider accepts only token %q", got, f.provider.newest)
@@ -267,7 +267,7 @@ func TestSmallReadingErrorsDoNotReplaceTokensInTurn(t *testing.T) {
 				f.Error(err)
 			}
 		})
-		for _, l := range f.links { // each replica takes its own token for the newer token
+		for _, l := range f.links { // each replica now considers its own token newer than the other's
 			l.set(func(l *link) { l.misread = -5 * time.Millisecond })
 		}
 		f.recover()

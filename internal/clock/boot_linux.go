@@ -36,8 +36,8 @@ func boot() int64 {
 		return now // the process is not allowed to read CLOCK_BOOTTIME
 	}
 	now = int64(time.Since(started))
-	// CLOCK_BOOTTIME was read before Go's clock, so the true difference is at least the computed
-	// one, and the true difference never shrinks.
+	// The difference of the clocks never shrinks. Because CLOCK_BOOTTIME is read before Go's clock,
+	// `found` is never more than the true difference, but may be less.
 	if known, found := ahead.Load(), shows.Nano()-now; found > known {
 		ahead.CompareAndSwap(known, found)
 	}

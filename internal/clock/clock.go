@@ -36,8 +36,8 @@ type offsets struct {
 	wall  int64 // the reading of the wall clock minus the reading of the boot clock
 }
 
-// bootReading and wallReading read the machine's clocks. In brokers that the tool fleettest builds,
-// both functions return shifted readings.
+// bootReading and wallReading read the machine's clocks. The tool fleettest builds brokers that
+// have other functions here, to simulate corrected clocks and sleep.
 var bootReading, wallReading = boot, wall
 
 func wall() int64 { return time.Now().UnixNano() }
@@ -92,8 +92,8 @@ func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
 // Wall converts a time of the Clock into wall-clock time, by the present setting of the wall clock.
-// The zero time stays zero. Until the next correction of the wall clock, the same time is always
-// converted into the same wall-clock time.
+// The zero time stays zero. Until the next correction of the wall clock, the result for the same t
+// is always the same.
 func (c *Clock) Wall(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -118,8 +118,9 @@ func Wall(clock clockwork.Clock, t time.Time) time.Time { return WallOf(clock)(t
 // systems, such as the expiry of a certificate.
 func WallNow(clock clockwork.Clock) time.Time { return Wall(clock, clock.Now()) }
 
-// ForWaiting returns the clock by which to wait: the argument if it is a *Clock, and Go's own clock
-// otherwise, so that waiting takes real time even if a test sets the argument to another time.
+// ForWaiting returns the clock by which to wait. If the argument is a *Clock, ForWaiting returns
+// it. Any other clock belongs to a test and may stand still, so ForWaiting returns Go's own clock
+// instead.
 func ForWaiting(clock clockwork.Clock) clockwork.Clock {
 	if c, ok := clock.(*Clock); ok {
 		return c

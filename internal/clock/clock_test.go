@@ -43,7 +43,7 @@ func TestClockAdvances(t *testing.T) {
 					t.Errorf("Wall and the wall clock are %v apart", apart)
 				}
 				if c.Since(before) != test.want || c.Until(before) != -test.want {
-					t.Error("Since or Until differs from Now")
+					t.Error("Since or Until does not return the time by which the Clock has advanced")
 				}
 			})
 		})

@@ -47,9 +47,9 @@ func (c *Config) CheckCaller(pattern string) (problem, warning string) {
 	case name == "":
 		return fmt.Sprintf("names no caller: add a name or * after %s", kind), ""
 	case (kind == "jwt:" || kind == "oidc:") && !hasSubject && access.Pattern(name).Exact():
-		return fmt.Sprintf("names no caller: %sISSUER:SUBJECT has the issuer's name and the subject", kind), ""
+		return fmt.Sprintf("names no caller: use %sISSUER:SUBJECT, with the issuer's name and the subject", kind), ""
 	case kind == access.GroupPrefix && !hasSubject && access.Pattern(name).Exact():
-		return "names no group: group:ISSUER:GROUP has the issuer's name and the group", ""
+		return "names no group: use group:ISSUER:GROUP, with the issuer's name and the group", ""
 	case kind == "jwt:":
 		return "", checkKnown(issuer, "issuer", "authentication.jwt", issuers)
 	case kind == "oidc:":
@@ -86,9 +86,8 @@ func (c *Config) checkGroups(issuer string) (warning string) {
 	return "no caller has a group of this issuer: its item in the configuration has no groups_claim"
 }
 
-// checkKnown returns a warning if a section of the configuration has no entry with this name. A
-// missing entry is not a problem, because a token or an issuer may be removed before the grants
-// that name it.
+// checkKnown returns a warning if a section of the configuration has no item with this name. It
+// is not an error, because a token or an issuer may be removed before the grants that name it.
 func checkKnown(name, noun, section string, known []string) (warning string) {
 	if !access.Pattern(name).Exact() || slices.Contains(known, name) {
 		return ""

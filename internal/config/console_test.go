@@ -144,7 +144,7 @@ func TestPeopleInGrants(t *testing.T) {
 		"oidc:corp:*":      {},
 		"oidc:*":           {},
 		"oidc:":            {"names no caller: add a name or * after oidc:"},
-		"oidc:corp":        {"names no caller: oidc:ISSUER:SUBJECT has the issuer's name and the subject"},
+		"oidc:corp":        {"names no caller: use oidc:ISSUER:SUBJECT, with the issuer's name and the subject"},
 		"oidc:crop:alice":  {"", "there is no issuer of this name in console.oidc"},
 		"group:corp:mail":  {},
 		"group:*":          {},

@@ -173,8 +173,8 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 }
 
-// placeOf returns the place of the source that supplies a field's value, and true. If the field has
-// no source, placeOf returns the place of the key `values`, and false.
+// placeOf returns the place of the source of a field's value. If the field has no source, placeOf
+// returns the place of the key `values`, and false.
 func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
 	for _, value := range i.values {
 		if value.field.value == field {

@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
-// FuzzParse checks that Parse returns either a complete configuration or problems with places.
+// FuzzParse checks that Parse returns either a complete configuration, or problems that have places
+// in the file.
 func FuzzParse(f *testing.F) {
 	f.Add(string(simulated.Config))
 	f.Add(pendo("{value: k}"))
@@ -40,14 +41,14 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the error is not a list of problems: %v", err)
 		default:
 			if redis := loaded.TokenCache.Redis; redis != nil && (len(redis.Addresses) == 0 || loaded.TokenCache.FleetKeys == nil) {
-				t.Error("a Redis configuration without problems has no address, or no fleet keys")
+				t.Error("Parse reports no problem, but the Redis configuration has no address or no fleet keys")
 			}
 			if !loaded.TokenCache.Same(loaded.TokenCache) {
 				t.Error("a token cache differs from itself")
 			}
 			for credential := range loaded.Credentials.All() {
 				if credential.ID == "" || credential.Provider == nil || credential.Method == nil || len(credential.AllowedHosts) == 0 {
-					t.Error("a credential without problems is incomplete")
+					t.Error("Parse reports no problem, but a credential is incomplete")
 				}
 			}
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// listenFolder returns a folder with a certificate, its authority's certificate ca.pem, and files
-// that do not match the certificate.
+// listenFolder returns a folder with a certificate, its key, its authority's certificate ca.pem,
+// and files that cannot be used together with the certificate.
 func listenFolder(t *testing.T) (folder string, certificate tls.Certificate) {
 	t.Helper()
 	folder = t.TempDir()

@@ -15,7 +15,7 @@ import (
 type Loader struct {
 	path   string
 	known  map[digest]*credentialItem // the items of the last load without problems, by the SHA-256 of their text
-	parsed int                        // the number of items parsed by all loads
+	parsed int                        // how many items of the list `credentials` all loads have parsed
 }
 
 type digest [sha256.Size]byte

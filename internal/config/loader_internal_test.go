@@ -36,7 +36,7 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 		loader.parsed = 0
 		return loader.Load(Options{})
 	}
-	const count = 2000 // enough credentials for several pieces
+	const count = 2000 // enough credentials for readPieces to make several pieces
 	for _, step := range []struct {
 		name, text string
 		parsed     int
@@ -55,7 +55,7 @@ func TestReloadParsesWhatHasChanged(t *testing.T) {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		if loader.parsed != step.parsed || got.Credentials.Len() != strings.Count(step.text, "- id") {
-			t.Errorf("%s: %d items were parsed, want %d; %d credentials", step.name, loader.parsed, step.parsed, got.Credentials.Len())
+			t.Errorf("%s: %d items were parsed, want %d; the configuration has %d credentials", step.name, loader.parsed, step.parsed, got.Credentials.Len())
 		}
 	}
 	broken := strings.Replace(list(count, 0), "id: c7\n", "id: c8\n", 1)
@@ -132,7 +132,7 @@ func FuzzSplit(f *testing.F) {
 		for range 2 {
 			split := render(loader.read(data))
 			if want := render(NewLoader("f").readWhole(data)); split != want {
-				t.Fatalf("%q: the result of the split file is\n%s\nwant\n%s", data, split, want)
+				t.Fatalf("%q: if the file is parsed in pieces, the result is\n%s\nwant\n%s", data, split, want)
 			}
 			_, items := loader.read(data)
 			loader.remember(items)

@@ -8,8 +8,8 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// TestPrivateSocket checks which addresses count as private. Only at a private address may callers
-// without authentication manage credentials.
+// TestPrivateSocket checks which addresses are private: only the owner of a Unix socket can connect
+// to it. Callers without authentication may manage credentials only at such addresses.
 func TestPrivateSocket(t *testing.T) {
 	for text, want := range map[string][2]bool{ // whether the addresses `grpc` and `http` are private
 		`{}`:                  {},

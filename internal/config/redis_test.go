@@ -86,7 +86,7 @@ func TestRedisSecretsAndCertificates(t *testing.T) {
 	redis := goodCache(t, dir, `{fleet_keys: [{file: fleet}], redis: {addresses: ["a:1"], sentinel_master: m, tls: {ca_file: ab.pem, certificate_file: a.pem, key_file: a.key},
   username: {env: KEY_1}, password: {file: good}, sentinel_username: {env: KEY_2}, sentinel_password: {env: SET}}}`).Redis
 	if redis.Username.Reveal() != keyOne || redis.Password.Reveal() != canary || redis.SentinelUsername.Reveal() != keyTwo || redis.SentinelPassword.Reveal() != canary {
-		t.Error("the users and passwords differ from the sources")
+		t.Error("the users and passwords differ from the values of their sources")
 	}
 	pool := x509.NewCertPool()
 	text, err := os.ReadFile(filepath.Join(dir, "ab.pem"))

@@ -31,7 +31,8 @@ func loadSchemas(t *testing.T) schemas {
 	return all
 }
 
-// find follows the references of a schema, and returns the last schema with the name of its file.
+// find follows the references of a schema. It returns the schema at the end, and the name of the
+// file that contains this schema.
 func (s schemas) find(file string, schema map[string]any) (string, map[string]any) {
 	reference, ok := schema["$ref"].(string)
 	if !ok {

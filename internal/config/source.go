@@ -49,8 +49,8 @@ func (p *parser) readSecret(value yamlfile.Value) (secret.Text, bool) {
 }
 
 // resolve returns the value of a source, or reports why the value cannot be read. resolve also
-// warns of a value that is probably a mistake. The argument `shift` is added to the line of the
-// source.
+// warns of a value that is probably a mistake. The line number of the source in the file is higher
+// by `shift` than in `from`.
 func (p *parser) resolve(from source, shift int) (secret.Text, bool) {
 	if from.given.value == "" || p.unread {
 		return secret.Text{}, false

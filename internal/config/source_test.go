@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// warningsOf returns the warnings about a value that comes from each kind of source in turn.
+// warningsOf loads the value once from each kind of source, and returns all warnings about it.
 func warningsOf(t *testing.T, value string) []string {
 	t.Helper()
 	folder := t.TempDir()

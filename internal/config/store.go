@@ -35,8 +35,9 @@ type Store struct {
 	// Administrators are patterns for callers that may view, manage and operate while the
 	// configuration has no grants. Default: none.
 	Administrators []access.Pattern
-	// GrantsAreNew is true if the grants were made together with the store. The configuration file
-	// cannot set GrantsAreNew.
+	// GrantsAreNew is true for `broker serve --data`, which makes the grants itself: then the
+	// broker does not warn of the grants for a new store. The configuration file cannot set
+	// GrantsAreNew.
 	GrantsAreNew bool
 }
 

@@ -58,7 +58,7 @@ func TestTokenCacheByDefault(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.TokenCache != (config.TokenCache{}) {
-			t.Errorf("%q: the token cache is not in memory with the defaults", text)
+			t.Errorf("%q: the configuration of the token cache is not the zero value", text)
 		}
 	}
 }

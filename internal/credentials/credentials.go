@@ -34,8 +34,8 @@ func ValidID(id string) bool {
 
 func isAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
-// Credential is an account at a provider. Values of the type Credential are immutable. Their JSON
-// has the keys of the configuration file, but not the provider, the auth method and the values.
+// Credential is an account at a provider. A Credential is immutable. Its JSON has the keys of the
+// configuration file, except for `provider`, `auth_method` and `values`.
 type Credential struct {
 	ID          string            `json:"id"`
 	DisplayName string            `json:"display_name"`

@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// No provider can be in these address ranges, which package netip does not recognise. Except for
-// 168.63.129.16, a public address that the cloud Azure uses internally, the address ranges come
-// from IANA's special-purpose registries for IPv4 and IPv6.
+// No provider can be in these address ranges. Package netip has no methods that recognise them.
+// Except for 168.63.129.16, a public address that the cloud Azure uses internally, the address
+// ranges come from IANA's special-purpose registries for IPv4 and IPv6.
 var special = []string{
 	"0.0.0.0/8",        // the local network
 	"100.64.0.0/10",    // clients behind a carrier's NAT

@@ -84,8 +84,8 @@ func checkProxy(value string) string {
 	return ""
 }
 
-// exceptsHost reports whether an entry of the variable NO_PROXY can match a host. The result is
-// also true for an empty entry, which is harmless.
+// exceptsHost reports whether an entry of the variable NO_PROXY can match a host. An empty entry is
+// accepted too: it matches no host, but is harmless.
 func exceptsHost(entry string) bool {
 	if strings.Contains(entry, "/") {
 		_, _, err := net.ParseCIDR(entry)

@@ -79,10 +79,10 @@ func TestProxyExceptions(t *testing.T) {
 			}
 		}
 		if problems, warnings := egress.CheckProxies(both("canary.test")); problems != nil || warnings != nil {
-			t.Errorf("%s has the same value in upper and lower case, and CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
+			t.Errorf("with the same value in %s and its lower-case form, CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
 		}
 		if problems, warnings := egress.CheckProxies(both("other.test")); problems != nil || len(warnings) != 1 || strings.Contains(warnings[0], "canary") {
-			t.Errorf("%s has different values in upper and lower case, and CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
+			t.Errorf("with different values in %s and its lower-case form, CheckProxies returns the problems %q and the warnings %q", name, problems, warnings)
 		}
 	}
 	for _, name := range []string{"ALL_PROXY", "all_proxy"} {

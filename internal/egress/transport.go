@@ -97,8 +97,8 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 
 // These types are keys of the values in a request's context.
 type (
-	privateKey struct{} // the key of a value that is present if the request may go to any address
-	proxyKey   struct{} // the key of the proxy that RoundTrip chose, a *url.URL
+	privateKey struct{} // set if the request may go to any address
+	proxyKey   struct{} // the value is the *url.URL of the proxy that RoundTrip chose
 )
 
 // AllowPrivate returns a context for requests that may go to any address.

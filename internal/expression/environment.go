@@ -44,7 +44,7 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	for i, variable := range variables {
 		repeats := func(earlier Variable) bool { return earlier.Name == variable.Name }
 		if !ValidName(variable.Name) || slices.ContainsFunc(variables[:i], repeats) {
-			return nil, fmt.Errorf("%q is not a valid name of a variable, or a duplicate", variable.Name)
+			return nil, fmt.Errorf("the variable %q has an invalid name, or occurs twice", variable.Name)
 		}
 		options = append(options, cel.Variable(variable.Name, text))
 	}

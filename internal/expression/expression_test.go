@@ -144,7 +144,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		for _, problem := range problems {
 			if problem.Offset < 0 || problem.Offset > len(text) || problem.Message == "" {
-				t.Errorf("problem %+v is outside the text", problem)
+				t.Errorf("the problem %+v has no message, or an offset outside the text", problem)
 			}
 		}
 		if template == nil {
@@ -152,7 +152,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		got, ok, err := template.Evaluate(map[string]string{"user": "u", "password": "p", "email": "e", "region": "r"})
 		if err != nil || !ok {
-			t.Errorf("a compiled text with every value cannot be evaluated: %v, %v", ok, err)
+			t.Errorf("although all variables have values, the template cannot be evaluated: %v, %v", ok, err)
 		}
 		if !strings.Contains(text, "${") && got != text {
 			t.Errorf("a text without expressions became %q", got)

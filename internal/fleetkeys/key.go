@@ -17,8 +17,8 @@ import (
 // Size is the size of a fleet key in bytes.
 const Size = 32
 
-// minDistinct is the minimum number of different byte values in a fleet key. The probability that a
-// random key has fewer different values is below 10^-15.
+// minDistinct is the minimum number of different byte values in a fleet key. A random key has fewer
+// with a probability below 10^-15.
 const minDistinct = 16
 
 // Key is a fleet key: a secret of 32 bytes, which prints as [REDACTED]. The zero value is not a

@@ -34,7 +34,7 @@ func TestGenerate(t *testing.T) {
 		t.Error("two keys are the same")
 	}
 	if len(first) != 44 || !parse(t, first).Equal(parse(t, strings.TrimSuffix(first, "="))) {
-		t.Errorf("a key has %d characters, or differs from itself without padding", len(first))
+		t.Errorf("a key has %d characters, want 44, or is another key without its padding", len(first))
 	}
 	if parse(t, first).Equal(parse(t, second)) {
 		t.Error("two different keys are equal")

@@ -53,7 +53,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 	for i, data := range append(keys.VersionKeys(), raw) {
 		for j, shape := range shapes(data) {
 			if strings.Contains(printed, shape) {
-				t.Errorf("key %d is printed in the form %d", i, j)
+				t.Errorf("the output contains key %d, in the form that shapes returns at index %d", i, j)
 			}
 		}
 	}

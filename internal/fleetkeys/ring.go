@@ -113,9 +113,9 @@ func (r *Ring) Names(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.names, of) })
 }
 
-// Fingerprints returns the fingerprints of a token, for the list of rejected tokens, in the form
-// and the order of names. A replica writes the first fingerprint into the list, and recognises all
-// of them.
+// Fingerprints returns the fingerprints of a token for the list of rejected tokens: one for each
+// fleet key, in the form and the order that Names uses. A replica writes the first fingerprint into
+// the list. In the list, it recognises the token by any of the fingerprints.
 func (r *Ring) Fingerprints(of string) []string {
 	return forEach(r, func(key *subkeys) string { return digest(key.fingerprint, of) })
 }
@@ -132,8 +132,7 @@ func digest(key []byte, of string) string {
 	return hex.EncodeToString(secret.Digest(key, of)[:nameSize])
 }
 
-// Equal reports whether two rings have the same keys in the same order. A nil ring equals only a
-// nil ring.
+// Equal reports whether two rings have the same keys in the same order. Two nil rings are equal.
 func (r *Ring) Equal(other *Ring) bool {
 	if r == nil || other == nil {
 		return r == other

@@ -36,7 +36,8 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 }
 
-// `made` returns everything that a ring makes from a text, with the version keys in hexadecimal.
+// `made` returns the names and fingerprints that a ring makes from a text, and the ring's version
+// keys in hexadecimal.
 func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string) {
 	for _, key := range r.VersionKeys() {
 		versions = append(versions, hex.EncodeToString(key))
@@ -44,8 +45,9 @@ func made(r *fleetkeys.Ring, of string) (names, fingerprints, versions []string)
 	return r.Names(of), r.Fingerprints(of), versions
 }
 
-// TestOrder checks that results are in the order of the fleet keys: during a rotation of fleet
-// keys, two rings with different orders must have a name in common.
+// TestOrder checks that results are in the order of the fleet keys. During a rotation, replicas
+// have the same fleet keys in different orders, and must still recognise the names that the others
+// make.
 func TestOrder(t *testing.T) {
 	oldNames, oldFingerprints, oldVersions := made(ring(t, numbered(1)), "token")
 	newNames, newFingerprints, newVersions := made(ring(t, numbered(2)), "token")
@@ -58,7 +60,7 @@ func TestOrder(t *testing.T) {
 	} {
 		names, fingerprints, versions := made(test.ring, "token")
 		if diff := cmp.Diff(test.names, names) + cmp.Diff(test.fingerprints, fingerprints) + cmp.Diff(test.versions, versions); diff != "" {
-			t.Errorf("the results of a ring of two keys (-want +got):\n%s", diff)
+			t.Errorf("the names, fingerprints and version keys of a ring with two keys are wrong (-want +got):\n%s", diff)
 		}
 	}
 	everything := slices.Concat(oldNames, newNames, oldFingerprints, newFingerprints, oldVersions, newVersions, ring(t, numbered(1)).Names("other"))
@@ -95,7 +97,7 @@ func TestVersionKeysAreCopies(t *testing.T) {
 	_, _, before := made(one, "")
 	clear(one.VersionKeys()[0])
 	if _, _, after := made(one, ""); after[0] != before[0] {
-		t.Error("a change of the returned keys changes the ring")
+		t.Error("erasing the result of VersionKeys changed the keys in the ring")
 	}
 }
 

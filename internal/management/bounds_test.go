@@ -95,6 +95,38 @@ func TestLargePages(t *testing.T) {
 	}
 }
 
+// TestTooManyVersions checks that the error for one version too many names a version to destroy, and
+// that destroyed versions do not count.
+func TestTooManyVersions(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.create("one", "first")
+	add := func(activate bool) error {
+		_, _, err := r.CreateVersion(t.Context(), r.admin(), "one", management.NewVersion{ETag: r.one().ETag, Activate: activate})
+		return err
+	}
+	for number := 2; number <= 20; number++ {
+		if err := add(number == 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := r.Activate(t.Context(), r.admin(), "one", r.one().ETag, 1, []string{"token:x"}); err != nil {
+		t.Fatal(err)
+	}
+	err := add(true)
+	wantReason(t, err, "INVALID_REQUEST")
+	if !strings.Contains(err.Error(), "destroy one, for example version 3,") {
+		t.Errorf("the error names no version to destroy: %v", err)
+	}
+	if _, _, err := r.DestroyVersion(t.Context(), r.admin(), "one", r.one().ETag, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(true); err != nil {
+		t.Errorf("after a version was destroyed, the error is %v", err)
+	}
+	wantReason(t, add(true), "INVALID_REQUEST")
+}
+
 // TestDeletedForLong checks that nobody can see or restore a credential that was deleted more than
 // 30 days ago.
 func TestDeletedForLong(t *testing.T) {

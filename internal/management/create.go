@@ -189,7 +189,7 @@ func cutVersion(fingerprint []byte) (content []byte, version int, ok bool) {
 	return fingerprint[:at], int(binary.BigEndian.Uint32(fingerprint[at:])), true
 }
 
-var errOtherContent = invalid("request_id", "was used for a request with other content: use a new one")
+var errOtherContent = invalid("request_id", "was used for a request with other content: use a new ID")
 
 var requestIDs = regexp.MustCompile(`^[!-~]{1,64}$`)
 

@@ -54,7 +54,7 @@ func (s *Service) warnOnce(warned map[string]time.Time) {
 	}
 }
 
-// servedCredential is a credential that callers can get, or that is disabled.
+// servedCredential is a credential that is not deleted. It may be disabled.
 type servedCredential struct {
 	ID, Provider     string
 	Disabled         bool

@@ -97,8 +97,8 @@ providers:
           - {name: Authorization, value: "Bearer ${token}"}
 `
 
-// TestVerificationEndsTheCurrentToken checks that a version is not verified without being activated
-// if the verification would end the token that callers use.
+// In TestVerificationEndsTheCurrentToken, a verification would end the token that callers use.
+// CreateVersion must make the verification only if it may also activate the version.
 func TestVerificationEndsTheCurrentToken(t *testing.T) {
 	w := newWorld(t)
 	r := w.verifying(w.parse(grants+ending), catalog.Accepted)
@@ -117,7 +117,7 @@ func TestVerificationEndsTheCurrentToken(t *testing.T) {
 	}
 	_, warning, err := r.Activate(t.Context(), r.admin(), "one", r.one().ETag, 1, []string{"token:x"})
 	if err != nil || warning == "" {
-		t.Errorf("making a version with a revoked secret the canary returned the error %v and the warning %q", err, warning)
+		t.Errorf("Activate, with a canary whose secret is revoked, returned the error %v and the warning %q, want only a warning", err, warning)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestVerificationEndsTheCurrentToken(t *testing.T) {
 func TestAcceptedVersions(t *testing.T) {
 	w := newWorld(t)
 	const declared = "credentials: [{id: declared, provider: acme, auth_method: key, values: {token: {value: x}}}]\n"
-	r := w.verifying(w.parse(grants+acme+declared), catalog.Accepted)
+	r := w.verifying(w.parse(grants+acme+declared), catalog.Refused)
 	other := w.replica(r.config)
 	r.create("one", "first")
 	verify := func(id string, unsaved *management.Unsaved) {
@@ -134,20 +134,19 @@ func TestAcceptedVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	verify("one", &management.Unsaved{Provider: "acme", AuthMethod: "key", Values: values(map[string]string{"token": "y"})})
-	r.verifier.outcome = catalog.Refused
 	verify("one", nil)
-	if other.sync(); len(r.served.accepted)+len(other.served.accepted) > 0 {
-		t.Errorf("before a verification that counts, the provider has accepted %q", r.served.accepted)
-	}
 	r.verifier.outcome = catalog.Accepted
+	verify("one", &management.Unsaved{Provider: "acme", AuthMethod: "key", Values: values(map[string]string{"token": "y"})})
+	if other.sync(); len(r.served.accepted)+len(other.served.accepted) > 0 {
+		t.Errorf("before the provider accepted a declared credential or a stored version, Accepted was called for %q", r.served.accepted)
+	}
 	verify("declared", nil)
 	verify("one", nil)
 	if got, want := r.served.accepted, []string{"declared 0", "one 1"}; !slices.Equal(got, want) {
-		t.Errorf("the provider has accepted %q, want %q", got, want)
+		t.Errorf("Accepted was called for %q, want %q", got, want)
 	}
 	if other.sync(); !slices.Equal(other.served.accepted, []string{"one 1"}) {
-		t.Errorf("at the other replica, the provider has accepted %q", other.served.accepted)
+		t.Errorf("at the other replica, Accepted was called for %q, want only version 1 of the credential one", other.served.accepted)
 	}
 }
 
@@ -214,6 +213,6 @@ func TestNewStore(t *testing.T) {
 	c.Store.GrantsAreNew = true
 	own.replica(c)
 	if n := own.log.Count(line); n != 0 {
-		t.Errorf("the log contains %d warnings of grants that were made together with the store", n)
+		t.Errorf("the log contains %d warnings of grants, although GrantsAreNew is true", n)
 	}
 }

@@ -137,8 +137,8 @@ func (s *Service) ids(caller Caller, after string) iter.Seq[string] {
 	}
 }
 
-// sealPage returns the token of the page that begins after a credential ID or an event number. The
-// token is encrypted, because the caller may not be allowed to view the credential with this ID.
+// sealPage returns the page token of the page that begins after a credential ID or an event number.
+// The page token is encrypted, because the caller may have no grant to view that credential.
 func (s *Service) sealPage(after string, bound []string) string {
 	sealed := s.pageCipher(bound).Seal(nil, nil, []byte(after), nil) //nolint:gosec // the cipher makes a random nonce itself
 	return base64.RawURLEncoding.EncodeToString(sealed)
@@ -201,7 +201,7 @@ func (s *Service) Events(ctx context.Context, caller Caller, id string, size int
 		}
 		var before int64
 		if after != "" {
-			before = int64(binary.BigEndian.Uint64([]byte(after))) //nolint:gosec // sealPage encrypted a number that was an int64
+			before = int64(binary.BigEndian.Uint64([]byte(after))) //nolint:gosec // the number was an int64 before sealPage encrypted it
 		}
 		if events, err = s.store().Events(ctx, id, before, size); err != nil {
 			return err
@@ -215,10 +215,10 @@ func (s *Service) Events(ctx context.Context, caller Caller, id string, size int
 	return events, next, err
 }
 
-// Explanation tells what a caller may do with a credential.
+// Explanation explains what a caller may do with a credential.
 type Explanation struct {
-	// Allowed are the allowed actions. For each of them, Grants contains the position of the grant
-	// that allows it in the configuration file.
+	// Allowed are the allowed actions. For each allowed action, Grants contains the position of its
+	// grant in the configuration file.
 	Allowed []access.Action
 	Grants  []string
 	// Text is one or more sentences for people.

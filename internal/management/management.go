@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,7 +147,7 @@ var (
 	// errNotReadBack is the error of a call whose change is stored, but not served by this replica
 	// yet.
 	errNotReadBack = fault.New(fault.StoreUnavailable, "the change is stored, but could not be read back from the store: "+
-		"do not repeat it; this replica serves it as soon as it can read the store").WithRetryDelay(time.Second)
+		"do not repeat the change; this replica serves the change as soon as it can read the store").WithRetryDelay(time.Second)
 )
 
 // errNotRecorded is the error of a call whose audit record could not be written. A change that the
@@ -171,11 +172,11 @@ type call struct {
 // denied calls, and all calls with the action `manage`.
 func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 	err := s.authorize(c)
-	denied := err != nil
+	denied := err != nil && !errors.Is(err, errUnread)
 	if denied && s.options.Denials != nil && !s.options.Denials.Allow(c.caller.Caller) {
 		return errLimit
 	}
-	if !denied {
+	if err == nil {
 		err = toFault(run())
 	}
 	if s.options.Audit == nil || !denied && c.action != access.Manage {
@@ -204,8 +205,13 @@ func (s *Service) authorize(c *call) error {
 	case c.action != access.Operate && !credentials.ValidID(c.id):
 		return invalid("credential_id", "must have 1 to 128 lower-case letters, digits, dots, underscores and dashes, and begin and end with a letter or digit")
 	}
-	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, s.object(c))
-	if !decision.Allowed {
+	unread, object := s.unread(), s.object(c)
+	decision := c.caller.Config.Policy.Decide(&c.caller.Caller, c.action, object)
+	switch {
+	case decision.Allowed:
+	case unread && object.Provider == "" && c.operation != audit.CreateCredential && mayDependOnProvider(c):
+		return errUnread
+	default:
 		return errDenied
 	}
 	if decision.Grant != nil {
@@ -214,8 +220,20 @@ func (s *Service) authorize(c *call) error {
 	return nil
 }
 
-// object returns the object for the access decision about a call. To create a credential, a caller
-// needs a grant that names the ID: a grant that names the provider is not enough.
+// mayDependOnProvider reports whether access depends on the provider of the credential: some grant
+// allows the call if the credential has one of the providers of that grant.
+func mayDependOnProvider(c *call) bool {
+	policy := c.caller.Config.Policy
+	return slices.ContainsFunc(policy.GrantsOf(c.action), func(grant access.Grant) bool {
+		return slices.ContainsFunc(grant.Providers, func(provider string) bool {
+			return policy.Decide(&c.caller.Caller, c.action, access.Object{CredentialID: c.id, Provider: provider}).Allowed
+		})
+	})
+}
+
+// object returns the credential ID and the provider with which the grants for a call are compared.
+// To create a credential, a caller needs a grant that names the ID: a grant that names the provider
+// is not enough.
 func (s *Service) object(c *call) access.Object {
 	object := access.Object{CredentialID: c.id}
 	if c.operation != audit.CreateCredential && c.caller.Config.Policy.NamesProviders() {

@@ -35,7 +35,7 @@ func (s *Service) warnOfManagers() {
 			"grant", grant.Source, "callers", grant.Callers, "credentials", grant.Credentials, "providers", grant.Providers)
 	}
 	if more := len(managers) - maxShown; more > 0 {
-		s.options.Logger.Warn("the credential store is new: more grants let callers manage its credentials", "grants", more)
+		s.options.Logger.Warn("the credential store is new: grants that are not logged also let callers manage its credentials", "grants", more)
 	}
 }
 

@@ -343,9 +343,9 @@ func (s *Service) version(stored *store.Credential, v *store.Version, c *config.
 	}
 }
 
-// definition returns a provider and its auth method. If one of them is not defined, definition
-// returns an error, and a placeholder with nothing but the ID. It also returns an error if the
-// definition no longer states which fields are secret.
+// definition returns a provider and its auth method. If the provider or the auth method is not
+// defined any more, the result has only its ID, and an error is returned. An error is also returned
+// if the provider definition no longer states which fields are secret.
 func definition(all *catalog.Catalog, providerID, methodID string) (*catalog.Provider, *catalog.AuthMethod, error) {
 	provider := all.Provider(providerID)
 	if provider == nil {

@@ -43,7 +43,7 @@ type StateWatch struct {
 	matches  func(*Credential) bool
 	only     []string // sorted IDs of the only credentials to watch; nil for all credentials
 	changes  *broker.StateWatch
-	queue    []string            // IDs to look at
+	queue    []string            // IDs of credentials that may have changed
 	sent     map[string]uint64   // fingerprints of the credentials that were sent, by ID
 	expiring map[string]struct{} // IDs of credentials whose state changes when their token ends
 	complete bool

@@ -24,7 +24,7 @@ type Status struct {
 	broker.Status
 	// Collected is when this replica began to collect the status.
 	Collected time.Time
-	// ActivateTime is when the active version was activated. It is zero for a declared credential.
+	// ActivateTime is when the active version was activated, or zero for a declared credential.
 	ActivateTime time.Time
 	// Verification is the result of the latest verification of the active version, or nil.
 	Verification *store.Verification

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/management"
 	"github.com/authmaterial/broker/internal/store"
 )
@@ -120,7 +121,7 @@ func TestOutageIsLogged(t *testing.T) {
 			}
 			return fmt.Errorf("%w: %s", store.ErrUnavailable, reason)
 		})
-		const timers = 4 // to read the store, to store uses, to purge, and to warn of secrets that expire
+		const timers = 4 // the timers of four loops: they read the store, save uses, purge credentials, and warn of secrets that expire
 		for _, duration := range []time.Duration{0, 5 * time.Second} {
 			w.clock.Advance(duration)
 			if err := w.clock.BlockUntilContext(ctx, timers); err != nil {
@@ -195,6 +196,39 @@ func TestBeforeTheStoreIsRead(t *testing.T) {
 	}
 	r.sync()
 	r.one()
+}
+
+// TestGrantsByProviderBeforeTheStoreIsRead checks that a caller whose grant names a provider is not
+// denied while the provider of a credential is still unknown.
+func TestGrantsByProviderBeforeTheStoreIsRead(t *testing.T) {
+	const byProvider = `
+  - {callers: ["token:ops"], providers: [acme], actions: [manage]}
+  - {callers: ["token:ops"], credentials: ["none"], actions: [use]}
+`
+	w := newWorld(t)
+	w.replica(w.parse(grants+acme)).create("one", "first")
+	r := w.unopened(w.parse(strings.TrimRight(grants, "\n") + byProvider + acme +
+		"credentials: [{id: board, provider: pendo, auth_method: api_key, values: {api_key: {value: x}}}]\n"))
+	want := func(caller, id string, reason fault.Reason) {
+		t.Helper()
+		_, err := r.Get(t.Context(), r.as(caller), id)
+		wantReason(t, err, reason)
+		_, err = r.Update(t.Context(), r.as(caller), id, "etag", management.Update{Mask: []string{"labels"}})
+		wantReason(t, err, reason)
+	}
+	want("ops", "one", fault.StoreUnavailable)
+	if record := r.audit.last(); record.Outcome != string(fault.StoreUnavailable) {
+		t.Errorf("the audit record of a change has the outcome %s", record.Outcome)
+	}
+	want("other", "one", fault.AccessDenied)
+	want("ops", "board", fault.AccessDenied)
+	_, err := r.Create(t.Context(), r.as("ops"), newAcme("two", "x"))
+	wantReason(t, err, fault.AccessDenied)
+	r.open()
+	if _, err := r.Get(t.Context(), r.as("ops"), "one"); err != nil {
+		t.Errorf("after the store was read, the error is %v", err)
+	}
+	want("ops", "missing", fault.AccessDenied)
 }
 
 // TestChangeThatCannotBeReadBack checks what a caller and the audit log learn about a change that is

@@ -70,7 +70,8 @@ func (s *Service) Delete(ctx context.Context, caller Caller, id, etag string) (*
 	})
 }
 
-// Undelete restores a deleted credential. If the credential is not deleted, nothing changes.
+// Undelete restores a deleted credential. Undelete changes nothing if the credential has not been
+// deleted.
 func (s *Service) Undelete(ctx context.Context, caller Caller, id string) (restored *Credential, err error) {
 	c := &call{caller: caller, operation: audit.UndeleteCredential, action: access.Manage, id: id}
 	err = s.do(ctx, c, func() error {

@@ -67,8 +67,8 @@ func (m *material) define(c *config.Config, providerID, methodID string, problem
 	return true
 }
 
-// keep copies the values of an earlier version into the fields that the present definition has. A
-// secret stays a secret, even if the definition has made its field public.
+// keep adds the values of an earlier version, without those of fields that the present definition
+// does not have. A secret stays a secret, even if the definition has made its field public.
 func (m *material) keep(v *store.Version, secrets map[string]secret.Text) {
 	for id, value := range v.PublicValues {
 		if field := m.method.Field(id); field != nil {
@@ -156,7 +156,7 @@ func addedHosts(c *config.Config, provider *catalog.Provider, v *store.Version) 
 // check adds a problem for each value that cannot be used.
 func (m *material) check(id string, problems *violations) {
 	if len(*problems) > 0 {
-		return // further problems may only be consequences of these
+		return // the known problems may be the cause of any others
 	}
 	for _, problem := range strategies.Check(m.credential(id)) {
 		at := "values"

@@ -26,7 +26,7 @@ var (
 	errEndsPrevious = fault.New(fault.VerificationUnsupported,
 		"a new token of this provider ends the token that callers use now: set allow_token_replacement to try the values nevertheless")
 	errEndsUnlessActivated = fault.New(fault.VerificationUnsupported,
-		"a new token of this provider ends the token that callers use now: set activate to verify the version and activate it if the provider accepts it, "+
+		"a new token of this provider ends the token that callers use now: set activate, and the version is verified and, if the provider accepts it, activated; "+
 			"or create the version without verify, and then verify it with allow_token_replacement")
 	errUnusable = fault.New(fault.Internal, "the stored values of the version cannot be decrypted: the broker's log has the reason")
 )
@@ -80,7 +80,7 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 		m := &material{public: map[string]string{}, secrets: map[string]secret.Text{}}
 		var problems violations
 		if c.version != 0 {
-			problems.add("version", "must be 0, because values are given")
+			problems.add("version", "must be 0 in a request that has values of its own")
 		}
 		if m.define(c.caller.Config, unsaved.Provider, unsaved.AuthMethod, &problems) {
 			m.set(unsaved.Values, &problems)

@@ -15,7 +15,7 @@ import (
 
 // NewVersion describes a version that is to be created.
 type NewVersion struct {
-	// ETag is the etag of the credential. It may be empty if Reset is true.
+	// ETag is the etag of the credential. ETag may be empty if Reset is true.
 	ETag string
 	// Values are the new values. A field that Values does not name keeps its value from the active
 	// version, unless Reset is true.
@@ -25,7 +25,8 @@ type NewVersion struct {
 	AllowedHosts []string
 	Reset        bool
 	// If Verify is true, the version is tried first, and is activated only if the provider accepts
-	// it. If AcceptInconclusive is true too, an inconclusive verification suffices.
+	// it. If AcceptInconclusive is also true, the version is activated after an inconclusive
+	// verification too.
 	Verify, AcceptInconclusive bool
 	Activate                   bool
 	// RequestID makes the request safe to repeat, if it is not empty.
@@ -155,17 +156,27 @@ func (s *Service) nextMaterial(
 			}
 		}
 	}
-	alive := 0
-	for _, v := range versions {
-		if v.DestroyTime.IsZero() {
-			alive++
+	checkNumber(row, versions, &problems)
+	m.check(row.ID, &problems)
+	return m, problems.err()
+}
+
+// checkNumber reports a problem if a credential can have no more versions.
+func checkNumber(row *store.Credential, versions []*store.Version, problems *violations) {
+	alive, unused := 0, 0
+	for _, v := range slices.Backward(versions) {
+		if !v.DestroyTime.IsZero() {
+			continue
+		}
+		alive++
+		if v.Number != row.ActiveVersion && v.Number != row.CanaryVersion {
+			unused = v.Number
 		}
 	}
 	if alive >= maxVersions {
-		problems.add("credential_id", fmt.Sprintf("has %d versions: destroy one that is not needed any more", maxVersions))
+		problems.add("credential_id", fmt.Sprintf("has %d versions that are not destroyed, and cannot have more: "+
+			"destroy one, for example version %d, the oldest one that no caller gets", maxVersions, unused))
 	}
-	m.check(row.ID, &problems)
-	return m, problems.err()
 }
 
 func (n NewVersion) fingerprint() secret.Text {

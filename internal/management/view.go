@@ -54,8 +54,8 @@ func (c *Credential) Deleted() bool { return !c.DeleteTime.IsZero() }
 
 func etag(revision int64) string { return strconv.FormatInt(revision, 36) }
 
-// declaredView returns the view of a declared credential. The parameter `hidden` is the managed
-// credential with the same ID, or nil.
+// declaredView returns the view of a declared credential. If a managed credential has the same ID,
+// it is not served, and is the parameter `hidden`; otherwise `hidden` is nil.
 func declaredView(c *credentials.Credential, hidden *item) *Credential {
 	view := &Credential{
 		Credential: store.Credential{

@@ -80,7 +80,7 @@ func New(options Options) *Observer {
 			"Configurations that were put into use, at the start and by reloads.").WithLabelValues(),
 		limited: m.counters("authmaterial_limited_total",
 			"Connections, calls and watches that were refused or closed because of a limit. "+
-				"Denials of access count only if they have no audit record of their own.", "limit"),
+				"A denial is counted only if it has no audit line of its own.", "limit"),
 		limitLines: ratelimit.New[admission.Limit](1/limitInterval.Seconds(), 1, len(admission.AllLimits)),
 		authentications: m.counters("authmaterial_authentications_total",
 			"Authentications of calls and TLS handshakes, by method and result.", "method", "result"),

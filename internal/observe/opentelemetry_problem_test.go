@@ -14,8 +14,8 @@ import (
 
 const canary = "canary-8d20"
 
-// In TestProblemsQuoteNothing, the URL, the headers and the collector's answer contain a canary.
-// The log must not quote the canary.
+// In TestProblemsQuoteNothing, the URL, the headers and the collector's answer contain the text
+// `canary`, which the log must not quote.
 func TestProblemsQuoteNothing(t *testing.T) {
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, canary, http.StatusBadRequest)
@@ -44,7 +44,7 @@ func TestProblemsQuoteNothing(t *testing.T) {
 				t.Errorf("the log lacks %q", test.want)
 			}
 			if strings.Contains(log.String(), canary) {
-				t.Error("the log has the canary")
+				t.Error("the log quotes the text `canary`")
 			}
 		})
 	}

@@ -80,7 +80,8 @@ func TestStart(t *testing.T) {
 }
 
 // TestUnusableVariables sets one variable to an invalid value. The broker must start, and log the
-// variable's name but not its value. Traces must be sent if the variable has a default value.
+// variable's name but not its value. If the variable has a default, the broker must use the default
+// and send traces.
 func TestUnusableVariables(t *testing.T) {
 	const otlp = "OTEL_EXPORTER_OTLP_"
 	folder := t.TempDir()
@@ -98,7 +99,7 @@ func TestUnusableVariables(t *testing.T) {
 		}
 	}
 	for variable, test := range map[string]struct {
-		values []string // invalid values that are tested in addition to the canary
+		values []string // invalid values, in addition to the text `canary`
 		sends  bool
 	}{
 		"OTEL_TRACES_EXPORTER":           {values: []string{"console", "zipkin"}},
@@ -139,7 +140,7 @@ func TestUnusableVariables(t *testing.T) {
 					t.Errorf("the log does not name the variable exactly once: %s", log)
 				}
 				if strings.Contains(log, canary) {
-					t.Error("the log has the canary")
+					t.Error("the log quotes the value")
 				}
 			})
 		}

@@ -94,7 +94,7 @@ func variables() []variable {
 			variable{prefix + "ENDPOINT", "the value must be a URL such as http://collector:4318", isEndpoint, true},
 			variable{prefix + "PROTOCOL", "the value must be grpc or http/protobuf", isProtocol, true},
 			variable{prefix + "CERTIFICATE", "the value must be the path of a file with certificates in PEM", isCertificateFile, true},
-			variable{certificate, "the value must be the path of a PEM file whose key is in the file that this variable names: " + key, isKeyPairWith(key), true},
+			variable{certificate, "the value must be the path of a certificate in PEM, and this variable must name the file of its key: " + key, isKeyPairWith(key), true},
 			variable{key, "this variable must be set together with the variable of its certificate: " + certificate, isBeside(certificate), true},
 			variable{prefix + "HEADERS", "the value must be name=value pairs, percent-encoded, separated by commas", isPairs, true},
 			variable{prefix + "INSECURE", "the value must be true or false", isBool, true},
@@ -159,8 +159,8 @@ func isCertificateFile(path string) bool {
 	return ok && err == nil
 }
 
-// isKeyPairWith returns a function that checks the path of a certificate file. The variable
-// keyVariable contains the path of the private key.
+// isKeyPairWith returns a function that reports whether the path is that of a certificate file, and
+// the file that keyVariable names contains the private key of the certificate.
 func isKeyPairWith(keyVariable string) func(string) bool {
 	return func(path string) bool {
 		keyPath := firstSet(keyVariable)
@@ -175,8 +175,7 @@ func isKeyPairWith(keyVariable string) func(string) bool {
 	}
 }
 
-// isBeside returns a function that checks a variable that has an effect only together with another
-// variable.
+// isBeside returns a function that reports whether the other variable is set.
 func isBeside(other string) func(string) bool {
 	return func(string) bool { return firstSet(other) != "" }
 }

@@ -27,7 +27,7 @@ func (o *Observer) Redis() *Redis {
 			"Entries in Redis that count as missing because they could not be read, by cause.",
 			"cause"),
 		durations: o.metrics.histograms("authmaterial_redis_operation_duration_seconds",
-			"Duration of operations on Redis that were tried, except reads that wait for changes.",
+			"Duration of operations that were sent to Redis, except reads that wait for changes.",
 			[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25}).WithLabelValues(),
 		degraded: o.metrics.gauge("authmaterial_token_cache_degraded",
 			"1 while Redis is out of reach and this replica obtains tokens for itself, 0 otherwise."),

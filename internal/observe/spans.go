@@ -25,7 +25,7 @@ func (t *Traces) ServerOptions() []grpc.ServerOption {
 }
 
 // HTTP returns a handler that traces the calls of rpc.Service over HTTP, or nil if there are no
-// traces. The spans are those of gRPC calls, except for the attribute rpc.system.name.
+// traces. The spans have the attributes of gRPC calls, but another value of rpc.system.name.
 func (t *Traces) HTTP() stats.Handler {
 	if t == nil {
 		return nil
@@ -49,11 +49,12 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// callKey is the context key for the trace.SpanContext of the call that started a flight.
+// callKey is the context key for the trace.SpanContext of the call that started a flight (see
+// Flight).
 type callKey struct{}
 
-// Flight returns a context for a flight, which is work shared by several calls. The context refers
-// to the call that started the flight.
+// Flight returns a context for a flight, which is work whose result several calls share, such as a
+// token request. The context contains the trace.SpanContext of the call that started the flight.
 func (t *Traces) Flight(flight, call context.Context) context.Context {
 	if t == nil {
 		return flight

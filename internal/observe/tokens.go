@@ -59,7 +59,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 		forced: counters("authmaterial_token_forced_renewals_total",
 			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
-			"Reports that a provider rejected static material, by kind of report.", "report"),
+			"Callers' reports of rejected static material, by kind of report.", "report"),
 		durations: histograms("authmaterial_token_request_duration_seconds", "Duration of token requests.",
 			.05, .1, .25, .5, 1, 2.5, 5, 10),
 		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token.",
@@ -81,7 +81,8 @@ func (m *tokenMetrics) create(c *config.Config) {
 	}
 }
 
-// countersOf returns one counter of a kind of credential for each value of the last label.
+// countersOf returns the counters of a kind of credential, one for each of the values of the last
+// label.
 func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheus.Counter {
 	counters := make([]prometheus.Counter, len(values))
 	for i, value := range values {
@@ -143,7 +144,7 @@ func (o *Observer) tokenLogger(key string) *slog.Logger {
 	return logger
 }
 
-// Token returns the observer of the token that the given source obtains.
+// Token returns a cache.Observer, which the cache informs about the token of the given source.
 func (o *Observer) Token(source cache.Source) cache.Observer {
 	t := o.tokens.observer(kindOf(source))
 	t.observer, t.key = o, source.TokenKey()
@@ -205,7 +206,7 @@ func (o *Observer) Scrape(b *broker.Broker, tokens *cache.Cache) {
 		"Credentials that still use their previous token, because the provider refuses their changed secret.", b.RefusedSecrets)
 	labels := []string{"provider", "auth_method"}
 	expiry := prometheus.NewDesc("authmaterial_token_nearest_expiry_seconds",
-		"Shortest time until the safety margin of a token in use begins. Negative within the safety margin.", labels, nil)
+		"Shortest time until a token in use expires. Negative while callers get a token in its safety margin.", labels, nil)
 	overdue := prometheus.NewDesc("authmaterial_token_renewal_overdue_seconds",
 		"How long ago the renewal of a token in use should have begun. 0 if no renewal is overdue.", labels, nil)
 	o.metrics.MustRegister(prometheus.CollectorFunc(func(found chan<- prometheus.Metric) {

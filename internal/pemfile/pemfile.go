@@ -62,8 +62,9 @@ func Pool(name string, data []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// KeyPair returns certificates together with the private key in the content of a file. The key must
-// belong to the first certificate. Errors have the same form as those of Certificates.
+// KeyPair returns certificates together with their private key, which it reads from keyData, the
+// content of the file keyName. The key must belong to the first certificate. Errors have the same
+// form as those of Certificates.
 func KeyPair(certificates []*x509.Certificate, keyName string, keyData []byte) (tls.Certificate, error) {
 	key, err := privateKey(keyName, keyData)
 	if err != nil {

@@ -15,7 +15,8 @@ const (
 	pollInterval = 500 * time.Millisecond
 	maxInterval  = 5 * time.Second
 	// settleTime is how long files must stay unchanged before they are loaded, because a program
-	// may still be writing them. A load waits for settleTime at most settleTries times.
+	// may still be writing them. If files change in this time, the loop waits again, at most
+	// settleTries times.
 	settleTime  = 50 * time.Millisecond
 	settleTries = 10
 )

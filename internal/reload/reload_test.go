@@ -30,7 +30,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 	t.Helper()
-	t.Parallel() // each test waits for the loop several times
+	t.Parallel() // each test waits several times until the Loop notices a change
 	f := &fixture{T: t, folder: t.TempDir(), loads: make(chan string, 1000), during: func(int) {}}
 	f.main = filepath.Join(f.folder, "main")
 	f.write(f.main, "one")

@@ -68,7 +68,7 @@ type call struct {
 	ctx     context.Context //nolint:containedctx // the context ends with the call
 	method  *method
 	began   time.Time
-	limits  *admission.Caller // limits of the caller; nil until the call counts for them
+	limits  *admission.Caller // limits for which the call counts; nil while the caller is unknown, and for refused calls
 	health  *admission.Conn   // connection of a call of the health service; nil for other calls
 
 	// The following fields are copied to Ended.
@@ -201,10 +201,11 @@ const maxHeaders = 64
 // headersKey is the context key of the error of a call whose headers are refused.
 type headersKey struct{}
 
-// HeaderLimit returns a tap.ServerInHandle that finds calls with more than maxHeaders headers, or
-// with headers of more than `limit` bytes. The handlers refuse such calls: if the tap refused
-// them, gRPC would not end the call's context, whose timer would run until the deadline that the
-// client chose. The tap also counts the calls of connections whose caller is not known yet.
+// HeaderLimit returns a function that gRPC runs before the handler of each call. The function marks
+// calls with more than maxHeaders headers, or with headers of more than `limit` bytes, and the
+// handlers refuse marked calls. If the function refused them itself, gRPC would not end the call's
+// context, whose timer would run until the deadline that the client chose. The function also counts
+// the calls of connections whose caller is not known yet.
 func (s *Service) HeaderLimit(limit int) tap.ServerInHandle {
 	errHeaders := &fault.Error{
 		Reason:  fault.InvalidRequest,

@@ -121,11 +121,12 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 	return message
 }
 
-// answer is an encoded response, which does not change. The answer of a batch is also the
-// mem.BufferPool to which gRPC returns the buffer when the answer was sent or the call has ended.
+// answer is an encoded response, which does not change. In the answer of a batch, the field `bytes`
+// is a buffer from batchBuffers. When gRPC has sent the answer, or the call has ended, gRPC returns
+// the buffer with Put, a method of mem.BufferPool.
 type answer struct {
 	bytes []byte
-	sent  func() // function that is called once or twice when a batch was sent or its call has ended; nil for other answers
+	sent  func() // called once or twice after a batch was sent or its call has ended; nil for other answers
 }
 
 // batchBuffers is the pool of buffers for the answers of batches. gRPC's own pool has no sizes
@@ -133,9 +134,9 @@ type answer struct {
 // them to a pool.
 var batchBuffers = mem.NewTieredBufferPool(4<<10, 16<<10, 64<<10, 256<<10)
 
-// newBatchAnswer returns the answer of a batch, and makes sure that the function `sent` is called
-// at least once. gRPC does not always return the buffer if the connection or the call has ended,
-// so the garbage collector calls `sent` too.
+// newBatchAnswer returns the answer of a batch. The function `sent` is called by Put, and again
+// when the answer is garbage: gRPC does not always call Put if the connection or the call has
+// ended.
 func newBatchAnswer(items []item, sent func()) *answer {
 	buffer := batchBuffers.Get(sizeOfBatch(items))
 	*buffer = appendBatch((*buffer)[:0], items)

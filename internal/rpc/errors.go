@@ -134,8 +134,8 @@ func (s *Service) Recovered(ctx context.Context, cause any) error {
 	return s.toStatus(ctx, fault.Opaque())
 }
 
-// badRequest lists the invalid fields of a malformed request. Without a list of violations, the
-// field is the credential ID, the only one that package broker checks.
+// badRequest lists the invalid fields of a malformed request. An error without a list of violations
+// is from package broker, which checks only the credential ID.
 func badRequest(known *fault.Error) *errdetails.BadRequest {
 	violations := known.Violations
 	if violations == nil {

@@ -76,7 +76,7 @@ func (s *Service) HTTP() http.Handler {
 	return h
 }
 
-// unaryCredentials is CredentialService over HTTP. Its stream is not served over HTTP.
+// unaryCredentials is CredentialService over HTTP, without the method that sends a stream.
 type unaryCredentials struct{ *Credentials }
 
 // WatchCredentialStates implements CredentialServiceHandler.
@@ -147,7 +147,7 @@ func (s *Service) traceHTTP(ctx context.Context, method string) (context.Context
 	}
 }
 
-// answerHTTP is the connect interceptor of all calls.
+// answerHTTP is the interceptor that package connect runs in each call over HTTP.
 func (s *Service) answerHTTP(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
 		made := ctx.Value(httpCallKey{}).(*httpCall)
@@ -209,7 +209,7 @@ var position = regexp.MustCompile(`\(line \d+:\d+\)`)
 func (jsonCodec) Unmarshal(body []byte, message any) error {
 	into := message.(proto.Message)
 	if err := protojson.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("the body is not a %s in JSON %s", into.ProtoReflect().Descriptor().FullName(), position.FindString(err.Error()))
+		return fmt.Errorf("the body is not a message %s in JSON %s", into.ProtoReflect().Descriptor().FullName(), position.FindString(err.Error()))
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ type rememberedCaller struct {
 	access.Caller
 	generation uint64
 	limits     *admission.Caller
-	again      Counter // counter of the calls that use the remembered caller
+	again      Counter // counts the later calls of this caller on the connection
 }
 
 // EvidenceOf returns the evidence of the caller's identity in a call and in its connection.
@@ -72,9 +72,9 @@ func (p *Peer) evidence(authorization []string) authentication.Evidence {
 	}
 }
 
-// identifyAnew identifies the caller of a call that has the given values of the authorization
-// header. If there are no values, identifyAnew remembers the caller for later calls on the
-// connection.
+// identifyAnew identifies the caller of a call. The parameter `authorization` contains the values
+// of the authorization header. If the call has no such header, identifyAnew remembers the caller
+// for later calls on the connection.
 func (s *Service) identifyAnew(
 	ctx context.Context, g *broker.Generation, p *Peer, authorization []string,
 ) (*rememberedCaller, error) {

@@ -51,8 +51,8 @@ func (s *Service) otherMethod(name string, stream bool) *method {
 	return known.(*method)
 }
 
-// enterOther counts a call of a service other than the broker's own for the limits of the call's
-// caller. Calls of the health service have a limit of their own.
+// enterOther makes a call of a standard gRPC service, such as reflection, count for the limits of
+// its caller. Calls of the health service have a limit of their own.
 func (c *call) enterOther() error {
 	if err := c.checkHeaders(); err != nil {
 		return err

@@ -20,8 +20,8 @@ import (
 // gRPC and over HTTP. The comments in the proto files state the same limit.
 const maxManagementBytes = 1 << 20
 
-// managing makes a gRPC method from a method that is also served over HTTP. The caller is
-// identified before the request is received, because a request can be large.
+// managing returns the description of a gRPC method that answers calls with the function `respond`.
+// The caller is identified before the request is received, because a request can be large.
 func managing[Request, Response any](
 	s *Service, name string, respond func(context.Context, *Request) (*Response, error),
 ) grpc.MethodDesc {
@@ -126,7 +126,8 @@ func readError(err error) error {
 	return errIncomplete
 }
 
-// answerTo returns the error of a failed call without a response.
+// answerTo returns the result of a handler. For a failed call, the response is nil, and not a nil
+// pointer to a Response.
 func answerTo[Response any](response *Response, err error) (any, error) {
 	if err != nil {
 		return nil, err

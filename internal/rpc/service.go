@@ -30,8 +30,8 @@ import (
 
 // Options configure a Service. Every option except HTTPTraces is required.
 type Options struct {
-	// Broker answers the calls. The Broker's Generations must have Callers, and its Decorations
-	// must be encoded with Encode.
+	// Broker answers the calls. Each Generation of the Broker must have Callers, and
+	// broker.Options.Encode must be the function Encode of this package.
 	Broker    *broker.Broker
 	Admission *admission.Admission
 	// Credentials answers the calls of CredentialService.

@@ -67,8 +67,8 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 }
 
 // limitWatch returns a context that ends when a watch reaches its maximum age, or when the identity
-// of its caller expires. The cause of the end is a *fault.Error. The function `end` must be called
-// after the watch.
+// of its caller expires. The cause of the context's end is a *fault.Error. The function `end` must
+// be called after the watch.
 func (s *Service) limitWatch(ctx context.Context, caller broker.Caller) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	age := MaxWatchAge/2 + rand.N(MaxWatchAge/2) //nolint:gosec // the random number only spreads load, so it need not be secure

@@ -8,8 +8,8 @@ import (
 )
 
 // Digest returns the HMAC-SHA-256 of several parts, where each part is prefixed with its length.
-// Different lists of parts have different digests. A guess of the parts cannot be checked without
-// the key.
+// Different lists of parts have different digests. Without the key, nobody can check whether
+// guessed parts have a given digest.
 func Digest(key []byte, parts ...string) []byte {
 	sum := hmac.New(sha256.New, key)
 	var size [8]byte

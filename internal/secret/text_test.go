@@ -80,7 +80,7 @@ func TestReveal(t *testing.T) {
 		t.Error("the zero value is not the empty secret")
 	}
 	if !secret.New("a").Equal(secret.New("a")) || secret.New("a").Equal(secret.New("b")) {
-		t.Error("Equal does not compare the strings")
+		t.Error("Equal reports that equal strings differ, or that different strings are equal")
 	}
 }
 

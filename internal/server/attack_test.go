@@ -32,7 +32,8 @@ const (
 
 var storeKey = fleetkeys.Generate()
 
-// An attack is a server with credentials of other callers, and what the attacker has learned.
+// An attack runs a server that has credentials of other callers, and records what the attacker
+// learns.
 type attack struct {
 	managing
 	secrets []string // values and material that the attacker must not obtain

@@ -36,8 +36,8 @@ func TestAttackByHosts(t *testing.T) {
 		a.addVersion(paired, []string{partner}, map[string]string{"client_id": "id-of-the-attacker"}))
 	a.failed()
 
-	// With a secret of their own, the attacker can add a host. The hosts of a version stay with its
-	// secret.
+	// The attacker may create a version with the attacker's own secret and host. No other version
+	// gets this host.
 	if _, reason := a.call("CreateCredentialVersion", a.addVersion(victim, []string{partner}, own)); reason != "" {
 		t.Fatalf("a version with all secrets is refused: %s", reason)
 	}
@@ -186,7 +186,7 @@ func TestAttackByCanaryAndRequestID(t *testing.T) {
 		t.Fatal(reason)
 	}
 	a.failed()
-	// Version 2 is activated, and version 1 becomes a canary for the attacker.
+	// Version 2 is activated. Then version 1 becomes the canary, which only the attacker would get.
 	for _, request := range []*authmaterialv1.ActivateCredentialVersionRequest{a.activate(victim, 2), nil} {
 		if request == nil {
 			request = a.activate(victim, 1, "token:attacker")
@@ -208,7 +208,7 @@ func TestAttackByCanaryAndRequestID(t *testing.T) {
 			Credential: &authmaterialv1.Credential{DisplayName: "p", Provider: "sendpulse", AuthMethod: "oauth2_client_credentials"},
 		})
 		if got := reasonOf(status.Convert(err)); got != "CREDENTIAL_EXISTS" {
-			t.Errorf("a request with another caller's request ID, and the right secret or a guess, fails with %q", got)
+			t.Errorf("a CreateCredential request with the request ID of another caller fails with %q, want CREDENTIAL_EXISTS", got)
 		}
 	}
 	for _, name := range []string{"GetCredential", "ListCredentialVersions", "ListCredentialEvents", "ExplainAccess"} {

@@ -89,8 +89,9 @@ func TestAttackByTheDatabase(t *testing.T) {
 	}
 }
 
-// wantNoMaterial serves a database. The attacker must not get the other caller's secret. The other
-// caller must get the secret only for the hosts of the provider.
+// wantNoMaterial runs a server with the database that the attacker has changed. The attacker must
+// not get the other caller's secret. The other caller must get the secret only for the hosts of the
+// provider.
 func wantNoMaterial(t *testing.T, file, secret, changed string) {
 	t.Helper()
 	m := serveStored(t, usingText(file), storeKey)

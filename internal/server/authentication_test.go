@@ -52,7 +52,7 @@ func TestAuthenticationMethods(t *testing.T) {
 	w := newWorld(t)
 	clock := clockwork.NewFakeClockAt(time.Now())
 	h := w.serve(w.all(), listenTCP(t), func(o *server.Options) { o.Clock = clock })
-	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits for the first key request
+	if err := getOver(with(t.Context(), "Bearer "+w.mint(w.key, nil)), w.dial(h)); err != nil { // waits until the server has fetched the issuer's keys
 		t.Fatal(err)
 	}
 	clock.Advance(10 * time.Second) // an unknown key now makes the server fetch keys
@@ -323,8 +323,8 @@ func TestWithdrawnKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := authtest.NewEC("second")
-	// The server fetched the keys less than 10 s ago, so the call starts no key request, but waits
-	// for the running request.
+	// The server fetched the keys less than 10 s ago, so the call does not make it fetch them
+	// again, but waits for the running request.
 	if err := getOver(with(t.Context(), "Bearer "+w.mint(next, nil)), connection); err == nil {
 		t.Fatal("the server accepts a key that the issuer does not have")
 	}
@@ -427,8 +427,8 @@ func TestEmptyKeyFile(t *testing.T) {
 	h.wantUnauthenticated(ending(t, watch), noLonger)
 }
 
-// A stopping server must end a running key request at once, not only after the timeout of 5
-// seconds.
+// A stopping server must cancel a running request for an issuer's keys at once, and not wait for
+// the timeout of 5 seconds.
 func TestStopEndsFetching(t *testing.T) {
 	w := newWorld(t)
 	arrived, ended := make(chan struct{}), make(chan struct{})

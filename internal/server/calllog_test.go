@@ -122,7 +122,8 @@ func getter(id string) func(context.Context, authmaterialv1.BrokerServiceClient)
 	}
 }
 
-// A reporter reports every version that it receives as rejected, until a report fails.
+// reporter returns a function that reports rejections until a report fails. Each report after the
+// first is about the decoration in the previous answer.
 func reporter(id string) func(context.Context, authmaterialv1.BrokerServiceClient) error {
 	return func(ctx context.Context, client authmaterialv1.BrokerServiceClient) error {
 		for version := "none"; ; {
@@ -254,8 +255,8 @@ func TestUnreadableLifetimeIsLogged(t *testing.T) {
 	}
 }
 
-// TestManagementCallsAreLogged checks that calls over HTTP are logged as calls over gRPC are, with the
-// ID of the credential even if the request contains the ID in another message.
+// TestManagementCallsAreLogged checks that calls over HTTP are logged as calls over gRPC are. The
+// lines must contain the ID of the credential, even if it is in a nested message of the request.
 func TestManagementCallsAreLogged(t *testing.T) {
 	m := serveSQLite(t)
 	for method, body := range map[string]string{

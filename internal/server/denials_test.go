@@ -74,7 +74,7 @@ func (d deniedWorld) batch(ids ...string) (reasons []string) {
 	return reasons
 }
 
-// watch returns the error reasons in the first states of a watch.
+// `watch` starts a watch, and returns the error reason in the first message about each credential.
 func (d deniedWorld) watch(ids ...string) (reasons []string) {
 	d.harness.Helper()
 	stream, err := d.client.WatchAuthDecorations(d.mailer, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: ids})

@@ -24,8 +24,8 @@ import (
 )
 
 // goingOut is a configuration with three providers that use the same token server on this machine.
-// Two providers use the server's host name, one with allow_private_addresses and one without. The
-// third provider uses the server's IP address.
+// The token URLs of two providers have the server's host name, one with allow_private_addresses and
+// one without. The token URL of the third provider has the server's IP address.
 const goingOut = `
 token_requests: {ca_file: %q}
 credentials:

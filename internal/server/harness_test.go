@@ -271,7 +271,7 @@ func (h harness) wantNoSecret(where, text string) {
 
 type journal struct{ logtest.Log }
 
-// A line is one line of the log, without its time and message.
+// A line has the fields of one line of the log, except for its time and message.
 type line map[string]any
 
 func (j *journal) lines(t *testing.T, message string) []line {

@@ -16,9 +16,10 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// swapped returns two configurations. Compared with the first, the second configuration exchanges
-// the names of two callers, both in their tokens and in the grants. So the first token always
-// allows key-of-board, and the second token always allows key-of-other.
+// swapped returns two configurations that differ only in the names of two callers: the second
+// configuration exchanges them, both in the tokens and in the grants. In both configurations, the
+// first token gives access to the credential key-of-board, and the second token to the credential
+// key-of-other.
 func swapped(first, second secret.Text) [2]string {
 	const other = "  - {id: key-of-other, provider: pendo, auth_method: api_key, values: {api_key: {value: k}}}\n"
 	var both [2]string

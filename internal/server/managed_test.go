@@ -240,7 +240,8 @@ func (m managing) life(name string, a account) {
 	m.end(name, back.GetCredential())
 }
 
-// end disables, enables, deletes and restores a credential, and destroys one of its versions.
+// `end` tests the rest of a credential's life: it disables, enables, deletes and restores the
+// credential, and destroys one of its versions.
 func (m managing) end(name string, credential *authmaterialv1.Credential) {
 	m.Helper()
 	admin, id := m.as("admin"), credential.GetCredentialId()

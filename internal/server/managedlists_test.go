@@ -17,7 +17,7 @@ func (m managing) list(caller string, request *authmaterialv1.ListCredentialsReq
 	for {
 		page, err := m.credentials.ListCredentials(m.as(caller), request)
 		if err != nil {
-			m.Fatalf("a list as %s fails: %v", caller, err)
+			m.Fatalf("ListCredentials, called as %s, fails: %v", caller, err)
 		}
 		for _, credential := range page.GetCredentials() {
 			ids = append(ids, credential.GetCredentialId())
@@ -56,7 +56,7 @@ func TestListsShowOnlyWhatMayBeViewed(t *testing.T) {
 	}
 }
 
-// A watch of states sends the credentials that a list contains.
+// WatchCredentialStates must send the same credentials that ListCredentials returns.
 func TestStateWatchesShowOnlyWhatMayBeViewed(t *testing.T) {
 	m := servedMatrix(t)
 	for _, caller := range managementCallers {

@@ -33,11 +33,11 @@ const (
 // each kind of credential.
 type results struct{ there, missing, declared, deleted string }
 
-// inventory has the results of the methods that only read.
+// `inventory` has the results of the methods that only read.
 var inventory = results{missing: "CREDENTIAL_NOT_FOUND"}
 
-// changes has the results of the methods that need the etag of a credential, when they get a wrong
-// one.
+// `changes` has the results of the methods whose requests contain an etag, for requests with a
+// wrong etag.
 var changes = results{"CREDENTIAL_CHANGED", "CREDENTIAL_NOT_FOUND", "CREDENTIAL_READ_ONLY", "CREDENTIAL_NOT_FOUND"}
 
 // A managementMethod is a method of a management service that names a credential.
@@ -256,8 +256,9 @@ func TestManagementMatrix(t *testing.T) {
 	}
 }
 
-// Every method is in the matrix, unless it names no credential. Methods that name no credential
-// need only an authenticated caller, except that GetFleetStatus needs the action operate.
+// Every method that names a credential must be in managementMethods. Methods that name no
+// credential need only an authenticated caller, except that GetFleetStatus needs the action
+// operate.
 func TestEveryManagementMethodIsTested(t *testing.T) {
 	m := servedMatrix(t)
 	alone := map[string]proto.Message{

@@ -20,8 +20,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
-// The test matrix requests these credentials. Callers with the grant may use key-of-board, and
-// every credential whose ID begins with token-of.
+// The test matrix requests these credentials. Callers with the grant may use the credential
+// key-of-board, and the credentials that match the pattern token-of-*.
 const (
 	there   = "key-of-board"
 	missing = "token-of-none"
@@ -64,8 +64,8 @@ type provers struct {
 	grantees                                           []grantee
 }
 
-// A grantee has the static token of a caller with a grant of one action, and the server that grants
-// the action to the user of the test process over a Unix socket.
+// A grantee is a caller with a grant of one action. The grantee sends its static token, or calls a
+// server at a Unix socket that grants the action to the user of the test process.
 type grantee struct {
 	action     access.Action
 	token      string
@@ -105,13 +105,14 @@ func (p provers) shows(h harness, certificate tls.Certificate) asker {
 
 func (p provers) brings(token string) asker { return asker{p.dial(p.overTLS), "Bearer " + token} }
 
-// claims returns a client that sends a JWT of the caller with the grant, with the claims `others`
-// changed.
+// claims returns a client that sends a JWT of the caller that has the grant. The claims in `others`
+// replace the usual ones.
 func (p provers) claims(k authtest.Key, others authtest.Claims) asker {
 	return p.brings(p.mint(k, authtest.Claims{"sub": "granted"}.With(others)))
 }
 
-// `of` returns a client of a Unix socket, as the user of the test process.
+// `of` returns a client of a server at a Unix socket. The server identifies the client by the user
+// of the test process.
 func (p provers) of(h harness) asker { return asker{p.dialWith(h, plain()), ""} }
 
 // A cell has the caller in one row of the test matrix, the credential that it requests, and the
@@ -135,11 +136,12 @@ func (c cell) wantOf(m method) outcome {
 	return c.want.of(m)
 }
 
-// rows returns the rows of the test matrix. Client certificates have no audience and no key ID. In
-// place of a wrong audience, the matrix has a certificate for servers, and in place of a wrong key
-// ID, an authority with the right name and another key. Static tokens do not expire, so the only
-// wrong static token is an unknown one. The operating system reports the user of a Unix socket, so
-// that this user cannot be wrong.
+// rows returns the rows of the test matrix. For each kind of proof, some rows have a wrong one.
+// Client certificates have no audience and no key ID: instead of a wrong audience, a row has a
+// certificate that is only for servers, and instead of a wrong key ID, one that was signed by
+// another authority of the same name. Static tokens do not expire, so the only wrong static token
+// is an unknown one. The operating system reports the user of a Unix socket, so that this user
+// cannot be wrong.
 func (p provers) rows() map[string]cell {
 	workload, others := p.authority.IssueSPIFFE("spiffe://example.test/granted"), p.authority.IssueSPIFFE("spiffe://example.test/other")
 	issue := func(by *authtest.Authority, change func(*x509.Certificate)) tls.Certificate {

@@ -25,7 +25,8 @@ const (
 	operationsFile = "../../docs/operations.md"
 )
 
-// A query is a PromQL expression from a file, with the labels in its legend or description.
+// A query is a PromQL expression from the dashboard or the alerts. The field `named` contains the
+// labels that the text next to the expression mentions.
 type query struct {
 	where   string
 	expr    string

@@ -54,14 +54,15 @@ type subject struct {
 
 	mu      sync.Mutex
 	applied int            // number of the latest state that is certainly in use
-	absent  []bool         // whether the credential is not in the configuration, by number of the state
+	absent  []bool         // for each state, whether the credential is missing from the configuration
 	tokens  map[string]int // position of each token in the order of issue, by version
-	newest  int            // position of the newest token that callers certainly receive
+	newest  int            // position, in the order of issue, of the newest token that callers certainly receive
 }
 
 func (s *subject) key(state int) string { return fmt.Sprintf("secret-of-%s-%d", s.id, state) }
 
-// change begins a new state of the credential, before the files are written.
+// `change` records a new state of the credential. The caller writes this state to the files
+// afterwards.
 func (s *subject) change(absent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,8 +129,8 @@ func (s *subject) complaint(b bounds, decoration *authmaterialv1.AuthDecoration,
 	return ""
 }
 
-// seeks returns a complaint if, during a call, the credential was never absent (`absent` is true)
-// or never present (`absent` is false).
+// seeks checks an answer from which follows that the credential was absent, or present. It returns
+// a complaint unless this was true at some moment during the call.
 func (s *subject) seeks(b bounds, absent bool, what string) string {
 	for state := b.applied; state <= s.current; state++ {
 		if s.absent[state] == absent {
@@ -139,8 +140,7 @@ func (s *subject) seeks(b bounds, absent bool, what string) string {
 	return fmt.Sprintf("%s in the states %d to %d", what, b.applied, s.current)
 }
 
-// reloading is a server that reloads its files when they change, together with the contents of the
-// files.
+// reloading is a test of a server that reloads its files when they change.
 type reloading struct {
 	harness
 	folder   string
@@ -248,7 +248,8 @@ func (r *reloading) awaitLoad(what string, wanted func(loadedConfig) bool) {
 	}
 }
 
-// awaitApplied waits until the contents of the files are in use, so that callers must receive them.
+// awaitApplied waits until the server uses the present contents of the files. From then on, callers
+// must not receive older values.
 func (r *reloading) awaitApplied() {
 	r.Helper()
 	want := map[string]string{}

@@ -93,7 +93,7 @@ func (b *scene) serve() (stop func()) {
 	}
 }
 
-// get requests token-of-mail, which needs a token.
+// `get` requests the credential token-of-mail, which has a token strategy.
 func (b *scene) get() (*authmaterialv1.AuthDecoration, error) {
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "token-of-mail"})
 	return response.GetAuthDecoration(), err

@@ -17,9 +17,8 @@ import (
 )
 
 const (
-	// gracePeriod is how long calls may continue after Stop begins. A token request may take
-	// equally long, so that a requested token can still be used, and no other replica has to
-	// request it again.
+	// gracePeriod is how long calls may continue after Stop begins. A token request may take just
+	// as long. So a token request that has begun can end, and no other replica has to repeat it.
 	gracePeriod = 10 * time.Second
 	// lastPeriod is how long Stop waits for calls after it has cancelled their token requests, and
 	// again after it has closed the connections.

@@ -23,7 +23,7 @@ import (
 type stateWatch struct {
 	managing
 	stream grpc.ServerStreamingClient[authmaterialv1.WatchCredentialStatesResponse]
-	states map[string]authmaterialv1.CredentialState // states of the credentials that belong to the stream
+	states map[string]authmaterialv1.CredentialState // the states of the credentials, as the stream has sent them so far
 }
 
 func (m managing) watchStates(caller, filter string, ids ...string) *stateWatch {
@@ -252,6 +252,6 @@ func TestStateWatchIsCountedOnce(t *testing.T) {
 	const started = `grpc_server_started_total{grpc_method="WatchCredentialStates",grpc_service="authmaterial.v1.CredentialService",grpc_type="server_stream"} `
 	if _, _, metrics := m.fetch("/metrics"); !strings.Contains(metrics, started+"1\n") {
 		_, after, _ := strings.Cut(metrics, started)
-		t.Errorf("the watch is counted %.1s times", after)
+		t.Errorf("the metric counts %.1s calls for one watch, want 1", after)
 	}
 }

@@ -15,7 +15,7 @@ const (
 	rejectionLine = "a caller reports that the provider rejects a static credential"
 )
 
-// board requests key-of-board, which has a static key.
+// `board` requests the credential key-of-board, which has a static strategy.
 func (b *scene) board() *authmaterialv1.AuthDecoration {
 	b.Helper()
 	response, err := b.client.GetAuthDecoration(b.Context(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: "key-of-board"})
@@ -140,7 +140,7 @@ func TestTokenReportsAreNotStaticReports(t *testing.T) {
 		}
 		b.report(decoration)
 		if decoration, err = b.get(); err != nil || decoration.GetLastRejectionTime() != nil {
-			t.Errorf("the answer for a token has the rejection time of a static key, or the error %v", err)
+			t.Errorf("after the report of a token, the decoration has a LastRejectionTime, or the call fails: %v", err)
 		}
 		b.wantNoMetric(`authmaterial_static_reports_total{` + mail + `,report="rejected"}`)
 	})

@@ -100,8 +100,8 @@ func connectionTLS(from *config.ListenTLS, protocol string) *tls.Config {
 }
 
 // These constants limit client certificates that no trusted authority has signed: the bytes of the
-// whole chain, the number of certificates, and the number of parts. A part, such as a name, needs
-// much more memory than its bytes in the certificate.
+// whole chain, the number of certificates, and the number of parts that countParts counts. In
+// memory, a part, such as a name, is much larger than in the certificate.
 const (
 	maxUnsignedBytes        = 4 << 10
 	maxUnsignedCertificates = 4

@@ -15,7 +15,8 @@ import (
 )
 
 // newCache returns the token cache, which stores tokens in memory and, if configured, in Redis. The
-// cache uses s.broker, which may still be unset, only after cache.Follow is called.
+// caller may set s.broker later, but before it calls cache.Follow: the cache uses s.broker only
+// from then on.
 func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.Cache {
 	options := cache.Options{
 		Clock:         s.clock,

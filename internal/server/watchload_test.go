@@ -31,16 +31,16 @@ const (
 	watchConnections = 8
 	// stoppedWatchers is the number of watchers that do not read.
 	stoppedWatchers = 100
-	// largeKey is the size of the large key in bytes. A few messages with this key fill the buffers
-	// of a stream. The key is shorter than 32 KiB, because gRPC allocates a megabyte for longer
-	// messages.
+	// largeKey is the size in bytes of the API key of the credential `large`. A few messages with
+	// this key fill the buffers of a stream. The key is shorter than 32 KiB, because gRPC allocates
+	// a megabyte for longer messages.
 	largeKey = 28 << 10
-	// fullAfter is the number of changes of the large key that would fill the buffers of a stream
-	// if each change were sent. gRPC buffers 64 KiB of a stream at each end.
+	// fullAfter is the number of changes of this key that would fill the buffers of a stream if
+	// each change were sent. gRPC buffers 64 KiB of a stream at each end.
 	fullAfter = 10
-	// After these changes, the memory of a watcher that does not read may have grown by maxGrowth
-	// bytes: the buffers of gRPC, and two states of the large key. If all changes were stored, they
-	// would need 840 KiB.
+	// After these changes, the memory of a watch whose client does not read may have grown by
+	// maxGrowth bytes: the buffers of gRPC, and two messages with the key. If all changes were
+	// stored, they would need 840 KiB.
 	maxGrowth = 2*64<<10 + 2*largeKey
 	// A watch ends at the age maxWatchAge. When a connection has the age maxConnectionAge, the
 	// server asks the client to close it, and then waits for maxWatchAge.
@@ -126,7 +126,7 @@ func heap() int {
 }
 
 // connectNarrow connects a client whose flow-control window is fixed at 64 KiB for each stream. By
-// default, windows grow with the traffic.
+// default, gRPC enlarges this window when there is much traffic.
 func connectNarrow(t *testing.T, address net.Addr) *grpc.ClientConn {
 	t.Helper()
 	connection, err := grpc.NewClient("passthrough:///"+address.String(),

@@ -15,7 +15,8 @@ type Change struct {
 	// Credential is the new state of the credential. Credential.Revision is the revision at which the
 	// caller read the credential, or 0 to create the credential. Required.
 	Credential *Credential
-	// Insert is a new version of the credential, or nil. A new credential must insert version 1.
+	// Insert is a new version of the credential, or nil. If the credential is new, Insert is its
+	// version 1.
 	Insert *NewVersion
 	// Destroy is the number of a version whose values are erased, or 0.
 	Destroy int

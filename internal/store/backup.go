@@ -195,7 +195,8 @@ func (r *row) insertion() string {
 	return `INSERT INTO ` + r.Table + ` (` + strings.Join(r.Columns, ", ") + `) VALUES (` + strings.Join(numbers, ", ") + `)`
 }
 
-// storeKey encrypts the key of an age file with the store key, and binds it to a header.
+// storeKey encrypts the file key of a backup in the age format with the store key. A file key can
+// be decrypted only together with the header of its backup.
 type storeKey struct {
 	store  *Store
 	header []byte

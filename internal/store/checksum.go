@@ -32,7 +32,7 @@ func sum(out io.Writer, write func(io.Writer) error) error {
 	return err
 }
 
-// summed reads data that the function `sum` wrote, without the trailer.
+// summed reads a backup up to its trailer, and then compares the digest in the trailer.
 type summed struct {
 	in     *bufio.Reader
 	digest hash.Hash

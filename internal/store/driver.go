@@ -30,8 +30,8 @@ type Driver interface {
 type Notifier interface {
 	// Notify reports a change when the transaction is committed.
 	Notify(ctx context.Context, tx *sql.Tx) error
-	// Listen calls changed for each reported change, and also whenever Listen has lost and restored
-	// its connection. Listen returns when the context ends.
+	// Listen calls the function `changed` for each reported change, and also whenever Listen has
+	// lost and restored its connection. Listen returns when the context ends.
 	Listen(ctx context.Context, log *slog.Logger, changed func())
 }
 
@@ -43,8 +43,8 @@ type Eraser interface {
 
 // Locator is implemented by a Driver whose database is a file.
 type Locator interface {
-	// Moved reports whether the file was deleted or replaced by another file. The open connections
-	// still use the previous file, which nobody else can find.
+	// Moved reports whether the file was deleted or replaced by another file. The driver still uses
+	// the previous file, so the next start would not find changes that the driver stores.
 	Moved() bool
 }
 
@@ -69,8 +69,8 @@ func (s *Store) write(ctx context.Context, operation string, change func(w *writ
 	return revision, err
 }
 
-// exclusive runs a function in one transaction, and adds a number to the store's revision. In all
-// replicas together, only one transaction of exclusive runs at a time.
+// exclusive runs a function in one transaction, and adds a number to the store's revision. Among
+// all replicas, only one call of exclusive runs at a time.
 func (s *Store) exclusive(ctx context.Context, operation string, add int, change func(w *writer) error) error {
 	if s.moved() {
 		return s.failure(ctx, operation, ErrReplaced)

@@ -9,7 +9,7 @@ import (
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
-// refusal is an error of the Store itself, and not of the database.
+// refusal is the type of the Store's own errors, in contrast to errors of the database.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }

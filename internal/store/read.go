@@ -21,16 +21,16 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 	return revision, nil
 }
 
-// Changes calls yield for every credential, even a deleted one, that was changed, verified or
-// re-encrypted after the revision `after` of the store, in the order of these changes. If `after` is
-// 0, Changes calls yield for every credential. Changes returns the revision of the store that it
-// read; pass it as `after` to the next call.
+// Changes passes to the function `yield` each credential that was changed, verified or re-encrypted
+// after the revision `after` of the store, in the order of these changes. Deleted credentials are
+// included. If `after` is 0, `yield` gets every credential. Changes returns the revision of the
+// store that it read; pass it as `after` to the next call.
 //
-// If the returned revision is lower than `after`, an older state of the database was restored. In
-// that case call Changes again with `after` 0. Changes does not report purged credentials.
+// If the returned revision is lower than `after`, an older state of the database was restored: call
+// Changes again with `after` 0. Changes does not report purged credentials.
 //
-// If yield returns an error, Changes stops and returns that error. Changes does not reuse the rows,
-// so yield may keep them. The function yield must not call the Store.
+// If `yield` returns an error, Changes stops and returns that error. The function `yield` may keep
+// the rows that it gets, and must not call the Store.
 func (s *Store) Changes(ctx context.Context, after int64, yield func(*Row) error) (revision int64, err error) {
 	err = s.read(ctx, "read changes", func(ctx context.Context, tx *sql.Tx, extend func()) error {
 		err := tx.QueryRowContext(ctx, `SELECT revision FROM store WHERE store_id = $1`, s.id).Scan(&revision)

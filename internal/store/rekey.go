@@ -11,7 +11,7 @@ import (
 // rekeyBatch is the largest number of data keys that are encrypted in one transaction.
 const rekeyBatch = 200
 
-// `keyed` is a version with the columns of its credential to which the data key is bound.
+// `keyed` is a version, with the columns of its credential that are needed to decrypt the data key.
 type keyed struct {
 	Credential
 	Version
@@ -32,11 +32,12 @@ const keyedColumns = `c.provider, c.auth_method, ` + columnsV
 // all other data keys are encrypted with the first store key, and Check reports the versions whose
 // data keys could not be decrypted.
 func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
-	defer s.erase(ctx) // the old data keys, because a replaced store key that became known could decrypt them
+	defer s.erase(ctx) // remove the data keys that the old store key encrypted, because that key may become known
 	if err := s.rekeyStore(ctx); err != nil {
 		return 0, err
 	}
-	// A replica whose first key is another key may add versions during a pass.
+	// Another replica may still encrypt new data keys with its own first store key, so rekeyPass is
+	// called until it finds nothing to encrypt.
 	for {
 		pass, failed, err := s.rekeyPass(ctx)
 		rewritten += pass

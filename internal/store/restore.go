@@ -159,8 +159,8 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 // clearStore checks that the database has no credentials and no events, and removes all other rows,
 // such as the ID of an empty store.
 func clearStore(ctx context.Context, tx *sql.Tx) error {
-	// This statement must be the first: without the row of the store, nobody else can change the
-	// store until the transaction ends.
+	// This statement must be the first: it locks the row of the store, and with it the whole store,
+	// until the transaction ends.
 	if _, err := tx.ExecContext(ctx, `DELETE FROM store`); err != nil {
 		return err
 	}

@@ -28,8 +28,8 @@ const callLimit = 10 * time.Second
 
 // Options are the settings of a Store.
 type Options struct {
-	// Keys are the store keys. The Store encrypts with the first key, and can decrypt with all keys.
-	// Required.
+	// Keys are the store keys. New data is encrypted with the first key; any of the keys can
+	// decrypt. Required.
 	Keys *fleetkeys.Ring
 	// Clock gives the times that the Store writes. The default is the system's clock.
 	Clock clockwork.Clock
@@ -46,7 +46,7 @@ type Store struct {
 	log    *slog.Logger
 
 	id         string
-	requestKey secret.Text
+	requestKey secret.Text // HMAC key of Fingerprint
 }
 
 // Open migrates the database to the newest schema, and checks that the keys can decrypt the store.
@@ -85,8 +85,8 @@ func newStore(driver Driver, options Options) (*Store, error) {
 	return s, nil
 }
 
-// identify reads the ID and the request key of the store, or creates both on the first call for a
-// database.
+// identify reads the ID of the store and its request key, the HMAC key of Fingerprint. On the first
+// call for a database, identify creates both.
 func (s *Store) identify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -120,9 +120,10 @@ func (s *Store) ID() string { return s.id }
 // Close closes the Store and its driver.
 func (s *Store) Close() error { return s.driver.Close() }
 
-// Listen calls changed soon after each change by any replica, and whenever a change may have been
-// missed. Listen may call changed late, not at all, or without a change, so poll Revision as well.
-// Listen returns when the context ends, or at once if the database cannot report changes.
+// Listen calls the function `changed` soon after each change by any replica, and whenever a change
+// may have been missed. The calls may be late or missing, or come without a change, so poll
+// Revision as well. Listen returns when the context ends, or at once if the database cannot report
+// changes.
 func (s *Store) Listen(ctx context.Context, changed func()) {
 	if notifier, ok := s.driver.(Notifier); ok {
 		notifier.Listen(ctx, s.log, changed)
@@ -130,7 +131,7 @@ func (s *Store) Listen(ctx context.Context, changed func()) {
 }
 
 // Fingerprint returns a keyed digest of the parts of a request's content. All replicas compute the
-// same fingerprint. Without the store key, nobody can check a guess of the parts against the
+// same fingerprint. Without the store key, nobody can check whether a guessed content has a given
 // fingerprint.
 func (s *Store) Fingerprint(parts ...secret.Text) []byte {
 	texts := make([]string, len(parts))

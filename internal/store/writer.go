@@ -37,8 +37,8 @@ func (w *writer) exec(statement string, parameters ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// execOne executes a statement that should change one row, and returns the error none if the
-// statement changed no row.
+// execOne executes a statement that should change one row. If the statement changes no row, execOne
+// returns the error `none`.
 func (w *writer) execOne(none error, statement string, parameters ...any) error {
 	changed, err := w.exec(statement, parameters...)
 	if err == nil && changed == 0 {

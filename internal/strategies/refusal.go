@@ -32,8 +32,8 @@ func (a *tokenAnswer) reason() fault.Reason {
 		// (golang/oauth2#441) and 403 (Nanocloud/nanocloud#59).
 		return fault.CredentialRejected
 	case is(400, 401) && a.fields != nil && a.meaning == "":
-		// SendPulse rejects credentials without an OAuth error code, and many providers use codes
-		// of their own.
+		// When SendPulse rejects a credential, its answer has no OAuth error code. Many other
+		// providers use codes of their own.
 		return fault.CredentialRejected
 	default:
 		return fault.ProviderUnavailable

@@ -59,7 +59,7 @@ func readTokenAnswer(provider string, status int, body []byte) *tokenAnswer {
 }
 
 // token returns the token in the answer and the token's lifetime, which is 0 if it is missing or
-// cannot be parsed. If the answer contains no token, the result failure explains why.
+// cannot be parsed. If the answer contains no token, the result `failure` explains why.
 func (a *tokenAnswer) token() (value string, lifetime time.Duration, failure *fault.Error) {
 	if a.status/100 != 2 || a.fields == nil || a.hasError {
 		return "", 0, a.refusal()

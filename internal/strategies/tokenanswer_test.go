@@ -173,7 +173,7 @@ func TestAnswerThatIsTooLarge(t *testing.T) {
 type endless struct{ *testing.T }
 
 func (e endless) Read([]byte) (int, error) {
-	e.Error("the body of a switched connection was read")
+	e.Error("a body that never ends was read")
 	return 0, io.EOF
 }
 

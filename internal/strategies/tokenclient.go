@@ -23,7 +23,8 @@ const (
 
 	// Each pair of URL and client ID has a budget of token requests: a burst at first, and then one
 	// request per second. The budget keeps providers from blocking accounts that send too many
-	// requests. The budget is large enough because most tokens are valid for minutes or longer.
+	// requests. One request per second is enough, because most tokens are valid for minutes or
+	// longer.
 	budgetBurst     = 20
 	budgetPerSecond = 1
 	maxBudgets      = 100_000
@@ -189,7 +190,7 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token,
 }
 
 // readBody returns at most one byte more than maxAnswerSize, and nothing if the body is cut off.
-// readBody does not read the body of a switched connection, because that body never ends.
+// After the status 101 (Switching Protocols), readBody reads nothing, because that body never ends.
 func readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode/100 == 1 {
 		return nil, nil

@@ -215,8 +215,8 @@ func TestTokenThatArrivesLate(t *testing.T) {
 	}
 }
 
-// TestTokenAfterSleep lets the machine sleep while an answer is on its way. The answer may be as
-// old as the request, so the client must send a second request, with which the lifetime begins.
+// TestTokenAfterSleep lets the machine sleep while an answer is on its way. The client then cannot
+// know how old the token in the answer is, so it must request a second token.
 func TestTokenAfterSleep(t *testing.T) {
 	for name, sleeps := range map[string]int{"one sleep": 1, "asleep again": 2} {
 		clock := clockwork.NewFakeClock()
@@ -237,7 +237,7 @@ func TestTokenAfterSleep(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := issued.LastEnd().Sub(sentAt); last != time.Hour || requests != 2 {
-			t.Errorf("%s: after %d requests the token ends %v after the last request, want 2 requests and 1h", name, requests, last)
+			t.Errorf("%s: %d requests were sent, want 2, and the token ends %v after the last request, want 1h", name, requests, last)
 		}
 	}
 }

@@ -14,10 +14,10 @@ const (
 	// MaxDelay is the maximum value of Token.Delay, and the time limit of a token request.
 	MaxDelay = 10 * time.Second
 
-	// The safety margin is the last part of a token's life, in which the broker uses the token only
-	// while token requests fail: each request with the token should reach its receiver while the
-	// token is valid. The margin is maxMargin long, or a tenth of the token's lifetime if that is
-	// shorter.
+	// The safety margin is the last part of a token's life. The token may end before a request with
+	// it reaches the provider, so the broker serves a token in its safety margin only while it
+	// cannot get a newer one. The margin is maxMargin long, or a tenth of the token's lifetime if
+	// that is shorter.
 	maxMargin      = time.Minute
 	marginFraction = 10
 
@@ -39,12 +39,12 @@ type Token struct {
 	Value secret.Text
 	// RequestedAt is when the token request was sent. The token's lifetime counts from RequestedAt.
 	RequestedAt time.Time
-	// RequestedWithin is the possible error of RequestedAt: the token request was sent at
-	// RequestedAt or up to RequestedWithin later. For a token that was read from a store,
-	// RequestedWithin is the time that the reading took.
+	// RequestedWithin is the inaccuracy of RequestedAt: the token request was sent at RequestedAt
+	// or up to RequestedWithin later. For a token that was read from Redis, RequestedWithin is the
+	// time that the read took.
 	RequestedWithin time.Duration
 	// Delay is the time from the token request to the provider's answer. The provider issued the
-	// token at some moment in between.
+	// token at some moment in that time.
 	Delay time.Duration
 	// Lifetime is the lifetime that the provider named, at most MaxLifetime.
 	Lifetime time.Duration
@@ -62,10 +62,10 @@ type Token struct {
 // at least leastProgress.
 const leastProgress = time.Second
 
-// Newer reports whether t is certainly newer than the other token: whether it was requested later
-// by more than the duration `within`, and by more than the other token's RequestedWithin. Of two
-// tokens with the same value, the one that certainly lives longer is newer, because some providers
-// issue the same token again until it ends.
+// Newer reports whether t was certainly requested after the other token: later by more than the
+// duration `within`, and by more than the inaccuracy of the other token's RequestedAt. Some
+// providers issue the same token again until it ends. If both tokens have the same value, Newer
+// therefore reports whether t certainly lives longer.
 func (t *Token) Newer(other *Token, within time.Duration) bool {
 	if t.Value.Equal(other.Value) {
 		return !t.Assumed && t.End().After(other.End().Add(leastProgress))
@@ -82,7 +82,7 @@ func (t *Token) End() time.Time { return t.RequestedAt.Add(t.Lifetime) }
 // token until its LastEnd.
 func (t *Token) LastEnd() time.Time { return t.End().Add(t.Delay) }
 
-// ExpireTime is the time from which the token must not be used: its End minus the safety margin.
+// ExpireTime is when the token expires for the broker: its End minus the safety margin.
 func (t *Token) ExpireTime() time.Time { return t.End().Add(-t.margin()) }
 
 // RenewTime is when the broker should fetch the token's successor. The jitter, a number from 0 to

@@ -24,7 +24,7 @@ type answer struct {
 var errNoAnswer = errors.New("not an answer")
 
 func readAnswer(response *http.Response) (answer, error) {
-	if response.StatusCode/100 == 1 { // a switched connection, whose body never ends
+	if response.StatusCode/100 == 1 { // after the status 101 (Switching Protocols), the body never ends
 		return answer{}, errNoAnswer
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
@@ -40,8 +40,9 @@ func readAnswer(response *http.Response) (answer, error) {
 	return a, nil
 }
 
-// `match` returns the first entry of a definition that describes the answer, or nil. No entry
-// describes an HTML page: proxies and login pages send such pages in place of the API's answer.
+// `match` returns the first item of definition.Answers that describes the answer `a`, or nil. The
+// result for an HTML page is always nil, because proxies send such pages in place of the API's
+// answer.
 func (a answer) match(definition *catalog.Verification) *catalog.VerificationAnswer {
 	i := slices.IndexFunc(definition.Answers, func(described catalog.VerificationAnswer) bool {
 		return slices.Contains(described.Statuses, a.status) && a.hasMembers(described.JSON)
@@ -52,7 +53,7 @@ func (a answer) match(definition *catalog.Verification) *catalog.VerificationAns
 	return &definition.Answers[i]
 }
 
-// hasMembers reports whether the body satisfies the `json` of a definition.
+// hasMembers reports whether the body is a JSON object with the wanted members, or `want` is nil.
 func (a answer) hasMembers(want map[string]any) bool {
 	if want == nil {
 		return true

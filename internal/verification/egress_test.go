@@ -17,8 +17,8 @@ import (
 	"github.com/authmaterial/broker/internal/verification"
 )
 
-// `own` returns a credential of a provider that has one host and this verification, in YAML's flow
-// style without braces.
+// `own` returns a credential of a provider that has one host. The parameter `definition` is the
+// content of the key `verification`, in YAML's flow style without braces.
 func own(t *testing.T, host, definition string) *credentials.Credential {
 	t.Helper()
 	return load(t, fmt.Sprintf(`

@@ -9,7 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// subject has parts of sentences about what the provider is asked to accept.
+// subject is what a provider is asked to accept. Its fields are parts of explanations, whose
+// subject is the provider.
 type subject struct{ accepted, refused, remark string }
 
 var (

@@ -36,8 +36,8 @@ func NewLimit(clock clockwork.Clock) *Limit {
 	}
 }
 
-// Take counts a verification. If the caller has made too many, Take returns a *fault.Error with the
-// reason RateLimited and the delay until the next verification is allowed.
+// Take must be called before each verification. If the caller has made too many, Take returns a
+// *fault.Error with the reason RateLimited and the delay until the next verification is allowed.
 func (l *Limit) Take(caller, credentialID string) error {
 	now := l.clock.Now()
 	if wait := l.credentials.Take(limitKey{caller, credentialID}, 1, now); wait > 0 {

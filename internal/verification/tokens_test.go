@@ -40,8 +40,8 @@ func TestTokenRequestFails(t *testing.T) {
 	}
 }
 
-// TestTheIssuedTokenIsReturned checks that the caller gets the token even if the API did not accept
-// it, because it may have ended the previous token.
+// TestTheIssuedTokenIsReturned checks that the caller gets the new token even if the API did not
+// accept it: the new token may have ended the previous token.
 func TestTheIssuedTokenIsReturned(t *testing.T) {
 	w := newWorld(t)
 	for _, failure := range []simulator.Failure{nil, simulator.ServiceUnavailable(""), simulator.AnswerWith(401, "application/json", "{}")} {
@@ -60,7 +60,8 @@ func TestTheIssuedTokenIsReturned(t *testing.T) {
 	w.want(w.verify(w.credentials["sendpulse-oauth"], nil), catalog.Refused, 401, "SendPulse issued a token, but refused it (HTTP 401).")
 }
 
-// TestTheCurrentToken checks that a token that the caller passes proves nothing about the secret.
+// TestTheCurrentToken verifies a credential with a current token, which is passed to Verify. The
+// outcome must not depend on the client secret.
 func TestTheCurrentToken(t *testing.T) {
 	w := newWorld(t)
 	current := w.verify(w.credentials["sendpulse-oauth"], nil).Token
@@ -68,7 +69,7 @@ func TestTheCurrentToken(t *testing.T) {
 	result := w.verify(withWrongSecret(w.credentials["sendpulse-oauth"]), current)
 	w.want(result, catalog.Accepted, 200, untried)
 	if result.Token != nil {
-		t.Error("the token that was passed is returned as an issued one")
+		t.Error("the result contains a token, although no token was issued during the verification")
 	}
 	w.sim.SendPulse.RevokeTokens()
 	w.want(w.verify(w.credentials["sendpulse-oauth"], current), catalog.Inconclusive, 401,

@@ -111,7 +111,7 @@ func (t *trial) ask(ctx context.Context, target *url.URL, material strategies.Ma
 	case definition.AllowPrivateAddresses:
 		ctx = egress.AllowPrivate(ctx)
 	case definition.URL == "" && address.Unmap().IsLoopback():
-		return t.unreachable(where) // package egress trusts literal loopback addresses, but people can add hosts
+		return t.unreachable(where) // such a host may have been added by a manager, and package egress would send the request to it
 	}
 	request, err := http.NewRequestWithContext(ctx, definition.Method, target.String(), nil)
 	if err != nil {

@@ -32,8 +32,8 @@ const (
 type Result struct {
 	Outcome catalog.Outcome
 	// Explanation is one or more sentences for people. It quotes nothing that the provider sent,
-	// except registered OAuth error codes. It is the same for every request without a complete
-	// answer, so that it cannot be used to scan a network.
+	// except registered OAuth error codes. Explanation is the same for every request without a
+	// complete answer, so that verifications cannot be used to scan a network.
 	Explanation string
 	// HTTPStatus is the status of the answer that determined the outcome, or 0 if no complete
 	// answer arrived.

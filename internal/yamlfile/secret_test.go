@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// canary and digits are secrets, of which YAML reads the second as a number.
+// The constants canary and digits are secrets. YAML reads the value of `digits` as a number.
 const (
 	canary = "canary-6f1d"
 	digits = "70615243"

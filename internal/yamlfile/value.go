@@ -82,8 +82,8 @@ func (v Value) Entries() ([]Value, bool) {
 	return slices.Collect(v.entries()), v.is(isMapping)
 }
 
-// Only is for a mapping that must have exactly one entry. Only returns this entry, and reports any
-// other value with the given message.
+// Only is the method for a mapping that must have exactly one entry, which it returns. For any
+// other value, it reports a problem with the given message.
 func (v Value) Only(message string) (entry Value, ok bool) {
 	entries := slices.Collect(v.entries())
 	if v.node != nil && len(entries) != 1 {
@@ -125,7 +125,7 @@ func (v Value) Requires(keys ...string) Value {
 	return v
 }
 
-// Needs reports a key that has no effect because the other key is missing.
+// Needs reports a problem if a mapping has the key `key`, but not the key `other`.
 func (v Value) Needs(key, other string) {
 	if !v.Get(other).Exists() {
 		v.Get(key).Key().Problemf("needs %s", other)
@@ -177,7 +177,7 @@ func (v Value) ProblemAtf(offset int, format string, args ...any) {
 type Unique map[string]int
 
 // Check records the text of a value, and reports a text that was recorded before. Check ignores an
-// empty text. The argument `noun` describes the text in the message.
+// empty text. The argument `noun` is what the error message calls the text, such as "ID".
 func (u Unique) Check(v Value, text, noun string) {
 	if text == "" {
 		return

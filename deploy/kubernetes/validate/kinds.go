@@ -45,7 +45,7 @@ func decode(manifest []byte) (runtime.Object, error) {
 	return object, err
 }
 
-// validate checks an object as the API server does.
+// validate checks an object as the Kubernetes API server does.
 func validate(object runtime.Object) error {
 	if _, cluster := object.(*core.Namespace); !cluster {
 		if err := setNamespace(object); err != nil {

@@ -3,9 +3,9 @@
 // manifest, or a folder, whose kustomization is built first.
 //
 // The command is a module of its own, because Kubernetes has about a hundred dependencies and
-// thirty replace directives that do not belong in the broker's go.mod. Strict decoding with
-// k8s.io/api, or a check against JSON schemas, would need fewer dependencies, but accepts any text
-// in a field that allows only certain values.
+// thirty replace directives that do not belong in the broker's go.mod. Two other checks would need
+// fewer dependencies: decoding the manifests strictly with k8s.io/api, and comparing them with JSON
+// schemas. But both accept any text in a field that allows only certain values.
 package main
 
 import (

@@ -61,8 +61,9 @@ type AuthDecoration struct {
 	// that time.
 	//
 	// refresh_time is at least one second after the answer. refresh_time is later than
-	// expire_time if the provider invalidates a token when it issues the next token, and
-	// while a token is used within its safety margin.
+	// expire_time in two cases: if the provider ends a token when it issues the next
+	// token, and if the broker returns a token in its safety margin because token
+	// requests fail.
 	RefreshTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=refresh_time,json=refreshTime,proto3" json:"refresh_time,omitempty"`
 	// Required. The only hosts to which this material may be sent. The list has at least
 	// one host. Each host is an exact host name or IP address in lower case, optionally
@@ -71,8 +72,8 @@ type AuthDecoration struct {
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
 	// material. A caller that receives one of these statuses calls ReportRejection once,
-	// and retries only if the outcome allows a retry. If the list is empty, no status means
-	// that the material is rejected.
+	// and retries only if the outcome allows a retry. If the list is empty, callers
+	// cannot recognise a rejection by its status.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
 	// Optional. The last time that a caller reported one of rejected_statuses for this
 	// version of static material. The broker cannot replace static material, so a person
@@ -189,9 +190,9 @@ type Header struct {
 	// regard to case. The name is never `Host`, `Content-Length`, `Transfer-Encoding`,
 	// `Connection` or a pseudo-header.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required. Secret. The whole header value, for example `Bearer …`. The value consists
-	// of visible ASCII characters and spaces, and has no space at either end. A token in
-	// the value has at most 64 KiB.
+	// Required. Secret. The whole header value, for example `Bearer …`. The value
+	// consists of visible ASCII characters and spaces, and has no space at either end. If
+	// the value contains a token, the token has at most 64 KiB.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -322,9 +322,9 @@ type Credential struct {
 	// Output only. When the credential was last changed. The field is absent for a declared
 	// credential.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Output only. When the credential was deleted. If the field is absent, the credential
-	// is not deleted. A deleted credential is removed for good 30 days later; until then,
-	// no other credential can have its ID.
+	// Output only. When the credential was deleted. The field is absent for a credential
+	// that was not deleted. A deleted credential is removed for good 30 days later; until
+	// then, no other credential can have its ID.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// A string that changes whenever the credential changes. Requests that change the
 	// credential contain this string. The etag of a declared credential is empty, unless

@@ -27,8 +27,8 @@ const (
 // CreateCredentialRequest describes a new credential.
 type CreateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The new credential, which must have display_name, provider and auth_method.
-	// The broker ignores its output-only fields.
+	// Required. The new credential, which must have display_name, provider and
+	// auth_method. The broker ignores the output-only fields of the credential.
 	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
 	// Optional. The ID of the credential. The default is made from the display name, such
 	// as `sendpulse-production` for `SendPulse production`.
@@ -1342,7 +1342,8 @@ type VerifyCredentialRequest struct {
 	// Optional. The number of a stored version. The default is the active version. Must be
 	// 0 if `provider` is set.
 	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Optional. The ID of the provider, for values that are not stored.
+	// Optional. The ID of the provider. Set `provider` only to verify values that are not
+	// stored.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
 	// Optional. The ID of the auth method. Required if `provider` is set.
 	AuthMethod string `protobuf:"bytes,4,opt,name=auth_method,json=authMethod,proto3" json:"auth_method,omitempty"`
@@ -1351,9 +1352,9 @@ type VerifyCredentialRequest struct {
 	// Optional. Allowed hosts in addition to the provider's hosts. Allowed only if
 	// `provider` is set.
 	AllowedHosts []string `protobuf:"bytes,6,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
-	// Optional. If a provider ends the previous token when it issues a new token, a
-	// verification can interrupt callers of the credential. The value true allows such an
-	// interruption.
+	// Optional. If true, the broker makes the verification even if it can interrupt
+	// callers of the credential, because the provider ends the previous token when it
+	// issues a new token.
 	AllowTokenReplacement bool `protobuf:"varint,7,opt,name=allow_token_replacement,json=allowTokenReplacement,proto3" json:"allow_token_replacement,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
@@ -1905,9 +1906,10 @@ type CallerUse struct {
 	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Required. The time of the latest call, to the minute.
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
-	// Required. The number of calls. With a credential store, the calls at all replicas
-	// count; each replica stores its counts once a minute. Without a store, or while the store
-	// cannot be reached, the calls at this replica since CredentialStatus.since count.
+	// Required. The number of calls. With a credential store, this is the number of calls
+	// at all replicas; each replica stores its counts once a minute. Without a store, or
+	// while the store cannot be reached, this is the number of calls at this replica
+	// since CredentialStatus.since.
 	Count int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	// Required. The number of the version that the latest call got, or 0 for a declared
 	// credential.

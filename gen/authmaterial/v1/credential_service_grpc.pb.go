@@ -96,8 +96,10 @@ type CredentialServiceClient interface {
 	// action `manage`.
 	UndeleteCredential(ctx context.Context, in *UndeleteCredentialRequest, opts ...grpc.CallOption) (*UndeleteCredentialResponse, error)
 	// CreateCredentialVersion adds a version with new values, and optionally verifies and
-	// activates the version. A credential has at most 20 versions that are not destroyed.
-	// The caller needs a grant for the action `manage`.
+	// activates the version. The caller needs a grant for the action `manage`.
+	//
+	// A credential has at most 20 versions that are not destroyed. A version that the
+	// provider refused stays stored, and counts until it is destroyed.
 	//
 	// A field that the request does not name keeps its value from the active version, with
 	// one exception: if the version adds a host, or changes a field that is part of a host
@@ -105,8 +107,9 @@ type CredentialServiceClient interface {
 	//
 	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(ctx context.Context, in *CreateCredentialVersionRequest, opts ...grpc.CallOption) (*CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. The
-	// caller needs a grant for the action `view`.
+	// ListCredentialVersions returns the versions of a credential, the newest first. Of the
+	// destroyed versions, the broker keeps the latest 100. The caller needs a grant for the
+	// action `view`.
 	//
 	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(ctx context.Context, in *ListCredentialVersionsRequest, opts ...grpc.CallOption) (*ListCredentialVersionsResponse, error)
@@ -405,8 +408,10 @@ type CredentialServiceServer interface {
 	// action `manage`.
 	UndeleteCredential(context.Context, *UndeleteCredentialRequest) (*UndeleteCredentialResponse, error)
 	// CreateCredentialVersion adds a version with new values, and optionally verifies and
-	// activates the version. A credential has at most 20 versions that are not destroyed.
-	// The caller needs a grant for the action `manage`.
+	// activates the version. The caller needs a grant for the action `manage`.
+	//
+	// A credential has at most 20 versions that are not destroyed. A version that the
+	// provider refused stays stored, and counts until it is destroyed.
 	//
 	// A field that the request does not name keeps its value from the active version, with
 	// one exception: if the version adds a host, or changes a field that is part of a host
@@ -414,8 +419,9 @@ type CredentialServiceServer interface {
 	//
 	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(context.Context, *CreateCredentialVersionRequest) (*CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. The
-	// caller needs a grant for the action `view`.
+	// ListCredentialVersions returns the versions of a credential, the newest first. Of the
+	// destroyed versions, the broker keeps the latest 100. The caller needs a grant for the
+	// action `view`.
 	//
 	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(context.Context, *ListCredentialVersionsRequest) (*ListCredentialVersionsResponse, error)

@@ -30,8 +30,8 @@ const (
 // ProviderService describes the providers that the broker knows. A description says which
 // values a credential needs, and where a person finds these values.
 //
-// Every caller that has an identity may call the methods of this service; no grant is
-// needed. If the broker does not authenticate callers, every caller may call them. All
+// Every authenticated caller may call the methods of this service; no grant is needed.
+// If the broker does not authenticate callers, everybody may call the methods. All
 // methods are also served over HTTP, by the Connect protocol.
 type ProviderServiceClient interface {
 	// ListProviders returns all providers, sorted by ID.
@@ -80,8 +80,8 @@ func (c *providerServiceClient) GetProvider(ctx context.Context, in *GetProvider
 // ProviderService describes the providers that the broker knows. A description says which
 // values a credential needs, and where a person finds these values.
 //
-// Every caller that has an identity may call the methods of this service; no grant is
-// needed. If the broker does not authenticate callers, every caller may call them. All
+// Every authenticated caller may call the methods of this service; no grant is needed.
+// If the broker does not authenticate callers, everybody may call the methods. All
 // methods are also served over HTTP, by the Connect protocol.
 type ProviderServiceServer interface {
 	// ListProviders returns all providers, sorted by ID.

@@ -81,8 +81,8 @@ func (g guarded) denied(t *testing.T) (commands []string) {
 	return commands
 }
 
-// try calls every operation of a Store, and returns the denied commands. If an operation timed out
-// because the machine is busy, try repeats all operations.
+// try calls every operation of a Store, and returns the commands that the servers denied. If an
+// operation timed out because the machine is busy, try repeats all operations.
 func (g guarded) try(t *testing.T) (denied []string, err error) {
 	t.Helper()
 	for range 10 {
@@ -95,7 +95,8 @@ func (g guarded) try(t *testing.T) (denied []string, err error) {
 	return denied, err
 }
 
-// check tests that a Store works with g.rules, but not if any one of these rules is missing.
+// check verifies that the servers deny no command with the rules g.rules, and deny one if any of
+// the given grants is missing.
 func (g guarded) check(t *testing.T, grants string) {
 	t.Helper()
 	g.allow(t, g.rules)
@@ -146,8 +147,8 @@ func TestACLOfACluster(t *testing.T) {
 	all.check(t, extra)
 }
 
-// moveSlot begins to move the slot of a key to another master. During the move, clients must ask
-// that master for keys that do not exist yet.
+// moveSlot begins to move the slot of a key to another master, and does not finish. In this state,
+// the old master redirects clients to the other master for keys that do not exist yet.
 func moveSlot(t *testing.T, masters []*redistest.Server, from *redistest.Server, key string) {
 	t.Helper()
 	to := masters[0]

@@ -50,9 +50,9 @@ func openPair(t *testing.T, server redisstore.Server) (ctx context.Context, one,
 	}
 }
 
-// useEverything calls every operation of two replicas' Stores, and returns the first failure. If an
-// admin is given, useEverything then replaces every key by one of another type, and calls every
-// operation again.
+// useEverything calls every operation of two replicas' Stores, and returns the first failure. With
+// an admin client, useEverything then replaces every key in Redis by one of a type that no broker
+// writes, and calls every operation again.
 func useEverything(t *testing.T, server redisstore.Server, admin *redis.Client) error {
 	t.Helper()
 	ctx, one, other, closePair := openPair(t, server)
@@ -96,7 +96,7 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 		adopted <- err
 	}()
 	await(looks)
-	await(looks) // a second read shows that Lock waits for the lease
+	await(looks) // after the second read of the record, Lock waits for the lease
 	_, err = lease.Commit(ctx, shortToken("first"), false)
 	await(changed)
 	err = errors.Join(err, <-adopted)
@@ -127,8 +127,8 @@ func spoil(ctx context.Context, admin *redis.Client) error {
 	return err
 }
 
-// useSentinels makes a client find Redis through Sentinels, and returns when a Sentinel has
-// received every command that a client sends, or has denied one.
+// useSentinels opens a Store that finds Redis through Sentinels. It returns when a Sentinel has
+// denied a command, or has received PING, which a client sends last.
 func useSentinels(t *testing.T, server redisstore.Server, all guarded) error {
 	t.Helper()
 	ctx, one, _, closePair := openPair(t, server)

@@ -82,9 +82,10 @@ func newClient(server Server) redis.UniversalClient {
 	if server.Cluster {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterReload
-		// Each command of the broker has a key, and is sent to the node of that key. With routing
-		// policies, go-redis would first request a description of all commands, which takes longer
-		// than the time limit of an operation.
+		// Without routing policies, go-redis sends each Redis command to the node that has the
+		// command's key, which suffices for the broker. With routing policies, go-redis would first
+		// request a description of all Redis commands, which takes longer than the time limit of an
+		// operation.
 		cluster.DisableRoutingPolicies = true
 		return redis.NewClusterClient(cluster)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// These constants limit what Redis keeps for a key in addition to the token.
+// These constants limit what Redis keeps for a token key in addition to the token and the failure.
 const (
 	maxRejected = 8   // fingerprints of rejected tokens
 	maxForced   = 100 // times of forced renewals
@@ -20,9 +20,9 @@ func (l *lease) Commit(ctx context.Context, fresh *token.Token, rejected bool) (
 	return l.store.commit(l.budget.of(ctx), l.keys.primary, &l.found, l.owner, fresh, rejected)
 }
 
-// commit stores a token if no other replica has the lock and if the stored entry is still
-// here.sealed, the entry that was read before. The parameter `here` is updated, and the result is
-// the token that is in Redis afterwards.
+// commit stores a token in a key set, unless another replica has the lock or has stored a token
+// since the replica read `here`. The result is the token that is in Redis afterwards; if Redis has
+// a new entry, commit puts it into here.sealed.
 func (s *Store) commit(
 	ctx context.Context, set keySet, here *found, owner string, fresh *token.Token, rejected bool,
 ) (*token.Token, error) {

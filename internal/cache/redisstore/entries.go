@@ -18,7 +18,7 @@ import (
 // back-off after the next consecutive failure is longer.
 const failureMemory = 30 * time.Minute
 
-// unreadable is the type of errors for entries that cannot be read. The text of an unreadable error
+// unreadable is the type of errors for entries in Redis that cannot be read. The text of the error
 // is one word for the cause.
 type unreadable string
 
@@ -49,7 +49,7 @@ type storedToken struct {
 }
 
 // storedFailure is the JSON form of a failure. The failure's Redis key expires when the time Life
-// is over, or earlier. RenewalWait is the time from the failure's Until to its RenewalUntil.
+// is over, or earlier. RenewalWait is the time between Until and RenewalUntil of a cache.Failure.
 type storedFailure struct {
 	Reason      string        `json:"reason"`
 	Message     string        `json:"message"`
@@ -133,7 +133,7 @@ func (s *Store) readFailure(set keySet, entry, left any, readAt time.Time) *cach
 func (s *Store) seal(key string, stored any) []byte {
 	plain, err := json.Marshal(stored)
 	if err != nil {
-		panic("redisstore: strings and numbers cannot be marshalled") // strings and numbers can always be marshalled
+		panic("redisstore: an entry cannot be marshalled") // strings and numbers can always be marshalled
 	}
 	return s.keys.Seal(key, plain)
 }

@@ -27,7 +27,7 @@ func TestEntryThatOutlivesItsToken(t *testing.T) {
 		}
 		wantToken(t, store, want)
 		if got := seen.takeUnreadable(); len(got) != causes || causes == 1 && got[0] != "no_end" {
-			t.Errorf("for an entry with a remaining life of %v, the calls of Unreadable are %q", life, got)
+			t.Errorf("for an entry with a remaining life of %v, Unreadable is called with %q", life, got)
 		}
 	}
 }
@@ -48,6 +48,6 @@ func TestFailureThatOutlivesItsTime(t *testing.T) {
 		t.Errorf("Load returns failure %+v, error %v; want no failure", record.Failure, err)
 	}
 	if got := seen.takeUnreadable(); len(got) != 1 || got[0] != "no_end" {
-		t.Errorf("the calls of Unreadable are %q", got)
+		t.Errorf("Unreadable is called with %q, want no_end", got)
 	}
 }

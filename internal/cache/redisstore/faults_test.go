@@ -141,7 +141,7 @@ func TestRedisFaults(t *testing.T) {
 				t.Error("no operation failed at once")
 			}
 			if got := r.degraded(); !slices.Equal(got, []bool{true}) {
-				t.Fatalf("the calls of Degraded during the fault are %v, want true", got)
+				t.Fatalf("during the fault, Degraded is called with %v, want [true]", got)
 			}
 			r.wantLines(outOfReach + fault.failure + `$`)
 			missed := r.missed.Load()
@@ -257,7 +257,7 @@ func (c *caller) wantLines(patterns ...string) {
 func (c *caller) wantRecovered(server *redistest.Server) {
 	c.Helper()
 	if got := c.degraded(); !slices.Equal(got, []bool{true, false}) {
-		c.Errorf("the calls of Degraded until the end are %v, want true and false", got)
+		c.Errorf("Degraded is called with %v, want [true false]", got)
 	}
 	c.wantLines(outOfReach, isBack)
 	eventually(c.T, "the token from before the fault is in Redis", func() bool {
@@ -269,7 +269,7 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	for _, when := range []string{"before", "after"} {
 		c.call(when, 1)
 	}
-	if more := c.requests.Load() - requests; more > 1 { // the account of the call after the fault may still need its first token
+	if more := c.requests.Load() - requests; more > 1 { // the second account may still need its first token
 		c.Errorf("%d token requests for accounts whose tokens are already in the Cache", more)
 	}
 	if n := server.Client().DBSize(c.Context()).Val(); n == 0 {
@@ -277,8 +277,8 @@ func (c *caller) wantRecovered(server *redistest.Server) {
 	}
 }
 
-// Redis accepts no writes while another replica has a lock. When a replica waits for that lock,
-// Redis must not seem usable: the circuit breaker opens, and stays open.
+// One replica has a lock, another waits for it, and Redis begins to refuse writes. The waiting
+// replica must notice this: its circuit breaker opens, and stays open.
 func TestHeldLockOnAServerWithoutWrites(t *testing.T) {
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	holder, waiter := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)

@@ -56,7 +56,8 @@ func withObserver(observer redisstore.Observer) func(*redisstore.Options) {
 	return func(o *redisstore.Options) { o.Observer = observer }
 }
 
-// A replica is a Store whose events, log lines and news are recorded.
+// A replica is the Store of one replica, with a record of its log lines, its calls of the Observer,
+// and the changes that it reports to the Cache.
 type replica struct {
 	*redisstore.Store
 	observed
@@ -137,7 +138,8 @@ func (o *observed) degraded() []bool {
 	return slices.Clone(o.changes)
 }
 
-// takeUnreadable returns the arguments of the calls of Unreadable since its last call.
+// takeUnreadable returns the arguments with which Unreadable was called since the last call of
+// takeUnreadable.
 func (o *observed) takeUnreadable() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -202,7 +204,7 @@ func newTokenAt(value string, now time.Time) *token.Token {
 	return fresh
 }
 
-// `never` is an argument for Lock: the function accepts no record, so Lock waits for the lease.
+// `never` is an argument for Lock that accepts no record, so that Lock returns a lease.
 func never(cache.Record) bool { return false }
 
 // hasToken is an argument for Lock that accepts a record with a token.

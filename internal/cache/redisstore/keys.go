@@ -12,10 +12,10 @@ import (
 // because brokers that write another format must use other Redis keys.
 const prefix = "authmaterial:1:"
 
-// keySet contains the Redis keys of one token under one fleet key. The keys have the same hash tag,
-// so a Cluster keeps them on one node.
+// keySet contains the names of the Redis keys of one token under one fleet key. The keys have the
+// same hash tag, so a Cluster keeps them on one node.
 type keySet struct {
-	name     string // an HMAC of the token's key
+	name     string // an HMAC of the token key
 	token    string // key of the encrypted token; expires with the token
 	failure  string // key of the encrypted failure; expires when the failure has no more effect
 	lock     string // key of the lock, which contains its owner's ID; expires after 3 seconds unless the owner renews it
@@ -33,10 +33,11 @@ func newKeySet(name string) keySet {
 
 // tokenKeys contains the key sets of one token, one for each fleet key.
 type tokenKeys struct {
-	key string // the key of the token
-	// The replica writes to the key set `primary`. The list `all` contains every key set of the
-	// token, in the order in which a replica locks them. Every replica uses the same order, so that
-	// two replicas never wait for each other's locks.
+	key string // the token key
+	// The key set `primary` belongs to the first fleet key. The replica stores tokens and failures
+	// only there. The list `all` contains every key set of the token, in the order in which a
+	// replica locks them. Every replica uses the same order, so that two replicas never wait for
+	// each other's locks.
 	primary keySet
 	all     []keySet
 	// The channel `changed`, guarded by tokenIndex.mu, is closed when the next change of the token
@@ -44,7 +45,8 @@ type tokenKeys struct {
 	changed chan struct{}
 }
 
-// tokenIndex contains the tokens that this replica was asked for, by the names of their key sets.
+// tokenIndex contains the key sets of all tokens that callers have requested from this replica.
+// Each token is found under the name of each of its key sets.
 type tokenIndex struct {
 	ring *fleetkeys.Ring
 
@@ -56,7 +58,7 @@ func newTokenIndex(ring *fleetkeys.Ring) *tokenIndex {
 	return &tokenIndex{ring: ring, byName: map[string]*tokenKeys{}}
 }
 
-// `of` returns the keys of a token, and adds them to the index.
+// `of` returns the key sets for a token key, and adds them to the index.
 func (x *tokenIndex) of(key string) *tokenKeys {
 	names := x.ring.Names(key)
 	x.mu.Lock()
@@ -79,8 +81,8 @@ func (x *tokenIndex) news(t *tokenKeys) <-chan struct{} {
 	return t.changed
 }
 
-// wake wakes the goroutines that wait for a change of the token to which the named key set belongs,
-// and returns the key of that token.
+// wake handles a change in the key set with the given name. It wakes the goroutines that wait for a
+// change of the token, and returns the token key.
 func (x *tokenIndex) wake(name string) (key string, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

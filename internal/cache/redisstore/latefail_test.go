@@ -50,8 +50,8 @@ func TestLateFailureDoesNotCount(t *testing.T) {
 	}
 }
 
-// A token that ended before it could be stored is not stored, but a failure under the same lease is
-// stored.
+// Commit does not store a token that has already ended. After that, Fail of the same lease must
+// still store a failure.
 func TestFailureAfterATokenThatEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

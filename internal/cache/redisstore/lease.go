@@ -26,7 +26,7 @@ var (
 // `found` is the state of a token that a replica read from Redis.
 type found struct {
 	record cache.Record
-	sealed string // the token's entry in the primary key set, even if it is unreadable; empty if there is none
+	sealed string // the encrypted token in the primary key set, even if it cannot be decrypted; empty if there is none
 	// redisTime is the time of Redis' clock, in milliseconds, in a reply that the replica received
 	// before readAt.
 	redisTime int64
@@ -34,11 +34,10 @@ type found struct {
 	took      time.Duration // how long reading the token took
 }
 
-// look reads all key sets of a token, and returns the newest token and the failure that forbids
-// token requests longest. If an owner is given, look also locks all key sets for that owner. If
-// another replica has one of the locks, look locks no key set and fails with errLocked. If the
-// newest token is only in the key set of another fleet key, look copies the token to the primary
-// key set.
+// look reads all key sets of a token. It returns the newest token, and the failure that forbids
+// token requests longest. If an owner is given, it also locks all key sets for this owner, or none:
+// it fails with errLocked if another replica has one of the locks. Without an owner, it copies the
+// newest token to the primary key set if that one has another token or none.
 func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all found, err error) {
 	var primary *token.Token
 	for i, set := range keys.all {
@@ -73,7 +72,8 @@ func (s *Store) look(ctx context.Context, keys *tokenKeys, owner string) (all fo
 	return all, nil
 }
 
-// lookAt reads one key set. If an owner is given, lookAt also locks the key set.
+// lookAt reads one key set of a token. If an owner is given, lookAt also locks the key set for this
+// owner.
 func (s *Store) lookAt(ctx context.Context, set keySet, owner string) (found, error) {
 	operation := "look"
 	if owner != "" {
@@ -114,7 +114,7 @@ func (s *Store) unlock(sets []keySet, owner string) {
 	}
 }
 
-// A lease holds the locks of a token's key sets, and renews them until Release is called.
+// A lease has locked all key sets of a token. It renews the locks until Release is called.
 type lease struct {
 	store  *Store
 	keys   *tokenKeys
@@ -124,7 +124,7 @@ type lease struct {
 	stop   context.CancelFunc
 }
 
-// newLease locks a token's key sets, or fails with errLocked when another replica has one of the
+// newLease locks all key sets of a token. It fails with errLocked if another replica has one of the
 // locks.
 func (s *Store) newLease(ctx context.Context, t *tokenKeys) (*lease, error) {
 	owner := rand.Text() // a new owner each time, because an earlier attempt may still be releasing its lock
@@ -169,8 +169,8 @@ func (l *lease) Fail(ctx context.Context, failure *cache.Failure) error {
 	return nil
 }
 
-// ForcedWait counts the forced renewals in all key sets, because replicas write to different key
-// sets while a fleet key is being replaced. ForcedWait uses Redis' clock.
+// ForcedWait implements cache.Lease by Redis' clock. It counts the forced renewals in all key sets
+// of the token, because replicas write to different key sets while a fleet key is being replaced.
 func (l *lease) ForcedWait(ctx context.Context, limit int, window time.Duration) (time.Duration, error) {
 	var ages []int64 // in milliseconds
 	for _, set := range l.keys.all {

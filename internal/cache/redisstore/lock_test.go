@@ -263,8 +263,8 @@ func TestLockWithoutAnswer(t *testing.T) {
 	lease.Release()
 }
 
-// A replica that waits for a lock has a clock that stands still, so it reads the lock again only
-// when an event arrives.
+// The test stops the clock of the replica that waits for the lock, so this replica reads the lock
+// again only when an event arrives.
 func TestNewsWakesWaiters(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
@@ -321,7 +321,7 @@ func TestStuckLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := client.Get(t.Context(), name).Val(); owner == "" || got != owner {
-		t.Error("the replica that removed the lock without expiry also removed the next lock")
+		t.Error("a replica removed the lock that had no expiry, and then also the next lock")
 	}
 }
 

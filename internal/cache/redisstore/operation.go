@@ -17,7 +17,7 @@ const (
 	probeInterval = time.Second // pause between attempts while Redis is out of reach
 )
 
-// Observer counts the operations on Redis. The methods of an Observer must not wait.
+// Observer counts the operations on Redis. The methods of an Observer must not block.
 type Observer interface {
 	// Operated is called at the end of an operation. The result is "ok", or one word for what
 	// failed.
@@ -43,8 +43,9 @@ var (
 	errGaveUp = errors.New("the caller gave up")
 	// errStarved is returned when the operation timed out while the process got no CPU time.
 	errStarved = errors.New("the process got no CPU time")
-	// errUnproven replaces the success of an operation that would also succeed on a server that
-	// accepts no writes. After a failure, an unproven success must not close the circuit breaker.
+	// After a failure, the circuit breaker gets errUnproven for each successful operation that
+	// would also succeed on a server that accepts no writes. Such a success must not close the
+	// circuit breaker. Callers do not get errUnproven.
 	errUnproven = errors.New("the success does not prove that Redis can be used")
 )
 

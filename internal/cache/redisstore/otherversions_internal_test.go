@@ -9,8 +9,8 @@ import (
 	"github.com/authmaterial/broker/internal/token"
 )
 
-// Earlier versions of the broker wrote entries without a delay. No version writes negative or very
-// long delays.
+// Earlier versions of the broker wrote entries without the field `delay`. No version writes a
+// negative or a very long delay, but the broker must also read such entries.
 func TestTokensOfOtherVersions(t *testing.T) {
 	keys := fleetkeys.RandomRing()
 	store := New(Options{Server: Server{Addresses: []string{"127.0.0.1:1"}}, Keys: keys})
@@ -35,7 +35,7 @@ func TestTokensOfOtherVersions(t *testing.T) {
 			continue
 		}
 		if got.Delay != want || got.LastEnd() != now.Add(left) {
-			t.Errorf("the entry %s is read with a delay of %v, and its token ends in %v; want %v and %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
+			t.Errorf("the token of the entry %s has the Delay %v and ends in %v, want the Delay %v and the end in %v", text, got.Delay, got.LastEnd().Sub(now), want, left)
 		}
 	}
 	if open(`{"value":"a","lifetime":604801000000000}`, left) != nil {
@@ -46,7 +46,7 @@ func TestTokensOfOtherVersions(t *testing.T) {
 	// version does.
 	late := open(`{"value":"a","lifetime":3600000000000,"delay":8000000000}`, time.Hour)
 	if late == nil {
-		t.Fatal("a token with a delay is not readable")
+		t.Fatal("an entry with the field delay cannot be read")
 	}
 	plain, err := keys.Open(here.token, store.sealToken(here, late))
 	if err != nil {

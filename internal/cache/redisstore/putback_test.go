@@ -8,7 +8,8 @@ import (
 )
 
 // Redis loses its data during a token request, and another replica puts the previous token back.
-// The new entry is encrypted differently, but counts as the token that was read before the request.
+// The entry now has another ciphertext, but contains the token that was read before the request, so
+// Commit must replace the entry.
 func TestTokenIsPutBackDuringARequest(t *testing.T) {
 	t.Parallel()
 	for name, rejected := range map[string]bool{"renewal": false, "report": true} {

@@ -36,8 +36,8 @@ func (s states) during(limit time.Duration, call func()) (is, changed bool) {
 	}
 }
 
-// callStore opens a Store that follows the stream until the test ends, and returns the Store's
-// states, and a function that takes and releases a lease.
+// callStore opens a Store, and calls its Follow until the test ends. It returns the channel that
+// receives the arguments of Degraded, and a function that takes and releases a lease.
 func callStore(t *testing.T, server redisstore.Server) (_ states, call func()) {
 	t.Helper()
 	states := make(states, 100)
@@ -77,15 +77,15 @@ func TestReadsDoNotHideRefusedWrites(t *testing.T) {
 
 			tell(commands.refuse)
 			if is, changed := states.during(20*time.Second, call); !changed || !is {
-				t.Fatalf("the Store is out of reach: %v (a change was reported: %v), want true", is, changed)
+				t.Fatalf("Degraded is called with %v (called at all: %v), want true", is, changed)
 			}
 			// Each second, the Store tries one operation.
 			if is, changed := states.during(2500*time.Millisecond, call); changed {
-				t.Fatalf("the Store reports that it is out of reach: %v while the server refuses writes", is)
+				t.Fatalf("Degraded is called again, with %v, while the server refuses writes", is)
 			}
 			tell(commands.mend)
 			if is, changed := states.during(20*time.Second, call); !changed || is {
-				t.Fatalf("the Store is out of reach: %v (a change was reported: %v), want false", is, changed)
+				t.Fatalf("Degraded is called with %v (called at all: %v), want false", is, changed)
 			}
 		})
 	}
@@ -98,6 +98,6 @@ func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	group := redistest.StartSentinel(t)
 	states, call := callStore(t, redisstore.Server{Addresses: group.Addrs(), SentinelMaster: "another"})
 	if is, changed := states.during(20*time.Second, call); !changed || !is {
-		t.Errorf("the Store is out of reach: %v (a change was reported: %v), want true", is, changed)
+		t.Errorf("Degraded is called with %v (called at all: %v), want true", is, changed)
 	}
 }

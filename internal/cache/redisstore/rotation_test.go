@@ -33,8 +33,8 @@ func phases(t *testing.T) []*fleetkeys.Ring {
 	return rings
 }
 
-// neighbours runs a test for each pair of successive phases, in both orders, because replicas of
-// two successive phases run at the same time.
+// neighbours runs a test with the fleet keys of each pair of successive phases, in both orders,
+// because during a key rotation replicas in two successive phases run at the same time.
 func neighbours(t *testing.T, test func(t *testing.T, server *redistest.Server, one, other *fleetkeys.Ring)) {
 	t.Helper()
 	rings := phases(t)

@@ -47,7 +47,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 		lease.Release()
 	}
-	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // Load copies the token to the primary key set
+	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // Load copies the token to the key set of the first fleet key
 		t.Fatal(err)
 	}
 

@@ -15,7 +15,7 @@ import (
 // the clock.
 type sleepingClock struct {
 	aheadClock
-	readings atomic.Int64 // number of readings until the machine sleeps
+	readings atomic.Int64 // how many times the clock is read before the machine sleeps
 }
 
 func (c *sleepingClock) Now() time.Time {

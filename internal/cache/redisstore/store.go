@@ -92,7 +92,7 @@ func (s *Store) Close() {
 	_ = s.client.Close()
 }
 
-// Load returns the record of the given key.
+// Load returns the record of the given token key.
 func (s *Store) Load(ctx context.Context, key string) (cache.Record, error) {
 	here, err := s.look(ctx, s.tokens.of(key), "")
 	return here.record, err
@@ -106,7 +106,7 @@ const (
 	lastPoll  = 160 * time.Millisecond
 )
 
-// Lock waits for the lease of the key, or until the function `enough` returns true.
+// Lock waits for the lease of the token key, or until the function `enough` returns true.
 func (s *Store) Lock(
 	ctx context.Context, key string, enough func(cache.Record) bool,
 ) (cache.Record, cache.Lease, error) {
@@ -152,8 +152,8 @@ func (s *Store) tryLock(
 	return l.found.record, l, nil
 }
 
-// ForgetFailures removes the failure of every key that this replica knows, and makes the other
-// replicas do the same.
+// ForgetFailures removes the failures of all tokens that callers have requested from this replica,
+// and makes the other replicas do the same.
 func (s *Store) ForgetFailures(ctx context.Context) error {
 	if err := s.removeFailures(ctx); err != nil {
 		s.outbox.Store(event{kind: eventForgotten}, nil) // Follow removes the failures when Redis can be reached again
@@ -180,6 +180,6 @@ func (s *Store) removeFailures(ctx context.Context) error {
 	return nil
 }
 
-// Retain removes the keys for which the function `keep` returns false from this replica's index.
-// The entries of the removed keys stay in Redis until they expire.
+// Retain removes from memory what the Store knows about the token keys for which `keep` returns
+// false. The entries in Redis stay until they expire.
 func (s *Store) Retain(keep func(key string) bool) { s.tokens.retain(keep) }

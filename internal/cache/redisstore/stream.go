@@ -24,12 +24,12 @@ const (
 	// probePause is how long Follow waits after a failure before its next attempt.
 	probePause = 100 * time.Millisecond
 	probeLife  = time.Minute
-	streamLife = 24 * time.Hour // time after the last event at which the stream expires
+	streamLife = 24 * time.Hour // the stream expires this long after its last event
 )
 
 // These are the kinds of events.
 const (
-	eventToken     = "token"     // a key set has another token
+	eventToken     = "token"     // the token in a key set has changed
 	eventForgotten = "forgotten" // failures were removed
 	eventEmptied   = "emptied"   // all earlier events were removed, even those that some replicas had not read
 )
@@ -66,7 +66,7 @@ func (s *Store) publishOutbox(ctx context.Context) {
 	})
 	for _, e := range unsent {
 		if e.kind == eventForgotten {
-			_ = s.removeFailures(ctx) // the failures could not be removed from Redis earlier
+			_ = s.removeFailures(ctx) // ForgetFailures may have failed to remove all failures
 		}
 		_ = s.publish(ctx, e)
 	}
@@ -78,7 +78,7 @@ func (s *Store) Follow(ctx context.Context, news cache.News) {
 	for position, lost := "", true; ctx.Err() == nil; {
 		if s.overloaded.Load() && s.operations.hasSlots() && s.locking.hasSlots() {
 			s.overloaded.Store(false)
-			s.needsResync.Store(true) // the Cache has worked without the results of the operations that were not tried
+			s.needsResync.Store(true) // operations failed because of the overload, so the Cache may have missed changes
 		}
 		if s.needsResync.Swap(false) || lost {
 			found, err := s.findPosition(ctx, position)
@@ -130,8 +130,8 @@ func (s *Store) findPosition(ctx context.Context, before string) (position strin
 }
 
 // positionAfter returns the given position if the stream has an event there or later, or else the
-// position of the last event. The events after a position must be read, because one of them may be
-// too large: the broker removes a too large event when it reads that event.
+// position of the last event. The later events are not skipped, because one of them may be too
+// large, and only a read of the stream notices and removes it.
 func (s *Store) positionAfter(ctx context.Context, before string) (string, error) {
 	for _, from := range slices.Compact([]string{cmp.Or(before, "-"), "-"}) {
 		last, err := s.client.XRevRangeN(ctx, streamKey, "+", from, 1).Result()

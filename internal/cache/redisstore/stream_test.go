@@ -43,7 +43,7 @@ func TestNewsOfAToken(t *testing.T) {
 	}
 	for _, r := range []*replica{one, other, ignorant, stranger} {
 		if got := r.missed.Load(); got != 1 {
-			t.Errorf("missed news was reported %d times, want once, at the start of Follow", got)
+			t.Errorf("Missed is called %d times, want once, when Follow begins", got)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestForgottenFailures(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()
 	one, other := start(t, at(server.Addr()), keys), start(t, at(server.Addr()), keys)
-	fail(t, other) // stores the failure of a key that the other replica does not know
+	fail(t, other) // stores a failure under a token key that the other replica does not know
 	if err := one.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestForgettingManyFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fail(t, store) // stores the failure of one more key
+	fail(t, store) // stores a failure under one more token key
 	if err := store.ForgetFailures(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestLostPosition(t *testing.T) {
 	eventually(t, "it receives later events", func() bool { return slices.Contains(r.heard(), key) })
 }
 
-// The stream has events that this version of the broker does not write.
+// The stream has events that the present version of the broker does not write.
 func TestUnknownEvents(t *testing.T) {
 	t.Parallel()
 	server, keys := redistest.Start(t), fleetkeys.RandomRing()

@@ -33,7 +33,7 @@ type timeBudget struct {
 	ran     time.Duration // how long the process ran during the operations
 	took    time.Duration // how long the operations took
 	counted time.Time     // time until which `ran` and `took` are counted
-	timer   *time.Timer   // timer of the next beat; nil if nothing is measured
+	timer   *time.Timer   // timer that calls countBeat; nil unless `measure` is running
 }
 
 type budgetKey struct{}
@@ -88,9 +88,9 @@ func (b *timeBudget) countBeat() {
 	}
 }
 
-// count adds the time since its last call to the budget. At most one beat of the added time counts
-// as running time of the process, because a late timer means that the process got no CPU time. The
-// caller must hold b.mu.
+// count adds the time since its last call to the budget. The timer calls count after each beat. If
+// more time than one beat has passed, the process got no CPU time in between, so only one beat
+// counts as running time. The caller must hold b.mu.
 func (b *timeBudget) count() {
 	passed := now().Sub(b.counted)
 	b.ran += min(passed, beat)
@@ -98,6 +98,5 @@ func (b *timeBudget) count() {
 	b.counted = b.counted.Add(passed)
 }
 
-// now reads Go's clock instead of the Store's clock, because CPU time does not depend on the
-// Store's clock.
+// now is Go's clock, not the clock of the Store, because tests can stop the clock of the Store.
 var now = time.Now //nolint:forbidigo // see above

@@ -134,8 +134,8 @@ func TestUnreadableEntries(t *testing.T) {
 	}
 }
 
-// A later version of the broker stored a failure whose reason this version does not know. This
-// version must ignore the failure, so that a token may be requested.
+// A later version of the broker stored a failure with a reason that the present version does not
+// know. The present version must ignore the failure, so that a token may be requested.
 func TestFailureOfUnknownReason(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -150,7 +150,7 @@ func TestFailureOfUnknownReason(t *testing.T) {
 			t.Errorf("with the reason %q, Load returns failure %+v, error %v; Load must return a failure: %v", reason, record.Failure, err, want)
 		}
 		if got := seen.takeUnreadable(); !want != slices.Equal(got, []string{"format"}) {
-			t.Errorf("with the reason %q Unreadable was called with %q", reason, got)
+			t.Errorf("for a failure with the reason %q, Unreadable is called with %q", reason, got)
 		}
 	}
 	e.set(e.failure, string(keys.Seal(e.failure, []byte(`{"reason":"quota_used_up","life":3600000000000,"count":1}`))))
@@ -161,8 +161,8 @@ func TestFailureOfUnknownReason(t *testing.T) {
 	lease.Release()
 }
 
-// Each key of the broker is replaced by a key of another type. The broker must still work, and must
-// replace that key by a correct one.
+// The test replaces each of the broker's keys in Redis by a key of another Redis type, such as a list.
+// The broker must still work, and must replace that key by a correct one.
 func TestOtherTypes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -224,7 +224,7 @@ func TestGarbageInLists(t *testing.T) {
 		}
 	}
 	_, lease := lock(t, store)
-	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // the element 1e400 counts as a time in the future
+	for limit, want := range map[int]time.Duration{1: time.Hour, 2: 0, 3: 0, 4: 0} { // the script reads 1e400 as infinity, which is a time in the future
 		if wait, err := lease.ForcedWait(t.Context(), limit, time.Hour); err != nil || wait != want {
 			t.Errorf("ForcedWait(%d) returns %v, error %v; want %v", limit, wait, err, want)
 		}

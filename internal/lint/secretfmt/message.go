@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// messagesPath is the path of the Go package that declares the messages with secrets.
+	// messagesPath is the path of the Go package that declares the protobuf messages with secrets.
 	messagesPath = "github.com/authmaterial/broker/gen/authmaterial/v1"
 
-	// protoPath is the path of the Go package that declares the interface of all messages.
+	// protoPath is the path of the Go package that declares the interface of all protobuf messages.
 	protoPath = "google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// messageIn returns the name of the first message that is printed with a value of type t: the value
-// itself, or a message that the value contains or points to. The name is empty if no message is
-// printed.
+// messageIn returns the name of the protobuf message that is printed when a value of type t is
+// formatted: the value itself, or the first message that the value contains or points to. The name
+// is empty if no such message is printed.
 func messageIn(t types.Type) string {
 	if named, ok := types.Unalias(t).(*types.Named); ok && isProtoMessage(named) {
 		return "a proto.Message"
@@ -86,15 +86,15 @@ func isGeneratedMessage(named *types.Named) bool {
 	return method != nil
 }
 
-// isOneof reports whether a type is the interface of a oneof. In generated code, such an interface
-// has one method of the same name.
+// isOneof reports whether a type is the interface that protoc-gen-go generates for a oneof. Such an
+// interface has a single method, whose name is the name of the interface.
 func isOneof(named *types.Named) bool {
 	methods, ok := named.Underlying().(*types.Interface)
 	return ok && methods.NumMethods() == 1 && methods.Method(0).Name() == named.Obj().Name()
 }
 
 // isProtoMessage reports whether a type is the interface proto.Message, which can contain any
-// message.
+// protobuf message.
 func isProtoMessage(named *types.Named) bool {
 	object := named.Obj()
 	return object.Pkg() != nil && object.Pkg().Path() == protoPath && object.Name() == "ProtoMessage"

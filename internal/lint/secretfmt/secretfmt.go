@@ -79,7 +79,8 @@ func isAllowed(pass *analysis.Pass, cursor inspector.Cursor) bool {
 	return false
 }
 
-// checkCall reports each argument of a formatting function that can contain a message.
+// checkCall reports each argument of a formatting function that can contain a message of
+// authmaterial.v1.
 func checkCall(pass *analysis.Pass, call *ast.CallExpr) {
 	callee := typeutil.Callee(pass.TypesInfo, call)
 	if callee == nil || !isFormatting(pass, callee) {

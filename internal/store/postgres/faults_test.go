@@ -98,7 +98,7 @@ func TestServerDoesNotAnswer(t *testing.T) {
 	}
 	server.Continue()
 	if _, err := s.Apply(t.Context(), storetest.NewCredential("after")); err != nil {
-		t.Errorf("a change after the server continued failed: %v", err)
+		t.Errorf("after the server was resumed, a change failed: %v", err)
 	}
 }
 

@@ -48,9 +48,9 @@ func (d *driver) Listen(ctx context.Context, log *slog.Logger, changed func()) {
 	}
 }
 
-// listenOnce opens a connection and listens for notifications. It calls changed once when it begins
-// to listen, and then for each notification. listenOnce returns when the connection fails or the
-// context ends.
+// listenOnce opens a connection and listens for notifications. It calls the function `changed` once
+// when it begins to listen, and then for each notification. It returns when the connection fails or
+// the context ends.
 func (d *driver) listenOnce(ctx context.Context, changed func()) error {
 	conn, err := pgx.ConnectConfig(ctx, d.config)
 	if err != nil {

@@ -21,7 +21,7 @@ func open(address string) (store.Driver, error) {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t, "-c", "max_connections=300")
-	// The tests in this group run in parallel. The server is stopped after the group has ended.
+	// The tests in this group run in parallel. The server is stopped after all of them have ended.
 	t.Run("group", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Database { return database(t, server) })
 	})

@@ -12,7 +12,8 @@ import (
 	"github.com/authmaterial/broker/internal/store/storetest"
 )
 
-// TestMoved checks that no change is stored in files that the next start does not find.
+// TestMoved checks that calls fail after the database file was deleted or replaced, because the
+// next start would not find their changes.
 func TestMoved(t *testing.T) {
 	t.Parallel()
 	for what, move := range map[string]func(path string) error{

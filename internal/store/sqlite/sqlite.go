@@ -25,8 +25,8 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// settings applies to every connection. The setting secure_delete overwrites deleted data with
-// zeros.
+// The constant settings contains the settings of every connection. The setting secure_delete
+// overwrites deleted data with zeros.
 const settings = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(ON)&_pragma=journal_mode(WAL)" +
 	"&_pragma=secure_delete(ON)&_pragma=synchronous(FULL)"
 

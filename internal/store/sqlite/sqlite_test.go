@@ -180,7 +180,8 @@ func TestErasesLater(t *testing.T) {
 	}
 }
 
-// openStore returns a Store in a new database, a driver of another process, and the store keys.
+// openStore returns a Store in a new database, a second driver for the same database, and the store
+// keys.
 func openStore(t *testing.T) (*store.Store, store.Driver, *fleetkeys.Ring) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "broker.db")

@@ -30,9 +30,9 @@ const (
 
 // Crash runs a process that stores 1,000 changes, kills it with SIGKILL at a random moment, and
 // checks that every acknowledged change is complete and no other change is partial. The name of the
-// test that calls Crash must be unique. In the process that is killed, Crash calls the function
-// `open` with the same address. After the process was killed, Crash calls the function `during`, if
-// it is not nil.
+// test that calls Crash must be unique. The function `create` returns the address of a new
+// database, and `open` opens the database, also in the process that is killed. After the process
+// was killed, Crash calls the function `during`, if it is not nil.
 //
 // Crash kills two processes in turn, or ten if the environment variable BROKER_STRESS is set.
 func Crash(t *testing.T, create func(*testing.T) (address string), open func(address string) (store.Driver, error), during func()) {

@@ -226,7 +226,7 @@ func rekey(t *testing.T, f *fixture) {
 	}
 }
 
-// rekeyFails encrypts the data keys with a new key when the old key is lost.
+// rekeyFails checks the error of Rekey if the old key, which encrypted some data keys, is missing.
 func rekeyFails(t *testing.T, f *fixture) {
 	oldKey, newKey := key(t), key(t)
 	f.keys = ring(t, oldKey)
@@ -244,7 +244,7 @@ func rekeyFails(t *testing.T, f *fixture) {
 	f.keys = ring(t, newKey)
 	_, err := f.open().Rekey(t.Context())
 	if !errors.Is(err, store.ErrUnknownKey) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("Rekey without the old key returned the error %v, want ErrUnknownKey once", err)
+		t.Errorf("Rekey without the old key returned the error %v, want ErrUnknownKey in a single line", err)
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 var backups embed.FS
 
 // writing is the name of an environment variable. If the variable names a folder, the test of
-// SQLite writes the missing backup of the newest schema to this folder.
+// SQLite writes a backup with the newest schema to this folder.
 const writing = "STORETEST_WRITE"
 
 func fixtureRing(t *testing.T) *fleetkeys.Ring {
@@ -39,7 +39,8 @@ func fixtureRing(t *testing.T) *fleetkeys.Ring {
 	return ring(t, key)
 }
 
-// migrates restores a backup of each earlier schema, which runs all later migrations on its rows.
+// The test migrates restores a backup of each earlier schema. Restore then runs all later
+// migrations on the rows of the backup.
 func migrates(t *testing.T, f *fixture) {
 	f.keys = fixtureRing(t)
 	if folder := os.Getenv(writing); folder != "" {

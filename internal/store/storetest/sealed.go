@@ -70,8 +70,8 @@ func limitsDestroyed(t *testing.T, f *fixture) {
 	}
 }
 
-// `bound` plays an attacker who can write to the database. The attacker changes each part of a version
-// that is authenticated together with the encrypted values.
+// `bound` plays an attacker who can write to the database, and checks that a version that the
+// attacker changed cannot be decrypted.
 func bound(t *testing.T, f *fixture) {
 	s := f.open()
 	f.apply(s, NewCredential("one"))
@@ -100,13 +100,13 @@ func bound(t *testing.T, f *fixture) {
 		f.exec(attack)
 		credential, versions = f.credential(s, "one")
 		if values, err := s.Values(credential, versions[0]); !errors.Is(err, store.ErrDamaged) || values != nil {
-			t.Errorf("decrypting a version that an attacker gave %s returned the error %v, want ErrDamaged", what, err)
+			t.Errorf("decrypting a version with %s returned the error %v, want ErrDamaged", what, err)
 		}
 	}
 	swapsRows(t, f, s)
 }
 
-// swapsRows plays an attacker who exchanges the versions of two credentials in the database.
+// swapsRows plays an attacker who swaps the versions of two credentials in the database.
 func swapsRows(t *testing.T, f *fixture, s *store.Store) {
 	f.exec(`DELETE FROM credentials WHERE id = 'one'`)
 	f.apply(s, NewCredential("one"))
@@ -118,7 +118,7 @@ func swapsRows(t *testing.T, f *fixture, s *store.Store) {
 	for _, id := range []string{"one", "two"} {
 		credential, versions := f.credential(s, id)
 		if _, err := s.Values(credential, versions[0]); !errors.Is(err, store.ErrDamaged) {
-			t.Errorf("decrypting the values of %s, after the versions were exchanged, returned the error %v, want ErrDamaged", id, err)
+			t.Errorf("after the two versions were swapped, decrypting the values of %s returned the error %v, want ErrDamaged", id, err)
 		}
 	}
 }

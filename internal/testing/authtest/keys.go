@@ -66,8 +66,9 @@ func Unsigned(id string) Key {
 	return Key{ID: id, Algorithm: "none", sign: func([]byte) []byte { return nil }}
 }
 
-// BySecret returns a copy of the key that signs tokens with HMAC and the given secret. Tests use
-// such a key to forge tokens with a secret that an attacker knows, for example a public key.
+// BySecret returns a copy of k that signs tokens with HMAC and the given secret, instead of k's
+// private key. Tests use such a key to forge tokens with a secret that an attacker knows, for
+// example a public key.
 func (k Key) BySecret(secret string) Key {
 	k.Algorithm = "HS256"
 	k.sign = func(input []byte) []byte {
@@ -78,8 +79,8 @@ func (k Key) BySecret(secret string) Key {
 	return k
 }
 
-// With returns a copy of the key with further members in its key set entry. A nil value removes a
-// member.
+// With returns a copy of k with members added to the field Public, or replaced in it. A nil value
+// removes a member.
 func (k Key) With(members map[string]any) Key {
 	k.Public = changed(k.Public, members)
 	return k

@@ -57,7 +57,7 @@ func TestMeasuresEverySetting(t *testing.T) {
 		t.Errorf("the settings in the output are %q, want %q:\n%s", titles, want, output)
 	}
 	if got := strings.Count(output, "\ngoal: "); got != goals {
-		t.Errorf("the output has %d goals, want %d:\n%s", got, goals, output)
+		t.Errorf("the output has %d lines that begin with \"goal:\", want %d:\n%s", got, goals, output)
 	}
 }
 

@@ -42,22 +42,22 @@ func tlsConfig(folder, name string) (*tls.Config, error) {
 	}, nil
 }
 
-// serverCredentials returns the credentials of a server, without TLS if there is no folder of
-// certificates.
+// serverCredentials returns a server's TLS settings, with the certificate in the folder. If
+// `folder` is empty, connections are not encrypted.
 func serverCredentials(folder string) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, serverFile)
 }
 
-// clientCredentials returns the credentials of a client with the client certificate of the given
-// number, without TLS if there is no folder of certificates.
+// clientCredentials returns a client's TLS settings, with the client certificate of the given
+// number. If `folder` is empty, connections are not encrypted.
 func clientCredentials(folder string, number int) (credentials.TransportCredentials, error) {
 	return credentialsOf(folder, clientName(number))
 }
 
 func clientName(number int) string { return fmt.Sprintf("%s%d", clientFile, number) }
 
-// writeCertificates writes the certificates of a server and of the load's clients to a new folder.
-// `remove` deletes the folder.
+// writeCertificates creates a folder with the certificates of a server, of the load generator, and
+// of a caller without a grant. `remove` deletes the folder.
 func writeCertificates(identities int) (folder string, remove func() error, err error) {
 	folder, err = os.MkdirTemp("", "bench")
 	if err != nil {

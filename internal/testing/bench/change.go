@@ -14,7 +14,7 @@ import (
 
 type changes struct {
 	mu   sync.Mutex
-	next chan struct{} // closed when the state that watchers receive changes
+	next chan struct{} // closed when there is a new state for watchers
 }
 
 func newChanges() *changes { return &changes{next: make(chan struct{})} }
@@ -33,7 +33,7 @@ func (c *changes) change() error {
 	return nil
 }
 
-// WatchAuthDecorations sends the same state at the start and at each change.
+// WatchAuthDecorations sends d.state when a watch begins, and again at each change.
 func (d *doNothing) WatchAuthDecorations(_ *authmaterialv1.WatchAuthDecorationsRequest, stream grpc.ServerStreamingServer[authmaterialv1.WatchAuthDecorationsResponse]) error {
 	for {
 		next := d.changes.wait()

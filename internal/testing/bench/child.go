@@ -14,8 +14,8 @@ import (
 // stopPatience is how long a process may take to end before it is killed.
 const stopPatience = 10 * time.Second
 
-// The function `with` starts a process in a role, passes its answer to `use`, and returns when the
-// process has ended.
+// The function `with` starts a process that does the work of a role, and passes the answer of the
+// process to `use`. When `use` returns, `with` ends the process.
 func with[T any](ctx context.Context, role string, told task, use func(answer T) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -39,8 +39,9 @@ func with[T any](ctx context.Context, role string, told task, use func(answer T)
 	return use(answer)
 }
 
-// start starts this program in a role. When ctx ends, the standard input of the process is closed,
-// which tells it to end. A process that still runs after stopPatience is killed.
+// start starts this program again, to do the work of a role. When ctx ends, the standard input of
+// the process is closed, which tells it to end. A process that still runs after stopPatience is
+// killed.
 func start(ctx context.Context, role string) (command *exec.Cmd, stdin io.Writer, stdout io.Reader, err error) {
 	program, err := os.Executable()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// These constants are the IDs of the credentials that the load requests.
+// These constants are the IDs of the credentials that the load generator requests.
 const (
 	warmToken = "sendpulse-oauth" //nolint:gosec // it is an ID
 	staticKey = "pendo"
@@ -21,8 +21,8 @@ const (
 	mediumKey = "key-of-1100-bytes"
 	largeKey  = "key-of-4000-bytes"
 
-	// bulkPrefix, followed by a number, is the ID of a credential whose decoration is about as
-	// large as that of mediumKey.
+	// bulkPrefix, followed by a number, is the ID of a bulk credential. Bulk credentials make the
+	// configuration larger.
 	bulkPrefix = "key-of-1100-byte-"
 	manyIDs    = 10_000
 )
@@ -44,14 +44,15 @@ const (
 	auditFile       = "audit.jsonl"
 )
 
-// loadCaller, followed by a number, is a SPIFFE ID in one of the load's client certificates.
+// loadCaller, followed by a number, is a SPIFFE ID in one of the load generator's client
+// certificates.
 const loadCaller = "spiffe://bench.test/load/"
 
-// limitsText is the section `limits`, with limits that the load does not reach.
+// limitsText is the section `limits`, with limits that the load generator does not reach.
 const limitsText = "limits: {calls_per_second: 1000000, call_burst: 10000000, concurrent_calls: 10000, connections: 1000, connections_per_caller: 1000}\n"
 
-// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third grant in
-// guardsText is for the load.
+// guardsText contains the sections `audit` and `grants` of a broker with TLS. The third grant
+// allows the calls of the load generator.
 const guardsText = `audit: {file: %[1]q, mode: %[2]s}
 grants:
   - {callers: ["token:*"], credentials: ["*"]}
@@ -61,9 +62,8 @@ grants:
   - {callers: ["spiffe://bench.test/lo*"], credentials: ["sendpulse-k*", "pendo"]}
 `
 
-// configOf returns the configuration of a task's broker: the simulated credentials, further ones up
-// to the task's number of credentials, and the task's Redis. `last` is the secret of the last
-// credential.
+// configOf returns the configuration of the broker that a task describes. `last` is the end of the
+// last bulk credential's API key.
 func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
@@ -101,8 +101,8 @@ func configOf(told task, last string) []byte {
 	return text.Bytes()
 }
 
-// keySize returns the length of a bulk credential's key, which is short if the load does not
-// request bulk credentials.
+// keySize returns the length of a bulk credential's API key. The key is as long as that of
+// mediumKey if the load generator requests bulk credentials, and short otherwise.
 func (t task) keySize() int {
 	if t.IDs > 0 {
 		return keySizes[mediumKey]
@@ -118,8 +118,8 @@ func writeKey(text *bytes.Buffer, id, key string) {
 	fmt.Fprintf(text, "  - id: %s\n    provider: pendo\n    auth_method: api_key\n    values:\n      api_key: {value: %s}\n", id, key)
 }
 
-// loader returns a function that loads a task's configuration with the given secret of the last
-// credential. Each broker process has its own fleet key and its own simulated accounts.
+// loader returns a function that calls configOf, and returns a function that parses the
+// configuration. Each broker process has its own fleet key and its own simulated accounts.
 func loader(told task, sim *simulator.Simulator) func(last string) func() (*config.Config, error) {
 	fleetKey, fromSimulator := fleetkeys.Generate(), simulated.Environment(sim)
 	environment := func(name string) (string, bool) {

@@ -14,7 +14,7 @@ import (
 // callPatience limits how long the last calls of a round may continue after its end.
 const callPatience = 10 * time.Second
 
-// result is what the load process sends to its parent process.
+// result is what the load generator sends to its parent process.
 type result struct {
 	// ResponseSize is the size of a response on the wire, in bytes.
 	ResponseSize int
@@ -24,8 +24,8 @@ type result struct {
 // A round contains the figures of each server. The servers are measured one after another.
 type round []figures
 
-// `load` measures calls to all servers in turn. Each round begins with a different server, so a
-// machine that becomes slower or faster favours no server.
+// `load` is the load generator. It measures calls to all servers in turn. Each round begins with a
+// different server, so a machine that becomes slower or faster favours no server.
 func load(ctx context.Context, told task, answer func(any) error) (err error) {
 	var targets []*target
 	for _, s := range told.Sides {
@@ -73,9 +73,13 @@ func (t *target) measure(ctx context.Context, callers int, duration time.Duratio
 	if err != nil {
 		return figures{}, fmt.Errorf("call the server %q: %w", t.name, err)
 	}
+	used, unknown := cpuTime(t.process) // must come before t.usage, because reading the metrics takes CPU time too
 	after, err := t.usage(ctx)
 	if err != nil {
 		return figures{}, err
+	}
+	if unknown == nil {
+		after.cpuSeconds = used.Seconds()
 	}
 	return newFigures(latencies, took, before, after), nil
 }

@@ -11,8 +11,8 @@
 // a store (in PostgreSQL, if it is installed), for the pages of the console, and for large
 // configurations.
 //
-// Each server and each load generator (the "load") is a process of its own: this program starts
-// itself again for each of these roles.
+// Each server and each load generator is a process of its own. The program starts itself again for
+// each of these processes, with the name of a role as its argument.
 package main
 
 import (

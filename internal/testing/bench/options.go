@@ -18,7 +18,7 @@ type options struct {
 	only          *regexp.Regexp
 	list          bool
 	credentials   []int
-	stored        []int // numbers of stored credentials to measure
+	stored        []int // numbers of stored credentials with which to measure the broker
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -31,7 +31,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&chosen.list, "list", false, "print the names of the settings and parts, and measure nothing")
 	only := flags.String("only", "", "measure the settings and parts whose names match this regular expression, and nothing else")
 	credentials := flags.String("credentials", "", "sizes of configurations to measure, such as 5,1000,100000")
-	stored := flags.String("stored", "100000", "numbers of stored credentials to measure, such as 100000,1000000")
+	stored := flags.String("stored", "100000", "numbers of stored credentials with which to measure the broker, such as 100000,1000000")
 	if err := flags.Parse(arguments); err != nil {
 		return options{}, err
 	}

@@ -8,13 +8,13 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// postgresServer is what the process in the PostgreSQL role sends to its parent.
+// postgresServer is what servePostgres sends to the parent process.
 type postgresServer struct {
 	// URLs are the addresses of empty databases, one for each number of stored credentials.
 	URLs []string
 }
 
-// servePostgres runs a PostgreSQL server with as many databases as the task has credentials.
+// servePostgres runs a PostgreSQL server. The number of its databases is told.Credentials.
 func servePostgres(ctx context.Context, told task, answer func(any) error) (err error) {
 	t := &testless{ctx: ctx}
 	defer func() {

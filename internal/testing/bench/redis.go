@@ -39,8 +39,8 @@ The CPU time of the redis-server is not part of the servers' CPU time.
 	})
 }
 
-// besideOthers compares brokers with Redis, without Redis, and with a read from Redis on every
-// call.
+// besideOthers compares three brokers: one with tokens in Redis, one with tokens in memory only,
+// and one that reads Redis on every call.
 func besideOthers(ctx context.Context, chosen options, redis redisServer, shared endpoint, out io.Writer) error {
 	return with(ctx, roleBroker, task{}, func(alone endpoint) error {
 		return with(ctx, roleReading, task{Redis: redis.Address}, func(reading endpoint) error {

@@ -15,7 +15,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// redisServer is what the process in the Redis role sends to its parent.
+// redisServer is what serveRedis sends to the parent process.
 type redisServer struct {
 	// Address is the host:port of the Redis server.
 	Address string

@@ -24,9 +24,9 @@ const (
 	refusalPairs       = 100 // number of pairs of batches, which the flag -rounds multiplies
 )
 
-// toldApart is a z-score of a sign test. If the z-score of two kinds of calls is at least
-// toldApart, a caller can distinguish them. If the kinds do not differ, this happens by chance in
-// one of 15,000 runs.
+// toldApart is a limit for the z-score of a sign test. From this z-score on, response times reveal
+// whether a credential exists. Where they reveal nothing, one of 15,000 runs reaches the limit by
+// chance.
 const toldApart = 4
 
 func writeGrants(out io.Writer, grants int) {
@@ -123,9 +123,9 @@ func printRefusals(out io.Writer, pairs []refusal) {
 		}
 	}
 	z := float64(slower-faster) / math.Sqrt(float64(max(1, slower+faster)))
-	verdict := "a caller cannot distinguish them"
+	verdict := "a caller cannot tell which credentials exist"
 	if math.Abs(z) >= toldApart {
-		verdict = "A CALLER CAN DISTINGUISH THEM"
+		verdict = "A CALLER CAN TELL WHICH CREDENTIALS EXIST"
 	}
 	var all [2][]float64
 	for _, p := range pairs {

@@ -15,7 +15,7 @@ grpc-go's defaults, "equal options" the broker's transport options. The control 
 second server with the defaults: A/A is its ratio to the first.
 
 Machine: %d cores, %s/%s, %s. TCP on the loopback interface.
-Servers and load are a process each. The load shares the cores with every server alike.
+Each server is a process, and so is the load generator. All of them share the cores.
 Rounds: %d for each comparison, of %s a server, in rotated order, after one to warm up.
 Numbers are medians; a ratio is taken round by round. A goal counts as met within the
 spread of A/A: the half of its rounds that is nearest to the median.
@@ -43,7 +43,8 @@ var (
 	}
 )
 
-// ratio returns the distribution of the ratios of two servers.
+// ratio returns the distribution, over all rounds, of the quantity of the server `of` divided by
+// that of the server `to`.
 func (q quantity) ratio(rounds []round, of, to int) spread {
 	return spreadOf(rounds, func(r round) float64 { return q.of(r[of]) / q.of(r[to]) })
 }

@@ -23,8 +23,9 @@ const (
 	roleWatch     = "watch"
 )
 
-// A role is the work of a process. The process sends its result to its parent once, with `answer`,
-// and the role returns when its work is done or ctx ends.
+// A role is the work of one process of the benchmark: to run a server, or to be the load generator.
+// The function calls `answer` once, to send its result to the parent process. The function returns
+// when the work is done or ctx ends.
 type role func(ctx context.Context, told task, answer func(any) error) error
 
 var roles = map[string]role{
@@ -39,8 +40,8 @@ var roles = map[string]role{
 
 // task is the input of a process, as JSON on its standard input.
 type task struct {
-	// Credentials is the number of the broker's credentials. 0 means only the simulated
-	// credentials.
+	// Credentials is how large the configuration is: its bulk credentials have the numbers from
+	// simulatedCredentials to Credentials-1.
 	Credentials int
 	// Redis is the host:port of the broker's Redis, or empty if tokens are kept in memory.
 	Redis string
@@ -49,15 +50,15 @@ type task struct {
 	Store, StoreKey string
 	// Console makes the broker serve the console.
 	Console bool
-	// Certificates is the folder with the certificates of servers and callers. Without a folder,
-	// there is neither TLS nor authentication.
+	// Certificates is the folder with the certificates of servers and callers. If Certificates is
+	// empty, servers use neither TLS nor authentication.
 	Certificates string
 	// Audit is the broker's audit mode, or empty. The audit file is in the folder of certificates.
 	Audit string
 	// Grants is the number of grants in addition to the usual ones.
 	Grants int
-	// Credential is the ID that the load asks for. If IDs is not 0, each call asks for a random one
-	// of that number of IDs, which all begin with Credential.
+	// Credential is the ID that the load generator requests. If IDs is not 0, there are that many
+	// IDs, which consist of Credential and a number, and each call requests a random one of them.
 	Credential string
 	IDs        int
 	// Batch is the number of IDs in a batch, or 0 for calls of GetAuthDecoration.
@@ -72,7 +73,7 @@ type task struct {
 	Callers, Connections, Identities int
 	// Rounds is the number of measured rounds, without the one that warms up the servers.
 	Rounds int
-	// RoundDuration is how long the load calls each server in a round.
+	// RoundDuration is how long the load generator calls each server in a round.
 	RoundDuration time.Duration
 }
 
@@ -87,7 +88,8 @@ func (t task) ids() []string {
 	return ids
 }
 
-// batchRequest returns the load's request for a batch, or nil if it requests none.
+// batchRequest returns the request that the load generator sends in each call, or nil if the calls
+// are not batches.
 func (t task) batchRequest() *authmaterialv1.BatchGetAuthDecorationsRequest {
 	if t.Batch == 0 {
 		return nil
@@ -113,8 +115,8 @@ type endpoint struct {
 	// At each request to the URL Change, the server sends a change to all watchers. Change may be
 	// empty.
 	Change string
-	// Certificates is the folder with the load's certificates, or empty if the server does not use
-	// TLS.
+	// Certificates is the folder with the certificates of the load generator, or empty if the
+	// server does not use TLS.
 	Certificates string
 	// SignIn is a sign-in link of the console, or empty if the server has no console.
 	SignIn string

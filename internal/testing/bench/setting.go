@@ -18,8 +18,8 @@ type setting struct {
 	// callers, connections and identities are the numbers of concurrent callers, of the connections
 	// that they share, and of the client certificates of these connections.
 	callers, connections, identities int
-	// credential is the ID that callers ask for. If `ids` is not 0, each call asks for a random one
-	// of that number of IDs, which all begin with `credential`.
+	// credential is the ID that callers request. If `ids` is not 0, there are that many IDs, which
+	// consist of `credential` and a number, and each call requests a random one of them.
 	credential string
 	ids        int
 	batch      int  // number of IDs in each batch; 0 if the calls are not batches
@@ -30,7 +30,7 @@ type setting struct {
 // goal contains the ratios to a do-nothing server that the project promises for a setting: a
 // minimum for calls per second, and maxima for CPU time and the p99 latency. In the fields with
 // "Equal" in their names the do-nothing server has the broker's transport options, and in the other
-// fields grpc-go's defaults. A zero field promises nothing.
+// fields grpc-go's defaults. A field is 0 if there is no goal for its ratio.
 type goal struct {
 	calls, callsEqual float64
 	cpu, cpuEqual     float64

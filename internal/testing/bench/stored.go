@@ -19,8 +19,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
 )
 
-// storedKey is the ID of a credential that is stored in brokers with a credential store, and
-// declared in the other brokers, with values of the same size.
+// storedKey is the ID of a credential that every broker has, with a key of the same size: in the
+// credential store, or in the configuration if the broker has no store.
 const storedKey = "stored-key"
 
 const (
@@ -115,8 +115,9 @@ func (d *database) change(ctx context.Context) error {
 	return err
 }
 
-// `copy` copies the only credential in the store. The values of the copies cannot be decrypted,
-// because they are bound to the original, but brokers do not use them.
+// `copy` copies the only credential in the store. The secrets of the copies cannot be decrypted,
+// because they are encrypted for the ID of the original. No caller requests the copies, so brokers
+// never decrypt these secrets.
 func (d *database) copy(ctx context.Context, copies int) error {
 	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
 	for _, statement := range []string{

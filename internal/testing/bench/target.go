@@ -13,7 +13,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// target is a server with the load's connections to it.
+// target is a server to which the load generator has connections.
 type target struct {
 	name     string
 	clients  []authmaterialv1.BrokerServiceClient // one client for each connection
@@ -22,7 +22,7 @@ type target struct {
 	process  int
 	http     http.RoundTripper // the transport for reading metrics; nil for the default transport
 	requests []*authmaterialv1.GetAuthDecorationRequest
-	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the batch that the load requests; nil if it requests no batches
+	batch    *authmaterialv1.BatchGetAuthDecorationsRequest // the request of each call; nil if the calls are not batches
 	stopped  int                                            // ID of the Redis process that a round suspends; 0 if there is none
 }
 
@@ -53,7 +53,7 @@ func newTarget(of side, told task) (*target, error) {
 	return t, nil
 }
 
-// dial connects to a server with the load's certificate of the given number.
+// dial connects to a server with the load generator's client certificate of the given number.
 func dial(at endpoint, identity int) (client authmaterialv1.BrokerServiceClient, closeClient func() error, err error) {
 	encryption, err := clientCredentials(at.Certificates, identity)
 	if err != nil {

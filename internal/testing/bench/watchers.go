@@ -47,7 +47,7 @@ func printWatchers(out io.Writer, told task, measured watchResult) error {
 		}
 		return newSpread(values)
 	}
-	fmt.Fprintf(out, "\nThe time from a change until the last of %d watchers over %d connections has received it.\nThe broker's change is a reload of its configuration. Goal: 1.5 times the time of a do-nothing stream.\n", watchers, watcherConnections)
+	fmt.Fprintf(out, "\nThe time from a change until the last of %d watchers over %d connections has received it.\nFor each change, the broker loads a changed configuration. A do-nothing server sends the same state\nagain. Goal: 1.5 times the time of the do-nothing server.\n", watchers, watcherConnections)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\tmedian, ms\tratio\tmin–max\t")
 	for i, s := range told.Sides {

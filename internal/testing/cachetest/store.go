@@ -36,10 +36,10 @@ func TestStore(t *testing.T, open func(*testing.T) Harness) {
 		"a valid token is returned without a lease":    enoughWithoutLease,
 		"the committed token is returned with a lease": showsLease,
 		"a failure is kept with the token":             keepsFailure,
-		"a failure is kept after a commit":             keepsFailureOfCommitted,
+		"a lease stores a token, then a failure":       keepsFailureOfCommitted,
 		"failures are forgotten":                       forgetsFailures,
-		"the rejected token is refused":                refusesRejected,
-		"a token that was rejected before is refused":  refusesRejectedLater,
+		"a rejected token is not stored again":         refusesRejected,
+		"an earlier rejected token is not stored":      refusesRejectedLater,
 		"forced renewals are limited":                  limitsForced,
 	}
 	for name, test := range tests {
@@ -149,7 +149,7 @@ func enoughWithoutLease(t *testing.T, h Harness) {
 	defer held.Release()
 	record, lease, err = h.Store.Lock(t.Context(), key, hasToken)
 	if err != nil || lease != nil || record.Token == nil {
-		t.Errorf("Lock of a leased key with a token returned the lease %v and the error %v, want the token without a lease", lease, err)
+		t.Errorf("Lock returned the lease %v and the error %v for a leased key that has a token, want the token without a lease", lease, err)
 	}
 }
 

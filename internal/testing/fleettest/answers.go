@@ -111,8 +111,8 @@ func (a *Answers) Versions(credential string) int {
 	return len(a.versions[credential])
 }
 
-// Version returns the newest version of a credential: the version that callers first received after
-// all other versions.
+// Version returns the newest version of a credential: of all versions that callers have received,
+// the one that appeared last.
 func (a *Answers) Version(credential string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

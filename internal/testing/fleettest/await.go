@@ -24,7 +24,7 @@ func (f *Fleet) AwaitReportsUnderWay(n int, brokers ...*Broker) {
 func (f *Fleet) awaitUnderWay(method string, n int, brokers []*Broker) {
 	f.t.Helper()
 	for _, b := range brokers {
-		f.Await(fmt.Sprintf("%s has %d unanswered calls of %s", b.Name, n, method), func() error {
+		f.Await(fmt.Sprintf("%s has %d unanswered calls of the method %s", b.Name, n, method), func() error {
 			got, err := b.callsUnderWay(method)
 			if err == nil && got < n {
 				err = fmt.Errorf("%s has %d", b.Name, got)

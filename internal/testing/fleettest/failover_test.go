@@ -11,7 +11,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// failover is a fleet under load whose Redis, a Cluster or a server with Sentinels, loses a master.
+// failover is a fleet with traffic whose Redis, a Cluster or a server with Sentinels, loses a
+// master.
 type failover struct {
 	*testing.T
 	fleet  *fleettest.Fleet

@@ -34,14 +34,14 @@ type Options struct {
 	Redis map[string]any
 	// Brokers is the number of brokers. Default: 8.
 	Brokers int
-	// Credentials is the number of credentials, each with its own client at the provider. Default:
-	// 20.
+	// Credentials is the number of credentials, each with a client ID and client secret of its own.
+	// Default: 20.
 	Credentials int
 	// Lifetime is how long tokens are valid. Default: 20 s. With the default lifetime, the safety
 	// margin is the last 2 s of the lifetime, and renewal begins 3.3 s before the safety margin.
 	Lifetime time.Duration
-	// EndsPrevious makes the provider revoke a token when it issues the next one, as the brokers'
-	// definition of the provider then states.
+	// EndsPrevious makes the provider revoke a token when it issues the next one. The provider
+	// definition of the brokers states whether the provider does this.
 	EndsPrevious bool
 	// Change may modify the configuration of each broker before it is written. Default: no
 	// modification.
@@ -64,7 +64,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Credential is a credential of every broker, and its client at the provider.
+// Credential is a credential that every broker has. Client contains the credential's client ID and
+// client secret.
 type Credential struct {
 	ID     string
 	Client simulator.Client

@@ -12,9 +12,9 @@ import (
 // killed.
 const takeover = 4 * time.Second
 
-// startHeld starts a fleet whose first broker has made a token request for each credential, which
-// the provider does not answer yet. `callers` waits for the first broker's callers, and `release`
-// releases the answers. The provider answers later token requests at once.
+// startHeld starts a fleet whose first broker has made a token request for each credential. The
+// provider does not answer these requests before `release` is called, but answers later ones at
+// once. `callers` waits for the calls that caused the requests, and returns their answers.
 func startHeld(t *testing.T) (fleet *fleettest.Fleet, callers func() *fleettest.Answers, release func()) {
 	t.Helper()
 	fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})

@@ -19,7 +19,7 @@ const (
 // callLimit is the deadline of a call.
 const callLimit = 20 * time.Second
 
-// LoadOptions describe a load. The zero value stands for the defaults of all fields.
+// LoadOptions describe the calls of a Load. The zero value stands for the defaults of all fields.
 type LoadOptions struct {
 	// Brokers are the brokers to call. Default: all running brokers.
 	Brokers []*Broker
@@ -134,7 +134,7 @@ func (f *Fleet) AwaitSameTokens() time.Duration {
 	})
 }
 
-// Load is a set of callers that make calls until the load is stopped.
+// Load is a set of callers that make calls until Stop is called or the test ends.
 type Load struct {
 	*Answers
 
@@ -143,7 +143,7 @@ type Load struct {
 	stop    context.CancelFunc
 }
 
-// StartLoad starts a load, which stops at the end of the test.
+// StartLoad starts the callers of a new Load.
 func (f *Fleet) StartLoad(options LoadOptions) *Load {
 	options = options.withDefaults(f)
 	ctx, stop := context.WithCancel(context.Background())
@@ -169,7 +169,7 @@ func (l *Load) call(ctx context.Context, b *Broker, caller int) {
 	}
 }
 
-// Stop ends the load, and waits until all calls that have begun are answered.
+// Stop stops the callers, and waits until all calls that have begun are answered.
 func (l *Load) Stop() *Answers {
 	l.stop()
 	l.callers.Wait()

@@ -16,7 +16,7 @@ import (
 
 const tokenLife = 20 * time.Second
 
-// downtime is a fleet under load whose provider is down.
+// downtime is a fleet with traffic whose provider is down.
 type downtime struct {
 	fleet *fleettest.Fleet
 	began time.Time // time shortly before the first token request
@@ -55,7 +55,8 @@ func (d *downtime) check(a fleettest.Answer) error {
 }
 
 // `answering` is the longest time that the simulated provider takes to answer a token request in
-// this test, and the longest time that a broker without another token may serve an expired token.
+// this test. A broker that gets no other token counts the lifetime of its token from the answer, so
+// it may serve the token for up to this time after its end.
 const answering = 250 * time.Millisecond
 
 func (d *downtime) checkToken(a fleettest.Answer) error {
@@ -83,8 +84,8 @@ func (d *downtime) awaitNoToken() {
 	})
 }
 
-// `reading` is the longest time that reading from Redis may take. A token or a failure that another
-// replica stored may appear expired too early by the time that reading takes.
+// `reading` is the longest time that reading from Redis may take. A broker that reads another
+// broker's token or failure may consider it expired too early, by up to this time.
 const reading = 250 * time.Millisecond
 
 // mostRequests returns the highest number of token requests that one replica makes within a given

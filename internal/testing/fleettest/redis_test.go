@@ -14,7 +14,7 @@ const (
 	backLine = "Redis is back: the replicas share tokens again"
 )
 
-// `trouble` is a fleet under load whose Redis fails.
+// `trouble` is a fleet with traffic whose Redis fails.
 type trouble struct {
 	*testing.T
 	fleet  *fleettest.Fleet

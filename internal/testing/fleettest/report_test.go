@@ -13,9 +13,9 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// `reporting` is a fleet under load in which callers report tokens as rejected. No call may receive
-// a reported version, except that other replicas than the one that got the report may serve it for
-// a second.
+// `reporting` is a fleet with traffic in which callers report tokens as rejected. No call may
+// receive a reported version, except that other replicas than the one that got the report may serve
+// it for a second.
 type reporting struct {
 	*testing.T
 	fleet *fleettest.Fleet

@@ -12,7 +12,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// rotation is a fleet under load in which all clients get new secrets.
+// rotation is a fleet with traffic in which all credentials get new client secrets.
 type rotation struct {
 	*testing.T
 	fleet   *fleettest.Fleet
@@ -37,7 +37,8 @@ func (r *rotation) check(a fleettest.Answer) error {
 	return nil
 }
 
-// noteFormer records the versions of brokers that still have the old secrets.
+// noteFormer records the version of each decoration that the given brokers serve for the old
+// secrets.
 func (r *rotation) noteFormer(brokers []*fleettest.Broker) {
 	r.Helper()
 	answers := r.fleet.Burst(len(r.fleet.Credentials), brokers...)

@@ -27,7 +27,7 @@ type soak struct {
 	proxy   *redistest.FaultProxy // half of the brokers connect to Redis through this proxy
 	random  *rand.Rand
 	alone   bool           // no other test runs at the same time, so this test may use all CPU cores
-	callers sync.WaitGroup // callers in addition to the load
+	callers sync.WaitGroup // callers that report valid tokens, as falseReport describes
 	watches map[*fleettest.Broker]*fleettest.Watch
 	stops   map[*fleettest.Broker]bool // brokers that a fault has killed or suspended
 	peak    int64                      // highest memory use of a broker so far

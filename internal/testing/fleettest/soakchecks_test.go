@@ -22,7 +22,7 @@ type ledger struct {
 	// the periods in the field `lies`, wrong replies replaced those of Redis.
 	redis, lies, provider, held, busy spans
 	down, stopped                     map[*fleettest.Broker]*spans // periods in which the broker's process was killed or suspended
-	rotating                          map[string]*spans            // periods in which each secret was rotated
+	rotating                          map[string]*spans            // periods in which a secret was rotated, by credential
 
 	time   *shifts                       // changes of the clocks of the provider and Redis
 	clocks map[*fleettest.Broker]*shifts // changes of each broker's wall clock
@@ -109,9 +109,10 @@ func (l *ledger) checkLife(a fleettest.Answer, token simulator.Token, ended time
 	return nil
 }
 
-// lastResort returns how long a broker that gets no other token may serve a token after it has
-// expired at the provider: the time that the provider took to answer the token request, because the
-// broker cannot know when in that time the token was issued.
+// lastResort returns how long after the end of a token a broker may serve it if the broker gets no
+// other token. The broker does not know when the provider issued the token. It counts the lifetime
+// from the answer to the token request, so it may serve the token too long by the duration of the
+// request.
 func (l *ledger) lastResort(token simulator.Token, from, to time.Time) time.Duration {
 	if !l.provider.touches(from, to) && !l.held.touches(from, to) && !l.busy.touches(from, to) {
 		return 0
@@ -160,8 +161,8 @@ func (l *ledger) report(a fleettest.Answer) error {
 
 // checkWithdrawn returns an error if the answer contains a version that was reported earlier. After
 // a report to the same process, no call may receive the reported version. After a report to another
-// process, calls may still receive it for a second, which begins again at the end of a failure of
-// Redis.
+// process, calls may receive the reported version for a second. If Redis fails or this process is
+// suspended meanwhile, the second begins again when Redis or the process works again.
 func (l *ledger) checkWithdrawn(a fleettest.Answer, ended time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,10 +208,9 @@ func (l *ledger) note(a fleettest.Answer, token simulator.Token, ended time.Time
 	}
 }
 
-// expiring returns how much earlier than the provider a broker may consider a token expired: the
-// duration of the token request, and the time to read the token from Redis, which counts several
-// times if a replica read the token and stored it again. Processes that wait for the CPU make both
-// durations longer.
+// expiring returns how much earlier than the provider a broker may consider a token expired. The
+// difference is the duration of the token request, and of each reading from Redis on the way of the
+// token to this broker. Processes that wait for the CPU make both durations longer.
 func (l *ledger) expiring(from, to time.Time) time.Duration {
 	if l.busy.touches(from.Add(-soakLife), to) {
 		return 8 * reading

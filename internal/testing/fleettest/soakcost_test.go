@@ -25,17 +25,18 @@ func newCost(processes int) *cost {
 	return &cost{began: time.Now(), processes: processes, reported: map[string]int{}, rotated: map[string]int{}}
 }
 
-// While callers wait, a broker waits at most longestBackoff before its next token request. Jitter
-// lengthens a wait by a factor, which is given in quarters.
+// While callers wait, a broker waits at most longestBackoff before its next token request. A random
+// part of up to a quarter is added to each wait.
 const (
 	longestBackoff = 10 * time.Second
-	jitter         = 5 // five quarters
+	jitter         = 5 // the longest result, in quarters of the wait
 )
 
 // longestWait returns the longest time that a broker may wait between the last failed token request
-// and the next one: the sum of all earlier waits and a second, up to a limit, or the delay that the
-// provider asked for if that is longer. Jitter lengthens the wait and the delay. A suspension ends
-// a wait early, but the next wait is still twice as long.
+// and the next one. Each wait is twice as long as the previous one, so it is about a second longer
+// than all previous waits together. The longest wait is longestBackoff, or the delay in the
+// provider's Retry-After header if that is longer. If the machine sleeps, a wait may end early, so
+// the sum of the previous waits does not limit the next one.
 func (c *cost) longestWait() time.Duration {
 	wait := min((c.failed+time.Second)*jitter/4, longestBackoff)
 	if c.suspensions > 0 {
@@ -67,12 +68,13 @@ func (c *cost) recovery() time.Duration {
 //
 // A broker renews a token after two thirds of its lifetime, and replaces a token that was revoked
 // or reported, or that expired during a sleep. While the provider fails, the broker waits longer
-// after each token request, but not after a sleep. Normally the whole fleet makes only one request
-// for each renewal or replacement. During a secret rotation, each part of the fleet with the same
-// secret makes its own requests. While Redis fails, each process makes its own requests. A killed
-// broker, or a broker whose lock expired during a sleep, may have made one request without using
-// the answer. After a suspension, the Redis operations of a broker time out, and it makes one more
-// request. A broker whose clock is set forward considers its token expired.
+// after each token request. A sleep of the machine ends a wait, and so causes one more request.
+// Normally the whole fleet makes only one request for each renewal or replacement. During a secret
+// rotation, the brokers with the old secret and those with the new secret each need a token. While
+// Redis fails, each broker needs a token of its own. A killed broker, or a broker whose lock
+// expired during a sleep, may have made one request without using the answer. After a suspension,
+// the Redis operations of a broker time out, and it makes one more request. A broker whose clock is
+// set forward considers its token expired.
 func (c *cost) limit(credential string) int {
 	within := time.Since(c.began)
 	requests := 1 + int(within/(soakLife*2/3)) + c.revocations + c.suspensions + c.reported[credential]

@@ -65,8 +65,9 @@ func (s *soak) kinds() []kind {
 	return kinds
 }
 
-// schedule selects the faults of a round: at least one kind, and each kind at most once. Every
-// third round has only one kind, so that no other fault can explain a failure.
+// schedule selects the faults of a round: at least one kind, and each kind at most once. About
+// every third round has only one kind of fault, so that a failure of the test shows which fault
+// caused it.
 func (s *soak) schedule(c *cost) []action {
 	kinds := s.kinds()
 	if s.random.IntN(3) == 0 {

@@ -129,9 +129,9 @@ func (s *soak) foreignEvent(c *cost) []action {
 	})
 }
 
-// foreignTokens overwrites all tokens in Redis. Half of the new values expire later than any token
-// of the brokers. Every value must expire, because after a rotation no broker replaces the values
-// of unused keys.
+// foreignTokens overwrites all tokens in Redis with other data. Half of the data stays in Redis
+// longer than any token of the brokers. All of the data must expire, because after a secret
+// rotation no broker writes to the Redis keys of the old secret again.
 func (s *soak) foreignTokens(c *cost) []action {
 	return s.foreign(c, "write 32 MiB over each token", func(ctx context.Context) error {
 		client := s.server.Client()
@@ -181,7 +181,7 @@ func (s *soak) checkForeign() error {
 	return err
 }
 
-// busyMachine starts processes that use all CPU cores. No call may fail while they run.
+// busyMachine starts processes that use all CPU cores. No call may fail while these processes run.
 func (s *soak) busyMachine(*cost) []action {
 	var end func()
 	return s.lasting("sixteen processes use the cores", func() {

@@ -12,8 +12,8 @@ type spans struct {
 	all []span
 }
 
-// span is a period in which a condition was true. If the span has no end, the condition is still
-// true.
+// span is a period in which a condition was true. While the condition is still true, the field `to`
+// is zero.
 type span struct{ from, to time.Time }
 
 func (s span) touches(from, to time.Time) bool {

@@ -25,7 +25,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
-// stress returns `full` if the environment variable BROKER_STRESS is set, and otherwise `test`.
+// stress returns its second argument if the environment variable BROKER_STRESS is set, and
+// otherwise its first argument.
 func stress(test, full int) int {
 	if os.Getenv("BROKER_STRESS") != "" {
 		return full
@@ -33,17 +34,17 @@ func stress(test, full int) int {
 	return test
 }
 
-// `managed` contains a fleet of three brokers with a credential store in PostgreSQL, under load.
+// `managed` contains a fleet of three brokers with a credential store in PostgreSQL, and traffic.
 type managed struct {
 	*testing.T
 	fleet       *fleettest.Fleet
 	postgres    *postgrestest.Server
 	database    string                 // the address of the database
-	credentials []fleettest.Credential // the managed credentials, each with its first client
+	credentials []fleettest.Credential // the managed credentials, each with its first client ID and client secret
 	load        *fleettest.Load
 
 	mu      sync.Mutex
-	clients map[string][]string // all clients that a credential has had, by credential ID
+	clients map[string][]string // all client IDs that a credential has had, by credential ID
 }
 
 func postgresStore(t *testing.T, server *postgrestest.Server) map[string]any {
@@ -119,7 +120,8 @@ func valuesOf(client simulator.Client) []*authmaterialv1.FieldValue {
 	return []*authmaterialv1.FieldValue{{Field: "client_id", Value: client.ID}, {Field: "client_secret", Value: client.Secret}}
 }
 
-// check returns an error unless an answer has a token of a client that the credential has had.
+// check returns an error unless the answer contains a valid token for the current or an earlier
+// client ID of the credential.
 func (m *managed) check(a fleettest.Answer) error {
 	if a.Err != nil {
 		return fmt.Errorf("the call failed: %s", fleettest.Describe(a.Err))
@@ -138,8 +140,8 @@ func (m *managed) check(a fleettest.Answer) error {
 	return errors.New("the token belongs to another client, or is not valid")
 }
 
-// rotate gives a credential a new client at one broker, and returns the times until each broker
-// serves a token of this client.
+// rotate creates a version of a credential with a new client ID at one broker, and returns the
+// times until each broker serves a token for this client ID.
 func (m *managed) rotate(n int) (delays []time.Duration) {
 	m.Helper()
 	at, c := m.fleet.Brokers[n%len(m.fleet.Brokers)], m.credentials[n%len(m.credentials)]
@@ -167,7 +169,7 @@ func (m *managed) rotate(n int) (delays []time.Duration) {
 	return delays
 }
 
-// `ended` stops the load, and fails the test if calls failed.
+// `ended` stops the traffic, and fails the test if calls failed.
 func (m *managed) ended() {
 	m.Helper()
 	if err := m.load.Stop().Err(); err != nil {
@@ -176,8 +178,7 @@ func (m *managed) ended() {
 	m.Logf("%v", m.load)
 }
 
-// A change at one broker is served by all brokers within a second, under load and with no failed
-// call.
+// A change at one broker is served by all brokers within a second, and no call fails meanwhile.
 func TestStoreChangesReachAllBrokers(t *testing.T) {
 	m := newManaged(t)
 	watch := m.fleet.WatchReadiness()
@@ -234,8 +235,9 @@ func TestStoreLetsOneUpdateSucceed(t *testing.T) {
 	m.ended()
 }
 
-// updateAtOnce makes updates with the same etag at the same time, and returns the number of updates
-// by the reason of their error, and the display name that the successful update set.
+// updateAtOnce makes updates with the same etag at the same time. The result `reasons` contains the
+// number of updates that failed for each reason, and of those that succeeded under the key "". The
+// result `name` is the display name that a successful update set.
 func (m *managed) updateAtOnce(updates int, id, etag string) (reasons map[string]int, name string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup

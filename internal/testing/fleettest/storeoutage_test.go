@@ -38,8 +38,8 @@ func TestStoreHangs(t *testing.T) {
 	m.ended()
 }
 
-// outage makes PostgreSQL unavailable for a time, in which callers get all decorations and changes
-// fail.
+// outage makes PostgreSQL unavailable for a time. During this time changes must fail, but callers
+// must get all decorations.
 func (m *managed) outage(leave, comeBack func()) {
 	m.Helper()
 	leave()

@@ -13,7 +13,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// caller follows the protocol, and makes one call after another over its own connection.
+// caller is a client that does not attack: it makes one valid call after another over its own
+// connection.
 type caller struct {
 	b        *broker
 	conn     *grpc.ClientConn

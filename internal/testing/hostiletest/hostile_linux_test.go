@@ -16,8 +16,8 @@ type variant struct {
 	name string
 	// proved is true if the attackers authenticate, all with the same caller's token.
 	proved bool
-	// connections is the number of connections for an attack that by default uses few of them. 0
-	// means the default.
+	// connections replaces the number of connections of an attack with few connections, unless it
+	// is 0.
 	connections int
 	addresses   int
 	// allowance is the memory, in bytes, that the broker may use in addition to its use at rest.
@@ -45,8 +45,8 @@ var variants = []variant{
 type attack func(ctx context.Context, b *broker)
 
 // withstand runs an attack in each variant against a broker with TLS. The broker must answer a
-// caller that follows the protocol, and stay within its memory limit. After the attack the broker
-// must return to its earlier number of goroutines.
+// caller that does not attack, and stay within its memory limit. After the attack the broker must
+// return to its earlier number of goroutines.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
 	t.Parallel()
@@ -131,7 +131,8 @@ func keep(ctx context.Context, conn interface{ Close() error }) {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
-// An attack with at most `few` connections can have more connections in some variants.
+// An attack that asks the function `clients` for 2 to `few` connections gets the number of
+// connections of the variant, if the variant has one.
 const few = 50
 
 // clients opens connections, and calls a function for each. Writes on a connection fail after the

@@ -11,11 +11,12 @@ import (
 	"strings"
 )
 
-// Odd is a part of every secret that Canary returns. Odd consists of characters that JSON, Go,
-// HTML, URLs and shells escape, and that are allowed in HTTP headers and in HTTP Basic passwords.
+// Odd is in the middle of every secret that the function Canary returns. Odd consists of characters
+// that JSON, Go, HTML, URLs and shells escape, and that are allowed in HTTP headers and in HTTP
+// Basic passwords.
 const Odd = `+/="\%&<`
 
-// Canary returns a random secret of 48 bytes with Odd in the middle.
+// Canary returns a random secret of 48 bytes, for a test that searches for it.
 func Canary() string { return rand.Text()[:20] + Odd + rand.Text()[:20] }
 
 // Finding describes a secret that was found in a text, without the secret itself.
@@ -48,7 +49,7 @@ type needle struct{ secret, form, text string }
 // Finder searches texts for secrets. The zero value has no secrets. A Finder is not safe for
 // concurrent use.
 type Finder struct {
-	needles map[string][]needle // needles by their first gramSize bytes, in lower case
+	needles map[string][]needle // by the first gramSize bytes of the needles' texts, which are in lower case
 	known   map[needle]bool
 }
 
@@ -74,7 +75,8 @@ func (f *Finder) addForms(name, piece string) {
 	f.add(name, "bytes as numbers", numbers(piece, " ")) // as Go prints them
 	f.add(name, "bytes as numbers", numbers(piece, ",")) // as JSON has them
 	// The base64 form of a piece depends on the number of bytes before it. The first and last
-	// characters of the form may also encode bits of neighbouring bytes, so they are removed.
+	// characters may also encode bits of the bytes before and after the piece, so these characters
+	// are removed.
 	for before := range 3 {
 		shifted := append(make([]byte, before), piece...)
 		first, last := (before*8+5)/6, len(shifted)*8/6

@@ -90,7 +90,7 @@ func (r request) tokenOf(token, lifetime string) {
 	r.send(http.StatusOK, `{"access_token": `+token+`, "expires_in": `+lifetime+`, "echo": `+inYAML(r.echo)+`}`)
 }
 
-// oneLine returns the text that the client sent as one line, which may be the value of a header.
+// oneLine returns r.echo with spaces instead of line breaks, so that a header can contain it.
 func (r request) oneLine() string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(r.echo) }
 
 // misbehaviours contains the provider's wrong answers by the ID of the client that receives them.

@@ -38,7 +38,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 	for _, row := range rows {
 		if !shown.MatchString(row) {
-			t.Errorf("this row of SECURITY.md names no tests by content, size or time:\n%s", row)
+			t.Errorf("this row of SECURITY.md must contain \"content:\" with a test, and \"size:\" and \"time:\", each with a test or with \"none:\" and a reason:\n%s", row)
 		}
 	}
 }

@@ -24,11 +24,12 @@ var decoders = []struct {
 	{"HTML-decoded", func(text []byte) []byte { return []byte(html.UnescapeString(string(text))) }},
 }
 
-// depth is how many layers of encoding are decoded. A URL in a quoted error in a JSON log has three
-// layers.
+// depth is how many encodings are decoded, one after another. For example, the URL in a quoted
+// error message in a JSON log is encoded three times.
 const depth = 3
 
-// `views` returns the text itself, and each different result of a sequence of decoders.
+// `views` returns the text itself, and all different texts that result from applying up to `depth`
+// decoders one after another.
 func views(text []byte) []view {
 	all := []view{{"", text}}
 	seen := map[string]bool{string(text): true}

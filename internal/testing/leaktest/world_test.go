@@ -43,7 +43,8 @@ type world struct {
 	texts  map[string]*bytes.Buffer
 }
 
-// `sent` is the name of the collected token requests. Only token requests may contain secrets.
+// `sent` is the key of w.texts under which token requests are collected. No other collected text
+// may contain secrets.
 const sent = "what the provider was sent"
 
 func newWorld(t *testing.T) *world {
@@ -91,7 +92,7 @@ func shortFolder(t *testing.T) string {
 	return folder
 }
 
-// `know` adds a secret to those that are searched for, and returns it.
+// `know` adds a secret to those that the test searches for in the collected texts, and returns it.
 func (w *world) know(name, secret string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,10 +100,10 @@ func (w *world) know(name, secret string) string {
 	return secret
 }
 
-// canary creates a secret that is searched for.
+// canary returns a new secret, and makes the test search for it.
 func (w *world) canary(name string) string { return w.know(name, leaktest.Canary()) }
 
-// mint returns an issuer's caller token, which is searched for.
+// mint returns a caller's JSON Web Token, and makes the test search for it.
 func (w *world) mint(name string, k authtest.Key, claims authtest.Claims) string {
 	token := k.Mint(nil, authtest.Claims{
 		"iss": "https://idp.test", "aud": "broker", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),

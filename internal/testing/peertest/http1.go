@@ -22,7 +22,8 @@ const endless = 256 << 20
 // Answer writes an HTTP/1.1 answer. An Answer returns early if the client closes the connection.
 type Answer func(to io.Writer)
 
-// Answers returns answers that a client must not accept, by a description of the error.
+// Answers returns answers that a client must not accept. The keys of the map describe what is wrong
+// with the answers.
 func Answers() map[string]Answer {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const chunked = ok + "Transfer-Encoding: chunked\r\n\r\n"

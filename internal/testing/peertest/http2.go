@@ -16,8 +16,8 @@ import (
 // HTTP2Answer writes an HTTP/2 or gRPC answer to an established connection.
 type HTTP2Answer func(to *http2.Framer, stream uint32)
 
-// HTTP2Answers returns answers that an HTTP/2 or gRPC client must not accept, by a description of
-// the error.
+// HTTP2Answers returns answers that an HTTP/2 or gRPC client must not accept. The keys of the map
+// describe what is wrong with the answers.
 func HTTP2Answers() map[string]HTTP2Answer {
 	good := []string{":status", "200", "content-type", "application/grpc"}
 	many := block("x", strings.Repeat("y", 1000))
@@ -69,7 +69,7 @@ func begin(to *http2.Framer, stream uint32, fields []byte) error {
 func block(fields ...string) []byte {
 	var encoded bytes.Buffer
 	encoder := hpack.NewEncoder(&encoded)
-	for pair := range slices.Chunk(fields, 2) { // sensitive fields enter no compression table, so a block can be repeated
+	for pair := range slices.Chunk(fields, 2) { // HPACK does not refer back to sensitive fields, so the encoded block can be sent several times
 		_ = encoder.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1], Sensitive: true})
 	}
 	return encoded.Bytes()

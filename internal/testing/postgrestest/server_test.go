@@ -99,7 +99,7 @@ func TestStartSaysWhy(t *testing.T) {
 			t.Errorf("the test failed with %q, want a failure that contains the server's log", said)
 		}
 	default:
-		t.Error("a server with a wrong argument started")
+		t.Error("the server started with a wrong argument")
 	}
 }
 

@@ -45,7 +45,7 @@ func OnFreePort(t testing.TB, first, ports int, start func(port int) error) {
 	t.Helper()
 	for {
 		port := first + rand.IntN(ports)
-		// A socket on the UDP port with the same number is the reservation.
+		// Test binaries reserve a port by a UDP socket with the same port number.
 		reservation, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err == nil {
 			t.Cleanup(func() { _ = reservation.Close() })

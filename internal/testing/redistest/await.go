@@ -81,7 +81,7 @@ func (s *Server) hasReplicas(servers []*Server, want int) error {
 		}
 	}
 	if have < want {
-		return fmt.Errorf("%d replicas of %s have received all its changes, want %d", have, s.Addr(), want)
+		return fmt.Errorf("%d Redis replicas have received all changes of the master %s, want %d", have, s.Addr(), want)
 	}
 	return nil
 }

@@ -73,8 +73,8 @@ func (c *Cluster) AwaitMasters() []*Server {
 	return all
 }
 
-// AwaitReplicas waits until each master has a replica with all of the master's data. A killed node
-// becomes a replica within seconds of its restart.
+// AwaitReplicas waits until each master has a Redis replica with all of the master's data. A killed
+// node becomes a Redis replica within seconds of its restart.
 func (c *Cluster) AwaitReplicas() {
 	c.t.Helper()
 	await(c.t, func() error {

@@ -81,7 +81,7 @@ sentinel failover-timeout %[1]s 2000
 func (s *Sentinel) Addrs() []string { return addresses(s.sentinels) }
 
 // AwaitMaster waits until all running Sentinels name the same master, and this master accepts
-// writes. AwaitMaster returns the master.
+// writes. AwaitMaster returns this master.
 func (s *Sentinel) AwaitMaster() *Server {
 	s.t.Helper()
 	var master *Server
@@ -92,8 +92,8 @@ func (s *Sentinel) AwaitMaster() *Server {
 	return master
 }
 
-// AwaitReplicas waits until the master has two replicas with all of its data. A killed server
-// becomes a replica within seconds of its restart.
+// AwaitReplicas waits until the master has two Redis replicas with all of its data. A killed server
+// becomes a Redis replica within seconds of its restart.
 func (s *Sentinel) AwaitReplicas() {
 	s.t.Helper()
 	await(s.t, func() error {

@@ -114,8 +114,10 @@ type CredentialServiceClient interface {
 	// action `manage`.
 	UndeleteCredential(context.Context, *v1.UndeleteCredentialRequest) (*v1.UndeleteCredentialResponse, error)
 	// CreateCredentialVersion adds a version with new values, and optionally verifies and
-	// activates the version. A credential has at most 20 versions that are not destroyed.
-	// The caller needs a grant for the action `manage`.
+	// activates the version. The caller needs a grant for the action `manage`.
+	//
+	// A credential has at most 20 versions that are not destroyed. A version that the
+	// provider refused stays stored, and counts until it is destroyed.
 	//
 	// A field that the request does not name keeps its value from the active version, with
 	// one exception: if the version adds a host, or changes a field that is part of a host
@@ -123,8 +125,9 @@ type CredentialServiceClient interface {
 	//
 	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(context.Context, *v1.CreateCredentialVersionRequest) (*v1.CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. The
-	// caller needs a grant for the action `view`.
+	// ListCredentialVersions returns the versions of a credential, the newest first. Of the
+	// destroyed versions, the broker keeps the latest 100. The caller needs a grant for the
+	// action `view`.
 	//
 	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(context.Context, *v1.ListCredentialVersionsRequest) (*v1.ListCredentialVersionsResponse, error)
@@ -492,8 +495,10 @@ type CredentialServiceHandler interface {
 	// action `manage`.
 	UndeleteCredential(context.Context, *v1.UndeleteCredentialRequest) (*v1.UndeleteCredentialResponse, error)
 	// CreateCredentialVersion adds a version with new values, and optionally verifies and
-	// activates the version. A credential has at most 20 versions that are not destroyed.
-	// The caller needs a grant for the action `manage`.
+	// activates the version. The caller needs a grant for the action `manage`.
+	//
+	// A credential has at most 20 versions that are not destroyed. A version that the
+	// provider refused stays stored, and counts until it is destroyed.
 	//
 	// A field that the request does not name keeps its value from the active version, with
 	// one exception: if the version adds a host, or changes a field that is part of a host
@@ -501,8 +506,9 @@ type CredentialServiceHandler interface {
 	//
 	// The method can also fail with VERIFICATION_UNSUPPORTED.
 	CreateCredentialVersion(context.Context, *v1.CreateCredentialVersionRequest) (*v1.CreateCredentialVersionResponse, error)
-	// ListCredentialVersions returns all versions of a credential, the newest first. The
-	// caller needs a grant for the action `view`.
+	// ListCredentialVersions returns the versions of a credential, the newest first. Of the
+	// destroyed versions, the broker keeps the latest 100. The caller needs a grant for the
+	// action `view`.
 	//
 	// The method can also fail with CREDENTIAL_NOT_FOUND.
 	ListCredentialVersions(context.Context, *v1.ListCredentialVersionsRequest) (*v1.ListCredentialVersionsResponse, error)

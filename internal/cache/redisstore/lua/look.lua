@@ -1,11 +1,11 @@
--- This script reads the token and the failure of a key set. If an owner is given, the script also
--- takes the lock for that owner. An owner whose first reply was lost gets the lock again. A lock
--- that is not a string, or that does not expire, was not written by a broker, so it is removed.
--- KEYS contains the Redis keys of the token, the failure and the lock. ARGV contains the size limit
--- of an entry in bytes; the owner, or ''; the life of the lock in milliseconds. The script returns
--- the entry of the token; its remaining life in milliseconds; the entry of the failure; its
--- remaining life in milliseconds; the time of Redis' clock in milliseconds; and 1 if the owner has
--- the lock.
+-- This script reads the entries of one token: the token itself, and the failure of its last token
+-- request. If an owner is given, the script also takes the lock for that owner. An owner whose
+-- first reply was lost gets the lock again. A lock that is not a string, or that does not expire,
+-- was not written by a broker, so it is removed. KEYS contains the Redis keys of the token, the
+-- failure and the lock. ARGV contains the size limit of an entry in bytes, the owner or '', and the
+-- life of the lock in milliseconds. The script returns the entry of the token; its remaining life
+-- in milliseconds; the entry of the failure; its remaining life in milliseconds; the time of Redis'
+-- clock in milliseconds; and 1 if the owner has the lock.
 if redis.call('EXISTS', KEYS[3]) == 1
   and (redis.call('TYPE', KEYS[3]).ok ~= 'string' or redis.call('PTTL', KEYS[3]) < 0) then
   redis.call('DEL', KEYS[3])

@@ -36,13 +36,13 @@ func services(client authmaterialv1.BrokerServiceClient, desc grpc.ServiceDesc) 
 	fmt.Println(client, desc, authmaterialv1.UnimplementedBrokerServiceServer{})
 }
 
-// Code may format messages of other packages.
+// Code may format protobuf messages of packages other than authmaterial.v1.
 func others(info *errdetails.ErrorInfo, at *timestamppb.Timestamp) string {
 	fmt.Println(info, at, []proto.Message{info}, at.String())
 	return protojson.Format(info)
 }
 
-// Code may pass messages to functions that do not format their arguments.
+// Code may pass messages of authmaterial.v1 to functions that do not format their arguments.
 func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	_ = protojson.Unmarshal([]byte("{}"), a)
 	_, _ = proto.Marshal(a)
@@ -51,7 +51,8 @@ func functions(a, b *authmaterialv1.AuthDecoration, errs ...error) bool {
 	return cmp.Equal(a.GetVersion(), b.GetVersion()) && proto.Equal(a, b) && errors.Join(errs...) == nil
 }
 
-// A method may have the name of a method of testing.T, and take a message.
+// Code may pass messages of authmaterial.v1 to a method that only has the same name as a method of
+// testing.T.
 type journal struct{}
 
 func (journal) Log(*authmaterialv1.AuthDecoration) {}

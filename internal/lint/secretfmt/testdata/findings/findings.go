@@ -146,7 +146,8 @@ func holders(result *authmaterialv1.AuthDecorationResult) {
 	fmt.Println(authmaterialv1.BatchGetAuthDecorationsRequest{}) // want `formats authmaterialv1.BatchGetAuthDecorationsRequest:`
 }
 
-// An interface hides the type of a message, but the expression of the argument shows the type.
+// The rule also reports a message that the argument itself converts to an interface, as any(m)
+// does.
 
 func hidden(m *authmaterialv1.Header, unknown proto.Message) {
 	fmt.Println(any(m))                   // want `formats authmaterialv1.Header:`
