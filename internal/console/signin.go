@@ -91,13 +91,10 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 
 // signInView is the content of the sign-in page.
 type signInView struct {
-	Code     string // of a sign-in link; empty if the page was opened without a link
-	Next     string // the page that follows
-	Issuers  []string
-	Token    bool // whether people can sign in with a token
-	Problem  string
-	NoWay    bool // whether only a sign-in link works
-	LinkHint string
+	Code    string // of a sign-in link; empty if the page was opened without a link
+	Next    string // the page that follows
+	Issuers []string
+	Problem string
 }
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {

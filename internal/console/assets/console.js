@@ -71,6 +71,11 @@ function watch() {
       if (hint.dataset.changed === state.id && hint.dataset.etag !== state.etag) hint.hidden = false;
     }
   };
+  // The browser itself tries again after a broken connection, but not after an HTTP error.
+  const failed = stream;
+  stream.onerror = () => {
+    if (failed.readyState === EventSource.CLOSED && stream === failed) setTimeout(watch, 30000);
+  };
 }
 document.addEventListener("htmx:afterSettle", watch);
 document.addEventListener("visibilitychange", watch);
