@@ -17,6 +17,7 @@ import (
 // secretFields are the fields of authmaterial.v1 that contain a secret. In the proto file, the
 // comment of each such field contains the sentence "Secret.".
 var secretFields = []protoreflect.FullName{
+	"authmaterial.v1.CreateSignInLinkResponse.url",
 	"authmaterial.v1.FieldValue.value",
 	"authmaterial.v1.Header.value",
 	"authmaterial.v1.QueryParam.value",
