@@ -39,7 +39,7 @@ func documentedRules(t *testing.T) (rules, database, cluster, sentinel string) {
 		return all
 	}
 	lines := find(`(?m)^ACL SETUSER `+aclUser+` (.*)$`, 2)
-	return lines[0], find(`another database than 0 add\s` + "`([^`]*)`", 1)[0], find(`For a Cluster add\s` + "`([^`]*)`", 1)[0], lines[1]
+	return lines[0], find(`another database than 0 add\s`+"`([^`]*)`", 1)[0], find(`For a Cluster add\s`+"`([^`]*)`", 1)[0], lines[1]
 }
 
 // guarded describes servers at which the broker's user has few permissions.
