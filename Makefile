@@ -223,7 +223,7 @@ lint-kubernetes: ## Check deploy/kubernetes with the API server's own validation
 	go -C deploy/kubernetes/validate mod tidy -diff
 	go -C deploy/kubernetes/validate vet .
 	go -C deploy/kubernetes/validate build -o $(CURDIR)/.bin/validate .
-	.bin/validate deploy/kubernetes/sidecar/*.yaml deploy/kubernetes/service/base deploy/kubernetes/service/example
+	.bin/validate deploy/kubernetes/sidecar/*.yaml deploy/kubernetes/service/base deploy/kubernetes/service/example deploy/kubernetes/validate/console
 
 # govulncheck exits with 3 if it found a vulnerability, and with 1 if it could not check.
 .PHONY: vuln

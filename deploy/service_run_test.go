@@ -28,18 +28,18 @@ import (
 // ports, a certificate, and an issuer of tokens for service accounts.
 type cluster struct {
 	*broker
-	grpc, http  string
-	certificate []byte
-	key         authtest.Key
+	grpc, http, console string
+	certificate         []byte
+	key                 authtest.Key
 }
 
 // serviceServes runs the container of the network service on mounted files, with Redis and
 // PostgreSQL, and uses it as the kubelet, Prometheus and callers do.
 func serviceServes(t *testing.T, binary string) {
 	redis, database := startRedis(t), emptyDatabase(t)
-	c := cluster{grpc: freeAddress(t), http: freeAddress(t), key: authtest.NewEC("cluster")}
+	c := cluster{grpc: freeAddress(t), http: freeAddress(t), console: freeAddress(t), key: authtest.NewEC("cluster")}
 	c.broker = newBroker(t, binary, "redis.example:6379", redis.Addr(), "postgres.example:5432/authmaterial", database,
-		":50051", port(c.grpc), ":9464", port(c.http))
+		":50051", port(c.grpc), ":9464", port(c.http), ":8443", port(c.console))
 	c.environment = []string{"SSL_CERT_FILE=" + redis.CAFile()}
 	container := serviceDeployment(t).Spec.Template.Spec.Containers[0]
 	c.mountAll(t, container)
@@ -50,6 +50,7 @@ func serviceServes(t *testing.T, binary string) {
 	c.readyForKubelet(t, container.ReadinessProbe)
 	c.givesMetrics(t, scraped(t))
 	c.givesMaterial(t)
+	c.showsConsole(t)
 	awaitConnections(t, redis, 1)
 	if denied, err := redis.Client().ACLLog(t.Context(), 10).Result(); err != nil || len(denied) > 0 {
 		t.Errorf("Redis denied the commands %v (error: %v)", denied, err)
@@ -83,14 +84,14 @@ func (c *cluster) mountAll(t *testing.T, container container) {
 	certificate.Certificate = certificate.Certificate[:1] // without the certificate of the issuer
 	c.certificate = authtest.CertificatePEM(certificate)
 	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(c.run(t, []string{"token", "new", "--token-file", c.prometheusToken()}))
-	configuration := strings.Replace(read(t, serviceExample+"broker.yaml"), strings.Repeat("0", 64), hash, 1)
+	configuration := strings.Replace(read(t, serviceExample+"broker.yaml"), strings.Repeat("0", 64), hash, 1) + consoleSection(t)
 	files := map[string]map[string]string{
 		"config": {"broker.yaml": configuration, "jwks.json": string(authtest.KeySet(c.key))},
 		"tls":    {"tls.crt": string(c.certificate), "tls.key": string(authtest.KeyPEM(certificate))},
 		"secrets": {
 			"fleet_key": c.run(t, []string{"keygen"}), "redis_username": redisUser, "redis_password": redisPassword,
 			"postgres_user": postgrestest.User, "postgres_password": postgrestest.Password,
-			"store_key": c.run(t, []string{"keygen"}), "sendpulse_client_secret": "s", "pendo_api_key": "one",
+			"store_key": c.run(t, []string{"keygen"}), "sendpulse_client_secret": "s", "pendo_api_key": "one", "oidc_client_secret": "o",
 		},
 	}
 	for _, mount := range container.VolumeMounts {
@@ -136,6 +137,12 @@ func (c *cluster) fetch(t *testing.T, scheme, path string, config *tls.Config, t
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
+	return send(t, request, config)
+}
+
+// send sends a request, and returns the status and the body of the answer.
+func send(t *testing.T, request *http.Request, config *tls.Config) (code int, body string) {
+	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
@@ -144,6 +151,20 @@ func (c *cluster) fetch(t *testing.T, scheme, path string, config *tls.Config, t
 	text, err := io.ReadAll(response.Body)
 	must(t, err)
 	return response.StatusCode, string(text)
+}
+
+// showsConsole checks that an Ingress controller, which passes on the name that people type, gets the
+// sign-in page of the console over HTTPS.
+func (c *cluster) showsConsole(t *testing.T) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+c.console+"/sign-in", nil)
+	must(t, err)
+	request.Host = consoleHost(t)
+	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "authmaterial-broker"}
+	config.RootCAs.AppendCertsFromPEM(c.certificate)
+	if code, text := send(t, request, config); code != http.StatusOK || !strings.Contains(text, "Sign in with okta") {
+		t.Errorf("the console answers with the status %d:\n%s", code, text)
+	}
 }
 
 // givesMaterial calls as two service accounts, one of which has a grant.

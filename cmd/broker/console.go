@@ -18,11 +18,12 @@ func newConsole() *cobra.Command {
 		Use:   "console",
 		Short: "Prints a link that signs in to the console",
 		Long: `Prints a link that signs in one person, once, within 5 minutes, to the console: the web
-pages on which people manage credentials. The person is signed in as the user who ran this
-command. The broker must have a console, and a Unix socket with mode 0600.
+pages on which people manage credentials. The person is signed in as the caller that ran
+this command. The broker must have a console, and a Unix socket with mode 0600, to which
+this command connects.
 
 ` + connectionHelp,
-		Example: `  broker console --address unix:///var/lib/authmaterial/broker.sock`,
+		Example: `  broker console --address unix://$HOME/broker/broker.sock`,
 		Args:    noArgs,
 	}
 	c.addFlags(command, getTimeout)
@@ -37,7 +38,7 @@ command. The broker must have a console, and a Unix socket with mode 0600.
 		defer cancel()
 		made, err := authmaterialv1.NewConsoleServiceClient(conn).CreateSignInLink(ctx, &authmaterialv1.CreateSignInLinkRequest{})
 		if status.Code(err) == codes.Unimplemented {
-			return errors.New("the broker has no console: add the section 'console' to its configuration file, or the flag --console to its --data")
+			return errors.New("the broker has no console: add the section 'console' to its configuration file, or start 'broker serve --data' without '--console off'")
 		}
 		if err != nil {
 			return err

@@ -35,13 +35,14 @@ func newDemo() *cobra.Command {
 		Long: `Runs the broker and simulators of the four built-in providers in this process, on
 loopback ports. For one credential of each auth method it asks the broker over gRPC,
 and makes the provider's API call with the response. Then it adds a credential to the
-running broker, rotates its secret, and rolls back. Nothing leaves this machine.`,
+running broker, rotates its secret, and rolls back. With --stay, it leaves this to you:
+it keeps serving, and prints a link to the console. Nothing leaves this machine.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			return demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
 		}),
 	}
-	command.Flags().BoolVar(&stay, "stay", false, "keep serving on 127.0.0.1:50051 until interrupted")
+	command.Flags().BoolVar(&stay, "stay", false, "keep serving on 127.0.0.1:50051, with a console on 127.0.0.1:8081, until interrupted")
 	return command
 }
 
@@ -78,17 +79,38 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	served := make(chan error, 1)
 	go func() { served <- broker.Run(ctx, on) }()
 	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim)
-	if shown == nil && stay {
-		fmt.Fprintf(stdout, "Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.\n", on.GRPC.Addr(), on.HTTP.Addr())
-		link, _, err := broker.SignInLink(authentication.Evidence{Address: "console", PrivateSocket: true})
-		if err != nil {
-			return err
+	switch {
+	case shown == nil && stay:
+		if shown = invite(stdout, broker, on, sim); shown == nil {
+			<-ctx.Done()
 		}
-		fmt.Fprintf(stdout, "\nThe console opens with this link, once, within 5 minutes:\n\n  %s\n\n", link)
-		<-ctx.Done()
+	case shown == nil:
+		fmt.Fprint(stdout, "\nTo try it yourself, run 'make run' in another terminal, and here:\n"+tryIt)
 	}
 	stop()
 	return errors.Join(shown, <-served)
+}
+
+// invite prints how people reach the broker and its console, and a key that they can add there.
+func invite(out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator) error {
+	link, _, err := broker.SignInLink(authentication.Evidence{Address: "console", PrivateSocket: true})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.
+
+Open the console in a browser. This link works once, within 5 minutes:
+
+  %s
+
+To add a credential there, choose Pendo. The simulated Pendo accepts this key:
+
+  %s
+
+In another terminal, get credentials as a service does:
+`+tryIt, on.GRPC.Addr(), on.HTTP.Addr(), link, sim.Pendo.AddKey("app.pendo.io"))
+	return nil
 }
 
 func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulator.Simulator) error {
@@ -116,13 +138,10 @@ func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulato
 	if err == nil && private {
 		err = showManaged(ctx, out, connection, sim)
 	}
-	fmt.Fprint(out, tryIt)
 	return err
 }
 
 const tryIt = `
-To try it yourself, run 'make run' in another terminal, and here:
-
   make grpcurl
   .bin/grpcurl -plaintext 127.0.0.1:50051 list
   .bin/grpcurl -plaintext -d '{"credential_id": "sendpulse-oauth"}' \

@@ -56,10 +56,8 @@ func inWords(value fmt.Stringer, prefix string) string {
 }
 
 var inOwnWords = map[string]string{
-	"CREDENTIAL_STATE_NOT_YET_USED":    "not used yet",
-	"CREDENTIAL_STATE_RENEWAL_FAILING": "renewal fails",
-	"CREDENTIAL_STATE_UNSPECIFIED":     "-",
-	"VERSION_STATE_ENABLED":            "not in use",
+	"CREDENTIAL_STATE_UNSPECIFIED": "-",
+	"VERSION_STATE_ENABLED":        "not in use",
 }
 
 func stateOf(credential *authmaterialv1.Credential) string {

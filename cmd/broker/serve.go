@@ -30,9 +30,9 @@ func newServe() *cobra.Command {
 over gRPC, and /metrics, /livez and /readyz over HTTP.
 
 With --data, the broker needs no configuration file. It keeps managed credentials in the
-folder DIR, and serves the user who started it, over a Unix socket in DIR. Other programs
-need the token in DIR/admin.token. People manage credentials in the console, to which the
-printed link leads; 'broker console' prints another link.
+folder DIR, and serves the user who started it, over the Unix socket DIR/broker.sock. Over
+HTTP, callers need the token in DIR/admin.token. The broker prints a link to the console:
+the web pages on which people manage credentials. 'broker console' prints another link.
 
 The configuration file and the files that it names are read again when they change, and on
 SIGHUP. If the new configuration has problems, the previous one stays in use. SIGHUP also

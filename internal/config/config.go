@@ -131,7 +131,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 		Audit:          p.readAudit(root.Get("audit")),
 		TokenCache:     p.readTokenCache(root.Get("token_cache")),
 	}
-	config.Listen = p.readListen(root.Get("listen"), root.Get("authentication"), config.Authentication.Remote())
+	config.Listen = p.readListen(root, config.Authentication.Remote())
 	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)

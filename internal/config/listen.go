@@ -22,8 +22,8 @@ type Listen struct {
 	HTTP Address
 	// SocketMode is the file mode of Unix sockets.
 	SocketMode fs.FileMode
-	// TLS is the configuration of TLS for the gRPC and HTTP addresses, or nil for no TLS. Unix
-	// sockets never use TLS.
+	// TLS is the configuration of TLS for the gRPC and HTTP addresses and for the console, or nil for
+	// no TLS. Unix sockets never use TLS.
 	TLS *ListenTLS
 	// Authenticated is true if callers over TCP can authenticate by client certificate, JSON Web
 	// Token or static token.
@@ -90,7 +90,8 @@ func (a Address) String() string {
 
 var socketMode = regexp.MustCompile(`^0[0-7]{3}$`)
 
-func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool) Listen {
+func (p *parser) readListen(root yamlfile.Value, tokens bool) Listen {
+	section := root.Get("listen")
 	section.Mapping("grpc", "http", "socket_mode", "tls", "management", "insecure_allow_remote", "reflection")
 	mode := section.Get("socket_mode").Match(socketMode, "must be a file mode in quotes, such as \"0660\"")
 	listen := Listen{
@@ -110,15 +111,15 @@ func (p *parser) readListen(section, authentication yamlfile.Value, tokens bool)
 	}
 	listen.Reflection = section.Get("reflection").Bool(!listen.GRPC.Remote)
 	listen.checkRemote(section)
-	listen.warnOfUnused(section, authentication)
+	listen.warnOfUnused(section, root)
 	return listen
 }
 
-func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
+func (l Listen) warnOfUnused(section, root yamlfile.Value) {
 	if !l.anySocket() {
 		section.Get("socket_mode").Key().Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
 	}
-	if l.GRPC.Network == "unix" && l.HTTP.Network == "unix" {
+	if l.GRPC.Network == "unix" && l.HTTP.Network == "unix" && !root.Get("console").Exists() {
 		section.Get("tls").Key().Warnf("has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS")
 	}
 	if l.InsecureAllowRemote && !l.GRPC.Remote && !l.HTTP.Remote {
@@ -127,7 +128,7 @@ func (l Listen) warnOfUnused(section, authentication yamlfile.Value) {
 	if l.Management && !l.HTTP.Remote {
 		section.Get("management").Key().Warnf("has no effect: only this machine can reach listen.http, where management is always on")
 	}
-	if authentication.Get("peer_user").Bool(false) && !l.anySocket() {
+	if authentication := root.Get("authentication"); authentication.Get("peer_user").Bool(false) && !l.anySocket() {
 		authentication.Get("peer_user").Key().Warnf("has no effect: neither listen.grpc nor listen.http is a Unix socket")
 	}
 }

@@ -187,6 +187,7 @@ func TestKeysWithoutEffect(t *testing.T) {
 	for text, want := range map[string]string{
 		`listen: {socket_mode: "0600"}`:                                                "1:10: has no effect: neither listen.grpc nor listen.http is a Unix socket",
 		"listen: {" + sockets + ", tls: {" + withCertificate + "}}":                    "1:56: has no effect: listen.grpc and listen.http are Unix sockets, which have no TLS",
+		"listen: {" + sockets + ", tls: {" + withCertificate + "}}\nconsole: {}":       "",
 		"listen: {insecure_allow_remote: true}":                                        "1:10: has no effect: listen.grpc and listen.http are on this machine. Remove this setting, so that a change of an address is checked",
 		"authentication: {peer_user: true}":                                            "1:18: has no effect: neither listen.grpc nor listen.http is a Unix socket",
 		"listen: {" + socket + `, socket_mode: "0600"}`:                                "",

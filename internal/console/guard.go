@@ -33,7 +33,7 @@ func (c *Console) guarded(inner http.Handler) http.Handler {
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		if !c.isOwnHost(r) {
-			http.Error(w, "the console has another address", http.StatusMisdirectedRequest)
+			http.Error(w, "the console has another address: see console.url in the configuration of the broker", http.StatusMisdirectedRequest)
 			return
 		}
 		if origins.Check(r) != nil || !isOwnRequest(r) {

@@ -115,7 +115,7 @@ const maxNext = 1000
 
 func (c *Console) callback() string { return c.address() + "/sign-in/callback" }
 
-var errIssuer = errors.New("The issuer cannot be reached, or its settings cannot be used. Try again, or sign in in another way.") //nolint:revive,staticcheck // a sentence for people
+var errIssuer = errors.New("The issuer cannot be reached, or its settings cannot be used. Try again later. The broker's log has the reason.") //nolint:revive,staticcheck // a sentence for people
 
 // brief returns the beginning of an error's text, which may quote what an issuer has sent.
 func brief(err error) string {
@@ -153,7 +153,7 @@ func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 	begun, ok := parseLogin(valueOf(r, c.cookie.login))
 	http.SetCookie(w, c.cookie.make(c.cookie.login, "", 0, http.SameSiteLaxMode))
 	if !ok || r.FormValue("state") != begun.state || c.openID[begun.issuer] == nil {
-		c.showSignIn(w, r, http.StatusBadRequest, signInView{Problem: "The sign-in took longer than 5 minutes, or began in another browser. Begin again."})
+		c.showSignIn(w, r, http.StatusBadRequest, signInView{Problem: "The sign-in took longer than 5 minutes, or began in another browser. Sign in again."})
 		return
 	}
 	if refusal := r.FormValue("error"); refusal != "" {

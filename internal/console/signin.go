@@ -37,7 +37,7 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 		evidence.Address = r.RemoteAddr
 		switch caller, err := c.identify(r, evidence); {
 		case err != nil && fault.From(err).Reason != fault.CallerUnauthenticated:
-			c.refuse(w, r, http.StatusServiceUnavailable, "It cannot be checked now who you are. Try again in a minute.")
+			c.refuse(w, r, http.StatusServiceUnavailable, "The broker cannot check at the moment who you are. Try again in a minute.")
 		case err != nil || caller.Name != found.caller:
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
@@ -95,6 +95,9 @@ type signInView struct {
 	Next    string // the page that follows
 	Issuers []string
 	Problem string
+	// TokenPrefix begins every static token.
+	TokenPrefix string
+	Links       bool // whether `broker console` prints links
 }
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +105,8 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int, view signInView) {
-	view.Issuers = c.options.Config.IssuerNames()
+	view.Issuers, view.TokenPrefix = c.options.Config.IssuerNames(), authentication.TokenPrefix
+	view.Links = c.options.Listen.IsPrivate(c.options.Listen.GRPC)
 	c.pages.show(w, r, status, "sign-in", page{Title: "Sign in", Body: view})
 }
 
@@ -116,7 +120,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if code := r.PostFormValue("code"); code != "" {
 		known := false
 		if evidence, known = c.links.use(code); !known {
-			problem = "The link has been used already, or is older than 5 minutes. Get another one with: broker console"
+			problem = "The link has been used already, or is older than 5 minutes. To get another one, run: broker console"
 		}
 	} else {
 		token := strings.TrimSpace(r.PostFormValue("token"))

@@ -99,12 +99,12 @@ func sentenceOf(event *authmaterialv1.CredentialEvent) string {
 func rotationOf(rotation authmaterialv1.Rotation) string {
 	switch rotation {
 	case authmaterialv1.Rotation_ROTATION_OVERLAPPING:
-		return "A new secret does not end the old one: both work for a while."
+		return "When you create a new secret, the old one stays valid."
 	case authmaterialv1.Rotation_ROTATION_REVOKES_PREVIOUS:
-		return "A new secret ends the old one at once. Save the new secret here right after you have generated it."
+		return "When you create a new secret, the old one stops working at once. Save the new secret here without delay."
 	case authmaterialv1.Rotation_ROTATION_UNKNOWN, authmaterialv1.Rotation_ROTATION_UNSPECIFIED:
 	}
-	return "The provider does not say whether a new secret ends the old one."
+	return "It is not known whether the old secret stays valid when you create a new one."
 }
 
 // ago returns how long ago a time was, such as `3 days ago`.

@@ -61,7 +61,9 @@ func validate(object runtime.Object) error {
 	case *core.Namespace:
 		problems = corevalidation.ValidateNamespace(object)
 	case *core.Service:
-		object.Spec.ClusterIPs = []string{object.Spec.ClusterIP} // the API server sets ClusterIPs before it validates a Service
+		if object.Spec.ClusterIP != "" {
+			object.Spec.ClusterIPs = []string{object.Spec.ClusterIP} // the API server sets ClusterIPs before it validates a Service
+		}
 		problems = corevalidation.ValidateServiceCreate(object)
 	case *core.ServiceAccount:
 		problems = corevalidation.ValidateServiceAccount(object)

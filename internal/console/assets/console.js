@@ -16,8 +16,7 @@ document.addEventListener("click", (event) => {
     const field = document.getElementById(button.dataset.reveal);
     const shown = field.type === "text";
     field.type = shown ? "password" : "text";
-    button.textContent = shown ? "Show" : "Hide";
-    button.setAttribute("aria-pressed", String(!shown));
+    button.firstChild.textContent = shown ? "Show" : "Hide";
   }
   if (button.dataset.copy) {
     const text = document.getElementById(button.dataset.copy).textContent;
