@@ -19,6 +19,9 @@ import (
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	tools := t.TempDir()
+	if _, err := os.ReadDir("../../../cmd/broker"); err != nil { // go test reuses no result of another program
+		t.Fatal(err)
+	}
 	if said, err := exec.CommandContext(t.Context(), "go", "build", "-o", tools, "github.com/authmaterial/broker/cmd/broker").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
@@ -42,7 +45,7 @@ func TestCommands(t *testing.T) {
 credentials: [{id: pendo, provider: pendo, auth_method: api_key, values: {api_key: {env: PENDO_KEY}}}]
 `
 	tls := fmt.Sprintf(", tls: {certificate_file: %q, key_file: %q}", filepath.Join(folder, "broker.pem"), filepath.Join(folder, "broker.key"))
-	browser := browsertest.Start(t)
+	var code []string
 	for name, with := range map[string]setup{
 		"a Unix socket":          {sections: declared},
 		"TCP":                    {sections: declared, tcp: true},
@@ -50,7 +53,7 @@ credentials: [{id: pendo, provider: pendo, auth_method: api_key, values: {api_ke
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, with)
-			page := browser.Open(t, s.address+"/sign-in?next=/credentials/pendo")
+			page := browsertest.Open(t, s.address+"/sign-in?next=/credentials/pendo")
 			page.Type("#token", tokenOf("admin"))
 			page.Click("main button.primary")
 			page.AwaitPath("/credentials/pendo")
@@ -62,9 +65,10 @@ credentials: [{id: pendo, provider: pendo, auth_method: api_key, values: {api_ke
 					t.Errorf("%s: %v\n%s", copied(page, id), err, said)
 				}
 			}
-			compile(t, copied(page, "go"))
+			code = append(code, copied(page, "go"))
 		})
 	}
+	compile(t, code)
 }
 
 // copied returns a text that the page offers for copying.
@@ -72,20 +76,28 @@ func copied(page *browsertest.Page, id string) string {
 	return browsertest.Eval[string](page, "document.getElementById('"+id+"').textContent")
 }
 
-// compile compiles statements, whose last one declares httpClient.
-func compile(t *testing.T, statements string) {
+// compile compiles pieces of code. The last statement of each piece declares httpClient.
+func compile(t *testing.T, code []string) {
 	t.Helper()
-	imports := `"google.golang.org/grpc"; "github.com/authmaterial/broker/client"`
-	if strings.Contains(statements, "insecure.") {
-		imports += `; "google.golang.org/grpc/credentials/insecure"`
+	file, text := filepath.Join(t.TempDir(), "main.go"), `package main
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/authmaterial/broker/client"
+)
+
+func main() {}
+`
+	for n, statements := range code {
+		text += fmt.Sprintf("\nfunc code%d() error {\n%s\n_ = httpClient\nreturn nil\n}\n", n, statements)
 	}
-	file := filepath.Join(t.TempDir(), "main.go")
-	text := "package main\n\nimport (" + imports + ")\n\nfunc main() { _ = run() }\n\nfunc run() error {\n" + statements + "\n_ = httpClient\nreturn nil\n}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if said, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s\n%s", err, said, statements)
+		t.Errorf("%v: %s\n%s", err, said, text)
 	}
 }
 
@@ -94,7 +106,7 @@ func compile(t *testing.T, statements string) {
 func TestOwnProvider(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
-	page := s.signedIn(browsertest.Start(t))
+	page := s.signedIn()
 	page.Go(s.address + "/providers")
 	text := copied(page, "own-provider") + `
 listen: {grpc: "unix:///run/broker.sock"}

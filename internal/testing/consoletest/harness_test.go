@@ -27,6 +27,8 @@ import (
 	"github.com/authmaterial/broker/internal/testing/browsertest"
 )
 
+func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }
+
 // scene is a broker with a console, a store, and simulated providers.
 type scene struct {
 	testing.TB
@@ -123,6 +125,14 @@ func (s *scene) reload(sections string) {
 	}
 }
 
+// reloadWithProblem tries to replace the configuration by one that has a problem.
+func (s *scene) reloadWithProblem() {
+	s.Helper()
+	if s.server.Reload(func() (*config.Config, error) { return s.parse("nonsense: true\n") }) == nil {
+		s.Fatal("the broker has accepted a configuration with a problem")
+	}
+}
+
 // dial connects to the broker's socket.
 func (s *scene) dial(options ...grpc.DialOption) *grpc.ClientConn {
 	s.Helper()
@@ -171,18 +181,18 @@ func (s *scene) in(t testing.TB) *scene {
 }
 
 // signedIn opens the console as the user of this process.
-func (s *scene) signedIn(browser *browsertest.Browser) *browsertest.Page {
+func (s *scene) signedIn() *browsertest.Page {
 	s.Helper()
-	page := browser.Open(s, s.link())
+	page := browsertest.Open(s, s.link())
 	page.Click("main button")
 	page.AwaitPath("/credentials")
 	return page
 }
 
 // signedInWith opens the console as the caller with a static token.
-func (s *scene) signedInWith(browser *browsertest.Browser, token string) *browsertest.Page {
+func (s *scene) signedInWith(token string) *browsertest.Page {
 	s.Helper()
-	page := browser.Open(s, s.address+"/sign-in")
+	page := browsertest.Open(s, s.address+"/sign-in")
 	page.Type("#token", tokenOf(token))
 	page.Click("main button")
 	page.AwaitPath("/credentials")

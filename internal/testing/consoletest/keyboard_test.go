@@ -51,7 +51,7 @@ func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	provider := s.simulator.SendPulse
-	k := keyboard{browsertest.Start(t).Open(t, s.link()), t}
+	k := keyboard{browsertest.Open(t, s.link()), t}
 	k.press("main button", kb.Enter)
 	k.AwaitText("main", "There are no credentials yet")
 	k.press("a.skip", kb.Enter)

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authmaterial/broker/internal/testing/browsertest"
 	"github.com/authmaterial/broker/internal/testing/leaktest"
@@ -40,7 +40,7 @@ func TestNoSecretInBrowser(t *testing.T) {
 		_, _ = s.decoration(id) // a call whose token request fails
 	}
 	browser := browsertest.Start(t)
-	page := browser.OpenKept(t, s.link())
+	page := browser.Open(s.link())
 	page.Click("main button")
 	page.AwaitPath("/credentials")
 	typed := accounts(s.simulator)[0]
@@ -53,7 +53,10 @@ func TestNoSecretInBrowser(t *testing.T) {
 		t.Errorf("the history has the code of the sign-in link: %q", got)
 	}
 
-	paths := []string{"/credentials", "/credentials?deleted=1", "/add", "/providers", "/fleet", "/sign-in", "/nothing"}
+	paths := []string{
+		"/credentials", "/credentials?deleted=1", "/add", "/add/sendpulse/oauth2_client_credentials", "/providers", "/providers/sendpulse",
+		"/fleet", "/sign-in", "/nothing",
+	}
 	for _, id := range ids {
 		paths = append(paths, "/credentials/"+id, "/credentials/"+id+"/edit", "/credentials/"+id+"/rotate", "/credentials/"+id+"/access?caller=token:web")
 	}
@@ -71,6 +74,17 @@ func TestNoSecretInBrowser(t *testing.T) {
 			JSON.stringify(sessionStorage) + document.cookie + JSON.stringify([...document.querySelectorAll("input, textarea")].map((field) => field.value))`))
 	}
 	search("the event stream", admin.events(ids))
+	for path, form := range map[string]url.Values{
+		"/credentials/leak-0/rotate": {"do": {"store"}, "etag": {"stale"}}, "/add/sendpulse/oauth2_client_credentials": {"do": {"save"}},
+	} {
+		for field, value := range canaries(typed) {
+			form.Set("values."+field, value)
+		}
+		refused := post(page, path, form)
+		if search("the answer to a refused form of "+path, refused.Text); refused.Status == http.StatusOK {
+			t.Errorf("the form of %s was not refused", path)
+		}
+	}
 	if stores := browsertest.Promised[[]string](page, `(async () => [...Object.keys(localStorage), ...Object.keys(sessionStorage),
 		...await caches.keys(), ...(await indexedDB.databases()).map((database) => database.name)])()`); !slices.Equal(stores, []string{"htmx-current-path-for-history"}) {
 		t.Errorf("the console has stored %q in the browser, want only a path", stores)
@@ -82,7 +96,7 @@ func TestNoSecretInBrowser(t *testing.T) {
 // events returns the first events of the stream of states.
 func (c *client) events(ids []string) string {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.Context(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/states?id="+strings.Join(ids, "&id="), nil)
 	if err != nil {

@@ -65,11 +65,10 @@ type life struct {
 func TestLife(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
-	browser := browsertest.Start(t)
 	for _, a := range accounts(s.simulator) {
 		t.Run(a.name, func(t *testing.T) {
 			inner := s.in(t)
-			l := &life{scene: inner, account: a, page: inner.signedIn(browser)}
+			l := &life{scene: inner, account: a, page: inner.signedIn()}
 			l.add()
 			l.useTile()
 			l.rotateWithWrongSecret()
@@ -83,7 +82,9 @@ func TestLife(t *testing.T) {
 func (l *life) add() {
 	page := l.page
 	page.Click(`a.button[href="/add"]`)
+	page.AwaitPath("/add")
 	page.Type(`input[type="search"]`, l.provider)
+	page.AwaitGone(`a[href^="/add/"]:not([href^="/add/` + l.provider + `/"])`)
 	page.Click(`a[href="/add/` + l.provider + `/` + l.method + `"]`)
 	page.Type(`input[name="display_name"]`, l.name)
 	page.Type(`textarea[name="description"]`, "Mail of the shop")
@@ -179,6 +180,7 @@ func (l *life) deleteAndRestore() {
 	}
 	l.page.Click(`nav a[href="/credentials"]`)
 	l.page.AwaitText("h1", "Credentials")
+	l.page.AwaitPath("/credentials")
 	if l.page.Has(l.tile()) {
 		l.Error("the list has the deleted credential")
 	}

@@ -37,7 +37,7 @@ var tileLink = regexp.MustCompile(`class="cover" href="/credentials/(number-\d+)
 func TestMany(t *testing.T) {
 	t.Parallel()
 	s := serve(t, manyConfig())
-	page := s.signedIn(browsertest.Start(t))
+	page := s.signedIn()
 	const tiles = `document.querySelectorAll("#found a.cover[href^=\"/credentials/number\"]").length`
 	if got := browsertest.Eval[int](page, tiles); got != 48 {
 		t.Errorf("the first page has %d tiles", got)

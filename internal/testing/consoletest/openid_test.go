@@ -59,8 +59,7 @@ func TestOpenID(t *testing.T) {
 	s := serveOpenID(t, at)
 	s.addMail()
 	s.create("open", "Open", "", "sendpulse", "api_key", map[string]string{"api_key": "any"})
-	browser := browsertest.Start(t)
-	page := browser.Open(t, s.address+"/credentials/mail/edit")
+	page := browsertest.Open(t, s.address+"/credentials/mail/edit")
 	page.AwaitPath("/sign-in")
 	page.Click(`a[href^="/sign-in/openid/work"]`)
 	page.Click("#consent")
@@ -77,7 +76,7 @@ func TestOpenID(t *testing.T) {
 	}
 
 	at.does(fault{claims: authtest.Claims{"groups": nil}})
-	other := browser.Open(t, s.address+"/sign-in")
+	other := browsertest.Open(t, s.address+"/sign-in")
 	s.atIssuer(other)
 	other.Click("#consent")
 	other.AwaitPath("/credentials")
@@ -93,7 +92,7 @@ func TestOpenIDRefused(t *testing.T) {
 	t.Parallel()
 	at := newIssuer(t)
 	s := serveOpenID(t, at)
-	page := browsertest.Start(t).Open(t, s.address+"/sign-in")
+	page := browsertest.Open(t, s.address+"/sign-in")
 	const answer, begin = "The answer of the issuer was not accepted.", "began in another browser"
 	stranger := authtest.NewEC(at.key.ID)
 	for _, c := range []struct {
@@ -121,7 +120,7 @@ func TestOpenIDRefused(t *testing.T) {
 	at.does(fault{})
 	s.atIssuer(page)
 	back := browsertest.Eval[string](page, `document.querySelector("#consent").href`)
-	other := browsertest.Start(t).Open(t, back) // has no cookie of the sign-in
+	other := browsertest.Open(t, back) // has no cookie of the sign-in
 	other.AwaitText("main .notice", begin)
 	s.expectSignedOut("an address that leads back in another browser", other)
 	page.Go(back)
@@ -167,7 +166,7 @@ func TestIssuerIsDown(t *testing.T) {
 	at := newIssuer(t)
 	s := serveOpenID(t, at)
 	at.does(fault{down: true})
-	page := browsertest.Start(t).Open(t, s.address+"/sign-in")
+	page := browsertest.Open(t, s.address+"/sign-in")
 	page.Click(`a[href^="/sign-in/openid/work"]`)
 	page.AwaitText("main .notice", "The issuer cannot be reached")
 	s.expectSignedOut("an issuer that is down", page)

@@ -32,7 +32,7 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := shop(t)
-	page := s.signedIn(browsertest.Start(t))
+	page := s.signedIn()
 	for _, picture := range []struct {
 		view
 		width, height int64

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a call or command may take.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // decoration returns what the user of this process gets.
 func (s *scene) decoration(id string) (*authmaterialv1.AuthDecoration, error) {
@@ -97,7 +97,7 @@ func (s *scene) accepts(a account, with *authmaterialv1.AuthDecoration) bool {
 // fails if the next message is an error.
 func (s *scene) watch(id string) (next func() *authmaterialv1.AuthDecoration) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 2*patience)
+	ctx, cancel := context.WithCancel(s.Context())
 	s.Cleanup(cancel)
 	stream, err := authmaterialv1.NewBrokerServiceClient(s.conn).WatchAuthDecorations(ctx, &authmaterialv1.WatchAuthDecorationsRequest{CredentialIds: []string{id}})
 	if err != nil {
@@ -105,6 +105,7 @@ func (s *scene) watch(id string) (next func() *authmaterialv1.AuthDecoration) {
 	}
 	return func() *authmaterialv1.AuthDecoration {
 		s.Helper()
+		defer time.AfterFunc(patience, cancel).Stop()
 		message, err := stream.Recv()
 		if err != nil || message.GetAuthDecoration() == nil {
 			s.Fatalf("the watcher got no material: %v, error %v", message.GetError().GetReason(), err)

@@ -34,7 +34,7 @@ func TestVersions(t *testing.T) {
 	s := serve(t, "")
 	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
 	s.addMail()
-	page := s.signedIn(browsertest.Start(t))
+	page := s.signedIn()
 	page.Go(s.address + "/credentials/mail/rotate")
 	page.Type(field("api_key"), second)
 	page.Click(`button[value="store"]`)
@@ -87,24 +87,24 @@ func TestVerification(t *testing.T) {
 	s := serve(t, "")
 	provider := s.simulator.SendPulse
 	s.addMail()
-	page := s.signedIn(browsertest.Start(t))
+	page := s.signedIn()
 	page.Go(s.address + "/credentials/mail")
-	verify := func(want ...string) {
+	// Each explanation differs from the one before it, so it is not read from the page before it.
+	verify := func(outcome, explanation string) {
 		t.Helper()
 		page.Click(`main > .actions form[action$="/verify"] button`)
-		for _, text := range want {
-			page.AwaitText("main > .notice:not([hidden])", text)
-		}
-		page.AwaitText("#status ~ dl", want[0]) // the last verification
+		page.AwaitText("main > .notice:not([hidden])", explanation)
+		page.AwaitText("main > .notice:not([hidden])", outcome)
+		page.AwaitText("#status ~ dl", outcome) // the last verification
 	}
-	verify("Accepted", "200")
+	verify("Accepted", "HTTP 200")
 	provider.FailAPIRequests(simulator.ServiceUnavailable(""))
-	verify("Inconclusive", "503")
+	verify("Inconclusive", "HTTP 503")
 	provider.FailAPIRequests(simulator.CloseConnection())
-	verify("Inconclusive")
+	verify("Inconclusive", "cannot be reached")
 	provider.RestoreAPIRequests()
 	provider.RemoveAPIKey(provider.APIKey())
-	verify("Refused", "401")
+	verify("Refused", "HTTP 401")
 }
 
 // TestTwoPeople checks that the second of two people who change the same credential is told, and
@@ -114,8 +114,7 @@ func TestTwoPeople(t *testing.T) {
 	s := serve(t, "")
 	first, second := s.simulator.SendPulse.APIKey(), s.simulator.SendPulse.AddAPIKey()
 	s.addMail()
-	browser := browsertest.Start(t)
-	one, two := s.signedIn(browser), s.signedInWith(browser, "admin")
+	one, two := s.signedIn(), s.signedInWith("admin")
 	one.Go(s.address + "/credentials/mail/edit")
 	two.Go(s.address + "/credentials/mail/edit")
 	old, rotating := two.Tab(s.address+"/credentials/mail"), two.Tab(s.address+"/credentials/mail/rotate")

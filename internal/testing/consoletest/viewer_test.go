@@ -44,9 +44,9 @@ func TestViewer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	before := s.addMail()
-	browser := browsertest.Start(t)
-	page := s.signedInWith(browser, "viewer")
+	page := s.signedInWith("viewer")
 	page.Click(`a[href="/credentials/mail"]`)
+	page.AwaitPath("/credentials/mail")
 	page.AwaitText(`section[aria-labelledby="use"]`, "view")
 	if found := browsertest.Eval[[]string](page, `[...document.querySelectorAll("main form, main a.button")].map(e => e.outerHTML)`); len(found) > 0 {
 		t.Errorf("the page of a credential offers to somebody who may only view: %q", found)
@@ -66,13 +66,13 @@ func TestViewer(t *testing.T) {
 	page.Click(`button[value="save"]`)
 	page.AwaitText("#result", "You may not do this")
 
-	other := s.signedInWith(browser, "web") // may use the credential, and not view it
+	other := s.signedInWith("web") // may use the credential, and not view it
 	other.AwaitText("main", "There are no credentials yet")
 	other.Go(s.address + "/credentials/mail")
 	other.AwaitText("main", "You may not do this")
 
 	// The same forms succeed, or fail for another reason, if the caller may manage the credential.
-	admin := s.signedInWith(browser, "admin")
+	admin := s.signedInWith("admin")
 	for path, form := range changes(before.GetEtag()) {
 		if got := post(admin, path, form); got.Status == http.StatusForbidden {
 			t.Errorf("%s by an administrator: status %d", path, got.Status)
