@@ -6,6 +6,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -48,11 +49,13 @@ func (p *Page) Visited() []string {
 	return all
 }
 
-// Frames returns the addresses of the frames of a page, without those that show a document of another
-// site. The address of a document that the browser refuses to show begins with chrome-error:.
+// Frames returns the addresses of the frames of a page, and of the frames that show another site in all
+// pages with its cookies. The address of a document that the browser refuses to show begins with
+// chrome-error:.
 func (p *Page) Frames() []string {
 	p.t.Helper()
 	var all []string
+	var others []target.ID
 	p.command("list the frames", func(ctx context.Context, t *chromedp.Target) error {
 		tree, err := cdp.Call(ctx, t, page.GetFrameTree, cdp.Empty{})
 		if err != nil {
@@ -61,8 +64,20 @@ func (p *Page) Frames() []string {
 		for _, child := range tree.FrameTree.ChildFrames {
 			all = append(all, child.Frame.URL)
 		}
-		return nil
+		targets, err := chromedp.Targets(p.context)
+		for _, other := range targets {
+			if other.Type == "iframe" && other.BrowserContextID == chromedp.FromContext(p.context).BrowserContextID {
+				others = append(others, other.TargetID)
+			}
+		}
+		return err
 	})
+	for _, id := range others { // a frame that shows another site has a process of its own
+		ctx, end := chromedp.NewContext(p.context, chromedp.WithTargetID(id), chromedp.WithDetachOnCancel())
+		frame := &Page{p.t, ctx}
+		all = append(all, do(frame, "read the address of a frame", chromedp.Location()))
+		end()
+	}
 	return all
 }
 
