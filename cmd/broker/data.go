@@ -116,7 +116,7 @@ store: {url: %q, keys: [{file: %q}]}
 	if d.console != "" && d.console != "off" {
 		text += fmt.Sprintf("console: {address: %q}\n", d.console)
 	}
-	loaded, err := config.Parse(d.file("(no configuration file)"), []byte(text), config.Options{})
+	loaded, err := config.Parse("broker serve --data", []byte(text), config.Options{}) // explanations name the grant by this name
 	if err == nil {
 		loaded.Store.GrantsAreNew = true
 	}
