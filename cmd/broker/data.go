@@ -130,7 +130,7 @@ func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
 			"Keep copies of the folder secret: they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
 	}
 	begin := "In"
-	if broker.ConsoleAddress() != nil {
+	if broker.HasConsole() {
 		user := uint32(os.Geteuid()) //nolint:gosec // a user ID has 32 bits
 		link, _, err := broker.SignInLink(authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
 		if err == nil {

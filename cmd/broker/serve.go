@@ -144,10 +144,8 @@ func listen(ctx context.Context, broker *server.Server) (on server.Listeners, er
 	if on.HTTP, err = server.Listen(ctx, where.HTTP, where.SocketMode); err != nil {
 		return on, listenError{err, false}
 	}
-	if console := broker.ConsoleAddress(); console != nil {
-		if on.Console, err = server.Listen(ctx, *console, where.SocketMode); err != nil {
-			return on, listenError{err, true}
-		}
+	if on.Console, err = broker.ListenConsole(ctx); err != nil {
+		return on, listenError{err, true}
 	}
 	return on, nil
 }

@@ -41,7 +41,7 @@ func (f *storeFlags) load() (*config.Store, error) {
 	if _, err := os.Stat(filepath.Join(f.data, dataStoreKey)); err != nil {
 		return nil, fmt.Errorf("the folder has no credential store and key: %w", err)
 	}
-	folder, err := openDataFolder(f.data, "127.0.0.1:0", "127.0.0.1:0")
+	folder, err := openDataFolder(f.data, "127.0.0.1:0", "off")
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -38,6 +39,9 @@ func TestWithoutGrants(t *testing.T) {
 			if got := allowed(test.policy, &caller); got != test.want[i] {
 				t.Errorf("%s: the actions of the caller %+v are %q, want %q", name, caller, got, test.want[i])
 			}
+			if got, want := test.policy.MayCreate(&caller), strings.Contains(test.want[i], "m"); got != want {
+				t.Errorf("%s: the caller %+v may create credentials: %t", name, caller, got)
+			}
 		}
 	}
 }
@@ -61,6 +65,20 @@ func allowed(policy *access.Policy, caller *access.Caller) string {
 		return fmt.Sprintf("%s of an existing credential, %s of a missing one", texts[0], texts[1])
 	}
 	return texts[0]
+}
+
+// TestMayCreate checks which grants let callers create credentials.
+func TestMayCreate(t *testing.T) {
+	grant := func(caller access.Pattern, action access.Action) access.Grant {
+		return access.Grant{Callers: []access.Pattern{caller}, Credentials: []access.Pattern{"mail-*"}, Actions: []access.Action{action}}
+	}
+	byProvider := access.Grant{Callers: []access.Pattern{"uid:3"}, Providers: []string{"pendo"}, Actions: []access.Action{access.Manage}}
+	policy := access.NewPolicy(grant("uid:1", access.Manage), grant("uid:2", access.Use), byProvider, grant("local", access.Manage))
+	for name, want := range map[string]bool{"uid:1": true, "uid:2": false, "uid:3": false, "uid:4": false, "local": false} {
+		if got := policy.MayCreate(access.NamedCaller(name)); got != want {
+			t.Errorf("%s may create credentials: %t", name, got)
+		}
+	}
 }
 
 // TestGrantsReplaceAdministrators checks that administrators have no rights of their own as soon

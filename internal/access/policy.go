@@ -92,6 +92,20 @@ func (p *Policy) decideWithoutGrants(caller *Caller, action Action) Decision {
 	return decision
 }
 
+// MayCreate reports whether the caller may create credentials with at least some IDs. A grant that
+// names only providers does not allow this.
+func (p *Policy) MayCreate(caller *Caller) bool {
+	switch {
+	case caller.isUnproven():
+		return false
+	case len(p.grants) == 0:
+		return p.decideWithoutGrants(caller, Manage).Allowed
+	}
+	return slices.ContainsFunc(p.grants, func(g Grant) bool {
+		return g.Allows(Manage) && len(g.Credentials) > 0 && caller.Matches(g.Callers)
+	})
+}
+
 // Narrow returns a policy that makes the same decisions as p for one caller and one action, with less
 // work: it has only the grants that allow the action to the caller. Use it to decide about many
 // credentials.

@@ -39,24 +39,17 @@ func matching(all []*authmaterialv1.Provider, text string) []*authmaterialv1.Pro
 
 // formView is the content of a form for the values of a credential.
 type formView struct {
+	refusal
+
 	Provider   *authmaterialv1.Provider
 	Method     *authmaterialv1.AuthMethod
 	Credential *authmaterialv1.Credential // of a rotation; else nil
 	Etag       string                     // of the credential, when the form was first shown
 	// Given has what a person typed into fields that are not secret, by the name in the form.
-	Given   map[string]string
-	Problem *problem
-	Result  *authmaterialv1.Verification
+	Given  map[string]string
+	Result *authmaterialv1.Verification
 	// Part is true if only the result is shown, in a form that the browser keeps.
 	Part bool
-}
-
-// FieldProblem returns the problem of a field of the form.
-func (v formView) FieldProblem(name string) place {
-	if v.Problem == nil {
-		return place{Name: name}
-	}
-	return slot(v.Problem.Fields, name)
 }
 
 // Value returns what the form shows in a field, which is never a secret.
@@ -140,10 +133,10 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 	view := formView{Provider: provider, Method: method, Given: given(r, method)}
 	request := &authmaterialv1.CreateCredentialRequest{
 		Credential: &authmaterialv1.Credential{
-			DisplayName: strings.TrimSpace(r.PostFormValue("display_name")), Description: strings.TrimSpace(r.PostFormValue("description")),
+			DisplayName: textOf(r, "display_name"), Description: textOf(r, "description"),
 			Provider: provider.GetProviderId(), AuthMethod: method.GetAuthMethodId(),
 		},
-		CredentialId: strings.TrimSpace(r.PostFormValue("credential_id")),
+		CredentialId: textOf(r, "credential_id"),
 		Values:       valuesOf(r, method),
 		ValidateOnly: r.PostFormValue("do") == "verify",
 	}
@@ -166,6 +159,11 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 	}
 	c.showForm(w, r, status, "add", view)
 	return nil
+}
+
+// textOf returns a text of a form. Browsers send the end of a line as CRLF, which the API refuses.
+func textOf(r *http.Request, name string) string {
+	return strings.TrimSpace(strings.ReplaceAll(r.PostFormValue(name), "\r\n", "\n"))
 }
 
 // valuesOf returns the values of a form. An empty field has no value.

@@ -47,7 +47,7 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 	request := &authmaterialv1.CreateCredentialVersionRequest{
 		CredentialId: r.PathValue("id"), Etag: view.Etag, Values: valuesOf(r, view.Method),
 		Verify:             r.PostFormValue("do") == "rotate",
-		Activate:           r.PostFormValue("do") != "store",
+		Activate:           r.PostFormValue("do") == "rotate" || r.PostFormValue("do") == "use",
 		AcceptInconclusive: r.PostFormValue("accept_inconclusive") != "",
 	}
 	made, err := c.api.CreateCredentialVersion(detached(r), request)
@@ -91,7 +91,7 @@ func (c *Console) verifyStored(w http.ResponseWriter, r *http.Request) error {
 
 // activate makes a version the active one, or gives it to the callers that a form names.
 func (c *Console) activate(w http.ResponseWriter, r *http.Request) error {
-	callers := strings.FieldsFunc(r.PostFormValue("callers"), func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' })
+	callers := linesOf(r.PostFormValue("callers"))
 	if r.PostFormValue("do") == "canary" && len(callers) == 0 {
 		err := connect.NewError(connect.CodeInvalidArgument, errors.New("name the callers that get the version, such as spiffe://example.org/mailer"))
 		return c.showCredential(w, r, err, nil)
@@ -153,21 +153,14 @@ func (c *Console) restore(w http.ResponseWriter, r *http.Request) error {
 // editView is the content of the form for the description of a credential.
 type editView struct {
 	*authmaterialv1.Credential
+	refusal
+
 	Labels  string // one `key=value` on each line
 	Expires string // a date, or empty
-	Problem *problem
 }
 
 // editFields are the names of the fields of the form, in the API's words.
 var editFields = []string{"credential.display_name", "credential.description", "credential.labels", "credential.secret_expire_time"}
-
-// FieldProblem returns the problem of a field of the form.
-func (v editView) FieldProblem(name string) place {
-	if v.Problem == nil {
-		return place{Name: name}
-	}
-	return slot(v.Problem.Fields, name)
-}
 
 // OtherProblems returns the problems that are not those of one field, such as those of single labels.
 func (v editView) OtherProblems() []string {
@@ -208,15 +201,25 @@ func (c *Console) showEdit(w http.ResponseWriter, r *http.Request, status int, v
 
 var editable = []string{"display_name", "description", "labels", "disabled", "keep_warm", "secret_expire_time"}
 
+// edit changes the description of a credential. The form shows a day instead of the time at which the
+// secret expires, and a line for each label, so values that the person has not changed stay as they are.
 func (c *Console) edit(w http.ResponseWriter, r *http.Request) error {
+	found, err := c.api.GetCredential(r.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: r.PathValue("id")})
+	if err != nil {
+		return err
+	}
+	before := newEditView(found.GetCredential())
 	edited := &authmaterialv1.Credential{
 		CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
-		DisplayName: strings.TrimSpace(r.PostFormValue("display_name")), Description: strings.TrimSpace(r.PostFormValue("description")),
+		DisplayName: textOf(r, "display_name"), Description: textOf(r, "description"),
 		Disabled: r.PostFormValue("disabled") != "", KeepWarm: r.PostFormValue("keep_warm") != "",
+		Labels: before.GetLabels(), SecretExpireTime: before.GetSecretExpireTime(),
 	}
-	view := editView{Credential: edited, Labels: r.PostFormValue("labels"), Expires: r.PostFormValue("secret_expire_time")}
-	var err error
-	if edited.Labels, err = fromLines(view.Labels); err == nil {
+	view := editView{Credential: edited, Labels: textOf(r, "labels"), Expires: textOf(r, "secret_expire_time")}
+	if view.Labels != strings.TrimSpace(before.Labels) {
+		edited.Labels, err = fromLines(view.Labels)
+	}
+	if err == nil && view.Expires != before.Expires {
 		edited.SecretExpireTime, err = fromDate(view.Expires)
 	}
 	if err == nil {

@@ -32,6 +32,8 @@ type Options struct {
 	WithEvidence func(context.Context, authentication.Evidence) context.Context
 	// Identify returns the caller with this evidence. The error is a *fault.Error.
 	Identify func(context.Context, authentication.Evidence) (access.Caller, error)
+	// MayAdd reports whether a caller may create credentials. To others, the pages do not offer it.
+	MayAdd func(access.Caller) bool
 	// Secure is true if the console is served over TLS.
 	Secure bool
 	// OpenIDTransport sends requests to OpenID Connect issuers.
@@ -64,6 +66,7 @@ type Console struct {
 	cookie   cookies
 	pages    pages
 	handler  http.Handler
+	port     string // of the listener; empty: as in the configuration
 }
 
 //go:embed assets
@@ -88,7 +91,16 @@ func New(options Options) *Console {
 	open.HandleFunc("GET /sign-in/openid/{issuer}", c.beginOpenID)
 	open.HandleFunc("GET /sign-in/callback", c.endOpenID)
 	open.Handle("/", c.signedIn(inner))
-	for pattern, page := range map[string]pageFunc{
+	for pattern, page := range c.routes() {
+		inner.Handle(pattern, c.page(page))
+	}
+	c.handler = c.guarded(open)
+	return c
+}
+
+// routes returns the pages for people who have signed in.
+func (c *Console) routes() map[string]pageFunc {
+	return map[string]pageFunc{
 		"GET /{$}":                        c.home,
 		"POST /sign-out":                  c.signOut,
 		"GET /credentials":                c.list,
@@ -112,11 +124,7 @@ func New(options Options) *Console {
 		"GET /fleet":                      c.fleet,
 		"GET /states":                     c.states,
 		"/":                               c.missing,
-	} {
-		inner.Handle(pattern, c.page(page))
 	}
-	c.handler = c.guarded(open)
-	return c
 }
 
 // ServeHTTP implements http.Handler.

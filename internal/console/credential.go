@@ -26,9 +26,11 @@ type credentialView struct {
 	Status   *authmaterialv1.CredentialStatus
 	Versions []*authmaterialv1.CredentialVersion
 	Events   []*authmaterialv1.CredentialEvent
+	Unread   bool                                  // the store cannot be read, so Versions and Events are missing
 	Access   *authmaterialv1.ExplainAccessResponse // of the person who has signed in
-	// Grants has the grant that allows each of the recent callers to use the credential. It is empty if
-	// the person may not see grants, or if the configuration has none.
+	// Grants has the grants that name recent callers and allow them to use the credential, by caller. A
+	// group may allow other callers. Grants is empty if the person may not see grants, or if the
+	// configuration has none.
 	Grants map[string]string
 	States string
 	// Commands get the credential. CommandsNote explains what to replace in them.
@@ -93,6 +95,9 @@ func (c *Console) showCredential(w http.ResponseWriter, r *http.Request, wrong e
 	status := http.StatusOK
 	if view.Result = result; wrong != nil {
 		shown := toProblem(wrong)
+		if shown.Changed {
+			shown.Changed, shown.Text = false, "Nothing was saved. This page shows the changes: repeat yours if they are still needed."
+		}
 		view.Problem, status = &shown, shown.Status
 	}
 	c.pages.show(w, r, status, "credential", page{Title: view.GetDisplayName(), Section: "credentials", Body: view})
@@ -114,16 +119,10 @@ func (c *Console) read(r *http.Request) (view credentialView, err error) {
 		return view, err
 	}
 	if view.Managed() {
-		versions, err := c.api.ListCredentialVersions(ctx, &authmaterialv1.ListCredentialVersionsRequest{CredentialId: id})
-		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
+		err := c.readHistory(ctx, id, &view)
+		if view.Unread = connect.CodeOf(err) == connect.CodeUnavailable; err != nil && !view.Unread {
 			return view, err
 		}
-		view.Versions = versions.GetVersions()
-		events, err := c.api.ListCredentialEvents(ctx, &authmaterialv1.ListCredentialEventsRequest{CredentialId: id, PageSize: recentEvents})
-		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
-			return view, err
-		}
-		view.Events = events.GetEvents()
 	}
 	if view.May("manage") {
 		view.Grants = c.grants(ctx, id, view.Status.GetCallers())
@@ -131,6 +130,18 @@ func (c *Console) read(r *http.Request) (view credentialView, err error) {
 	view.Commands, view.CommandsNote = commandsOf(c.options.Listen, id)
 	view.States = statesOf([]tile{{Credential: view.Credential}})
 	return view, nil
+}
+
+// readHistory reads the versions of a credential, and the latest entries of its history.
+func (c *Console) readHistory(ctx context.Context, id string, view *credentialView) error {
+	versions, err := c.api.ListCredentialVersions(ctx, &authmaterialv1.ListCredentialVersionsRequest{CredentialId: id})
+	if err != nil {
+		return err
+	}
+	view.Versions = versions.GetVersions()
+	events, err := c.api.ListCredentialEvents(ctx, &authmaterialv1.ListCredentialEventsRequest{CredentialId: id, PageSize: recentEvents})
+	view.Events = events.GetEvents()
+	return err
 }
 
 // grants returns the grants that allow callers to use a credential, by caller.
@@ -148,7 +159,7 @@ func (c *Console) grants(ctx context.Context, id string, callers []*authmaterial
 
 // accessView explains what one caller may do with a credential.
 type accessView struct {
-	Caller string
+	ID, Caller string
 	*authmaterialv1.ExplainAccessResponse
 }
 
@@ -159,7 +170,7 @@ func (c *Console) showAccess(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := accessView{caller, explained}
+	view := accessView{r.PathValue("id"), caller, explained}
 	if isPartial(r) {
 		c.pages.showPart(w, "access", "explained", view)
 		return nil

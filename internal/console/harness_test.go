@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/jonboulle/clockwork"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
@@ -53,6 +55,7 @@ func newWorld(t *testing.T, change func(*console.Options)) *world {
 			return context.WithValue(ctx, evidenceKey{}, e)
 		},
 		Identify: w.identify,
+		MayAdd:   func(c access.Caller) bool { return c.Name != "token:bob" },
 		Clock:    w.clock,
 		Logger:   slog.New(slog.NewTextHandler(&w.logs, nil)),
 		Stopping: stopping,
@@ -90,8 +93,6 @@ type answer struct {
 	text       string
 	cookies    []*http.Cookie
 }
-
-// Cookies returns the cookies that the answer sets.
 
 // send sends a request as a browser does, with the cookie if it is not nil.
 func (w *world) send(method, path string, form url.Values, cookie *http.Cookie, change ...func(*http.Request)) *answer {
@@ -155,12 +156,17 @@ type api struct {
 
 	evidence authentication.Evidence // of the latest call
 	created  *authmaterialv1.CreateCredentialRequest
-	failure  error // of the next change
+	failure  error // of changes
+	list     error // of lists
+	updated  *authmaterialv1.UpdateCredentialRequest
+	version  *authmaterialv1.CreateCredentialVersionRequest
+	canary   []string // the callers of the latest activation
 	watches  chan context.Context
 }
 
 var mail = &authmaterialv1.Credential{
 	CredentialId: "mail", DisplayName: "Mail", Provider: "acme", AuthMethod: "key", Etag: "1",
+	Labels: map[string]string{"note": "two\nlines=2", "team": " growth "}, SecretExpireTime: timestamppb.New(time.Date(2027, 1, 31, 15, 30, 0, 0, time.UTC)),
 	Origin: authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED, State: authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, ActiveVersion: 1,
 }
 
@@ -190,6 +196,9 @@ func (*api) GetProvider(_ context.Context, r *authmaterialv1.GetProviderRequest)
 
 func (a *api) ListCredentials(ctx context.Context, _ *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
 	a.note(ctx)
+	if a.list != nil {
+		return nil, a.list
+	}
 	return &authmaterialv1.ListCredentialsResponse{Credentials: []*authmaterialv1.Credential{mail}}, nil
 }
 
@@ -229,6 +238,21 @@ func (*api) GetFleetStatus(context.Context, *authmaterialv1.GetFleetStatusReques
 func (a *api) CreateCredential(_ context.Context, r *authmaterialv1.CreateCredentialRequest) (*authmaterialv1.CreateCredentialResponse, error) {
 	a.created = r
 	return &authmaterialv1.CreateCredentialResponse{Credential: mail}, a.failure
+}
+
+func (a *api) UpdateCredential(_ context.Context, r *authmaterialv1.UpdateCredentialRequest) (*authmaterialv1.UpdateCredentialResponse, error) {
+	a.updated = r
+	return &authmaterialv1.UpdateCredentialResponse{Credential: r.GetCredential()}, a.failure
+}
+
+func (a *api) CreateCredentialVersion(_ context.Context, r *authmaterialv1.CreateCredentialVersionRequest) (*authmaterialv1.CreateCredentialVersionResponse, error) {
+	a.version = r
+	return &authmaterialv1.CreateCredentialVersionResponse{Credential: mail, Version: &authmaterialv1.CredentialVersion{}}, a.failure
+}
+
+func (a *api) ActivateCredentialVersion(_ context.Context, r *authmaterialv1.ActivateCredentialVersionRequest) (*authmaterialv1.ActivateCredentialVersionResponse, error) {
+	a.canary = r.GetCallers()
+	return &authmaterialv1.ActivateCredentialVersionResponse{Credential: mail}, a.failure
 }
 
 func (a *api) watch(

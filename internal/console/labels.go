@@ -21,10 +21,7 @@ func toLines(labels map[string]string) string {
 // fromLines returns the labels of a form.
 func fromLines(text string) (map[string]string, error) {
 	labels := map[string]string{}
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
+	for _, line := range linesOf(text) {
 		key, value, ok := strings.Cut(line, "=")
 		if !ok {
 			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("each line of the labels must have the form key=value"))
@@ -32,4 +29,14 @@ func fromLines(text string) (map[string]string, error) {
 		labels[strings.TrimSpace(key)] = strings.TrimSpace(value)
 	}
 	return labels, nil
+}
+
+// linesOf returns the lines of a text that are not blank, without the space around them.
+func linesOf(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

@@ -1,13 +1,16 @@
 package console
 
 import (
+	"cmp"
 	"crypto/rand"
+	"net"
 	"sync"
 	"time"
 
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/internal/authentication"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
 )
 
@@ -64,7 +67,13 @@ func (l *links) use(code string) (authentication.Evidence, bool) {
 // time until which the link can be used.
 func (c *Console) SignInLink(evidence authentication.Evidence) (location string, expires time.Time, err error) {
 	code, expires, err := c.links.create(evidence)
-	return c.address() + "/sign-in?code=" + code, expires, err
+	return c.address() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), err
+}
+
+// ListensAt sets the address of the listener, whose port differs from the one in the configuration if
+// that one is 0. Call it before the console is served.
+func (c *Console) ListensAt(address net.Addr) {
+	_, c.port, _ = net.SplitHostPort(address.String())
 }
 
 // address returns the address of the console, without a slash at the end.
@@ -76,5 +85,6 @@ func (c *Console) address() string {
 	if c.options.Secure {
 		scheme = "https://"
 	}
-	return scheme + c.options.Config.Address.Address
+	host, port, _ := net.SplitHostPort(c.options.Config.Address.Address)
+	return scheme + net.JoinHostPort(host, cmp.Or(c.port, port))
 }

@@ -20,6 +20,7 @@ type listView struct {
 	Tiles                   []tile
 	Next                    string // the query of the next page; empty on the last page
 	Filtered                bool
+	MayAdd                  bool   // whether the person may add credentials
 	States                  string // the address of the stream of states; empty if there are no tiles
 	Problem                 *problem
 }
@@ -30,6 +31,8 @@ type tile struct {
 	ProviderName string
 }
 
+const badSearch = "Write a label as key=value, such as team=growth. The link to a page of the list works only with the search that showed it."
+
 func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, "/credentials", http.StatusSeeOther)
 	return nil
@@ -38,7 +41,7 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 	view := listView{
 		Search: r.FormValue("search"), Provider: r.FormValue("provider"), Label: r.FormValue("label"),
-		Disabled: r.FormValue("disabled") != "", Deleted: r.FormValue("deleted") != "",
+		Disabled: r.FormValue("disabled") != "", Deleted: r.FormValue("deleted") != "", MayAdd: personOf(r).mayAdd,
 	}
 	providers, err := c.api.Providers.ListProviders(r.Context(), &authmaterialv1.ListProvidersRequest{})
 	if err != nil {
@@ -50,9 +53,13 @@ func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 	found, err := c.api.ListCredentials(r.Context(), &authmaterialv1.ListCredentialsRequest{
 		PageSize: tilesPerPage, PageToken: r.FormValue("page"), Filter: filter, ShowDeleted: view.Deleted, ShowLastUse: true,
 	})
+	status := http.StatusOK
 	if err != nil {
 		shown := toProblem(err)
-		view.Problem = &shown
+		if shown.Fields != nil { // people see neither the filter nor the page token
+			shown.Fields, shown.Text = nil, badSearch
+		}
+		view.Problem, status = &shown, shown.Status
 	}
 	view.Tiles = tilesOf(found.GetCredentials(), view.Providers)
 	if token := found.GetNextPageToken(); token != "" {
@@ -65,7 +72,7 @@ func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 		c.pages.showPart(w, "credentials", "found", view)
 		return nil
 	}
-	c.pages.show(w, r, http.StatusOK, "credentials", page{Title: "Credentials", Section: "credentials", Body: view})
+	c.pages.show(w, r, status, "credentials", page{Title: "Credentials", Section: "credentials", Body: view})
 	return nil
 }
 

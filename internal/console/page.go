@@ -21,6 +21,7 @@ type page struct {
 	Title   string
 	Section string // the part of the navigation that is marked
 	User    string // the caller's name; empty before sign-in
+	MayAdd  bool   // whether the person may add credentials
 	Assets  string // the path of the assets
 	Notice  string // what the last form did; may be empty
 	Body    any
@@ -80,7 +81,7 @@ func hashOf(files fs.FS) string {
 func (p pages) show(w http.ResponseWriter, r *http.Request, status int, name string, content page) {
 	content.Assets, content.User = p.path, ""
 	if someone := personOf(r); someone.session != nil {
-		content.User = someone.caller
+		content.User, content.MayAdd = someone.caller, someone.mayAdd
 	}
 	content.Notice = notices[r.FormValue("done")]
 	p.write(w, status, name, "layout.html", content)

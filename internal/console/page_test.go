@@ -28,8 +28,10 @@ func TestWithoutSession(t *testing.T) {
 	}{
 		{"GET", "/", "/sign-in", "", 303, false},
 		{"GET", "/credentials?search=a", "/sign-in?next=%2Fcredentials%3Fsearch%3Da", "", 303, false},
-		{"POST", "/add/acme/key", "/sign-in", "", 303, false},
-		{"POST", "/credentials/mail/delete", "/sign-in", "", 303, false},
+		{"POST", "/add/acme/key", "", "", 401, false},
+		{"POST", "/add/acme/key", "", "", 200, true}, // the part of the form for problems
+		{"POST", "/credentials/mail/delete", "", "", 401, false},
+		{"POST", "/sign-out", "/sign-in", "", 303, false},
 		{"GET", "/credentials", "", "/sign-in", 200, true},
 		{"GET", "/states?id=mail", "", "", 401, false},
 		{"GET", "/nothing", "/sign-in?next=%2Fnothing", "", 303, false},
@@ -41,6 +43,9 @@ func TestWithoutSession(t *testing.T) {
 		answer := w.send(c.method, c.path, nil, nil, changes...)
 		if answer.StatusCode != c.status || answer.Header.Get("Location") != c.location || answer.Header.Get("Hx-Redirect") != c.part {
 			t.Errorf("%+v: the answer is %d %v", c, answer.StatusCode, answer.Header)
+		}
+		if told := strings.Contains(answer.text, "Your session has ended, so nothing was saved."); told != (c.method == "POST" && c.location == "") {
+			t.Errorf("%+v: the answer is %s", c, answer.text)
 		}
 	}
 	if w.api.created != nil {
@@ -102,10 +107,10 @@ func TestProblems(t *testing.T) {
 		status int
 		text   string
 	}{
-		"/credentials/mail":                {200, "Mail"}, // the database is out of reach
+		"/credentials/mail":                {200, "The credential store cannot be reached, so this page lacks versions and history"},
 		"/credentials/nothing":             {404, "No credential has this ID."},
 		"/credentials/" + canary:           {404, "No credential has this ID."},
-		"/fleet":                           {403, "You may not operate."},
+		"/fleet":                           {403, "You may not operate. The operator of the broker can add a grant"},
 		"/add/acme/nothing":                {404, "There is no such page."},
 		"/providers/nothing":               {404, "No provider has this ID."},
 		"/" + canary:                       {404, "There is no such page."},

@@ -22,6 +22,25 @@ type problem struct {
 	Changed bool
 }
 
+// refusal is why a form was refused. It is a part of the views of forms.
+type refusal struct {
+	Problem *problem // nil for a form that was not refused
+}
+
+// fieldProblem is the problem of one field. Its Text is empty if there is none.
+type fieldProblem struct{ Name, Text string }
+
+// FieldProblem returns the problem of a field.
+func (r refusal) FieldProblem(name string) fieldProblem {
+	if r.Problem == nil {
+		return fieldProblem{Name: name}
+	}
+	return fieldProblem{name, r.Problem.Fields[name]}
+}
+
+// seeLog tells people where to find the reason of an error.
+const seeLog = "The broker's log has the reason."
+
 var titles = map[connect.Code]struct {
 	status int
 	title  string
@@ -41,13 +60,21 @@ var titles = map[connect.Code]struct {
 func toProblem(err error) problem {
 	var known *connect.Error
 	if !errors.As(err, &known) {
-		return problem{Status: http.StatusInternalServerError, Title: "Something went wrong", Text: "The broker's log has the reason."}
+		return problem{Status: http.StatusInternalServerError, Title: "Something went wrong", Text: seeLog}
 	}
-	shown := problem{Status: http.StatusInternalServerError, Title: "Something went wrong", Text: sentence(known.Message())}
+	text := sentence(known.Message())
+	shown := problem{Status: http.StatusInternalServerError, Title: "Something went wrong", Text: text + " " + seeLog}
 	if at, ok := titles[known.Code()]; ok {
-		shown.Status, shown.Title = at.status, at.title
+		shown.Status, shown.Title, shown.Text = at.status, at.title, text
 	}
-	shown.Changed = known.Code() == connect.CodeAborted
+	switch known.Code() { //nolint:exhaustive // the text says what to do
+	case connect.CodeAborted:
+		shown.Changed = true
+	case connect.CodeAlreadyExists:
+		shown.Fields = map[string]string{"credential_id": text}
+	case connect.CodePermissionDenied:
+		shown.Text += " The operator of the broker can add a grant to the configuration file."
+	}
 	for _, detail := range known.Details() {
 		value, err := detail.Value()
 		if err != nil {

@@ -15,7 +15,8 @@ import (
 // person is somebody who has signed in.
 type person struct {
 	*session
-	proof string // of the session
+	proof  string // of the session
+	mayAdd bool   // credentials
 }
 
 // signedIn lets requests of signed-in people through, and sends others to the sign-in page. The caller
@@ -42,7 +43,7 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
 		default:
-			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, proof})
+			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, proof, c.options.MayAdd(caller)})
 			inner.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
@@ -73,7 +74,7 @@ func personOf(r *http.Request) person {
 }
 
 // askToSignIn leads to the sign-in page. A form that somebody sends after the end of the session
-// changes nothing.
+// changes nothing. The answer says so, and does not replace the form.
 func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	location := "/sign-in"
 	if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/states" && !isPartial(r) {
@@ -82,12 +83,16 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/states":
 		http.Error(w, "sign in first", http.StatusUnauthorized)
+	case r.Method == http.MethodPost && r.URL.Path != "/sign-out":
+		c.showProblem(w, r, problem{Status: http.StatusUnauthorized, Title: "Sign in again", Text: sessionEnded})
 	case isPartial(r):
 		w.Header().Set("HX-Redirect", location)
 	default:
 		http.Redirect(w, r, location, http.StatusSeeOther)
 	}
 }
+
+const sessionEnded = "Your session has ended, so nothing was saved. Sign in in another tab, and then send this form again."
 
 // signInView is the content of the sign-in page.
 type signInView struct {

@@ -15,7 +15,7 @@ import (
 // words are the functions of the templates.
 var words = template.FuncMap{
 	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "age": age, "until": until, "moment": moment,
-	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "slot": slot, "logo": logoOf,
+	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "logo": logoOf,
 }
 
 // mark is a word with the class that colours it.
@@ -175,8 +175,3 @@ func lasting(d time.Duration) string {
 	}
 	return d.Round(time.Second).String()
 }
-
-// place is where a form shows the problem of one field.
-type place struct{ Name, Text string }
-
-func slot(fields map[string]string, name string) place { return place{name, fields[name]} }

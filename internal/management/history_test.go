@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -58,6 +59,21 @@ func TestHistoryNamesWhatChanged(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the history is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestReadsAreNotRecorded checks that the audit log has no record of a question about the access of
+// another caller, unless the question was denied.
+func TestReadsAreNotRecorded(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.create("one", "first")
+	recorded := len(r.audit.all)
+	if _, err := r.ExplainAccess(t.Context(), r.admin(), "one", "token:x"); err != nil || len(r.audit.all) != recorded {
+		t.Errorf("the question has the error %v and %d audit records", err, len(r.audit.all)-recorded)
+	}
+	if _, err := r.ExplainAccess(t.Context(), r.as("nobody"), "one", "token:x"); err == nil || r.audit.last().Operation != audit.ExplainAccess {
+		t.Errorf("a denied question has the error %v, and the latest record is about %s", err, r.audit.last().Operation)
 	}
 }
 

@@ -169,7 +169,7 @@ type call struct {
 
 // `do` runs a call if its caller may perform its action on its credential ID. The access decision
 // comes first, so that a denied caller cannot learn which credentials exist. The audit log records
-// denied calls, and all calls with the action `manage`.
+// denied calls, changes and verifications.
 func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 	err := s.authorize(c)
 	denied := err != nil && !errors.Is(err, errUnread)
@@ -179,7 +179,8 @@ func (s *Service) do(ctx context.Context, c *call, run func() error) error {
 	if err == nil {
 		err = toFault(run())
 	}
-	if s.options.Audit == nil || !denied && c.action != access.Manage {
+	reads := c.action != access.Manage || c.operation == audit.ExplainAccess
+	if s.options.Audit == nil || reads && !denied {
 		return err
 	}
 	outcome := "OK"

@@ -29,6 +29,10 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 		Identify: func(ctx context.Context, evidence authentication.Evidence) (access.Caller, error) {
 			return s.broker.Current().Callers.Identify(ctx, evidence)
 		},
+		MayAdd: func(caller access.Caller) bool {
+			current := s.broker.Current().Config
+			return current.Store != nil && current.Policy.MayCreate(&caller)
+		},
 		// A proxy on this machine may add TLS.
 		Secure: s.hasTLS() || strings.HasPrefix(s.fixed.Console.URL, "https://"),
 		OpenIDTransport: func(issuer config.OpenID) http.RoundTripper {
@@ -69,6 +73,19 @@ func (s *Server) newConsoleHTTP(pages http.Handler) *http.Server {
 		MaxHeaderBytes:    s.fixed.Limits.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// ListenConsole opens the listener of the console, to which links then lead. ListenConsole returns nil
+// if there is no console.
+func (s *Server) ListenConsole(ctx context.Context) (net.Listener, error) {
+	if s.fixed.Console == nil {
+		return nil, nil //nolint:nilnil // there is nothing to listen for
+	}
+	listener, err := Listen(ctx, s.fixed.Console.Address, s.fixed.Listen.SocketMode)
+	if err == nil {
+		s.console.ListensAt(listener.Addr())
+	}
+	return listener, err
 }
 
 // ServeConsole serves the console on the listener until Stop, and closes the listener.

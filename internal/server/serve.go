@@ -28,13 +28,8 @@ const (
 // Listen returns the listen settings with which the server was started.
 func (s *Server) Listen() config.Listen { return s.fixed.Listen }
 
-// ConsoleAddress returns the address of the console, or nil if there is no console.
-func (s *Server) ConsoleAddress() *config.Address {
-	if s.fixed.Console == nil {
-		return nil
-	}
-	return &s.fixed.Console.Address
-}
+// HasConsole reports whether the server has a console.
+func (s *Server) HasConsole() bool { return s.console != nil }
 
 // Listeners are the listeners of a Server. HTTP and Console may be nil.
 type Listeners struct{ GRPC, HTTP, Console net.Listener }

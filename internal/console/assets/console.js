@@ -5,7 +5,7 @@
 // Buttons that need this script are hidden in the page.
 function prepare(root) {
   for (const button of root.querySelectorAll("button[data-reveal], button[data-copy]")) {
-    button.hidden = false;
+    button.hidden = button.dataset.copy !== undefined && !navigator.clipboard; // browsers have it only with TLS and on this machine
   }
 }
 
@@ -45,6 +45,18 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target?.id === "result") showProblem(document.querySelector('[aria-invalid="true"]'));
 });
 
+// A form or search without an answer, or with an answer that is no part of a page.
+function showFailure(event) {
+  const notice = document.createElement("div"), text = document.createElement("p");
+  notice.className = "notice bad";
+  notice.setAttribute("role", "alert");
+  text.textContent = "The broker did not answer, or its answer was lost. Look in another tab what is saved before you try again.";
+  notice.append(text);
+  event.detail.target.replaceChildren(notice);
+}
+document.addEventListener("htmx:sendError", showFailure);
+document.addEventListener("htmx:responseError", showFailure);
+
 // A sign-in link works once. It does not stay in the browser's history.
 if (location.pathname === "/sign-in" && location.search) {
   history.replaceState(null, "", location.pathname);
@@ -58,7 +70,8 @@ function watch() {
   if (stream) stream.close();
   stream = null;
   if (!list || document.hidden) return;
-  stream = new EventSource(list.dataset.states);
+  const opened = new EventSource(list.dataset.states);
+  stream = opened;
   stream.onmessage = (message) => {
     const state = JSON.parse(message.data);
     for (const mark of document.querySelectorAll("[data-credential]")) {
@@ -71,9 +84,8 @@ function watch() {
     }
   };
   // The browser itself tries again after a broken connection, but not after an HTTP error.
-  const failed = stream;
-  stream.onerror = () => {
-    if (failed.readyState === EventSource.CLOSED && stream === failed) setTimeout(watch, 30000);
+  opened.onerror = () => {
+    if (opened.readyState === EventSource.CLOSED && stream === opened) setTimeout(watch, 30000);
   };
 }
 document.addEventListener("htmx:afterSettle", watch);

@@ -54,11 +54,11 @@ func serveBroker(ctx context.Context, told task, answer func(any) error) error {
 
 // listenConsole returns a listener for the console, and a link with its address.
 func listenConsole(ctx context.Context, broker *server.Server) (listener net.Listener, link string, err error) {
-	if listener, err = server.Listen(ctx, config.Address{Network: "tcp", Address: "127.0.0.1:0"}, 0); err != nil {
+	if listener, err = broker.ListenConsole(ctx); err != nil {
 		return nil, "", err
 	}
 	link, _, err = broker.SignInLink(authentication.Evidence{Address: "bench", PrivateSocket: true})
-	return listener, strings.Replace(link, broker.ConsoleAddress().Address, listener.Addr().String(), 1), err
+	return listener, link, err
 }
 
 func listen(ctx context.Context) (grpcListener, httpListener net.Listener, err error) {

@@ -68,7 +68,7 @@ func configOf(told task, last string) []byte {
 	var text bytes.Buffer
 	text.WriteString(limitsText)
 	if told.Console {
-		text.WriteString("console: {address: 127.0.0.1:8081}\n") // the broker is given a listener with another port
+		text.WriteString("console: {address: 127.0.0.1:0}\n")
 	}
 	if told.Redis != "" {
 		fmt.Fprintf(&text, "token_cache:\n  redis: {url: \"redis://%s\"}\n  fleet_keys: [{env: %s}]\n", told.Redis, fleetKeyVariable)

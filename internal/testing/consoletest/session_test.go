@@ -25,7 +25,7 @@ func TestSessionEnds(t *testing.T) {
 	clock.Advance(time.Second)
 	edit.Type("#description", "too late")
 	edit.Click("main form button")
-	edit.AwaitPath("/sign-in")
+	edit.AwaitText("main", "Your session has ended, so nothing was saved.")
 	if now := s.get("mail"); now.GetEtag() != made.GetEtag() {
 		t.Error("a form changed the credential after the end of the session")
 	}
@@ -38,6 +38,36 @@ func TestSessionEnds(t *testing.T) {
 	page.AwaitPath("/credentials/mail")
 	if path := page.Path(); path != "/credentials/mail?from=chat" {
 		t.Errorf("after the sign-in, the browser shows %s", path)
+	}
+}
+
+// TestFormWithoutAnswer checks that a form stays, with what was typed, when its session has ended or the
+// broker does not answer.
+func TestFormWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	clock := clockwork.NewFakeClockAt(time.Now())
+	s := start(t, setup{clock: clock})
+	form := s.signedInWith("admin")
+	form.Go(s.address + "/add/sendpulse/api_key")
+	form.Type(`input[name="display_name"]`, "Mail")
+	form.Type(field("api_key"), s.simulator.SendPulse.APIKey())
+	clock.Advance(8 * time.Hour)
+	form.Click(`button[value="save"]`)
+	form.AwaitText("#result", "Your session has ended, so nothing was saved.")
+	tab := form.Tab(s.address + "/sign-in")
+	tab.Type("#token", tokenOf("admin"))
+	tab.Click("main button")
+	tab.AwaitPath("/credentials")
+	form.Click(`button[value="save"]`)
+	form.AwaitText("main", "The credential is saved.")
+
+	form.Go(s.address + "/credentials/mail/rotate")
+	form.Type(field("api_key"), "another")
+	s.server.Stop(t.Context())
+	form.Click(`button[value="store"]`)
+	form.AwaitText("#result", "The broker did not answer")
+	if !browsertest.Eval[bool](form, `document.querySelector("input[data-secret]").value === "another"`) {
+		t.Error("the form lost what was typed")
 	}
 }
 

@@ -43,7 +43,7 @@ func TestVersions(t *testing.T) {
 
 	canary := func() {
 		page.Click(version("2", "summary"))
-		page.Type(version("2", `input[name="callers"]`), "token:web")
+		page.Type(version("2", `textarea[name="callers"]`), "token:web")
 		page.Click(version("2", `button[value="canary"]`))
 		page.AwaitText("main", "The callers that you named get this version now.")
 		page.AwaitText(version("2", ".mark"), "Canary")

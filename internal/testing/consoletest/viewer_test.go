@@ -45,6 +45,9 @@ func TestViewer(t *testing.T) {
 	s := serve(t, "")
 	before := s.addMail()
 	page := s.signedInWith("viewer")
+	if page.Has(`a[href^="/add"]`) {
+		t.Error("the list offers a new credential to somebody who may not add one")
+	}
 	page.Click(`a[href="/credentials/mail"]`)
 	page.AwaitPath("/credentials/mail")
 	page.AwaitText(`section[aria-labelledby="use"]`, "view")
@@ -67,7 +70,7 @@ func TestViewer(t *testing.T) {
 	page.AwaitText("#result", "You may not do this")
 
 	other := s.signedInWith("web") // may use the credential, and not view it
-	other.AwaitText("main", "There are no credentials yet")
+	other.AwaitText("main", "There are no credentials that you may view")
 	other.Go(s.address + "/credentials/mail")
 	other.AwaitText("main", "You may not do this")
 
