@@ -67,7 +67,7 @@ func toProblem(err error) problem {
 	if at, ok := titles[known.Code()]; ok {
 		shown.Status, shown.Title, shown.Text = at.status, at.title, text
 	}
-	switch known.Code() { //nolint:exhaustive // the text says what to do
+	switch known.Code() {
 	case connect.CodeAborted:
 		shown.Changed = true
 	case connect.CodeAlreadyExists:
