@@ -706,6 +706,145 @@ func (x *ReportRejectionResponse) GetOutcome() ReportRejectionResponse_Outcome {
 	return ReportRejectionResponse_OUTCOME_UNSPECIFIED
 }
 
+// ReportUsageRequest names versions that the caller has sent to providers.
+type ReportUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. 1 to 100 uses. A client with more uses makes several calls.
+	Uses          []*VersionUse `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportUsageRequest) Reset() {
+	*x = ReportUsageRequest{}
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportUsageRequest) ProtoMessage() {}
+
+func (x *ReportUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportUsageRequest.ProtoReflect.Descriptor instead.
+func (*ReportUsageRequest) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_broker_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReportUsageRequest) GetUses() []*VersionUse {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+// VersionUse is one version of the material of one credential.
+type VersionUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The credential's ID, 1 to 128 characters.
+	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// Required. The version of a decoration that was sent to the provider: 1 to 64 visible
+	// ASCII characters.
+	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionUse) Reset() {
+	*x = VersionUse{}
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionUse) ProtoMessage() {}
+
+func (x *VersionUse) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionUse.ProtoReflect.Descriptor instead.
+func (*VersionUse) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_broker_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *VersionUse) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *VersionUse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// ReportUsageResponse is empty.
+type ReportUsageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportUsageResponse) Reset() {
+	*x = ReportUsageResponse{}
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportUsageResponse) ProtoMessage() {}
+
+func (x *ReportUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_broker_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportUsageResponse.ProtoReflect.Descriptor instead.
+func (*ReportUsageResponse) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_broker_service_proto_rawDescGZIP(), []int{12}
+}
+
 var File_authmaterial_v1_broker_service_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_broker_service_proto_rawDesc = "" +
@@ -749,12 +888,20 @@ const file_authmaterial_v1_broker_service_proto_rawDesc = "" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18OUTCOME_ALREADY_REPLACED\x10\x01\x12\x14\n" +
 	"\x10OUTCOME_REPLACED\x10\x02\x12\x1b\n" +
-	"\x17OUTCOME_NOT_REPLACEABLE\x10\x032\xd6\x03\n" +
+	"\x17OUTCOME_NOT_REPLACEABLE\x10\x03\"E\n" +
+	"\x12ReportUsageRequest\x12/\n" +
+	"\x04uses\x18\x01 \x03(\v2\x1b.authmaterial.v1.VersionUseR\x04uses\"K\n" +
+	"\n" +
+	"VersionUse\x12#\n" +
+	"\rcredential_id\x18\x01 \x01(\tR\fcredentialId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\x15\n" +
+	"\x13ReportUsageResponse2\xb0\x04\n" +
 	"\rBrokerService\x12j\n" +
 	"\x11GetAuthDecoration\x12).authmaterial.v1.GetAuthDecorationRequest\x1a*.authmaterial.v1.GetAuthDecorationResponse\x12|\n" +
 	"\x17BatchGetAuthDecorations\x12/.authmaterial.v1.BatchGetAuthDecorationsRequest\x1a0.authmaterial.v1.BatchGetAuthDecorationsResponse\x12u\n" +
 	"\x14WatchAuthDecorations\x12,.authmaterial.v1.WatchAuthDecorationsRequest\x1a-.authmaterial.v1.WatchAuthDecorationsResponse0\x01\x12d\n" +
-	"\x0fReportRejection\x12'.authmaterial.v1.ReportRejectionRequest\x1a(.authmaterial.v1.ReportRejectionResponseB\xc9\x01\n" +
+	"\x0fReportRejection\x12'.authmaterial.v1.ReportRejectionRequest\x1a(.authmaterial.v1.ReportRejectionResponse\x12X\n" +
+	"\vReportUsage\x12#.authmaterial.v1.ReportUsageRequest\x1a$.authmaterial.v1.ReportUsageResponseB\xc9\x01\n" +
 	"\x13com.authmaterial.v1B\x12BrokerServiceProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (
@@ -770,7 +917,7 @@ func file_authmaterial_v1_broker_service_proto_rawDescGZIP() []byte {
 }
 
 var file_authmaterial_v1_broker_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_authmaterial_v1_broker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_authmaterial_v1_broker_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_authmaterial_v1_broker_service_proto_goTypes = []any{
 	(ReportRejectionResponse_Outcome)(0),    // 0: authmaterial.v1.ReportRejectionResponse.Outcome
 	(*GetAuthDecorationRequest)(nil),        // 1: authmaterial.v1.GetAuthDecorationRequest
@@ -783,34 +930,40 @@ var file_authmaterial_v1_broker_service_proto_goTypes = []any{
 	(*WatchAuthDecorationsResponse)(nil),    // 8: authmaterial.v1.WatchAuthDecorationsResponse
 	(*ReportRejectionRequest)(nil),          // 9: authmaterial.v1.ReportRejectionRequest
 	(*ReportRejectionResponse)(nil),         // 10: authmaterial.v1.ReportRejectionResponse
-	(*AuthDecoration)(nil),                  // 11: authmaterial.v1.AuthDecoration
-	(ErrorReason)(0),                        // 12: authmaterial.v1.ErrorReason
-	(*durationpb.Duration)(nil),             // 13: google.protobuf.Duration
+	(*ReportUsageRequest)(nil),              // 11: authmaterial.v1.ReportUsageRequest
+	(*VersionUse)(nil),                      // 12: authmaterial.v1.VersionUse
+	(*ReportUsageResponse)(nil),             // 13: authmaterial.v1.ReportUsageResponse
+	(*AuthDecoration)(nil),                  // 14: authmaterial.v1.AuthDecoration
+	(ErrorReason)(0),                        // 15: authmaterial.v1.ErrorReason
+	(*durationpb.Duration)(nil),             // 16: google.protobuf.Duration
 }
 var file_authmaterial_v1_broker_service_proto_depIdxs = []int32{
-	11, // 0: authmaterial.v1.GetAuthDecorationResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
+	14, // 0: authmaterial.v1.GetAuthDecorationResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
 	5,  // 1: authmaterial.v1.BatchGetAuthDecorationsResponse.results:type_name -> authmaterial.v1.AuthDecorationResult
-	11, // 2: authmaterial.v1.AuthDecorationResult.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
+	14, // 2: authmaterial.v1.AuthDecorationResult.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
 	6,  // 3: authmaterial.v1.AuthDecorationResult.error:type_name -> authmaterial.v1.AuthDecorationError
-	12, // 4: authmaterial.v1.AuthDecorationError.reason:type_name -> authmaterial.v1.ErrorReason
-	13, // 5: authmaterial.v1.AuthDecorationError.retry_delay:type_name -> google.protobuf.Duration
-	11, // 6: authmaterial.v1.WatchAuthDecorationsResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
+	15, // 4: authmaterial.v1.AuthDecorationError.reason:type_name -> authmaterial.v1.ErrorReason
+	16, // 5: authmaterial.v1.AuthDecorationError.retry_delay:type_name -> google.protobuf.Duration
+	14, // 6: authmaterial.v1.WatchAuthDecorationsResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
 	6,  // 7: authmaterial.v1.WatchAuthDecorationsResponse.error:type_name -> authmaterial.v1.AuthDecorationError
-	11, // 8: authmaterial.v1.ReportRejectionResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
+	14, // 8: authmaterial.v1.ReportRejectionResponse.auth_decoration:type_name -> authmaterial.v1.AuthDecoration
 	0,  // 9: authmaterial.v1.ReportRejectionResponse.outcome:type_name -> authmaterial.v1.ReportRejectionResponse.Outcome
-	1,  // 10: authmaterial.v1.BrokerService.GetAuthDecoration:input_type -> authmaterial.v1.GetAuthDecorationRequest
-	3,  // 11: authmaterial.v1.BrokerService.BatchGetAuthDecorations:input_type -> authmaterial.v1.BatchGetAuthDecorationsRequest
-	7,  // 12: authmaterial.v1.BrokerService.WatchAuthDecorations:input_type -> authmaterial.v1.WatchAuthDecorationsRequest
-	9,  // 13: authmaterial.v1.BrokerService.ReportRejection:input_type -> authmaterial.v1.ReportRejectionRequest
-	2,  // 14: authmaterial.v1.BrokerService.GetAuthDecoration:output_type -> authmaterial.v1.GetAuthDecorationResponse
-	4,  // 15: authmaterial.v1.BrokerService.BatchGetAuthDecorations:output_type -> authmaterial.v1.BatchGetAuthDecorationsResponse
-	8,  // 16: authmaterial.v1.BrokerService.WatchAuthDecorations:output_type -> authmaterial.v1.WatchAuthDecorationsResponse
-	10, // 17: authmaterial.v1.BrokerService.ReportRejection:output_type -> authmaterial.v1.ReportRejectionResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 10: authmaterial.v1.ReportUsageRequest.uses:type_name -> authmaterial.v1.VersionUse
+	1,  // 11: authmaterial.v1.BrokerService.GetAuthDecoration:input_type -> authmaterial.v1.GetAuthDecorationRequest
+	3,  // 12: authmaterial.v1.BrokerService.BatchGetAuthDecorations:input_type -> authmaterial.v1.BatchGetAuthDecorationsRequest
+	7,  // 13: authmaterial.v1.BrokerService.WatchAuthDecorations:input_type -> authmaterial.v1.WatchAuthDecorationsRequest
+	9,  // 14: authmaterial.v1.BrokerService.ReportRejection:input_type -> authmaterial.v1.ReportRejectionRequest
+	11, // 15: authmaterial.v1.BrokerService.ReportUsage:input_type -> authmaterial.v1.ReportUsageRequest
+	2,  // 16: authmaterial.v1.BrokerService.GetAuthDecoration:output_type -> authmaterial.v1.GetAuthDecorationResponse
+	4,  // 17: authmaterial.v1.BrokerService.BatchGetAuthDecorations:output_type -> authmaterial.v1.BatchGetAuthDecorationsResponse
+	8,  // 18: authmaterial.v1.BrokerService.WatchAuthDecorations:output_type -> authmaterial.v1.WatchAuthDecorationsResponse
+	10, // 19: authmaterial.v1.BrokerService.ReportRejection:output_type -> authmaterial.v1.ReportRejectionResponse
+	13, // 20: authmaterial.v1.BrokerService.ReportUsage:output_type -> authmaterial.v1.ReportUsageResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_broker_service_proto_init() }
@@ -834,7 +987,7 @@ func file_authmaterial_v1_broker_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_authmaterial_v1_broker_service_proto_rawDesc), len(file_authmaterial_v1_broker_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	BrokerService_BatchGetAuthDecorations_FullMethodName = "/authmaterial.v1.BrokerService/BatchGetAuthDecorations"
 	BrokerService_WatchAuthDecorations_FullMethodName    = "/authmaterial.v1.BrokerService/WatchAuthDecorations"
 	BrokerService_ReportRejection_FullMethodName         = "/authmaterial.v1.BrokerService/ReportRejection"
+	BrokerService_ReportUsage_FullMethodName             = "/authmaterial.v1.BrokerService/ReportUsage"
 )
 
 // BrokerServiceClient is the client API for BrokerService service.
@@ -100,6 +101,15 @@ type BrokerServiceClient interface {
 	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
 	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(ctx context.Context, in *ReportRejectionRequest, opts ...grpc.CallOption) (*ReportRejectionResponse, error)
+	// ReportUsage reports which versions of the material the caller has sent to providers.
+	//
+	// The broker shows people how many callers use which version, so that they know when
+	// the provider can forget a replaced secret. A client calls ReportUsage at most once a
+	// minute, with the versions that it has sent since the last report. Uses of credentials
+	// that the caller may not use, or that do not exist, are ignored.
+	//
+	// ReportUsage can fail with INVALID_REQUEST, RATE_LIMITED, SERVER_STOPPING and INTERNAL.
+	ReportUsage(ctx context.Context, in *ReportUsageRequest, opts ...grpc.CallOption) (*ReportUsageResponse, error)
 }
 
 type brokerServiceClient struct {
@@ -153,6 +163,16 @@ func (c *brokerServiceClient) ReportRejection(ctx context.Context, in *ReportRej
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportRejectionResponse)
 	err := c.cc.Invoke(ctx, BrokerService_ReportRejection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *brokerServiceClient) ReportUsage(ctx context.Context, in *ReportUsageRequest, opts ...grpc.CallOption) (*ReportUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportUsageResponse)
+	err := c.cc.Invoke(ctx, BrokerService_ReportUsage_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +254,15 @@ type BrokerServiceServer interface {
 	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
 	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *ReportRejectionRequest) (*ReportRejectionResponse, error)
+	// ReportUsage reports which versions of the material the caller has sent to providers.
+	//
+	// The broker shows people how many callers use which version, so that they know when
+	// the provider can forget a replaced secret. A client calls ReportUsage at most once a
+	// minute, with the versions that it has sent since the last report. Uses of credentials
+	// that the caller may not use, or that do not exist, are ignored.
+	//
+	// ReportUsage can fail with INVALID_REQUEST, RATE_LIMITED, SERVER_STOPPING and INTERNAL.
+	ReportUsage(context.Context, *ReportUsageRequest) (*ReportUsageResponse, error)
 	mustEmbedUnimplementedBrokerServiceServer()
 }
 
@@ -255,6 +284,9 @@ func (UnimplementedBrokerServiceServer) WatchAuthDecorations(*WatchAuthDecoratio
 }
 func (UnimplementedBrokerServiceServer) ReportRejection(context.Context, *ReportRejectionRequest) (*ReportRejectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportRejection not implemented")
+}
+func (UnimplementedBrokerServiceServer) ReportUsage(context.Context, *ReportUsageRequest) (*ReportUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportUsage not implemented")
 }
 func (UnimplementedBrokerServiceServer) mustEmbedUnimplementedBrokerServiceServer() {}
 func (UnimplementedBrokerServiceServer) testEmbeddedByValue()                       {}
@@ -342,6 +374,24 @@ func _BrokerService_ReportRejection_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BrokerService_ReportUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BrokerServiceServer).ReportUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BrokerService_ReportUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BrokerServiceServer).ReportUsage(ctx, req.(*ReportUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BrokerService_ServiceDesc is the grpc.ServiceDesc for BrokerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -360,6 +410,10 @@ var BrokerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReportRejection",
 			Handler:    _BrokerService_ReportRejection_Handler,
+		},
+		{
+			MethodName: "ReportUsage",
+			Handler:    _BrokerService_ReportUsage_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -45,6 +45,9 @@ const (
 	// BrokerServiceReportRejectionProcedure is the fully-qualified name of the BrokerService's
 	// ReportRejection RPC.
 	BrokerServiceReportRejectionProcedure = "/authmaterial.v1.BrokerService/ReportRejection"
+	// BrokerServiceReportUsageProcedure is the fully-qualified name of the BrokerService's ReportUsage
+	// RPC.
+	BrokerServiceReportUsageProcedure = "/authmaterial.v1.BrokerService/ReportUsage"
 )
 
 // BrokerServiceClient is a client for the authmaterial.v1.BrokerService service.
@@ -103,6 +106,15 @@ type BrokerServiceClient interface {
 	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
 	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error)
+	// ReportUsage reports which versions of the material the caller has sent to providers.
+	//
+	// The broker shows people how many callers use which version, so that they know when
+	// the provider can forget a replaced secret. A client calls ReportUsage at most once a
+	// minute, with the versions that it has sent since the last report. Uses of credentials
+	// that the caller may not use, or that do not exist, are ignored.
+	//
+	// ReportUsage can fail with INVALID_REQUEST, RATE_LIMITED, SERVER_STOPPING and INTERNAL.
+	ReportUsage(context.Context, *v1.ReportUsageRequest) (*v1.ReportUsageResponse, error)
 }
 
 // NewBrokerServiceClient constructs a client for the authmaterial.v1.BrokerService service. By
@@ -140,6 +152,12 @@ func NewBrokerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(brokerServiceMethods.ByName("ReportRejection")),
 			connect.WithClientOptions(opts...),
 		),
+		reportUsage: connect.NewClient[v1.ReportUsageRequest, v1.ReportUsageResponse](
+			httpClient,
+			baseURL+BrokerServiceReportUsageProcedure,
+			connect.WithSchema(brokerServiceMethods.ByName("ReportUsage")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -149,6 +167,7 @@ type brokerServiceClient struct {
 	batchGetAuthDecorations *connect.Client[v1.BatchGetAuthDecorationsRequest, v1.BatchGetAuthDecorationsResponse]
 	watchAuthDecorations    *connect.Client[v1.WatchAuthDecorationsRequest, v1.WatchAuthDecorationsResponse]
 	reportRejection         *connect.Client[v1.ReportRejectionRequest, v1.ReportRejectionResponse]
+	reportUsage             *connect.Client[v1.ReportUsageRequest, v1.ReportUsageResponse]
 }
 
 // GetAuthDecoration calls authmaterial.v1.BrokerService.GetAuthDecoration.
@@ -177,6 +196,15 @@ func (c *brokerServiceClient) WatchAuthDecorations(ctx context.Context, req *v1.
 // ReportRejection calls authmaterial.v1.BrokerService.ReportRejection.
 func (c *brokerServiceClient) ReportRejection(ctx context.Context, req *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error) {
 	response, err := c.reportRejection.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReportUsage calls authmaterial.v1.BrokerService.ReportUsage.
+func (c *brokerServiceClient) ReportUsage(ctx context.Context, req *v1.ReportUsageRequest) (*v1.ReportUsageResponse, error) {
+	response, err := c.reportUsage.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -239,6 +267,15 @@ type BrokerServiceHandler interface {
 	// fails with RATE_LIMITED after 3 forced renewals of one token within 10 minutes; both
 	// numbers are configurable. Credentials that make the same token request share a token.
 	ReportRejection(context.Context, *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error)
+	// ReportUsage reports which versions of the material the caller has sent to providers.
+	//
+	// The broker shows people how many callers use which version, so that they know when
+	// the provider can forget a replaced secret. A client calls ReportUsage at most once a
+	// minute, with the versions that it has sent since the last report. Uses of credentials
+	// that the caller may not use, or that do not exist, are ignored.
+	//
+	// ReportUsage can fail with INVALID_REQUEST, RATE_LIMITED, SERVER_STOPPING and INTERNAL.
+	ReportUsage(context.Context, *v1.ReportUsageRequest) (*v1.ReportUsageResponse, error)
 }
 
 // NewBrokerServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -272,6 +309,12 @@ func NewBrokerServiceHandler(svc BrokerServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(brokerServiceMethods.ByName("ReportRejection")),
 		connect.WithHandlerOptions(opts...),
 	)
+	brokerServiceReportUsageHandler := connect.NewUnaryHandlerSimple(
+		BrokerServiceReportUsageProcedure,
+		svc.ReportUsage,
+		connect.WithSchema(brokerServiceMethods.ByName("ReportUsage")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/authmaterial.v1.BrokerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case BrokerServiceGetAuthDecorationProcedure:
@@ -282,6 +325,8 @@ func NewBrokerServiceHandler(svc BrokerServiceHandler, opts ...connect.HandlerOp
 			brokerServiceWatchAuthDecorationsHandler.ServeHTTP(w, r)
 		case BrokerServiceReportRejectionProcedure:
 			brokerServiceReportRejectionHandler.ServeHTTP(w, r)
+		case BrokerServiceReportUsageProcedure:
+			brokerServiceReportUsageHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -305,4 +350,8 @@ func (UnimplementedBrokerServiceHandler) WatchAuthDecorations(context.Context, *
 
 func (UnimplementedBrokerServiceHandler) ReportRejection(context.Context, *v1.ReportRejectionRequest) (*v1.ReportRejectionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("authmaterial.v1.BrokerService.ReportRejection is not implemented"))
+}
+
+func (UnimplementedBrokerServiceHandler) ReportUsage(context.Context, *v1.ReportUsageRequest) (*v1.ReportUsageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("authmaterial.v1.BrokerService.ReportUsage is not implemented"))
 }
