@@ -126,7 +126,7 @@ func (p *parser) readOpenID(item yamlfile.Value) OpenID {
 	}
 	location, err := url.Parse(read.Issuer)
 	if read.Issuer != "" && (err != nil || location.Scheme != "https" || location.Host == "" || location.RawQuery != "") {
-		item.Get("issuer").Problemf("must be an https:// URL")
+		item.Get("issuer").Problemf("must be an https:// URL without a query")
 	}
 	return read
 }

@@ -97,8 +97,8 @@ func TestConsoleProblems(t *testing.T) {
 		issuer(", ca_file: none.pem"): {
 			"1:107: the file does not exist",
 		},
-		`{url: "https://a.example", oidc: [{name: corp, issuer: "http://id.test", client_id: b}]}`:    {"1:65: must be an https:// URL"},
-		`{url: "https://a.example", oidc: [{name: corp, issuer: "https://id.test?a", client_id: b}]}`: {"1:65: must be an https:// URL"},
+		`{url: "https://a.example", oidc: [{name: corp, issuer: "http://id.test", client_id: b}]}`:    {"1:65: must be an https:// URL without a query"},
+		`{url: "https://a.example", oidc: [{name: corp, issuer: "https://id.test?a", client_id: b}]}`: {"1:65: must be an https:// URL without a query"},
 		`{url: "https://a.example", oidc: [{name: Corp, issuer: "https://id.test", client_id: b}]}`:   {"1:51: must be 1 to 64 lower-case letters"},
 		`{url: "https://a.example", oidc: [{name: x, issuer: "https://i", client_id: b}, {name: x, issuer: "https://i", client_id: b}]}`: {
 			"1:97: duplicate name"},

@@ -93,7 +93,7 @@ func (c *Console) verifyStored(w http.ResponseWriter, r *http.Request) error {
 func (c *Console) activate(w http.ResponseWriter, r *http.Request) error {
 	callers := linesOf(r.PostFormValue("callers"))
 	if r.PostFormValue("do") == "canary" && len(callers) == 0 {
-		err := connect.NewError(connect.CodeInvalidArgument, errors.New("name the callers that get the version, such as spiffe://example.org/mailer"))
+		err := connect.NewError(connect.CodeInvalidArgument, errors.New("enter the callers that get the version, one on each line, such as spiffe://example.org/mailer"))
 		return c.showCredential(w, r, err, nil)
 	}
 	made, err := c.api.ActivateCredentialVersion(detached(r), &authmaterialv1.ActivateCredentialVersionRequest{
@@ -242,7 +242,7 @@ func fromDate(text string) (*timestamppb.Timestamp, error) {
 	}
 	day, err := time.Parse(time.DateOnly, text)
 	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the date must have the form 2027-01-31"))
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("write the date as year-month-day, such as 2027-01-31"))
 	}
 	return timestamppb.New(day), nil
 }

@@ -33,11 +33,11 @@ func (c *Console) guarded(inner http.Handler) http.Handler {
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		if !c.isOwnHost(r) {
-			http.Error(w, "the console has another address: open "+c.address(), http.StatusMisdirectedRequest)
+			http.Error(w, "this is not the console's address: open "+c.address(), http.StatusMisdirectedRequest)
 			return
 		}
 		if origins.Check(r) != nil || !isOwnRequest(r) {
-			http.Error(w, "requests from pages of another site are refused: open the console in a tab of its own", http.StatusForbidden)
+			http.Error(w, "requests from pages of another site are refused: open the address of the console in a new tab", http.StatusForbidden)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -166,7 +166,7 @@ func TestLargeForms(t *testing.T) {
 	cookie := w.signIn("ann")
 	for _, path := range []string{"/sign-in", "/add/acme/key"} {
 		answer := w.send(http.MethodPost, path, url.Values{"token": {strings.Repeat("x", 1<<20)}, "values.key": {canary}}, cookie)
-		if text := answer.text; answer.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(text, "The form is larger than 1 MiB.") || strings.Contains(text, canary) {
+		if text := answer.text; answer.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(text, "The form is larger than 1 MiB, so nothing was saved.") || strings.Contains(text, canary) {
 			t.Errorf("%s: a large form has the status %d:\n%s", path, answer.StatusCode, text)
 		}
 		answer = w.send(http.MethodPost, path, nil, cookie, func(r *http.Request) { r.Body = http.NoBody; r.URL.RawQuery = "%zz" })

@@ -35,7 +35,7 @@ type link struct {
 
 func newLinks(clock clockwork.Clock) *links { return &links{clock: clock, all: map[key]link{}} }
 
-var errManyLinks = fault.New(fault.RateLimited, "too many sign-in links are waiting to be used: try again in 5 minutes")
+var errManyLinks = fault.New(fault.RateLimited, "there are too many unused sign-in links: use one of them, or try again in 5 minutes")
 
 func (l *links) create(evidence authentication.Evidence) (code string, expires time.Time, err error) {
 	code, expires = rand.Text(), l.clock.Now().Add(linkAge)

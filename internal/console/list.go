@@ -31,7 +31,7 @@ type tile struct {
 	ProviderName string
 }
 
-const badSearch = "Write a label as key=value, such as team=growth. The link to a page of the list works only with the search that showed it."
+const badSearch = "Write a label as key=value, such as team=growth. If you opened a link to a later page of the list, start the search again."
 
 func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, "/credentials", http.StatusSeeOther)

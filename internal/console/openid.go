@@ -127,7 +127,7 @@ func brief(err error) string {
 func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	at := c.openID[r.PathValue("issuer")]
 	if at == nil {
-		c.showSignIn(w, r, http.StatusNotFound, signInView{Problem: "There is no such issuer."})
+		c.showSignIn(w, r, http.StatusNotFound, signInView{Problem: "The configuration has no issuer with this name. Choose another way to sign in."})
 		return
 	}
 	provider, err := at.discover(r.Context())
@@ -157,7 +157,7 @@ func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refusal := r.FormValue("error"); refusal != "" {
-		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The issuer did not sign you in."})
+		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The issuer refused to sign you in. Try again, or ask the administrator of the issuer for access."})
 		return
 	}
 	at := c.openID[begun.issuer]
@@ -168,16 +168,16 @@ func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", brief(err))
-		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The answer of the issuer was not accepted. The broker's log has the reason."})
+		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The broker did not accept the answer of the issuer. The broker's log has the reason."})
 		return
 	}
 	c.pages.show(w, r, http.StatusOK, "signed-in", page{Title: "Signed in", Body: begun.next})
 }
 
 var (
-	errNoIDToken = errors.New("the answer has no ID token")
+	errNoIDToken = errors.New("the issuer's answer has no ID token")
 	errNonce     = errors.New("the ID token belongs to another sign-in")
-	errSubject   = errors.New("the subject cannot be part of a caller's name")
+	errSubject   = errors.New("the subject in the ID token cannot be part of a caller's name")
 )
 
 // exchange exchanges a code for the person who signed in.

@@ -137,9 +137,9 @@ func (c *Console) readForm(w http.ResponseWriter, r *http.Request) bool {
 	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		c.refuse(w, r, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB.")
+		c.refuse(w, r, http.StatusRequestEntityTooLarge, "The form is larger than 1 MiB, so nothing was saved.")
 	} else {
-		c.refuse(w, r, http.StatusBadRequest, "The form could not be read.")
+		c.refuse(w, r, http.StatusBadRequest, "The form could not be read, so nothing was saved. Load the page again, and repeat your change.")
 	}
 	return false
 }
@@ -171,7 +171,7 @@ var notices = map[string]string{
 	"canary":    "The callers that you named get this version now.",
 	"withdrawn": "All callers get the active version now.",
 	"destroyed": "The values of the version are erased.",
-	"doubtful":  "Callers get this version now. The provider may have ended its secret when it issued a newer one: verify the version.",
+	"doubtful":  "Callers get this version now. The provider may have ended the secret of this version when it issued a newer secret: verify the version.",
 	"deleted":   "The credential is deleted. You can restore it within 30 days.",
 	"restored":  "The credential is restored.",
 }

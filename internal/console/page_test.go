@@ -75,7 +75,7 @@ func TestSecretsStay(t *testing.T) {
 			}
 		})
 		text := answer.text
-		for _, want := range []string{"The key is too short.", "An etag is missing.", "Some values need a change"} {
+		for _, want := range []string{"The key is too short.", "An etag is missing.", "Some values must be corrected"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("part=%t: the answer lacks %q:\n%s", part, want, text)
 			}
@@ -107,7 +107,7 @@ func TestProblems(t *testing.T) {
 		status int
 		text   string
 	}{
-		"/credentials/mail":                {200, "The credential store cannot be reached, so this page lacks versions and history"},
+		"/credentials/mail":                {200, "The broker cannot reach the credential store. This page shows no versions and no history"},
 		"/credentials/nothing":             {404, "No credential has this ID."},
 		"/credentials/" + canary:           {404, "No credential has this ID."},
 		"/fleet":                           {403, "You may not operate. The operator of the broker can add a grant"},

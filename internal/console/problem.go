@@ -48,7 +48,7 @@ var titles = map[connect.Code]struct {
 	connect.CodeNotFound:           {http.StatusNotFound, "Not found"},
 	connect.CodePermissionDenied:   {http.StatusForbidden, "You may not do this"},
 	connect.CodeUnauthenticated:    {http.StatusUnauthorized, "Sign in again"},
-	connect.CodeInvalidArgument:    {http.StatusUnprocessableEntity, "Some values need a change"},
+	connect.CodeInvalidArgument:    {http.StatusUnprocessableEntity, "Some values must be corrected"},
 	connect.CodeAborted:            {http.StatusConflict, "Somebody else changed this credential"},
 	connect.CodeAlreadyExists:      {http.StatusConflict, "The ID is taken"},
 	connect.CodeFailedPrecondition: {http.StatusConflict, "This is not possible now"},

@@ -38,7 +38,7 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 		evidence.Address = r.RemoteAddr
 		switch caller, err := c.identify(r, evidence); {
 		case err != nil && fault.From(err).Reason != fault.CallerUnauthenticated:
-			c.refuse(w, r, http.StatusServiceUnavailable, "The broker cannot check at the moment who you are. Try again in a minute.")
+			c.refuse(w, r, http.StatusServiceUnavailable, "At the moment, the broker cannot check who you are. Try again in a minute.")
 		case err != nil || caller.Name != found.caller:
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
@@ -92,7 +92,7 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const sessionEnded = "Your session has ended, so nothing was saved. Sign in in another tab, and then send this form again."
+const sessionEnded = "Your session has ended, so nothing was saved. Sign in again in another tab, and then send this form again."
 
 // signInView is the content of the sign-in page.
 type signInView struct {

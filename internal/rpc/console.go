@@ -11,7 +11,7 @@ import (
 )
 
 var errNotPrivate = fault.New(fault.AccessDenied,
-	"sign-in links are given out only over a Unix socket that nobody but the broker's user can open (mode 0600)")
+	"sign-in links are created only for calls over a Unix socket that only the broker's user can open (mode 0600): use the address of such a socket, or sign in to the console with a token")
 
 // registerConsole registers ConsoleService with a gRPC server.
 func (s *Service) registerConsole(server grpc.ServiceRegistrar) {

@@ -50,7 +50,7 @@ function showFailure(event) {
   const notice = document.createElement("div"), text = document.createElement("p");
   notice.className = "notice bad";
   notice.setAttribute("role", "alert");
-  text.textContent = "The broker did not answer, or its answer was lost. Look in another tab what is saved before you try again.";
+  text.textContent = "The broker did not answer, or its answer was lost. Before you try again, check in another tab what was saved.";
   notice.append(text);
   event.detail.target.replaceChildren(notice);
 }

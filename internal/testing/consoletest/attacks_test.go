@@ -115,7 +115,7 @@ func TestOwnName(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
 	page := browsertest.Open(t, strings.Replace(s.address, "127.0.0.1", "attacker.localhost", 1)+"/sign-in")
-	page.AwaitText("body", "the console has another address")
+	page.AwaitText("body", "this is not the console's address")
 }
 
 // TestReplayedCookie takes the session's cookie, which a browser sends to all ports of a machine, and

@@ -93,7 +93,7 @@ func TestOpenIDRefused(t *testing.T) {
 	at := newIssuer(t)
 	s := serveOpenID(t, at)
 	page := browsertest.Open(t, s.address+"/sign-in")
-	const answer, begin = "The answer of the issuer was not accepted.", "began in another browser"
+	const answer, begin = "The broker did not accept the answer of the issuer.", "began in another browser"
 	stranger := authtest.NewEC(at.key.ID)
 	for _, c := range []struct {
 		name string
