@@ -43,9 +43,10 @@ type formView struct {
 
 	Provider   *authmaterialv1.Provider
 	Method     *authmaterialv1.AuthMethod
-	Credential *authmaterialv1.Credential // of a rotation; else nil
+	Credential *authmaterialv1.Credential // the credential to rotate; nil in the form for a new one
 	Etag       string                     // of the credential, when the form was first shown
-	// Given has what a person typed into fields that are not secret, by the name in the form.
+	// Given has the texts that a person typed into fields that are not secret, by the field's name in
+	// the form.
 	Given  map[string]string
 	Result *authmaterialv1.Verification
 	// Part is true if only the result is shown, in a form that the browser keeps.
@@ -71,7 +72,7 @@ func (v formView) HelpURL() string {
 // OwnFields returns the names of the fields that belong to the credential, not to its values.
 func (formView) OwnFields() []string { return ownFields }
 
-// OtherProblems returns the problems of names that the form does not show.
+// OtherProblems returns the problems of fields that the form does not show.
 func (v formView) OtherProblems() []string {
 	var others []string
 	if v.Problem == nil {
@@ -88,7 +89,8 @@ func (v formView) OtherProblems() []string {
 	return others
 }
 
-// methodOf returns the auth method that a path names.
+// methodOf returns the provider and its auth method with these IDs. If there is no such auth method,
+// the error is errMissing.
 func (c *Console) methodOf(r *http.Request, provider, method string) (*authmaterialv1.Provider, *authmaterialv1.AuthMethod, error) {
 	found, err := c.api.Providers.GetProvider(r.Context(), &authmaterialv1.GetProviderRequest{ProviderId: provider})
 	if err != nil {
@@ -161,7 +163,8 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// textOf returns a text of a form. Browsers send the end of a line as CRLF, which the API refuses.
+// textOf returns the text of a field, with LF at the end of a line: browsers send CRLF, which the API
+// refuses. Space around the text is removed.
 func textOf(r *http.Request, name string) string {
 	return strings.TrimSpace(strings.ReplaceAll(r.PostFormValue(name), "\r\n", "\n"))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// rotation reads what the form of a rotation shows.
+// rotation returns the content of the form that rotates a credential.
 func (c *Console) rotation(r *http.Request) (formView, error) {
 	found, err := c.api.GetCredential(r.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: r.PathValue("id")})
 	if err != nil {
@@ -69,7 +69,8 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 	return done(w, r, "/credentials/"+request.GetCredentialId(), name)
 }
 
-// changed leads back to the page of a credential after a change, or shows there why the change failed.
+// changed redirects to the page of a credential after a change. If the change failed, changed shows the
+// page with the reason.
 func (c *Console) changed(w http.ResponseWriter, r *http.Request, err error, name string) error {
 	if err != nil {
 		return c.showCredential(w, r, err, nil)
@@ -159,10 +160,11 @@ type editView struct {
 	Expires string // a date, or empty
 }
 
-// editFields are the names of the fields of the form, in the API's words.
+// editFields are the API's names of the fields that the form shows.
 var editFields = []string{"credential.display_name", "credential.description", "credential.labels", "credential.secret_expire_time"}
 
-// OtherProblems returns the problems that are not those of one field, such as those of single labels.
+// OtherProblems returns the problems that the form cannot show at a field, such as those of single
+// labels.
 func (v editView) OtherProblems() []string {
 	var others []string
 	if v.Problem == nil {

@@ -82,7 +82,7 @@ func TestCanaryCallers(t *testing.T) {
 	}
 }
 
-// TestAdvice checks that problems say where, and what to do.
+// TestAdvice checks that error messages name the place of a problem and its remedy.
 func TestAdvice(t *testing.T) {
 	w := newWorld(t, nil)
 	cookie := w.signIn("ann")

@@ -13,8 +13,8 @@ import (
 // command is a text that people copy.
 type command struct{ ID, Label, Text string }
 
-// commandsOf returns the commands with which a caller gets a credential, and what the caller must
-// replace in them, if anything.
+// commandsOf returns the commands with which a caller gets a credential. The note explains the files that
+// the commands read; it is empty if they read none.
 func commandsOf(listen config.Listen, id string) (commands []command, note string) {
 	at := targetOf(listen)
 	get := "broker get --address " + quoted(at) + " "
@@ -49,7 +49,8 @@ func commandsOf(listen config.Listen, id string) (commands []command, note strin
 }
 
 // targetOf returns the address at which callers reach the broker. If the broker listens at all
-// addresses of its machine, the result has the name in its certificate, or else localhost.
+// addresses of its machine, the host is localhost. If the broker's certificate is not valid for the
+// host, the host is the first DNS name in the certificate, wildcards excepted.
 func targetOf(listen config.Listen) string {
 	if listen.GRPC.Network == "unix" {
 		return listen.GRPC.String()

@@ -32,7 +32,7 @@ type Options struct {
 	WithEvidence func(context.Context, authentication.Evidence) context.Context
 	// Identify returns the caller with this evidence. The error is a *fault.Error.
 	Identify func(context.Context, authentication.Evidence) (access.Caller, error)
-	// MayAdd reports whether a caller may create credentials. To others, the pages do not offer it.
+	// MayAdd reports whether a caller may create credentials. If not, the pages do not offer this.
 	MayAdd func(access.Caller) bool
 	// Secure is true if the console is served over TLS.
 	Secure bool
@@ -66,7 +66,7 @@ type Console struct {
 	cookie   cookies
 	pages    pages
 	handler  http.Handler
-	port     string // of the listener; empty: as in the configuration
+	port     string // of the listener; if it is empty, the port in the configuration is used
 }
 
 //go:embed assets

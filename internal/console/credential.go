@@ -12,7 +12,8 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// These are the numbers of entries of the history, and of callers with their grants, that a page shows.
+// A page shows at most recentEvents entries of the history, and the grants of at most recentCallers
+// callers.
 const (
 	recentEvents  = 20
 	recentCallers = 10
@@ -29,15 +30,15 @@ type credentialView struct {
 	Unread   bool                                  // the store cannot be read, so Versions and Events are missing
 	Access   *authmaterialv1.ExplainAccessResponse // of the person who has signed in
 	// Grants has the grants that name recent callers and allow them to use the credential, by caller. A
-	// group may allow other callers. Grants is empty if the person may not see grants, or if the
-	// configuration has none.
+	// caller whom only the grant of a group allows is missing. Grants is empty if the person may not
+	// see grants, or if the configuration has none.
 	Grants map[string]string
 	States string
 	// Commands get the credential. CommandsNote explains what to replace in them.
 	Commands     []command
 	CommandsNote string
 	Problem      *problem
-	Result       *authmaterialv1.Verification // of a verification that has just been made
+	Result       *authmaterialv1.Verification // of the verification that the person has just requested
 }
 
 // May reports whether the person may perform an action on the credential.
@@ -104,7 +105,7 @@ func (c *Console) showCredential(w http.ResponseWriter, r *http.Request, wrong e
 	return nil
 }
 
-// read reads all that the page of a credential shows. Parts that the person may not read are missing.
+// read returns the content of the page of a credential, without the parts that the person may not read.
 func (c *Console) read(r *http.Request) (view credentialView, err error) {
 	ctx, id := r.Context(), r.PathValue("id")
 	status, err := c.api.GetCredentialStatus(ctx, &authmaterialv1.GetCredentialStatusRequest{CredentialId: id})

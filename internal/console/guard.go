@@ -56,8 +56,8 @@ func (c *Console) recovered(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isOwnHost reports whether the header Host names the console. Otherwise, the page of another site
-// could resolve its own name to the address of the console, and read its pages.
+// isOwnHost reports whether the header Host names the console. Without this check, another site could
+// make its own name resolve to the address of the console, and then read the pages of the console.
 func (c *Console) isOwnHost(r *http.Request) bool {
 	if c.options.Config.URL != "" && strings.EqualFold(r.Host, c.host()) {
 		return true
@@ -73,9 +73,9 @@ func (c *Console) isOwnHost(r *http.Request) bool {
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// isOwnRequest reports whether a page of the console caused a request, or a person who typed the address
-// or followed a link. Pages of other sites may only link to the console: they cannot load its pages as
-// images, scripts, frames or data. Servers on other ports of this machine count as other sites.
+// isOwnRequest reports whether the cause of a request is a page of the console, or a person who typed the
+// address or followed a link. Pages of other sites may only link to the console: they cannot load its
+// pages as images, scripts, frames or data. Servers on other ports of this machine count as other sites.
 func isOwnRequest(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":

@@ -53,7 +53,8 @@ func (l *links) create(evidence authentication.Evidence) (code string, expires t
 	return code, expires, nil
 }
 
-// use returns the evidence of the caller who requested a link, and makes the link useless.
+// use returns the evidence of the caller who requested a link, and invalidates the link. The result is
+// false if there is no such link, or if the link has expired.
 func (l *links) use(code string) (authentication.Evidence, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +71,8 @@ func (c *Console) SignInLink(evidence authentication.Evidence) (location string,
 	return c.address() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), err
 }
 
-// ListensAt sets the address of the listener, whose port differs from the one in the configuration if
-// that one is 0. Call it before the console is served.
+// ListensAt sets the address of the listener. If the port in the configuration is 0, sign-in links
+// contain the port of this address. Call ListensAt before the console is served.
 func (c *Console) ListensAt(address net.Addr) {
 	_, c.port, _ = net.SplitHostPort(address.String())
 }

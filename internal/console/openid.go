@@ -68,8 +68,8 @@ func (l limited) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// discover returns the issuer's settings, which it reads once. After a failure, it waits before it asks
-// the issuer again, because anybody can open the address that leads here.
+// discover returns the issuer's settings, which it reads once. For discoveryPause after a failure,
+// discover returns the same error without a request, because anybody can open the page that calls it.
 func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -92,8 +92,8 @@ func (i *issuer) oauth(provider *oidc.Provider, redirect string) *oauth2.Config 
 	}
 }
 
-// login is what the browser keeps while a person signs in at the issuer. In the cookie, the fields are
-// separated by tildes; next is the page that follows.
+// login is the state that the browser keeps in a cookie while a person signs in at the issuer. In the
+// cookie, tildes separate the fields. The field next is the page that follows.
 type login struct{ issuer, state, nonce, verifier, next string }
 
 func (l login) String() string {
@@ -123,7 +123,7 @@ func brief(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), 300)], "")
 }
 
-// beginOpenID leads to the page where a person signs in at the issuer.
+// beginOpenID redirects to the page on which a person signs in at the issuer.
 func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 	at := c.openID[r.PathValue("issuer")]
 	if at == nil {
@@ -146,9 +146,9 @@ func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 		oidc.Nonce(begun.nonce), oauth2.S256ChallengeOption(begun.verifier)), http.StatusSeeOther)
 }
 
-// endOpenID begins the session of a person who has signed in at the issuer. Its answer is a page that
-// leads to the console: the browser came from another site, so it would not send the session's
-// cookie if the answer redirected it.
+// endOpenID begins the session of a person who has signed in at the issuer. The answer is a page that
+// opens the console, and not a redirect: after a redirect that began at another site, the browser would
+// not send the session's cookie.
 func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 	begun, ok := parseLogin(valueOf(r, c.cookie.login))
 	http.SetCookie(w, c.cookie.make(c.cookie.login, "", 0, http.SameSiteLaxMode))

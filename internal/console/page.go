@@ -19,11 +19,11 @@ import (
 // page is what the layout of every page shows.
 type page struct {
 	Title   string
-	Section string // the part of the navigation that is marked
+	Section string // the item of the navigation that is marked as current
 	User    string // the caller's name; empty before sign-in
 	MayAdd  bool   // whether the person may add credentials
 	Assets  string // the path of the assets
-	Notice  string // what the last form did; may be empty
+	Notice  string // the result of the last form; may be empty
 	Body    any
 }
 
@@ -99,7 +99,7 @@ func (p pages) write(w http.ResponseWriter, status int, name, part string, conte
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = out.WriteTo(w) // fails only if the browser has gone
+	_, _ = out.WriteTo(w) // fails only if the browser has disconnected
 }
 
 // isPartial reports whether the browser asks for a part of a page.
@@ -148,7 +148,8 @@ func (c *Console) missing(_ http.ResponseWriter, _ *http.Request) error { return
 
 var errMissing = connect.NewError(connect.CodeNotFound, errors.New("there is no such page"))
 
-// done leads to another page after a form has been processed. The text with this name is shown there.
+// done redirects to another page after a form has been processed. That page shows the notice with this
+// name.
 func done(w http.ResponseWriter, r *http.Request, location, name string) error {
 	if name != "" {
 		location += "?done=" + name
@@ -161,7 +162,7 @@ func done(w http.ResponseWriter, r *http.Request, location, name string) error {
 	return nil
 }
 
-// notices are the texts about what a form did.
+// notices are the texts that report the result of a form, by name.
 var notices = map[string]string{
 	"created":   "The credential is saved. Callers can use it now.",
 	"edited":    "The changes are saved.",
@@ -176,5 +177,5 @@ var notices = map[string]string{
 	"restored":  "The credential is restored.",
 }
 
-// detached returns a context for a change, which is finished even if the browser goes away.
+// detached returns a context for a change that must finish even if the browser disconnects.
 func detached(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

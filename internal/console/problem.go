@@ -22,7 +22,7 @@ type problem struct {
 	Changed bool
 }
 
-// refusal is why a form was refused. It is a part of the views of forms.
+// refusal has the problem of a form that was refused. The views of forms embed it.
 type refusal struct {
 	Problem *problem // nil for a form that was not refused
 }
@@ -38,7 +38,7 @@ func (r refusal) FieldProblem(name string) fieldProblem {
 	return fieldProblem{name, r.Problem.Fields[name]}
 }
 
-// seeLog tells people where to find the reason of an error.
+// seeLog follows an error whose reason only the log contains.
 const seeLog = "The broker's log has the reason."
 
 var titles = map[connect.Code]struct {
@@ -56,7 +56,7 @@ var titles = map[connect.Code]struct {
 	connect.CodeUnavailable:        {http.StatusServiceUnavailable, "The broker cannot do this at the moment"},
 }
 
-// toProblem returns the problem of an error of the API.
+// toProblem returns the problem that describes an error of the API.
 func toProblem(err error) problem {
 	var known *connect.Error
 	if !errors.As(err, &known) {

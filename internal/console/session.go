@@ -22,7 +22,7 @@ const (
 	maxSessions = 20
 )
 
-// session is the stay of a person who has signed in. A session is immutable.
+// session is the record of a person who has signed in. A session is immutable.
 type session struct {
 	caller   string // the name of the caller
 	evidence authentication.Evidence
@@ -47,7 +47,7 @@ func newSessions(clock clockwork.Clock) *sessions {
 	return &sessions{clock: clock, all: map[key]*session{}}
 }
 
-// begin begins a session, and returns the text that proves it.
+// begin begins a session, and returns the value of its cookie.
 func (s *sessions) begin(caller string, evidence authentication.Evidence) (proof string, begun *session) {
 	proof = rand.Text()
 	k := keyOf(proof)
@@ -102,8 +102,9 @@ type cookies struct {
 	session, login string
 }
 
-// newCookies returns names that no other site can use. Without TLS, the cookies of all servers on this
-// machine share one name space, so the names are random.
+// newCookies returns the names of the cookies. With TLS, the prefix __Host- prevents other sites from
+// setting these cookies. Without TLS, all servers on this machine share their cookies, so the names are
+// random.
 func newCookies(secure bool) cookies {
 	if secure {
 		return cookies{true, "__Host-broker", "__Host-broker-login"}

@@ -15,12 +15,12 @@ import (
 // person is somebody who has signed in.
 type person struct {
 	*session
-	proof  string // of the session
-	mayAdd bool   // credentials
+	proof  string // the value of the session's cookie
+	mayAdd bool   // whether the person may add credentials
 }
 
-// signedIn lets requests of signed-in people through, and sends others to the sign-in page. The caller
-// is identified for each request, so that a session ends when its token is removed from the
+// signedIn passes the requests of signed-in people to inner, and sends others to the sign-in page. The
+// caller is identified for each request, so that a session ends when its token is removed from the
 // configuration.
 func (c *Console) signedIn(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,8 +51,9 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 
 var errUnproven = fault.New(fault.CallerUnauthenticated, "the token was not accepted")
 
-// identify returns the caller with this evidence. Without authentication, the broker accepts calls
-// from its own machine; a session needs a proof.
+// identify returns the caller with this evidence. If the configuration does not authenticate callers,
+// the API accepts all calls from this machine. A session still needs evidence, so identify then accepts
+// only callers at a private Unix socket.
 func (c *Console) identify(r *http.Request, evidence authentication.Evidence) (access.Caller, error) {
 	caller, err := c.options.Identify(r.Context(), evidence)
 	if err == nil && caller.Method == authentication.MethodNone && !caller.PrivateSocket {
@@ -73,8 +74,9 @@ func personOf(r *http.Request) person {
 	return found
 }
 
-// askToSignIn leads to the sign-in page. A form that somebody sends after the end of the session
-// changes nothing. The answer says so, and does not replace the form.
+// askToSignIn redirects to the sign-in page. A form that somebody sends after the end of the session
+// changes nothing: the answer then contains sessionEnded. With JavaScript, the form stays on the
+// page.
 func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	location := "/sign-in"
 	if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/states" && !isPartial(r) {

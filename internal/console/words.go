@@ -63,8 +63,8 @@ func outcomeOf(outcome authmaterialv1.VerificationOutcome) mark {
 	return mark{"Inconclusive", "warn"}
 }
 
-// operations are the sentences of the history, by CredentialEvent.operation. The words in brackets
-// are used if the event is about a version.
+// operations are the sentences of the history, by CredentialEvent.operation. The second text,
+// followed by the number of the version, is used if the event is about a version.
 var operations = map[string][2]string{
 	"create_credential":   {"created the credential"},
 	"update_credential":   {"changed the credential"},
@@ -119,10 +119,11 @@ func ago(at *timestamppb.Timestamp) string {
 	return span(since) + " ago"
 }
 
-// age returns for how long a time has been over, such as `3 days`.
+// age returns the time that has passed since a moment, such as `3 days`.
 func age(at *timestamppb.Timestamp) string { return span(time.Since(at.AsTime())) }
 
-// until returns how far away a time is, such as `in 40 minutes`.
+// until returns when a time will be, such as `in 40 minutes`. If the time is over, until returns what
+// ago returns.
 func until(at *timestamppb.Timestamp) string {
 	if at == nil {
 		return "never"
@@ -160,7 +161,7 @@ func moment(at *timestamppb.Timestamp) string {
 	return at.AsTime().UTC().Format("2006-01-02 15:04 UTC")
 }
 
-// machine returns a time for the attribute datetime.
+// machine returns a time in the form of the HTML attribute datetime.
 func machine(at *timestamppb.Timestamp) string {
 	if at == nil {
 		return ""

@@ -75,8 +75,8 @@ func (s *Server) newConsoleHTTP(pages http.Handler) *http.Server {
 	}
 }
 
-// ListenConsole opens the listener of the console, to which links then lead. ListenConsole returns nil
-// if there is no console.
+// ListenConsole opens the listener of the console. Sign-in links then contain the port of this listener.
+// ListenConsole returns nil if there is no console.
 func (s *Server) ListenConsole(ctx context.Context) (net.Listener, error) {
 	if s.fixed.Console == nil {
 		return nil, nil //nolint:nilnil // there is nothing to listen for
@@ -101,8 +101,8 @@ func (s *Server) ServeConsole(listener net.Listener) error {
 	return nil
 }
 
-// consoleTLS returns the TLS settings of the console. The console requests no client certificates,
-// because people would have to choose one, and it has no use for them.
+// consoleTLS returns the TLS settings of the console. The console does not request client
+// certificates, because browsers would ask people to choose one, and the console would not use it.
 func (s *Server) consoleTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, // GetConfigForClient replaces this setting for each connection

@@ -33,7 +33,8 @@ func Main(m *testing.M) int {
 }
 
 // Open opens an address in a new page, which shares no cookies with other pages. All these pages are in
-// one Chromium, which TestMain must end by Main. A page closes at the end of its test.
+// one Chromium, so TestMain must call Main, which ends the Chromium. A page closes at the end of its
+// test.
 func Open(t testing.TB, address string) *Page {
 	t.Helper()
 	browser, err := sharedBrowser()

@@ -110,7 +110,7 @@ func TestLinksFromOtherSites(t *testing.T) {
 	}
 }
 
-// TestOwnName opens the console by a name of the attacker's that leads to the console's address.
+// TestOwnName opens the console by a host name of the attacker's that resolves to the console's address.
 func TestOwnName(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")
@@ -118,8 +118,8 @@ func TestOwnName(t *testing.T) {
 	page.AwaitText("body", "this is not the console's address")
 }
 
-// TestReplayedCookie takes the session's cookie, which a browser sends to all ports of a machine, and
-// sends it from pages of another origin.
+// TestReplayedCookie steals the session's cookie, which a browser sends to all ports of a machine, and
+// sends requests with it from pages of another origin.
 func TestReplayedCookie(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")

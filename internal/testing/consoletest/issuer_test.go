@@ -76,7 +76,7 @@ func newIssuer(t testing.TB) *issuer {
 	return i
 }
 
-// does changes what the issuer does from now on.
+// does sets the fault of the issuer from now on.
 func (i *issuer) does(what fault) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -33,7 +33,7 @@ credentials:
 
 var tileLink = regexp.MustCompile(`class="cover" href="/credentials/(number-\d+)"`)
 
-// TestMany shows many credentials in pages.
+// TestMany checks that the list of many credentials is divided into pages.
 func TestMany(t *testing.T) {
 	t.Parallel()
 	s := serve(t, manyConfig())

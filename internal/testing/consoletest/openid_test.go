@@ -159,8 +159,8 @@ func (s *scene) expectSignedOut(what string, page *browsertest.Page) {
 	}
 }
 
-// TestIssuerIsDown checks that people who cannot reach their issuer are told, and can still use a
-// link.
+// TestIssuerIsDown checks that the sign-in page shows an error if the issuer cannot be reached, and that
+// people can still use a link.
 func TestIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	at := newIssuer(t)

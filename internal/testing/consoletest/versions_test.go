@@ -107,7 +107,7 @@ func TestVerification(t *testing.T) {
 	verify("Refused", "HTTP 401")
 }
 
-// TestTwoPeople checks that the second of two people who change the same credential is told, and
+// TestTwoPeople checks that the second of two people who change the same credential gets an error, and
 // overwrites nothing.
 func TestTwoPeople(t *testing.T) {
 	t.Parallel()

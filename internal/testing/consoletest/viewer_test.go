@@ -38,8 +38,8 @@ func changes(etag string) map[string]url.Values {
 	}
 }
 
-// TestViewer checks that a caller who may only view finds no buttons, and that forms posted by hand
-// change nothing.
+// TestViewer checks that a caller who may only view sees no buttons that change something, and that forms
+// posted by hand change nothing.
 func TestViewer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "")

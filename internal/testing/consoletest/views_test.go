@@ -2,7 +2,7 @@ package consoletest_test
 
 import "github.com/authmaterial/broker/internal/testing/browsertest"
 
-// view is a page in one of its forms.
+// view is a page in one of its states.
 type view struct {
 	name, path string
 	prepare    func(*browsertest.Page) // may be nil
