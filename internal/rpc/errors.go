@@ -27,6 +27,9 @@ const (
 	maxViolations = 20
 	// pushback is the trailer that tells gRPC clients after how many milliseconds to retry.
 	pushback = "grpc-retry-pushback-ms"
+	// reasonTrailer is the trailer with the reason of an error, for clients without the definition
+	// of google.rpc.ErrorInfo. Over HTTP, the reason is a header.
+	reasonTrailer = "authmaterial-error-reason"
 	// defaultRetryDelay is for temporary errors without a retry delay of their own.
 	defaultRetryDelay = time.Second
 )
@@ -69,12 +72,13 @@ func (s *Service) toStatus(ctx context.Context, err error) error {
 	}
 	known, code := s.known(ctx, err)
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: string(known.Reason), Domain: errorDomain}}
+	trailer := metadata.Pairs(reasonTrailer, string(known.Reason))
 	if delay := known.RetryDelay; delay != 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)})
 		milliseconds := max(1, (delay + time.Millisecond - 1).Milliseconds())
-		// SetTrailer fails only outside of a call.
-		_ = grpc.SetTrailer(ctx, metadata.Pairs(pushback, strconv.FormatInt(milliseconds, 10)))
+		trailer.Set(pushback, strconv.FormatInt(milliseconds, 10))
 	}
+	_ = grpc.SetTrailer(ctx, trailer) // fails only outside of a gRPC call
 	if known.Reason == fault.InvalidRequest {
 		details = append(details, badRequest(known))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -176,6 +177,9 @@ func toConnect(err error) *connect.Error {
 	for _, detail := range from.Proto().GetDetails() {
 		if converted, err := connect.NewErrorDetail(detail); err == nil {
 			made.AddDetail(converted)
+		}
+		if info := new(errdetails.ErrorInfo); detail.UnmarshalTo(info) == nil {
+			made.Meta().Set(reasonTrailer, info.GetReason())
 		}
 	}
 	if from.Code() == codes.Unauthenticated {

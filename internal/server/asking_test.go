@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,6 +67,9 @@ func outcomeOf(err error, around ...metadata.MD) outcome {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
 			o.reason = info.GetReason()
 		}
+	}
+	if trailer := metadata.Join(around...).Get("authmaterial-error-reason"); o.reason != "" && !slices.Equal(trailer, []string{o.reason}) {
+		o.reason += fmt.Sprintf(" (in the trailer: %q)", trailer)
 	}
 	return o
 }
@@ -140,7 +144,7 @@ var methods = map[string]method{
 		}
 		state, err := stream.Recv()
 		if err != nil {
-			return outcomeOf(err)
+			return outcomeOf(err, stream.Trailer())
 		}
 		return outcomeOfItem(state.GetError())
 	}},

@@ -111,7 +111,11 @@ func (h harness) postWith(settings *tls.Config, caller, method, body string, cha
 	if err != nil {
 		h.Fatal(err)
 	}
-	return answered{response.StatusCode, response.Header, string(text)}
+	a := answered{response.StatusCode, response.Header, string(text)}
+	if detail, reason := a.debug("ErrorInfo"), a.header.Get("Authmaterial-Error-Reason"); (detail != "" || reason != "") && !strings.Contains(detail, `"reason":"`+reason+`"`) {
+		h.Errorf("%s fails with the reason %q in the headers, and with the detail %s", method, reason, detail)
+	}
+	return a
 }
 
 // mustPost calls a method over HTTP as the administrator. The call must succeed.

@@ -39,8 +39,9 @@ const (
 // The first and the last character are a letter or a digit.
 //
 // Every error of the broker has a google.rpc.ErrorInfo detail with the domain
-// `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
-// whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
+// `authmaterial` and a reason from ErrorReason. The trailer `authmaterial-error-reason`
+// has the same reason, such as `CREDENTIAL_NOT_FOUND`. (A call that the caller cancels,
+// or whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
 // error contains a secret, a token or a provider's answer.
 //
 // If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
@@ -192,8 +193,9 @@ func (c *brokerServiceClient) ReportUsage(ctx context.Context, in *ReportUsageRe
 // The first and the last character are a letter or a digit.
 //
 // Every error of the broker has a google.rpc.ErrorInfo detail with the domain
-// `authmaterial` and a reason from ErrorReason. (A call that the caller cancels, or
-// whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
+// `authmaterial` and a reason from ErrorReason. The trailer `authmaterial-error-reason`
+// has the same reason, such as `CREDENTIAL_NOT_FOUND`. (A call that the caller cancels,
+// or whose deadline passes, ends with gRPC's own CANCELLED or DEADLINE_EXCEEDED.) No
 // error contains a secret, a token or a provider's answer.
 //
 // If the broker authenticates callers, each call can fail with CALLER_UNAUTHENTICATED,
