@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -27,24 +28,36 @@ this command connects.
 		Args:    noArgs,
 	}
 	c.addFlags(command, getTimeout)
-	command.PreRunE = func(command *cobra.Command, _ []string) error { return c.checkFlags(command.Flags()) }
+	command.PreRunE = func(command *cobra.Command, _ []string) error {
+		if err := c.checkFlags(command.Flags()); err != nil {
+			return err
+		}
+		if !c.isSocket() {
+			return errors.New("'broker console' needs the address of the broker's Unix socket\n  " + giveSocket)
+		}
+		return nil
+	}
 	command.RunE = explained(func(command *cobra.Command, _ []string) error {
-		ctx, conn, err := c.dial(command.Context(), command.InOrStdin())
-		if err != nil {
+		return c.connect(command, func(ctx context.Context, conn *grpc.ClientConn) error {
+			made, err := authmaterialv1.NewConsoleServiceClient(conn).CreateSignInLink(ctx, &authmaterialv1.CreateSignInLinkRequest{})
+			if status.Code(err) == codes.Unimplemented {
+				return errors.New("the broker has no console: add the section 'console' to its configuration file, or start 'broker serve --data' without '--console off'")
+			}
+			if err != nil {
+				return c.explainFailure(ctx, "", err, consoleAdvice)
+			}
+			_, err = fmt.Fprintln(command.OutOrStdout(), made.GetUrl())
 			return err
-		}
-		defer conn.Close() //nolint:errcheck // the link has been received
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-		made, err := authmaterialv1.NewConsoleServiceClient(conn).CreateSignInLink(ctx, &authmaterialv1.CreateSignInLinkRequest{})
-		if status.Code(err) == codes.Unimplemented {
-			return errors.New("the broker has no console: add the section 'console' to its configuration file, or start 'broker serve --data' without '--console off'")
-		}
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(command.OutOrStdout(), made.GetUrl())
-		return err
+		})
 	})
 	return command
+}
+
+const giveSocket = "Give the socket: broker console --address unix:///PATH/broker.sock. The broker's log names it as grpc= in the line with msg=serving."
+
+// consoleAdvice maps the reason of an error of ConsoleService to advice for the user.
+var consoleAdvice = map[string]string{ //nolint:gosec // the keys are error reasons, and no secrets
+	"AUTHENTICATION_UNAVAILABLE": whatToDo["AUTHENTICATION_UNAVAILABLE"],
+	"SERVER_STOPPING":            whatToDo["SERVER_STOPPING"],
+	"INTERNAL":                   whatToDo["INTERNAL"],
 }

@@ -159,7 +159,7 @@ func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceC
 		response, err := broker.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
 			CredentialId: ids[0], Version: f.version, HttpStatus: f.httpStatus,
 		})
-		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), response.GetOutcome().String()}, err
+		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), f.outcomeOf(response)}, err
 	case len(ids) == 1:
 		response, err := broker.GetAuthDecoration(ctx, &authmaterialv1.GetAuthDecorationRequest{CredentialId: ids[0]})
 		return answer{response, oneResult(ids[0], response.GetAuthDecoration()), ""}, err
@@ -169,6 +169,16 @@ func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceC
 		response, err := broker.BatchGetAuthDecorations(ctx, request, size)
 		return answer{response, response.GetResults(), ""}, err
 	}
+}
+
+// outcomeOf returns the outcome of a report, and whether the broker ignored the report because of its
+// HTTP status.
+func (f *getFlags) outcomeOf(response *authmaterialv1.ReportRejectionResponse) string {
+	outcome := strings.TrimPrefix(response.GetOutcome().String(), "OUTCOME_")
+	if rejected := response.GetAuthDecoration().GetRejectedStatuses(); !slices.Contains(rejected, f.httpStatus) {
+		outcome += ": the broker ignored the report, because the provider rejects this material only with HTTP status " + statuses(rejected)
+	}
+	return outcome
 }
 
 func oneResult(id string, decoration *authmaterialv1.AuthDecoration) []*authmaterialv1.AuthDecorationResult {

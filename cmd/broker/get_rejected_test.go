@@ -14,7 +14,14 @@ func TestGetNotesARejectedKey(t *testing.T) {
 	}
 	response := new(authmaterialv1.GetAuthDecorationResponse)
 	readJSON(t, succeed(t, "get", "pendo", "-o", "json"), response)
-	succeed(t, "get", "pendo", "--report-rejection", response.GetAuthDecoration().GetVersion(), "--http-status", "403")
+	version := response.GetAuthDecoration().GetVersion()
+	const ignored = "\noutcome       NOT_REPLACEABLE: the broker ignored the report, because the provider rejects this material only with HTTP status 403\n"
+	if table := succeed(t, "get", "pendo", "--report-rejection", version, "--http-status", "401"); !strings.Contains(table, ignored) {
+		t.Errorf("after a report of another status, the table is:\n%s", table)
+	}
+	if table := succeed(t, "get", "pendo", "--report-rejection", version, "--http-status", "403"); strings.Contains(table, "ignored") {
+		t.Errorf("after a report that counts, the table is:\n%s", table)
+	}
 	const want = "\nrejected      2031-02-03T04:05:06Z, as a caller reported: check the values at the provider\n"
 	if table := succeed(t, "get", "pendo"); !strings.Contains(table, want) {
 		t.Errorf("the table lacks the row about the reported rejection:\n%s", table)

@@ -33,7 +33,7 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	var list rows
 	list.add("credential", decoration.GetCredentialId())
 	list.add("version", decoration.GetVersion())
-	list.add("outcome", strings.TrimPrefix(outcome, "OUTCOME_"))
+	list.add("outcome", outcome)
 	for _, header := range decoration.GetHeaders() {
 		list.add("header", header.GetName()+": "+show(header.GetValue()))
 	}
