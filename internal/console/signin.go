@@ -104,7 +104,7 @@ type signInView struct {
 	Problem string
 	// TokenPrefix begins every static token.
 	TokenPrefix string
-	Links       bool // whether `broker console` prints links
+	LinkCommand string // prints a sign-in link; empty if the broker has no socket for this
 }
 
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
@@ -113,8 +113,21 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) showSignIn(w http.ResponseWriter, r *http.Request, status int, view signInView) {
 	view.Issuers, view.TokenPrefix = c.options.Config.IssuerNames(), authentication.TokenPrefix
-	view.Links = c.options.Listen.IsPrivate(c.options.Listen.GRPC)
+	view.LinkCommand = c.linkCommand()
 	c.pages.show(w, r, status, "sign-in", page{Title: "Sign in", Body: view})
+}
+
+// linkCommand returns the command that prints a sign-in link, or "" if the broker has no private
+// socket. Everybody can see the sign-in page, so on a page for other machines the command lacks the
+// path of the socket.
+func (c *Console) linkCommand() string {
+	switch {
+	case !c.options.Listen.IsPrivate(c.options.Listen.GRPC):
+		return ""
+	case c.options.Config.Address.Remote:
+		return "broker console --address unix:///PATH/broker.sock"
+	}
+	return "broker console --address " + quoted(c.options.Listen.GRPC.String())
 }
 
 // signIn signs in somebody who has a sign-in link or a static token.
@@ -127,7 +140,10 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if code := r.PostFormValue("code"); code != "" {
 		known := false
 		if evidence, known = c.links.use(code); !known {
-			problem = "The link has been used already, or is older than 5 minutes. To get another one, run: broker console"
+			problem = "The link has been used already, or is older than 5 minutes. To get another one, start the broker again."
+			if command := c.linkCommand(); command != "" {
+				problem = "The link has been used already, or is older than 5 minutes. To get another one, run: " + command
+			}
 		}
 	} else {
 		token := strings.TrimSpace(r.PostFormValue("token"))

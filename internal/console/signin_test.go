@@ -256,3 +256,28 @@ func TestLinkAddress(t *testing.T) {
 		t.Errorf("the link is %s (%v)", location, err)
 	}
 }
+
+// TestLinkCommand checks the command for another link on the sign-in page. Strangers can see the page of
+// a console for other machines, so that page does not contain the path of the socket.
+func TestLinkCommand(t *testing.T) {
+	socket := config.Address{Network: "unix", Address: "/run/my broker/b.sock"}
+	for name, c := range map[string]struct {
+		listen config.Listen
+		remote bool
+		want   string
+	}{
+		"a private socket":     {config.Listen{GRPC: socket, SocketMode: 0o600}, false, "run: broker console --address &#39;unix:///run/my broker/b.sock&#39;"},
+		"a remote console":     {config.Listen{GRPC: socket, SocketMode: 0o600}, true, "run: broker console --address unix:///PATH/broker.sock"},
+		"a socket for a group": {config.Listen{GRPC: socket, SocketMode: 0o660}, false, "start the broker again."},
+		"TCP":                  {config.Listen{GRPC: config.Address{Network: "tcp", Address: "127.0.0.1:1"}, SocketMode: 0o600}, false, "start the broker again."},
+	} {
+		w := newWorld(t, func(o *console.Options) {
+			o.Listen = c.listen
+			o.Config = &config.Console{Address: config.Address{Network: "tcp", Address: address, Remote: c.remote}, URL: "http://" + address}
+		})
+		text := w.send(http.MethodPost, "/sign-in", url.Values{"code": {"used"}}, nil).text
+		if !strings.Contains(text, c.want) || strings.Contains(w.get("/sign-in", nil).text, "broker console") != strings.HasPrefix(c.want, "run:") {
+			t.Errorf("%s: the sign-in page is %s", name, text)
+		}
+	}
+}
