@@ -150,6 +150,10 @@ test: redis-server postgres protoc chromium axe $(call stamp,grpcurl) ## Run the
 	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(ALONE)
 
+.PHONY: clientworld
+clientworld: ## Build .bin/clientworld, which runs the test vectors of clients
+	go build -o .bin/clientworld ./internal/testing/clientworld/cmd/clientworld
+
 .PHONY: screenshots
 screenshots: chromium ## Take the pictures of README.md and docs/console.md
 	BROKER_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 -timeout 5m -run '^TestScreenshots$$' ./internal/testing/consoletest

@@ -48,9 +48,10 @@ var formatters = map[string][]string{
 
 // Each listed function may format messages, for the given reason.
 var allowed = map[string]string{
-	"github.com/authmaterial/broker/cmd/broker.printMessage":          "the function prints the response that the user of the command asked for",
-	"github.com/authmaterial/broker/cmd/broker.plainJSON":             "the function encodes responses of CredentialService, which contain no secrets",
-	"(github.com/authmaterial/broker/internal/rpc.jsonCodec).Marshal": "the function encodes the response to a caller over HTTP",
+	"github.com/authmaterial/broker/cmd/broker.printMessage":                     "the function prints the response that the user of the command asked for",
+	"github.com/authmaterial/broker/cmd/broker.plainJSON":                        "the function encodes responses of CredentialService, which contain no secrets",
+	"(github.com/authmaterial/broker/internal/rpc.jsonCodec).Marshal":            "the function encodes the response to a caller over HTTP",
+	"github.com/authmaterial/broker/internal/testing/clientworld.decorationJSON": "the function encodes an invented decoration for a test",
 }
 
 func run(pass *analysis.Pass) (any, error) {

@@ -1,0 +1,109 @@
+package clientworld
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const maxBody = 1 << 20
+
+// provider is a scripted HTTP server, whose answers and requests are guarded by the board.
+type provider struct {
+	name    string
+	board   *board
+	port    string
+	server  *http.Server
+	expand  func(text string) string // replaces the placeholders of the world
+	replies []reply
+	// received has the requests of the current step.
+	received []request
+}
+
+// request is a request that a provider received.
+type request struct {
+	at      string
+	scheme  string
+	method  string
+	target  string
+	host    string
+	headers http.Header
+	body    string
+}
+
+func (r request) String() string {
+	return fmt.Sprintf("%s: %s %s://%s%s %v body %q", r.at, r.method, r.scheme, r.host, r.target, r.headers, r.body)
+}
+
+// newProvider starts a provider on 127.0.0.1, which also accepts TLS if `config` is not nil.
+func newProvider(b *board, name string, config *tls.Config, expand func(string) string) (*provider, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &provider{name: name, board: b, expand: expand}
+	_, p.port, _ = net.SplitHostPort(listener.Addr().String())
+	p.server = &http.Server{
+		Handler: p, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
+	}
+	if config != nil {
+		listener = newMixedListener(listener, config)
+	}
+	go func() { _ = p.server.Serve(listener) }()
+	return p, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	received := request{
+		at: p.name, scheme: "http", method: r.Method, target: r.RequestURI, host: r.Host, headers: r.Header, body: string(body),
+	}
+	if r.TLS != nil {
+		received.scheme = "https"
+	}
+	var next reply
+	var number int
+	p.board.update(func() {
+		p.received = append(p.received, received)
+		number = len(p.received)
+		if len(p.replies) == 0 {
+			return
+		}
+		next = p.replies[0]
+		if p.replies[0].Count--; p.replies[0].Count <= 0 {
+			p.replies = p.replies[1:]
+		}
+	})
+	if next.Gather > 0 && !p.board.await(r.Context(), patience, func() bool { return len(p.received) >= next.Gather }) {
+		http.Error(w, fmt.Sprintf("only %d requests arrived, want %d at the same time", number, next.Gather), http.StatusTeapot)
+		return
+	}
+	time.Sleep(next.Delay.Duration)
+	p.answer(w, r, next)
+}
+
+func (p *provider) answer(w http.ResponseWriter, r *http.Request, next reply) {
+	for _, header := range next.Headers {
+		w.Header().Add(header[0], header[1])
+	}
+	if next.Location != "" {
+		w.Header().Set("Location", strings.ReplaceAll(p.expand(next.Location), "{query}", r.URL.RawQuery))
+	}
+	text := "ok"
+	if next.Body != nil {
+		text = *next.Body
+	}
+	status := http.StatusOK
+	if next.Status != 0 {
+		status = next.Status
+	}
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}

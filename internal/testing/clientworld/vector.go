@@ -1,0 +1,244 @@
+package clientworld
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// vector is a test of a client. clients/vectors/README.md documents the format.
+type vector struct {
+	name        string
+	Rules       []int  `json:"rules"`
+	Description string `json:"description"`
+	// Transport is how the client connects to the broker: "plaintext" (default), "tls" or "mtls".
+	Transport string `json:"transport"`
+	// Token is the client's first token for the broker. Default: the broker expects no token.
+	Token string `json:"token"`
+	Steps []step `json:"steps"`
+}
+
+// step is one step of a vector. Exactly one field but Expect is set.
+type step struct {
+	// What the world does.
+	Serve       map[string]state    `json:"serve"`
+	Set         map[string]state    `json:"set"`
+	Push        map[string]state    `json:"push"`
+	Answers     map[string][]answer `json:"answers"`
+	Broker      string              `json:"broker"`
+	EndStreams  *failure            `json:"end_streams"`
+	Providers   map[string][]reply  `json:"providers"`
+	Wait        *waiting            `json:"wait"`
+	Settle      duration            `json:"settle"`
+	ExpectCalls *expectedCalls      `json:"expect_calls"`
+	Rotate      *rotation           `json:"rotate"`
+
+	// What the client does.
+	New     *struct{}  `json:"new"`
+	Clock   duration   `json:"clock"`
+	Request *requestOp `json:"request"`
+	Apply   *applyOp   `json:"apply"`
+	Fork    *requestOp `json:"fork"`
+	Texts   *struct{}  `json:"texts"`
+	Close   *struct{}  `json:"close"`
+	Expect  *expected  `json:"expect"`
+}
+
+// state is what the broker answers for a credential: a decoration or an error. Times are offsets to
+// the beginning of the vector.
+type state struct {
+	Version  string   `json:"version"`
+	Headers  []pair   `json:"headers"`  // default: Authorization: Bearer secret-VERSION, without Query
+	Query    []pair   `json:"query"`    // default: none
+	Expires  duration `json:"expires"`  // default: never
+	Refresh  duration `json:"refresh"`  // default: +300s
+	Hosts    []string `json:"hosts"`    // default: {api}
+	Rejected []int32  `json:"rejected"` // default: 401
+	Error    *failure `json:"error"`
+}
+
+// failure is an error of the broker.
+type failure struct {
+	Reason  string   `json:"reason"` // "" for an error of gRPC itself
+	Code    string   `json:"code"`   // default: the code of the reason
+	Message string   `json:"message"`
+	Retry   duration `json:"retry"`
+}
+
+// answer is a scripted answer of the broker to the next call of one kind.
+type answer struct {
+	Count int      `json:"count"` // how many calls get the answer; default: 1
+	Delay duration `json:"delay"`
+	Error *failure `json:"error"`
+	State *state   `json:"state"` // for get and report
+	// Credential is the ID of the credential in State. Default: pendo.
+	Credential string `json:"credential"`
+	Outcome    string `json:"outcome"`  // for report
+	NoPush     bool   `json:"no_push"`  // for report: the new state is not pushed to streams
+	NoServe    bool   `json:"no_serve"` // for report: calls and new streams still get the old state
+}
+
+// reply is a scripted answer of a provider.
+type reply struct {
+	Count    int      `json:"count"`
+	Gather   int      `json:"gather"` // answer once so many requests wait for their answer
+	Delay    duration `json:"delay"`
+	Status   int      `json:"status"`
+	Location string   `json:"location"`
+	Headers  []pair   `json:"headers"`
+	Body     *string  `json:"body"`
+}
+
+type waiting struct {
+	Calls    map[string]int `json:"calls"`    // at least so many calls since the last expect_calls
+	Watching []string       `json:"watching"` // the open streams have delivered the states of exactly these IDs
+	Streams  *int           `json:"streams"`  // so many streams are open
+}
+
+type expectedCalls struct {
+	Get         *bounds  `json:"get"`
+	Watch       *bounds  `json:"watch"`
+	Report      *bounds  `json:"report"`
+	Usage       *bounds  `json:"usage"`
+	Versions    []string `json:"versions"`    // the versions of all reports: "ID VERSION"
+	Used        []string `json:"used"`        // the versions of all calls of ReportUsage: "ID VERSION"
+	Token       string   `json:"token"`       // each call had this token
+	Certificate string   `json:"certificate"` // each call had this client certificate
+	Largest     int      `json:"largest"`     // the largest number of IDs in a call of WatchAuthDecorations
+}
+
+type rotation struct {
+	Token       string `json:"token"`
+	Certificate string `json:"certificate"`
+}
+
+type requestOp struct {
+	Credential      string  `json:"credential,omitempty"`
+	Method          string  `json:"method,omitempty"`
+	URL             string  `json:"url,omitempty"`
+	Headers         []pair  `json:"headers"`
+	Body            *string `json:"body,omitempty"`
+	BodyRepeatable  *bool   `json:"body_repeatable,omitempty"`
+	FollowRedirects *bool   `json:"follow_redirects,omitempty"`
+	Count           int     `json:"count,omitempty"`
+	Concurrency     int     `json:"concurrency,omitempty"`
+}
+
+type applyOp struct {
+	URL        string `json:"url"`
+	Headers    []pair `json:"headers"`
+	Decoration state  `json:"decoration"`
+}
+
+// expected is what the outcome of a client's step must be.
+type expected struct {
+	Status     int            `json:"status"`
+	Body       *string        `json:"body"`
+	Error      *expectedError `json:"error"`
+	Seen       []seen         `json:"seen"`
+	Eventually bool           `json:"eventually"`
+
+	URL     string         `json:"url"` // for apply: the URL, without the decoration's parameters
+	Added   []pair         `json:"added"`
+	Headers map[string]any `json:"headers"` // for apply
+}
+
+type expectedError struct {
+	Reason string      `json:"reason"`
+	Retry  *[2]float64 `json:"retry"` // bounds of the retry delay in seconds
+}
+
+// seen is a request that a provider got.
+type seen struct {
+	At      string         `json:"at"`      // the provider's name; default: api
+	Scheme  string         `json:"scheme"`  // default: not compared
+	Method  string         `json:"method"`  // default: GET
+	Target  string         `json:"target"`  // default: /
+	Added   []pair         `json:"added"`   // parameters that follow those in Target, in any encoding
+	Headers map[string]any `json:"headers"` // a value, a list of values, or null if the header must be absent
+	Body    *string        `json:"body"`
+	Times   int            `json:"times"`
+}
+
+type pair [2]string
+
+// bounds is a number, or a list of the smallest and the largest number.
+type bounds struct{ least, most int }
+
+func (b *bounds) UnmarshalJSON(text []byte) error {
+	var both [2]int
+	if json.Unmarshal(text, &b.least) == nil {
+		b.most = b.least
+		return nil
+	}
+	if err := json.Unmarshal(text, &both); err != nil {
+		return err
+	}
+	b.least, b.most = both[0], both[1]
+	return nil
+}
+
+func (b *bounds) String() string {
+	if b.least == b.most {
+		return fmt.Sprint(b.least)
+	}
+	return fmt.Sprintf("%d to %d", b.least, b.most)
+}
+
+// duration is a text such as "+20s" or "200ms".
+type duration struct {
+	time.Duration
+	set bool
+}
+
+func (d *duration) UnmarshalJSON(text []byte) (err error) {
+	var written string
+	if err = json.Unmarshal(text, &written); err != nil {
+		return err
+	}
+	d.Duration, err = time.ParseDuration(written)
+	d.set = true
+	return err
+}
+
+func parseVector(name string, text []byte) (*vector, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	v := &vector{name: name}
+	if err := decoder.Decode(v); err != nil {
+		return nil, fmt.Errorf("%s.json: %w", name, err)
+	}
+	if v.Description == "" || len(v.Rules) == 0 || len(v.Steps) == 0 {
+		return nil, fmt.Errorf("%s.json: description, rules and steps are required", name)
+	}
+	for i := range v.Steps {
+		if _, err := v.Steps[i].kind(); err != nil {
+			return nil, fmt.Errorf("%s.json: step %d: %w", name, i+1, err)
+		}
+	}
+	return v, nil
+}
+
+// kind returns the JSON name of the step's only field besides expect.
+func (s *step) kind() (string, error) {
+	var kinds []string
+	value := reflect.ValueOf(s).Elem()
+	for i := range value.NumField() {
+		name := value.Type().Field(i).Tag.Get("json")
+		if name != "expect" && !value.Field(i).IsZero() {
+			kinds = append(kinds, name)
+		}
+	}
+	switch len(kinds) {
+	case 0:
+		return "", errors.New("the step is empty")
+	case 1:
+		return kinds[0], nil
+	default:
+		return "", fmt.Errorf("a step does one thing, and this one does %s", strings.Join(kinds, " and "))
+	}
+}
