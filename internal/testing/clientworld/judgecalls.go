@@ -101,6 +101,13 @@ func (b *broker) judge(counts map[string]*bounds, want *expectedCalls) error {
 			return fmt.Errorf("the calls of %s have the versions %q, want %q", kind, got, wanted)
 		}
 	}
+	var statuses []int32
+	for _, c := range b.recent(kindReport) {
+		statuses = append(statuses, c.httpStatus)
+	}
+	if want.Statuses != nil && !slices.Equal(statuses, want.Statuses) {
+		return fmt.Errorf("the reports have the HTTP statuses %v, want %v", statuses, want.Statuses)
+	}
 	largest := 0
 	for _, c := range b.calls[b.mark:] {
 		if c.kind == kindWatch {

@@ -21,6 +21,7 @@ type provider struct {
 	port    string
 	server  *http.Server
 	expand  func(text string) string // replaces the placeholders of the world
+	serve   func(map[string]state)   // has the broker serve states
 	replies []reply
 	// received has the requests of the current step.
 	received []request
@@ -42,12 +43,12 @@ func (r request) String() string {
 }
 
 // newProvider starts a provider on 127.0.0.1, which also accepts TLS if `config` is not nil.
-func newProvider(b *board, name string, config *tls.Config, expand func(string) string) (*provider, error) {
+func newProvider(b *board, name string, config *tls.Config, w *world) (*provider, error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &provider{name: name, board: b, expand: expand}
+	p := &provider{name: name, board: b, expand: w.expand, serve: w.serve}
 	_, p.port, _ = net.SplitHostPort(listener.Addr().String())
 	p.server = &http.Server{
 		Handler: p, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
@@ -73,20 +74,36 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.board.update(func() {
 		p.received = append(p.received, received)
 		number = len(p.received)
-		if len(p.replies) == 0 {
-			return
-		}
-		next = p.replies[0]
-		if p.replies[0].Count--; p.replies[0].Count <= 0 {
-			p.replies = p.replies[1:]
-		}
+		next = p.nextReply(received)
 	})
 	if next.Gather > 0 && !p.board.await(r.Context(), patience, func() bool { return len(p.received) >= next.Gather }) {
 		http.Error(w, fmt.Sprintf("only %d requests arrived, want %d at the same time", number, next.Gather), http.StatusTeapot)
 		return
 	}
+	p.serve(next.Serve)
 	time.Sleep(next.Delay.Duration)
+	if next.HangUp {
+		panic(http.ErrAbortHandler)
+	}
 	p.answer(w, r, next)
+}
+
+// nextReply returns the reply to a request. The caller holds the board's lock.
+func (p *provider) nextReply(received request) reply {
+	if len(p.replies) == 0 {
+		return reply{}
+	}
+	next := p.replies[0]
+	if next.Lacks != "" {
+		if strings.Contains(received.String(), next.Lacks) {
+			return reply{}
+		}
+		return next
+	}
+	if p.replies[0].Count--; p.replies[0].Count <= 0 {
+		p.replies = p.replies[1:]
+	}
+	return next
 }
 
 func (p *provider) answer(w http.ResponseWriter, r *http.Request, next reply) {

@@ -55,7 +55,11 @@ func NewServer(files map[string][]byte) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("kind") == "load" {
+		respond(w, []string{})
+		return
+	}
 	respond(w, slices.Sorted(maps.Keys(s.vectors)))
 }
 

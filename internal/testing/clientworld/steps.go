@@ -11,7 +11,7 @@ import (
 func (w *world) step(ctx context.Context, s *step) error {
 	switch {
 	case s.Serve != nil:
-		w.broker.serve(w.items(s.Serve), true, true)
+		w.serve(s.Serve)
 	case s.Set != nil:
 		w.broker.serve(w.items(s.Set), true, false)
 	case s.Push != nil:
@@ -95,13 +95,22 @@ func (w *world) newClient(ctx context.Context) error {
 	if w.vector.Token != "" {
 		op.Broker.TokenFile = w.path(tokenFile)
 	}
-	w.hasClient = true
+	if w.hasClient && !w.closed {
+		if err := w.closeClient(ctx); err != nil {
+			return err
+		}
+	}
+	w.hasClient, w.closed = true, false
 	_, err := w.do(ctx, op)
 	return err
 }
 
+// closeClient checks the texts of the client, and closes the client.
 func (w *world) closeClient(ctx context.Context) error {
-	w.hasClient = false
+	if err := w.texts(ctx); err != nil {
+		return err
+	}
+	w.closed = true
 	_, err := w.do(ctx, operation{Op: "close"})
 	return err
 }
@@ -237,6 +246,11 @@ func (w *world) complete(r requestOp) requestOp {
 	if r.Credential == "" {
 		r.Credential = defaultCredential
 	}
+	var all []string
+	for _, ids := range r.Credentials {
+		all = append(all, expandIDs(ids)...)
+	}
+	r.Credentials = all
 	if r.Method == "" {
 		r.Method = "GET"
 	}
@@ -251,7 +265,7 @@ func (w *world) complete(r requestOp) requestOp {
 	if r.FollowRedirects == nil {
 		r.FollowRedirects = &yes
 	}
-	r.Count, r.Concurrency = max(r.Count, 1), max(r.Concurrency, 1)
+	r.Count, r.Concurrency = max(r.Count, len(r.Credentials), 1), max(r.Concurrency, 1)
 	return r
 }
 

@@ -84,13 +84,16 @@ type answer struct {
 
 // reply is a scripted answer of a provider.
 type reply struct {
-	Count    int      `json:"count"`
-	Gather   int      `json:"gather"` // answer once so many requests wait for their answer
-	Delay    duration `json:"delay"`
-	Status   int      `json:"status"`
-	Location string   `json:"location"`
-	Headers  []pair   `json:"headers"`
-	Body     *string  `json:"body"`
+	Count    int              `json:"count"`
+	HangUp   bool             `json:"hang_up"` // close the connection without an answer
+	Lacks    string           `json:"lacks"`   // the answer to all requests that do not contain this text
+	Serve    map[string]state `json:"serve"`   // the broker serves and pushes this, before Delay
+	Gather   int              `json:"gather"`  // answer once so many requests wait for their answer
+	Delay    duration         `json:"delay"`
+	Status   int              `json:"status"`
+	Location string           `json:"location"`
+	Headers  []pair           `json:"headers"`
+	Body     *string          `json:"body"`
 }
 
 type waiting struct {
@@ -105,6 +108,7 @@ type expectedCalls struct {
 	Report      *bounds  `json:"report"`
 	Usage       *bounds  `json:"usage"`
 	Versions    []string `json:"versions"`    // the versions of all reports: "ID VERSION"
+	Statuses    []int32  `json:"statuses"`    // the HTTP statuses of all reports
 	Used        []string `json:"used"`        // the versions of all calls of ReportUsage: "ID VERSION"
 	Token       string   `json:"token"`       // each call had this token
 	Certificate string   `json:"certificate"` // each call had this client certificate
@@ -117,15 +121,18 @@ type rotation struct {
 }
 
 type requestOp struct {
-	Credential      string  `json:"credential,omitempty"`
-	Method          string  `json:"method,omitempty"`
-	URL             string  `json:"url,omitempty"`
-	Headers         []pair  `json:"headers"`
-	Body            *string `json:"body,omitempty"`
-	BodyRepeatable  *bool   `json:"body_repeatable,omitempty"`
-	FollowRedirects *bool   `json:"follow_redirects,omitempty"`
-	Count           int     `json:"count,omitempty"`
-	Concurrency     int     `json:"concurrency,omitempty"`
+	Credential string `json:"credential,omitempty"`
+	// Credentials are the credentials of several requests: request i has the i-th, and after the last
+	// the first again. Default: Credential.
+	Credentials     []string `json:"credentials,omitempty"`
+	Method          string   `json:"method,omitempty"`
+	URL             string   `json:"url,omitempty"`
+	Headers         []pair   `json:"headers"`
+	Body            *string  `json:"body,omitempty"`
+	BodyRepeatable  *bool    `json:"body_repeatable,omitempty"`
+	FollowRedirects *bool    `json:"follow_redirects,omitempty"`
+	Count           int      `json:"count,omitempty"`
+	Concurrency     int      `json:"concurrency,omitempty"`
 }
 
 type applyOp struct {
@@ -161,6 +168,7 @@ type seen struct {
 	Added   []pair         `json:"added"`   // parameters that follow those in Target, in any encoding
 	Headers map[string]any `json:"headers"` // a value, a list of values, or null if the header must be absent
 	Body    *string        `json:"body"`
+	Maybe   bool           `json:"maybe"` // the request may be missing
 	Times   int            `json:"times"`
 }
 

@@ -34,7 +34,8 @@ type world struct {
 	folder    string // of the files for the client
 	authority *authtest.Authority
 	now       time.Duration // the client's clock, since the beginning
-	hasClient bool
+	hasClient bool          // a client was created
+	closed    bool          // the client is closed
 	secrets   secrets
 }
 
@@ -58,7 +59,7 @@ func newWorld(v *vector, perform performer) (w *world, err error) {
 		if !isSecure(name) {
 			config = nil
 		}
-		if w.providers[name], err = newProvider(w.board, name, config, w.expand); err != nil {
+		if w.providers[name], err = newProvider(w.board, name, config, w); err != nil {
 			return w, err
 		}
 	}
@@ -142,11 +143,8 @@ func (w *world) run(ctx context.Context) error {
 
 // end checks the texts of the client, and closes the client.
 func (w *world) end(ctx context.Context) error {
-	if !w.hasClient {
+	if !w.hasClient || w.closed {
 		return nil
-	}
-	if err := w.texts(ctx); err != nil {
-		return err
 	}
 	return w.closeClient(ctx)
 }
@@ -205,6 +203,13 @@ func (w *world) violation() (err error) {
 		}
 	})
 	return err
+}
+
+// serve has the broker serve states from now on, and push them to open streams.
+func (w *world) serve(states map[string]state) {
+	if len(states) > 0 {
+		w.broker.serve(w.items(states), true, true)
+	}
 }
 
 // items converts states to the API's form.
