@@ -24,11 +24,11 @@ const (
 // contains a secret value, cleanLocation deletes the header. `asked` is the URL of the caller's
 // request; values that it contains are not secret.
 func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv1.AuthDecoration) {
-	location := header.Get("Location")
-	if location == "" {
+	locations := header["Location"]
+	if len(locations) == 0 {
 		return
 	}
-	target, err := url.Parse(location)
+	target, err := url.Parse(locations[0])
 	if err != nil { // an error of http.Client would contain the invalid URL
 		header.Del("Location")
 		return
@@ -40,7 +40,7 @@ func cleanLocation(header http.Header, asked *url.URL, decoration *authmaterialv
 	if target.RawQuery != query {
 		header.Set("Location", target.String())
 	}
-	if hasMaterial(strings.Join(header.Values("Location"), "\n"), asked.String(), decoration) {
+	if hasMaterial(strings.Join(header["Location"], "\n"), asked.String(), decoration) {
 		header.Del("Location")
 	}
 }

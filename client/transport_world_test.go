@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"path"
 	"strings"
 	"sync"
@@ -63,7 +64,7 @@ type hosts struct {
 	mu       sync.Mutex
 	provider []*http.Request // requests to the provider, whose bodies have been read
 	bodies   []string
-	strange  []string // URLs of the requests to other hosts
+	strange  []string // requests to other hosts
 }
 
 // calls is a connection to the broker that counts the calls of each method.
@@ -90,6 +91,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	}
 	h := &hosts{T: t, broker: &calls{ClientConnInterface: brokertest.New(t, options...).Conn(), count: map[string]int{}}}
 	h.client = client.New(h.broker)
+	t.Cleanup(func() { _ = h.client.Close() })
 	provider := httptest.NewTLSServer(h.keep(answer))
 	other := httptest.NewTLSServer(http.HandlerFunc(h.stranger))
 	plain := httptest.NewServer(http.HandlerFunc(h.stranger))
@@ -126,9 +128,13 @@ func (h *hosts) keep(answer http.HandlerFunc) http.HandlerFunc {
 }
 
 func (h *hosts) stranger(w http.ResponseWriter, r *http.Request) {
+	dump, err := httputil.DumpRequest(r, false)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.strange = append(h.strange, r.Host+r.URL.Path)
+	if err != nil {
+		h.Errorf("a request cannot be read: %v", err)
+	}
+	h.strange = append(h.strange, string(dump))
 	w.WriteHeader(http.StatusNoContent)
 }
 
