@@ -76,7 +76,7 @@ func BenchmarkTransport(b *testing.B) {
 	query.QueryParams = []*authmaterialv1.QueryParam{{Name: "key", Value: "a b"}}
 	connection := dialMemory(b, fixedBroker{decorations: map[string]*authmaterialv1.AuthDecoration{"bearer": bearer, "query": query}})
 	amb := client.New(connection)
-	defer amb.Close() //nolint:errcheck // Close returns no error
+	defer amb.Close()
 	base := fixedAnswer{&http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: http.NoBody}}
 	for _, one := range []struct {
 		name      string

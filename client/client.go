@@ -73,8 +73,8 @@ func New(connection grpc.ClientConnInterface, options ...Option) *Client {
 
 // Close ends the client's streams and calls, and reports the last uses of versions to the broker,
 // for which it waits up to 2 seconds. Requests after Close fail. Close does not close the
-// connection. The error is always nil.
-func (c *Client) Close() error {
+// connection.
+func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
 	for _, credential := range c.credentials {
@@ -84,7 +84,6 @@ func (c *Client) Close() error {
 	c.stop()
 	c.tasks.Wait()
 	c.reportLastUses()
-	return nil
 }
 
 // String returns a fixed text, because the fields of a Client lead to secrets.

@@ -2,8 +2,10 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
+	"golang.org/x/oauth2"
 	"google.golang.org/grpc"
 
 	"github.com/authmaterial/broker/client"
@@ -26,10 +28,12 @@ func ExampleTokenFile() {
 }
 
 // A service calls Pendo with an http.Client that adds the material of one credential to every
-// request. A redirect to a host that the credential does not allow fails.
+// request.
 func ExampleClient_HTTPClient() {
 	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
-		pendo := client.New(connection).HTTPClient("pendo") // for all requests with this credential
+		broker := client.New(connection) // one for the program
+		defer broker.Close()
+		pendo := broker.HTTPClient("pendo") // for all requests with this credential
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://app.pendo.io/api/v1/feature", nil)
 		if err != nil {
 			return err
@@ -41,6 +45,30 @@ func ExampleClient_HTTPClient() {
 		return response.Body.Close()
 	}
 	_ = callPendo
+}
+
+// A library that accepts no http.Client gets the token of a credential as an oauth2.TokenSource.
+func ExampleClient_TokenSource() {
+	sendPulse := func(broker *client.Client) oauth2.TokenSource {
+		return broker.TokenSource("sendpulse-prod")
+	}
+	_ = sendPulse
+}
+
+// A program decides by the reason what to do about a request that was not sent.
+func ExampleError() {
+	explain := func(err error) string {
+		if failed := (*client.Error)(nil); errors.As(err, &failed) {
+			switch failed.Reason {
+			case client.ReasonBrokerUnreachable:
+				return "try again in " + failed.RetryDelay.String()
+			case "CREDENTIAL_REJECTED":
+				return "the secret of " + failed.CredentialID + " must be replaced"
+			}
+		}
+		return "the request failed"
+	}
+	_ = explain
 }
 
 // A service authenticates with a client certificate, which another program renews.

@@ -17,8 +17,8 @@ func TestDocumentsShowTheExample(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, block, found := strings.Cut(string(text), "```go\npendo := ")
-		block, _, ended := strings.Cut("pendo := "+block, "```")
+		_, block, found := strings.Cut(string(text), "```go\nbroker := ")
+		block, _, ended := strings.Cut("broker := "+block, "```")
 		if !found || !ended || !strings.Contains(unindented(string(example)), unindented(block)) {
 			t.Errorf("%s does not show the lines of ExampleClient_HTTPClient", path)
 		}

@@ -91,7 +91,7 @@ func newHosts(t *testing.T, answer http.HandlerFunc) *hosts {
 	}
 	h := &hosts{T: t, broker: &calls{ClientConnInterface: brokertest.New(t, options...).Conn(), count: map[string]int{}}}
 	h.client = client.New(h.broker)
-	t.Cleanup(func() { _ = h.client.Close() })
+	t.Cleanup(h.client.Close)
 	provider := httptest.NewTLSServer(h.keep(answer))
 	other := httptest.NewTLSServer(http.HandlerFunc(h.stranger))
 	plain := httptest.NewServer(http.HandlerFunc(h.stranger))

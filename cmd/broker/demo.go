@@ -168,7 +168,9 @@ func demonstrate(
 		return nil, err
 	}
 	before := call.Recognised()
-	response, err := client.New(broker).Transport(call.Credential, providers).RoundTrip(request)
+	caller := client.New(broker)
+	defer caller.Close()
+	response, err := caller.Transport(call.Credential, providers).RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,9 @@ func (d *managedDemo) use(ctx context.Context, before string) error {
 	if err != nil {
 		return err
 	}
-	response, err := client.New(d.connection).Transport(demoCredential, d.providers).RoundTrip(request)
+	caller := client.New(d.connection)
+	defer caller.Close()
+	response, err := caller.Transport(demoCredential, d.providers).RoundTrip(request)
 	if err != nil {
 		return err
 	}
