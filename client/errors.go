@@ -79,7 +79,7 @@ func callError(credentialID string, err error, trailer metadata.MD) *Error {
 	failed.Reason = cmp.Or(strings.Join(trailer.Get(reasonTrailer), ""), failed.Reason, ReasonBrokerUnreachable)
 	if delay := trailer.Get(delayTrailer); failed.RetryDelay == 0 && len(delay) == 1 {
 		if milliseconds, err := strconv.ParseUint(delay[0], 10, 31); err == nil {
-			failed.RetryDelay = time.Duration(milliseconds) * time.Millisecond //nolint:gosec // at most 31 bits
+			failed.RetryDelay = time.Duration(milliseconds) * time.Millisecond
 		}
 	}
 	return failed
