@@ -2,6 +2,8 @@ package management
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
@@ -11,6 +13,7 @@ import (
 
 // Replica describes the broker process: its release, its configuration and its token cache.
 type Replica struct {
+	Name              string // the host's name and a random suffix
 	Version           string
 	ConfigurationTime time.Time // when the configuration in use was loaded
 	// Problems are the problems of the configuration file, if the last reload failed.
@@ -29,10 +32,22 @@ type Dependency struct {
 	Staleness time.Duration
 }
 
-// FleetStatus is the state of the replica that answers the call.
+// Member is what each replica of a fleet reports to the other replicas.
+type Member struct {
+	Name, Version                   string
+	StartTime, ConfigurationTime    time.Time
+	Problems                        int // number of problems of the configuration file
+	StoreConfigured, StoreAvailable bool
+}
+
+// FleetStatus is the state of the replica that answers the call, with a list of the replicas of the
+// fleet.
 type FleetStatus struct {
 	Replica
 
+	// Members contains the answering replica, and then up to maxMembers-1 others by name.
+	Members       []Member
+	MoreMembers   bool // the fleet has more replicas
 	StartTime     time.Time
 	Store         Dependency
 	States        map[broker.State]int
@@ -42,6 +57,7 @@ type FleetStatus struct {
 }
 
 const (
+	maxMembers    = 100
 	maxShadowed   = 100
 	storeNotRead  = "The credential store cannot be reached, and has not been read since the start: calls for credentials that are not declared fail with STORE_UNAVAILABLE."
 	storeWasRead  = "The credential store cannot be reached: the credentials that were read before stay in use, and changes fail with STORE_UNAVAILABLE."
@@ -57,9 +73,30 @@ func (s *Service) FleetStatus(ctx context.Context, caller Caller) (status *Fleet
 			TokenRequests: s.options.Server.TokenRequests(),
 		}
 		status.Shadowed, _ = s.Shadowed(maxShadowed)
+		status.Members, status.MoreMembers = s.members(ctx)
 		return nil
 	})
 	return status, err
+}
+
+// Member returns what this replica reports to the other replicas.
+func (s *Service) Member() Member {
+	replica, store := s.options.Replica(), s.Dependency()
+	return Member{
+		Name: replica.Name, Version: replica.Version,
+		StartTime: s.started, ConfigurationTime: replica.ConfigurationTime, Problems: len(replica.Problems),
+		StoreConfigured: store.Configured, StoreAvailable: store.Available,
+	}
+}
+
+func (s *Service) members(ctx context.Context) (all []Member, more bool) {
+	self := s.Member()
+	if s.options.Others != nil {
+		all = slices.DeleteFunc(s.options.Others(ctx), func(m Member) bool { return m.Name == self.Name })
+	}
+	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	all = slices.Insert(all, 0, self)
+	return all[:min(len(all), maxMembers)], len(all) > maxMembers
 }
 
 // Dependency returns the state of the credential store.

@@ -73,7 +73,8 @@ type Denials interface {
 	Allow(caller access.Caller) bool
 }
 
-// Options configure a Service. Open, Verifier, Audit and Denials may be nil.
+// Options configure a Service. Open, Others, Verifier, Audit and Denials may be
+// nil.
 type Options struct {
 	// Config is the configuration in use at the start. Required.
 	Config *config.Config
@@ -83,6 +84,9 @@ type Options struct {
 	Server Server
 	// Replica returns what GetFleetStatus shows about this process. Required.
 	Replica func() Replica
+	// Others returns what the other replicas of the fleet last reported. Others may return this
+	// replica too. If Others is nil, there are no other replicas.
+	Others func(ctx context.Context) []Member
 	// Verifier tries credentials. If Verifier is nil, credentials cannot be tried.
 	Verifier Verifier
 	// Audit is the log of changes, verifications and denials. If Audit is nil, nothing is recorded.

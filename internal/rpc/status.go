@@ -48,6 +48,10 @@ func (c *Credentials) GetFleetStatus(
 		BrokerVersion: status.Version, StartTime: toTimestamp(status.StartTime), ConfigurationTime: toTimestamp(status.ConfigurationTime),
 		ConfigurationProblems: status.Problems, TokenCache: toDependency(status.TokenCache), Store: toDependency(status.Store),
 		CredentialsByState: map[string]int64{}, ShadowedCredentials: status.Shadowed,
+		MoreReplicas: status.MoreMembers,
+	}
+	for i := range status.Members {
+		response.Replicas = append(response.Replicas, toReplica(&status.Members[i]))
 	}
 	for state, count := range status.States {
 		response.CredentialsByState[string(state)] = int64(count)
@@ -57,6 +61,14 @@ func (c *Credentials) GetFleetStatus(
 		response.TokenRequests = append(response.TokenRequests, &authmaterialv1.ProviderRequests{Provider: provider, Requests: of.Sent, Failures: of.Failed})
 	}
 	return response, nil
+}
+
+func toReplica(m *management.Member) *authmaterialv1.Replica {
+	return &authmaterialv1.Replica{
+		Name: m.Name, BrokerVersion: m.Version, StartTime: toTimestamp(m.StartTime), ConfigurationTime: toTimestamp(m.ConfigurationTime),
+		ConfigurationProblems: int32(m.Problems), //nolint:gosec // a replica reports few problems
+		Store:                 &authmaterialv1.Dependency{Configured: m.StoreConfigured, Available: m.StoreAvailable},
+	}
 }
 
 func toDependency(d management.Dependency) *authmaterialv1.Dependency {

@@ -2,20 +2,27 @@ package server_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jonboulle/clockwork"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
+	"github.com/authmaterial/broker/internal/testing/redistest"
 )
 
 func (m managing) fleetStatus() *authmaterialv1.GetFleetStatusResponse {
@@ -72,6 +79,76 @@ func TestFleetStatus(t *testing.T) {
 	}
 	if !second.GetConfigurationTime().AsTime().After(first.GetConfigurationTime().AsTime()) {
 		t.Error("the time of the configuration does not change with a reload")
+	}
+}
+
+// names returns the names of the replicas that the server lists.
+func (m managing) names() (names []string) {
+	m.Helper()
+	for _, replica := range m.fleetStatus().GetReplicas() {
+		names = append(names, replica.GetName())
+	}
+	return names
+}
+
+func TestReplicas(t *testing.T) {
+	redis := redistest.Start(t)
+	sharing, clock := withRedis(t, redis), clockwork.NewFakeClock()
+	one := serveManaging(t, sqliteStore(t), sharing)
+	other := serveManaging(t, sqliteStore(t), sharing, func(o *server.Options) { o.Clock = clock })
+	alone := serveManaging(t, sqliteStore(t))
+	first, second := one.fleetStatus().GetReplicas()[0], other.fleetStatus().GetReplicas()[0]
+	a, b := first.GetName(), second.GetName()
+	if host, err := os.Hostname(); err != nil || a == b || !strings.HasPrefix(a, host+"-") || !strings.HasPrefix(b, host+"-") {
+		t.Errorf("the replicas have the names %q and %q", a, b)
+	}
+	one.eventually("one replica lists both", func() bool { return slices.Equal(one.names(), []string{a, b}) })
+	other.eventually("the other replica lists both", func() bool { return slices.Equal(other.names(), []string{b, a}) })
+	if names := alone.names(); len(names) != 1 || names[0] == a || names[0] == b {
+		t.Errorf("a server without Redis lists %q", names)
+	}
+	if seen := one.fleetStatus().GetReplicas()[1]; !proto.Equal(seen, second) || seen.GetBrokerVersion() != "test" ||
+		!seen.GetStore().GetConfigured() || !seen.GetStore().GetAvailable() || time.Since(seen.GetStartTime().AsTime()) > time.Minute {
+		t.Errorf("one replica lists the other with the version %q and the start time %v", seen.GetBrokerVersion(), seen.GetStartTime().AsTime())
+	}
+
+	_ = other.server.Reload(func() (*config.Config, error) { return nil, errors.New("broker.yaml:3:5: wrong") })
+	clock.Advance(redisstore.AnnouncementInterval)
+	one.eventually("the problem is listed", func() bool {
+		all := one.fleetStatus().GetReplicas()
+		return len(all) == 2 && all[0].GetConfigurationProblems() == 0 && all[1].GetConfigurationProblems() == 1
+	})
+	other.server.Stop(t.Context())
+	if names := one.names(); !slices.Equal(names, []string{a}) {
+		t.Errorf("after the other replica has stopped, the list is %q", names)
+	}
+	redis.Kill()
+	one.eventually("Redis is reported as unavailable", func() bool {
+		if names := one.names(); !slices.Equal(names, []string{a}) {
+			t.Errorf("without Redis, the list is %q", names)
+		}
+		return !one.fleetStatus().GetTokenCache().GetAvailable()
+	})
+}
+
+// TestManyReplicas checks that the list has an end.
+func TestManyReplicas(t *testing.T) {
+	redis := redistest.Start(t)
+	sharing := withRedis(t, redis)
+	m := serveManaging(t, sqliteStore(t), func(o *server.Options) {
+		sharing(o)
+		store := redisstore.New(redisstore.Options{Server: redisstore.Server(*o.Config.TokenCache.Redis), Keys: o.Config.TokenCache.FleetKeys})
+		defer store.Close()
+		now := time.Now()
+		for i := range 100 {
+			if err := store.Announce(t.Context(), redisstore.Replica{Name: fmt.Sprintf("%03d", i), Version: "1", StartTime: now, ConfigurationTime: now}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	answer := m.fleetStatus()
+	if all := answer.GetReplicas(); len(all) != 100 || !answer.GetMoreReplicas() || all[0].GetBrokerVersion() != "test" || all[99].GetName() != "098" {
+		t.Errorf("there are %d replicas, and more: %v", len(all), answer.GetMoreReplicas())
 	}
 }
 

@@ -109,7 +109,7 @@ func problemsOf(err error) []string {
 
 // replica returns what GetFleetStatus shows of this process.
 func (s *Server) replica() management.Replica {
-	replica := management.Replica{Version: s.version, ConfigurationTime: *s.loadTime.Load()}
+	replica := management.Replica{Name: s.name, Version: s.version, ConfigurationTime: *s.loadTime.Load()}
 	if problems := s.problems.Load(); problems != nil {
 		replica.Problems = (*problems)[:min(len(*problems), maxLoggedProblems)]
 	}

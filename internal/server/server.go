@@ -22,6 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/broker"
 	"github.com/authmaterial/broker/internal/cache"
+	"github.com/authmaterial/broker/internal/cache/redisstore"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/console"
@@ -55,6 +56,7 @@ type Options struct {
 // Server is the broker with its listeners.
 type Server struct {
 	logger     *slog.Logger
+	name       string // the replica's name in the fleet
 	version    string
 	clock      clockwork.Clock
 	observer   *observe.Observer
@@ -69,7 +71,8 @@ type Server struct {
 	tokenClient *strategies.TokenClient
 	closeDriver func()
 	background  sync.WaitGroup
-	redis       *observe.Redis // nil if tokens are stored in memory only
+	redis       *observe.Redis    // nil if tokens are stored in memory only
+	fleet       *redisstore.Store // nil if tokens are stored in memory only
 	closeStore  func()
 	grpc        *grpc.Server
 	http        *http.Server
@@ -98,6 +101,7 @@ func New(options Options) (*Server, error) {
 	s := &Server{
 		logger:  options.Logger,
 		clock:   options.Clock,
+		name:    newReplicaName(),
 		version: options.Version,
 		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store, Console: c.Console},
 	}
@@ -157,6 +161,9 @@ func New(options Options) (*Server, error) {
 	}
 	s.grpc = s.newGRPC(service, options.Traces)
 	s.loaded(nil)
+	if s.fleet != nil {
+		s.background.Go(s.announce)
+	}
 	return s, nil
 }
 

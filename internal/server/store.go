@@ -26,7 +26,7 @@ const openPatience = 10 * time.Second
 func (s *Server) newManagement(options Options) (*management.Service, error) {
 	set := management.Options{
 		Config: options.Config,
-		Server: s.broker, Replica: s.replica,
+		Server: s.broker, Replica: s.replica, Others: s.otherReplicas,
 		Verifier: verifier{s, verification.New(verification.Options{
 			Transport: s.transport(options), TokenClient: s.tokenClient, Clock: s.clock, UserAgent: userAgent(options),
 		})},

@@ -36,7 +36,7 @@ func (s *Server) newCache(keys *fleetkeys.Ring, traces *observe.Traces) *cache.C
 		store := redisstore.New(redisstore.Options{
 			Server: redisstore.Server(*redis), Keys: keys, Clock: s.clock, Logger: s.logger, Observer: s.redis,
 		})
-		options.Store, s.closeStore = store, store.Close
+		options.Store, s.fleet, s.closeStore = store, store, store.Close
 	}
 	return cache.Prepare(options)
 }

@@ -2467,7 +2467,8 @@ func (*GetFleetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{37}
 }
 
-// GetFleetStatusResponse is the state of the answering replica.
+// GetFleetStatusResponse is the state of the answering replica, with a list of the replicas
+// of the fleet.
 type GetFleetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The version of the broker.
@@ -2490,8 +2491,16 @@ type GetFleetStatusResponse struct {
 	TokenRequests []*ProviderRequests `protobuf:"bytes,8,rep,name=token_requests,json=tokenRequests,proto3" json:"token_requests,omitempty"`
 	// Optional. The IDs of credentials that are both declared and managed, at most 100.
 	ShadowedCredentials []string `protobuf:"bytes,9,rep,name=shadowed_credentials,json=shadowedCredentials,proto3" json:"shadowed_credentials,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Required. The replicas of the fleet, at most 100: the answering replica first, and then
+	// the other replicas in the order of their names. A replica is listed if it shares Redis
+	// and a fleet key with the answering replica, and has reported its state within the last
+	// 15 seconds. If no Redis is configured, or if Redis is not available, only the answering
+	// replica is listed.
+	Replicas []*Replica `protobuf:"bytes,10,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Optional. True if the fleet has more replicas than the list.
+	MoreReplicas  bool `protobuf:"varint,11,opt,name=more_replicas,json=moreReplicas,proto3" json:"more_replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetFleetStatusResponse) Reset() {
@@ -2587,6 +2596,115 @@ func (x *GetFleetStatusResponse) GetShadowedCredentials() []string {
 	return nil
 }
 
+func (x *GetFleetStatusResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *GetFleetStatusResponse) GetMoreReplicas() bool {
+	if x != nil {
+		return x.MoreReplicas
+	}
+	return false
+}
+
+// Replica is the state of one replica of the fleet. Each replica reports its state about
+// every 5 seconds.
+type Replica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The name of the replica's host, with a random suffix that changes whenever the
+	// replica starts. At most 100 bytes.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The version of the broker. At most 100 bytes.
+	BrokerVersion string `protobuf:"bytes,2,opt,name=broker_version,json=brokerVersion,proto3" json:"broker_version,omitempty"`
+	// Required. When the replica started.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Required. When the configuration in use was loaded.
+	ConfigurationTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=configuration_time,json=configurationTime,proto3" json:"configuration_time,omitempty"`
+	// Optional. The number of problems of the configuration file if the last reload failed,
+	// at most 20.
+	ConfigurationProblems int32 `protobuf:"varint,5,opt,name=configuration_problems,json=configurationProblems,proto3" json:"configuration_problems,omitempty"`
+	// Required. The state of the credential store. The explanation and the staleness are
+	// absent.
+	Store         *Dependency `protobuf:"bytes,6,opt,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Replica) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Replica) GetBrokerVersion() string {
+	if x != nil {
+		return x.BrokerVersion
+	}
+	return ""
+}
+
+func (x *Replica) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Replica) GetConfigurationTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ConfigurationTime
+	}
+	return nil
+}
+
+func (x *Replica) GetConfigurationProblems() int32 {
+	if x != nil {
+		return x.ConfigurationProblems
+	}
+	return 0
+}
+
+func (x *Replica) GetStore() *Dependency {
+	if x != nil {
+		return x.Store
+	}
+	return nil
+}
+
 // Dependency is the state of a server that the broker depends on.
 type Dependency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2605,7 +2723,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2735,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2748,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{39}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Dependency) GetConfigured() bool {
@@ -2676,7 +2794,7 @@ type ProviderRequests struct {
 
 func (x *ProviderRequests) Reset() {
 	*x = ProviderRequests{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2806,7 @@ func (x *ProviderRequests) String() string {
 func (*ProviderRequests) ProtoMessage() {}
 
 func (x *ProviderRequests) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2819,7 @@ func (x *ProviderRequests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderRequests.ProtoReflect.Descriptor instead.
 func (*ProviderRequests) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{40}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ProviderRequests) GetProvider() string {
@@ -2912,7 +3030,7 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\x0fallowed_actions\x18\x01 \x03(\tR\x0eallowedActions\x12\x16\n" +
 	"\x06grants\x18\x02 \x03(\tR\x06grants\x12 \n" +
 	"\vexplanation\x18\x03 \x01(\tR\vexplanation\"\x17\n" +
-	"\x15GetFleetStatusRequest\"\xa4\x05\n" +
+	"\x15GetFleetStatusRequest\"\xff\x05\n" +
 	"\x16GetFleetStatusResponse\x12%\n" +
 	"\x0ebroker_version\x18\x01 \x01(\tR\rbrokerVersion\x129\n" +
 	"\n" +
@@ -2924,10 +3042,21 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\x05store\x18\x06 \x01(\v2\x1b.authmaterial.v1.DependencyR\x05store\x12q\n" +
 	"\x14credentials_by_state\x18\a \x03(\v2?.authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntryR\x12credentialsByState\x12H\n" +
 	"\x0etoken_requests\x18\b \x03(\v2!.authmaterial.v1.ProviderRequestsR\rtokenRequests\x121\n" +
-	"\x14shadowed_credentials\x18\t \x03(\tR\x13shadowedCredentials\x1aE\n" +
+	"\x14shadowed_credentials\x18\t \x03(\tR\x13shadowedCredentials\x124\n" +
+	"\breplicas\x18\n" +
+	" \x03(\v2\x18.authmaterial.v1.ReplicaR\breplicas\x12#\n" +
+	"\rmore_replicas\x18\v \x01(\bR\fmoreReplicas\x1aE\n" +
 	"\x17CredentialsByStateEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa5\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb4\x02\n" +
+	"\aReplica\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
+	"\x0ebroker_version\x18\x02 \x01(\tR\rbrokerVersion\x129\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12I\n" +
+	"\x12configuration_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x11configurationTime\x125\n" +
+	"\x16configuration_problems\x18\x05 \x01(\x05R\x15configurationProblems\x121\n" +
+	"\x05store\x18\x06 \x01(\v2\x1b.authmaterial.v1.DependencyR\x05store\"\xa5\x01\n" +
 	"\n" +
 	"Dependency\x12\x1e\n" +
 	"\n" +
@@ -2972,7 +3101,7 @@ func file_authmaterial_v1_credential_service_proto_rawDescGZIP() []byte {
 	return file_authmaterial_v1_credential_service_proto_rawDescData
 }
 
-var file_authmaterial_v1_credential_service_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_authmaterial_v1_credential_service_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_authmaterial_v1_credential_service_proto_goTypes = []any{
 	(*CreateCredentialRequest)(nil),           // 0: authmaterial.v1.CreateCredentialRequest
 	(*CreateCredentialResponse)(nil),          // 1: authmaterial.v1.CreateCredentialResponse
@@ -3013,107 +3142,112 @@ var file_authmaterial_v1_credential_service_proto_goTypes = []any{
 	(*ExplainAccessResponse)(nil),             // 36: authmaterial.v1.ExplainAccessResponse
 	(*GetFleetStatusRequest)(nil),             // 37: authmaterial.v1.GetFleetStatusRequest
 	(*GetFleetStatusResponse)(nil),            // 38: authmaterial.v1.GetFleetStatusResponse
-	(*Dependency)(nil),                        // 39: authmaterial.v1.Dependency
-	(*ProviderRequests)(nil),                  // 40: authmaterial.v1.ProviderRequests
-	nil,                                       // 41: authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
-	(*Credential)(nil),                        // 42: authmaterial.v1.Credential
-	(*FieldValue)(nil),                        // 43: authmaterial.v1.FieldValue
-	(*fieldmaskpb.FieldMask)(nil),             // 44: google.protobuf.FieldMask
-	(*CredentialVersion)(nil),                 // 45: authmaterial.v1.CredentialVersion
-	(*Verification)(nil),                      // 46: authmaterial.v1.Verification
-	(CredentialState)(0),                      // 47: authmaterial.v1.CredentialState
-	(*timestamppb.Timestamp)(nil),             // 48: google.protobuf.Timestamp
-	(VerificationOutcome)(0),                  // 49: authmaterial.v1.VerificationOutcome
-	(*durationpb.Duration)(nil),               // 50: google.protobuf.Duration
+	(*Replica)(nil),                           // 39: authmaterial.v1.Replica
+	(*Dependency)(nil),                        // 40: authmaterial.v1.Dependency
+	(*ProviderRequests)(nil),                  // 41: authmaterial.v1.ProviderRequests
+	nil,                                       // 42: authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
+	(*Credential)(nil),                        // 43: authmaterial.v1.Credential
+	(*FieldValue)(nil),                        // 44: authmaterial.v1.FieldValue
+	(*fieldmaskpb.FieldMask)(nil),             // 45: google.protobuf.FieldMask
+	(*CredentialVersion)(nil),                 // 46: authmaterial.v1.CredentialVersion
+	(*Verification)(nil),                      // 47: authmaterial.v1.Verification
+	(CredentialState)(0),                      // 48: authmaterial.v1.CredentialState
+	(*timestamppb.Timestamp)(nil),             // 49: google.protobuf.Timestamp
+	(VerificationOutcome)(0),                  // 50: authmaterial.v1.VerificationOutcome
+	(*durationpb.Duration)(nil),               // 51: google.protobuf.Duration
 }
 var file_authmaterial_v1_credential_service_proto_depIdxs = []int32{
-	42, // 0: authmaterial.v1.CreateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
-	43, // 1: authmaterial.v1.CreateCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
-	42, // 2: authmaterial.v1.CreateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	42, // 3: authmaterial.v1.GetCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	42, // 4: authmaterial.v1.ListCredentialsResponse.credentials:type_name -> authmaterial.v1.Credential
-	42, // 5: authmaterial.v1.UpdateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
-	44, // 6: authmaterial.v1.UpdateCredentialRequest.update_mask:type_name -> google.protobuf.FieldMask
-	42, // 7: authmaterial.v1.UpdateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	42, // 8: authmaterial.v1.DeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	42, // 9: authmaterial.v1.UndeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 10: authmaterial.v1.CreateCredentialVersionRequest.values:type_name -> authmaterial.v1.FieldValue
-	45, // 11: authmaterial.v1.CreateCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
-	42, // 12: authmaterial.v1.CreateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	45, // 13: authmaterial.v1.ListCredentialVersionsResponse.versions:type_name -> authmaterial.v1.CredentialVersion
-	42, // 14: authmaterial.v1.ActivateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	42, // 15: authmaterial.v1.WithdrawCanaryResponse.credential:type_name -> authmaterial.v1.Credential
-	45, // 16: authmaterial.v1.DestroyCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
-	42, // 17: authmaterial.v1.DestroyCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 18: authmaterial.v1.VerifyCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
-	46, // 19: authmaterial.v1.VerifyCredentialResponse.verification:type_name -> authmaterial.v1.Verification
-	42, // 20: authmaterial.v1.GetCredentialStatusResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 0: authmaterial.v1.CreateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
+	44, // 1: authmaterial.v1.CreateCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
+	43, // 2: authmaterial.v1.CreateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 3: authmaterial.v1.GetCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 4: authmaterial.v1.ListCredentialsResponse.credentials:type_name -> authmaterial.v1.Credential
+	43, // 5: authmaterial.v1.UpdateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
+	45, // 6: authmaterial.v1.UpdateCredentialRequest.update_mask:type_name -> google.protobuf.FieldMask
+	43, // 7: authmaterial.v1.UpdateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 8: authmaterial.v1.DeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 9: authmaterial.v1.UndeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	44, // 10: authmaterial.v1.CreateCredentialVersionRequest.values:type_name -> authmaterial.v1.FieldValue
+	46, // 11: authmaterial.v1.CreateCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
+	43, // 12: authmaterial.v1.CreateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 13: authmaterial.v1.ListCredentialVersionsResponse.versions:type_name -> authmaterial.v1.CredentialVersion
+	43, // 14: authmaterial.v1.ActivateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	43, // 15: authmaterial.v1.WithdrawCanaryResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 16: authmaterial.v1.DestroyCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
+	43, // 17: authmaterial.v1.DestroyCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	44, // 18: authmaterial.v1.VerifyCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
+	47, // 19: authmaterial.v1.VerifyCredentialResponse.verification:type_name -> authmaterial.v1.Verification
+	43, // 20: authmaterial.v1.GetCredentialStatusResponse.credential:type_name -> authmaterial.v1.Credential
 	26, // 21: authmaterial.v1.GetCredentialStatusResponse.status:type_name -> authmaterial.v1.CredentialStatus
-	47, // 22: authmaterial.v1.CredentialStatus.state:type_name -> authmaterial.v1.CredentialState
-	48, // 23: authmaterial.v1.CredentialStatus.since:type_name -> google.protobuf.Timestamp
+	48, // 22: authmaterial.v1.CredentialStatus.state:type_name -> authmaterial.v1.CredentialState
+	49, // 23: authmaterial.v1.CredentialStatus.since:type_name -> google.protobuf.Timestamp
 	27, // 24: authmaterial.v1.CredentialStatus.active:type_name -> authmaterial.v1.MaterialStatus
 	27, // 25: authmaterial.v1.CredentialStatus.canary:type_name -> authmaterial.v1.MaterialStatus
 	29, // 26: authmaterial.v1.CredentialStatus.callers:type_name -> authmaterial.v1.CallerUse
-	48, // 27: authmaterial.v1.CredentialStatus.activate_time:type_name -> google.protobuf.Timestamp
-	46, // 28: authmaterial.v1.CredentialStatus.verification:type_name -> authmaterial.v1.Verification
-	48, // 29: authmaterial.v1.MaterialStatus.obtain_time:type_name -> google.protobuf.Timestamp
-	48, // 30: authmaterial.v1.MaterialStatus.expire_time:type_name -> google.protobuf.Timestamp
-	48, // 31: authmaterial.v1.MaterialStatus.renew_time:type_name -> google.protobuf.Timestamp
+	49, // 27: authmaterial.v1.CredentialStatus.activate_time:type_name -> google.protobuf.Timestamp
+	47, // 28: authmaterial.v1.CredentialStatus.verification:type_name -> authmaterial.v1.Verification
+	49, // 29: authmaterial.v1.MaterialStatus.obtain_time:type_name -> google.protobuf.Timestamp
+	49, // 30: authmaterial.v1.MaterialStatus.expire_time:type_name -> google.protobuf.Timestamp
+	49, // 31: authmaterial.v1.MaterialStatus.renew_time:type_name -> google.protobuf.Timestamp
 	28, // 32: authmaterial.v1.MaterialStatus.last_attempt:type_name -> authmaterial.v1.TokenAttempt
-	48, // 33: authmaterial.v1.MaterialStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
-	48, // 34: authmaterial.v1.MaterialStatus.last_report_time:type_name -> google.protobuf.Timestamp
-	48, // 35: authmaterial.v1.TokenAttempt.time:type_name -> google.protobuf.Timestamp
-	48, // 36: authmaterial.v1.CallerUse.last_use_time:type_name -> google.protobuf.Timestamp
+	49, // 33: authmaterial.v1.MaterialStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
+	49, // 34: authmaterial.v1.MaterialStatus.last_report_time:type_name -> google.protobuf.Timestamp
+	49, // 35: authmaterial.v1.TokenAttempt.time:type_name -> google.protobuf.Timestamp
+	49, // 36: authmaterial.v1.CallerUse.last_use_time:type_name -> google.protobuf.Timestamp
 	32, // 37: authmaterial.v1.ListCredentialEventsResponse.events:type_name -> authmaterial.v1.CredentialEvent
-	48, // 38: authmaterial.v1.CredentialEvent.time:type_name -> google.protobuf.Timestamp
-	49, // 39: authmaterial.v1.CredentialEvent.outcome:type_name -> authmaterial.v1.VerificationOutcome
-	42, // 40: authmaterial.v1.WatchCredentialStatesResponse.credentials:type_name -> authmaterial.v1.Credential
-	48, // 41: authmaterial.v1.GetFleetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	48, // 42: authmaterial.v1.GetFleetStatusResponse.configuration_time:type_name -> google.protobuf.Timestamp
-	39, // 43: authmaterial.v1.GetFleetStatusResponse.token_cache:type_name -> authmaterial.v1.Dependency
-	39, // 44: authmaterial.v1.GetFleetStatusResponse.store:type_name -> authmaterial.v1.Dependency
-	41, // 45: authmaterial.v1.GetFleetStatusResponse.credentials_by_state:type_name -> authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
-	40, // 46: authmaterial.v1.GetFleetStatusResponse.token_requests:type_name -> authmaterial.v1.ProviderRequests
-	50, // 47: authmaterial.v1.Dependency.staleness:type_name -> google.protobuf.Duration
-	0,  // 48: authmaterial.v1.CredentialService.CreateCredential:input_type -> authmaterial.v1.CreateCredentialRequest
-	2,  // 49: authmaterial.v1.CredentialService.GetCredential:input_type -> authmaterial.v1.GetCredentialRequest
-	4,  // 50: authmaterial.v1.CredentialService.ListCredentials:input_type -> authmaterial.v1.ListCredentialsRequest
-	6,  // 51: authmaterial.v1.CredentialService.UpdateCredential:input_type -> authmaterial.v1.UpdateCredentialRequest
-	8,  // 52: authmaterial.v1.CredentialService.DeleteCredential:input_type -> authmaterial.v1.DeleteCredentialRequest
-	10, // 53: authmaterial.v1.CredentialService.UndeleteCredential:input_type -> authmaterial.v1.UndeleteCredentialRequest
-	12, // 54: authmaterial.v1.CredentialService.CreateCredentialVersion:input_type -> authmaterial.v1.CreateCredentialVersionRequest
-	14, // 55: authmaterial.v1.CredentialService.ListCredentialVersions:input_type -> authmaterial.v1.ListCredentialVersionsRequest
-	16, // 56: authmaterial.v1.CredentialService.ActivateCredentialVersion:input_type -> authmaterial.v1.ActivateCredentialVersionRequest
-	18, // 57: authmaterial.v1.CredentialService.WithdrawCanary:input_type -> authmaterial.v1.WithdrawCanaryRequest
-	20, // 58: authmaterial.v1.CredentialService.DestroyCredentialVersion:input_type -> authmaterial.v1.DestroyCredentialVersionRequest
-	22, // 59: authmaterial.v1.CredentialService.VerifyCredential:input_type -> authmaterial.v1.VerifyCredentialRequest
-	24, // 60: authmaterial.v1.CredentialService.GetCredentialStatus:input_type -> authmaterial.v1.GetCredentialStatusRequest
-	30, // 61: authmaterial.v1.CredentialService.ListCredentialEvents:input_type -> authmaterial.v1.ListCredentialEventsRequest
-	33, // 62: authmaterial.v1.CredentialService.WatchCredentialStates:input_type -> authmaterial.v1.WatchCredentialStatesRequest
-	35, // 63: authmaterial.v1.CredentialService.ExplainAccess:input_type -> authmaterial.v1.ExplainAccessRequest
-	37, // 64: authmaterial.v1.CredentialService.GetFleetStatus:input_type -> authmaterial.v1.GetFleetStatusRequest
-	1,  // 65: authmaterial.v1.CredentialService.CreateCredential:output_type -> authmaterial.v1.CreateCredentialResponse
-	3,  // 66: authmaterial.v1.CredentialService.GetCredential:output_type -> authmaterial.v1.GetCredentialResponse
-	5,  // 67: authmaterial.v1.CredentialService.ListCredentials:output_type -> authmaterial.v1.ListCredentialsResponse
-	7,  // 68: authmaterial.v1.CredentialService.UpdateCredential:output_type -> authmaterial.v1.UpdateCredentialResponse
-	9,  // 69: authmaterial.v1.CredentialService.DeleteCredential:output_type -> authmaterial.v1.DeleteCredentialResponse
-	11, // 70: authmaterial.v1.CredentialService.UndeleteCredential:output_type -> authmaterial.v1.UndeleteCredentialResponse
-	13, // 71: authmaterial.v1.CredentialService.CreateCredentialVersion:output_type -> authmaterial.v1.CreateCredentialVersionResponse
-	15, // 72: authmaterial.v1.CredentialService.ListCredentialVersions:output_type -> authmaterial.v1.ListCredentialVersionsResponse
-	17, // 73: authmaterial.v1.CredentialService.ActivateCredentialVersion:output_type -> authmaterial.v1.ActivateCredentialVersionResponse
-	19, // 74: authmaterial.v1.CredentialService.WithdrawCanary:output_type -> authmaterial.v1.WithdrawCanaryResponse
-	21, // 75: authmaterial.v1.CredentialService.DestroyCredentialVersion:output_type -> authmaterial.v1.DestroyCredentialVersionResponse
-	23, // 76: authmaterial.v1.CredentialService.VerifyCredential:output_type -> authmaterial.v1.VerifyCredentialResponse
-	25, // 77: authmaterial.v1.CredentialService.GetCredentialStatus:output_type -> authmaterial.v1.GetCredentialStatusResponse
-	31, // 78: authmaterial.v1.CredentialService.ListCredentialEvents:output_type -> authmaterial.v1.ListCredentialEventsResponse
-	34, // 79: authmaterial.v1.CredentialService.WatchCredentialStates:output_type -> authmaterial.v1.WatchCredentialStatesResponse
-	36, // 80: authmaterial.v1.CredentialService.ExplainAccess:output_type -> authmaterial.v1.ExplainAccessResponse
-	38, // 81: authmaterial.v1.CredentialService.GetFleetStatus:output_type -> authmaterial.v1.GetFleetStatusResponse
-	65, // [65:82] is the sub-list for method output_type
-	48, // [48:65] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	49, // 38: authmaterial.v1.CredentialEvent.time:type_name -> google.protobuf.Timestamp
+	50, // 39: authmaterial.v1.CredentialEvent.outcome:type_name -> authmaterial.v1.VerificationOutcome
+	43, // 40: authmaterial.v1.WatchCredentialStatesResponse.credentials:type_name -> authmaterial.v1.Credential
+	49, // 41: authmaterial.v1.GetFleetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	49, // 42: authmaterial.v1.GetFleetStatusResponse.configuration_time:type_name -> google.protobuf.Timestamp
+	40, // 43: authmaterial.v1.GetFleetStatusResponse.token_cache:type_name -> authmaterial.v1.Dependency
+	40, // 44: authmaterial.v1.GetFleetStatusResponse.store:type_name -> authmaterial.v1.Dependency
+	42, // 45: authmaterial.v1.GetFleetStatusResponse.credentials_by_state:type_name -> authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
+	41, // 46: authmaterial.v1.GetFleetStatusResponse.token_requests:type_name -> authmaterial.v1.ProviderRequests
+	39, // 47: authmaterial.v1.GetFleetStatusResponse.replicas:type_name -> authmaterial.v1.Replica
+	49, // 48: authmaterial.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
+	49, // 49: authmaterial.v1.Replica.configuration_time:type_name -> google.protobuf.Timestamp
+	40, // 50: authmaterial.v1.Replica.store:type_name -> authmaterial.v1.Dependency
+	51, // 51: authmaterial.v1.Dependency.staleness:type_name -> google.protobuf.Duration
+	0,  // 52: authmaterial.v1.CredentialService.CreateCredential:input_type -> authmaterial.v1.CreateCredentialRequest
+	2,  // 53: authmaterial.v1.CredentialService.GetCredential:input_type -> authmaterial.v1.GetCredentialRequest
+	4,  // 54: authmaterial.v1.CredentialService.ListCredentials:input_type -> authmaterial.v1.ListCredentialsRequest
+	6,  // 55: authmaterial.v1.CredentialService.UpdateCredential:input_type -> authmaterial.v1.UpdateCredentialRequest
+	8,  // 56: authmaterial.v1.CredentialService.DeleteCredential:input_type -> authmaterial.v1.DeleteCredentialRequest
+	10, // 57: authmaterial.v1.CredentialService.UndeleteCredential:input_type -> authmaterial.v1.UndeleteCredentialRequest
+	12, // 58: authmaterial.v1.CredentialService.CreateCredentialVersion:input_type -> authmaterial.v1.CreateCredentialVersionRequest
+	14, // 59: authmaterial.v1.CredentialService.ListCredentialVersions:input_type -> authmaterial.v1.ListCredentialVersionsRequest
+	16, // 60: authmaterial.v1.CredentialService.ActivateCredentialVersion:input_type -> authmaterial.v1.ActivateCredentialVersionRequest
+	18, // 61: authmaterial.v1.CredentialService.WithdrawCanary:input_type -> authmaterial.v1.WithdrawCanaryRequest
+	20, // 62: authmaterial.v1.CredentialService.DestroyCredentialVersion:input_type -> authmaterial.v1.DestroyCredentialVersionRequest
+	22, // 63: authmaterial.v1.CredentialService.VerifyCredential:input_type -> authmaterial.v1.VerifyCredentialRequest
+	24, // 64: authmaterial.v1.CredentialService.GetCredentialStatus:input_type -> authmaterial.v1.GetCredentialStatusRequest
+	30, // 65: authmaterial.v1.CredentialService.ListCredentialEvents:input_type -> authmaterial.v1.ListCredentialEventsRequest
+	33, // 66: authmaterial.v1.CredentialService.WatchCredentialStates:input_type -> authmaterial.v1.WatchCredentialStatesRequest
+	35, // 67: authmaterial.v1.CredentialService.ExplainAccess:input_type -> authmaterial.v1.ExplainAccessRequest
+	37, // 68: authmaterial.v1.CredentialService.GetFleetStatus:input_type -> authmaterial.v1.GetFleetStatusRequest
+	1,  // 69: authmaterial.v1.CredentialService.CreateCredential:output_type -> authmaterial.v1.CreateCredentialResponse
+	3,  // 70: authmaterial.v1.CredentialService.GetCredential:output_type -> authmaterial.v1.GetCredentialResponse
+	5,  // 71: authmaterial.v1.CredentialService.ListCredentials:output_type -> authmaterial.v1.ListCredentialsResponse
+	7,  // 72: authmaterial.v1.CredentialService.UpdateCredential:output_type -> authmaterial.v1.UpdateCredentialResponse
+	9,  // 73: authmaterial.v1.CredentialService.DeleteCredential:output_type -> authmaterial.v1.DeleteCredentialResponse
+	11, // 74: authmaterial.v1.CredentialService.UndeleteCredential:output_type -> authmaterial.v1.UndeleteCredentialResponse
+	13, // 75: authmaterial.v1.CredentialService.CreateCredentialVersion:output_type -> authmaterial.v1.CreateCredentialVersionResponse
+	15, // 76: authmaterial.v1.CredentialService.ListCredentialVersions:output_type -> authmaterial.v1.ListCredentialVersionsResponse
+	17, // 77: authmaterial.v1.CredentialService.ActivateCredentialVersion:output_type -> authmaterial.v1.ActivateCredentialVersionResponse
+	19, // 78: authmaterial.v1.CredentialService.WithdrawCanary:output_type -> authmaterial.v1.WithdrawCanaryResponse
+	21, // 79: authmaterial.v1.CredentialService.DestroyCredentialVersion:output_type -> authmaterial.v1.DestroyCredentialVersionResponse
+	23, // 80: authmaterial.v1.CredentialService.VerifyCredential:output_type -> authmaterial.v1.VerifyCredentialResponse
+	25, // 81: authmaterial.v1.CredentialService.GetCredentialStatus:output_type -> authmaterial.v1.GetCredentialStatusResponse
+	31, // 82: authmaterial.v1.CredentialService.ListCredentialEvents:output_type -> authmaterial.v1.ListCredentialEventsResponse
+	34, // 83: authmaterial.v1.CredentialService.WatchCredentialStates:output_type -> authmaterial.v1.WatchCredentialStatesResponse
+	36, // 84: authmaterial.v1.CredentialService.ExplainAccess:output_type -> authmaterial.v1.ExplainAccessResponse
+	38, // 85: authmaterial.v1.CredentialService.GetFleetStatus:output_type -> authmaterial.v1.GetFleetStatusResponse
+	69, // [69:86] is the sub-list for method output_type
+	52, // [52:69] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_credential_service_proto_init() }
@@ -3128,7 +3262,7 @@ func file_authmaterial_v1_credential_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_authmaterial_v1_credential_service_proto_rawDesc), len(file_authmaterial_v1_credential_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -157,8 +157,8 @@ type CredentialServiceClient interface {
 	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
 	// and for the action `manage` to ask about other callers.
 	ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica, and of the servers that
-	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// GetFleetStatus returns the state of the answering replica, the state of the servers
+	// that the replica depends on, and a list of the replicas of the fleet. The caller needs a grant for the action `operate`, for any
 	// credential ID.
 	GetFleetStatus(ctx context.Context, in *GetFleetStatusRequest, opts ...grpc.CallOption) (*GetFleetStatusResponse, error)
 }
@@ -469,8 +469,8 @@ type CredentialServiceServer interface {
 	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
 	// and for the action `manage` to ask about other callers.
 	ExplainAccess(context.Context, *ExplainAccessRequest) (*ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica, and of the servers that
-	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// GetFleetStatus returns the state of the answering replica, the state of the servers
+	// that the replica depends on, and a list of the replicas of the fleet. The caller needs a grant for the action `operate`, for any
 	// credential ID.
 	GetFleetStatus(context.Context, *GetFleetStatusRequest) (*GetFleetStatusResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()

@@ -111,7 +111,9 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 		Fault: fault.New(fault.ProviderUnavailable, "unavailable"), Until: time.Now().Add(time.Minute),
 	}))
 	lease.Release()
-	return errors.Join(err, one.ForgetFailures(ctx))
+	failed = one.Announce(ctx, replicaNamed("a"))
+	_, unread := one.Replicas(ctx)
+	return errors.Join(err, failed, unread, one.ForgetFailures(ctx))
 }
 
 func shortToken(value string) *token.Token {

@@ -18,6 +18,8 @@ var (
 	renewScript      = newScript("renew")
 	publishScript    = newScript("publish")
 	probeScript      = newScript("probe")
+	announceScript   = newScript("entry", "announce")
+	announcedScript  = newScript("entry", "announced")
 )
 
 // newScript returns a script that consists of the contents of the named files.

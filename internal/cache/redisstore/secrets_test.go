@@ -47,6 +47,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 		lease.Release()
 	}
+	announce(t, r.Store, replicaNamed("a"))
 	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // Load copies the token to the key set of the first fleet key
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 	}
 	held.WriteString(client.Do(t.Context(), "SLOWLOG", "GET", "-1").String())
-	const kinds = "token failure rejected forced changes probe"
+	const kinds = "token failure rejected forced replicas changes probe"
 	for kind := range strings.FieldsSeq(kinds) {
 		if !strings.Contains(held.String(), ":"+kind+"\n") {
 			t.Errorf("Redis has no key of the kind %q", kind)

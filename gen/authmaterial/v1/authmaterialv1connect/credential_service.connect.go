@@ -175,8 +175,8 @@ type CredentialServiceClient interface {
 	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
 	// and for the action `manage` to ask about other callers.
 	ExplainAccess(context.Context, *v1.ExplainAccessRequest) (*v1.ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica, and of the servers that
-	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// GetFleetStatus returns the state of the answering replica, the state of the servers
+	// that the replica depends on, and a list of the replicas of the fleet. The caller needs a grant for the action `operate`, for any
 	// credential ID.
 	GetFleetStatus(context.Context, *v1.GetFleetStatusRequest) (*v1.GetFleetStatusResponse, error)
 }
@@ -556,8 +556,8 @@ type CredentialServiceHandler interface {
 	// grant allows it. The caller needs a grant for the action `view` to ask about itself,
 	// and for the action `manage` to ask about other callers.
 	ExplainAccess(context.Context, *v1.ExplainAccessRequest) (*v1.ExplainAccessResponse, error)
-	// GetFleetStatus returns the state of the answering replica, and of the servers that
-	// the replica depends on. The caller needs a grant for the action `operate`, for any
+	// GetFleetStatus returns the state of the answering replica, the state of the servers
+	// that the replica depends on, and a list of the replicas of the fleet. The caller needs a grant for the action `operate`, for any
 	// credential ID.
 	GetFleetStatus(context.Context, *v1.GetFleetStatusRequest) (*v1.GetFleetStatusResponse, error)
 }
