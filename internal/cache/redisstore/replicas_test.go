@@ -94,8 +94,8 @@ func letAnnouncementsAge(t *testing.T, server *redistest.Server, d time.Duration
 // announcement of another replica.
 func TestReplicasExpire(t *testing.T) {
 	t.Parallel()
-	server, keys := redistest.Start(t), fleetkeys.RandomRing()
-	one, other := open(t, server, keys), open(t, server, keys)
+	server, keys, seen := redistest.Start(t), fleetkeys.RandomRing(), &observed{}
+	one, other := open(t, server, keys), open(t, server, keys, withObserver(seen))
 	a, b := replicaNamed("a"), replicaNamed("b")
 	announce(t, one, a)
 	list := keyOf(t, server.Client(), "replicas")
@@ -103,6 +103,9 @@ func TestReplicasExpire(t *testing.T) {
 	wantReplicas(t, other, a)
 	letAnnouncementsAge(t, server, 10*time.Second)
 	wantReplicas(t, other)
+	if got := seen.takeUnreadable(); len(got) != 0 {
+		t.Errorf("the calls of Unreadable are %q", got)
+	}
 	announce(t, other, b)
 	wantReplicas(t, one, b)
 	if got := len(elements(t, server, list)); got != 1 {
@@ -155,7 +158,7 @@ func TestHostileReplicas(t *testing.T) {
 	good := seal(list, `{"name":"x","version":"1",`+times+`}`)[len(now):]
 	for _, element := range []string{
 		"", " ", "x", now, strings.Repeat("9", 400) + good, "-1" + good, "0" + good, now + "0" + good,
-		now + " " + strings.Repeat("x", 32<<20), strings.Repeat("x", 32<<20), strings.Repeat("1", 1<<20),
+		now + " " + strings.Repeat("x", 4<<20), strings.Repeat("x", 4<<20), strings.Repeat("1", 1<<20),
 	} {
 		if err := client.RPush(t.Context(), list, element).Err(); err != nil {
 			t.Fatal(err)
