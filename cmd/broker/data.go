@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -124,7 +125,7 @@ store: {url: %q, keys: [{file: %q}]}
 }
 
 // greet tells a person what to do next.
-func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
+func (d *dataFolder) greet(ctx context.Context, out io.Writer, broker *server.Server) {
 	if d.isNew {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
 			"Keep copies of the folder secret: they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
@@ -132,7 +133,7 @@ func (d *dataFolder) greet(out io.Writer, broker *server.Server) {
 	begin := "In"
 	if broker.HasConsole() {
 		user := uint32(os.Geteuid()) //nolint:gosec // a user ID has 32 bits
-		link, _, err := broker.SignInLink(authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
+		link, _, err := broker.SignInLink(ctx, authentication.Evidence{UserID: &user, Address: "unix", PrivateSocket: true})
 		if err == nil {
 			fmt.Fprintf(out, "Manage credentials in a browser. This link works once, within 5 minutes:\n\n  %s\n\n", link)
 			begin = "Or in"

@@ -81,7 +81,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim)
 	switch {
 	case shown == nil && stay:
-		if shown = invite(stdout, broker, on, sim); shown == nil {
+		if shown = invite(ctx, stdout, broker, on, sim); shown == nil {
 			<-ctx.Done()
 		}
 	case shown == nil:
@@ -92,8 +92,8 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 }
 
 // invite prints how people reach the broker and its console, and a key that they can add there.
-func invite(out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator) error {
-	link, _, err := broker.SignInLink(authentication.Evidence{Address: "console", PrivateSocket: true})
+func invite(ctx context.Context, out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator) error {
+	link, _, err := broker.SignInLink(ctx, authentication.Evidence{Address: "console", PrivateSocket: true})
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ stops it at once.`,
 				return err
 			}
 			load := func(config.Options) (*config.Config, error) { return folder.load() }
-			greet := func(broker *server.Server) { folder.greet(command.OutOrStdout(), broker) }
+			greet := func(broker *server.Server) { folder.greet(command.Context(), command.OutOrStdout(), broker) }
 			return adviseListen(serve(command.Context(), load, logger, greet), "--http", "--console")
 		}),
 	}

@@ -42,6 +42,12 @@ const (
 	GetStatus          Operation = "get_credential_status"
 	ListEvents         Operation = "list_events"
 	ExplainAccess      Operation = "explain_access"
+
+	// SignIn is a sign-in to the console.
+	SignIn           Operation = "sign_in"
+	SignOut          Operation = "sign_out"
+	CreateSignInLink Operation = "create_sign_in_link"
+
 	// LeftOut is not a kind of call: a record with this operation states how many denials have no
 	// record of their own.
 	LeftOut Operation = "left_out"
@@ -51,9 +57,11 @@ const (
 type Record struct {
 	// Time is when the broker made the decision, by the wall clock. If Time is zero, the current
 	// time is recorded.
-	Time         time.Time
-	Caller       access.Caller
-	Operation    Operation
+	Time      time.Time
+	Caller    access.Caller
+	Operation Operation
+	// Action is the action that the call needs. Action and CredentialID are empty if the operation
+	// is about the console.
 	Action       access.Action
 	CredentialID string
 	// Grant is the position, in the configuration, of the grant that allowed the call. Grant is
@@ -73,6 +81,9 @@ type Record struct {
 	StoredVersion int
 	// Fields are the names of the fields that a management call sets.
 	Fields []string
+	// SignInWith is `link`, `token` or `oidc:ISSUER`, with the issuer's name in the configuration.
+	// Only records with the operation SignIn have it.
+	SignInWith string
 }
 
 // Log is a destination for audit records.
@@ -104,6 +115,7 @@ func appendLine(b []byte, record *Record, traceID string) []byte {
 	b = appendOptional(b, `,"report":`, record.Report)
 	b = appendOptional(b, `,"version":`, record.Version)
 	b = appendOptional(b, `,"grant":`, record.Grant)
+	b = appendOptional(b, `,"sign_in_with":`, record.SignInWith)
 	b = appendOptional(b, `,"trace_id":`, traceID)
 	if record.LeftOut != 0 {
 		b = strconv.AppendInt(append(b, `,"left_out":`...), int64(record.LeftOut), 10)

@@ -98,6 +98,17 @@ func (m *AuthMethod) UnclassifiedFields() []string {
 	return ids
 }
 
+// IsMultiline reports whether the value of a field may have several lines: only in the body of a token
+// request are line breaks possible. The client's ID and secret have one line even there.
+func (m *AuthMethod) IsMultiline(field string) bool {
+	if m.TokenRequest == nil || field == ClientIDField || field == ClientSecretField {
+		return false
+	}
+	return !slices.ContainsFunc(slices.Concat(m.Headers, m.QueryParams), func(p Placement) bool {
+		return slices.Contains(p.Value.Uses(), field)
+	})
+}
+
 // Field describes one value of a credential.
 type Field struct {
 	ID          string `json:"id"`

@@ -153,6 +153,26 @@ func TestGoodDefinitions(t *testing.T) {
 	}
 }
 
+// TestIsMultiline checks that a value may have several lines only if it is sent nowhere but in the body
+// of a token request.
+func TestIsMultiline(t *testing.T) {
+	text := strings.Replace(tokenRequest(", parameters: {assertion: \"${key}\", account: \"${account}\"}"),
+		"[{id", "[{id: key, display_name: Key, required: true}, {id: account, display_name: Account, required: true}, {id", 1)
+	provider, err := define(with(text + "  query_params: [{name: account, value: \"${account}\"}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	static := catalog.Builtin().Provider("pendo").AuthMethods[0]
+	if static.IsMultiline(static.Fields[0].ID) {
+		t.Error("a static key may have several lines")
+	}
+	for field, want := range map[string]bool{"key": true, "account": false, "client_id": false, "client_secret": false} {
+		if got := provider.AuthMethods[0].IsMultiline(field); got != want {
+			t.Errorf("IsMultiline(%s) is %t", field, got)
+		}
+	}
+}
+
 func TestPrivateAddresses(t *testing.T) {
 	for text, want := range map[string]bool{"": false, ", allow_private_addresses: false": false, ", allow_private_addresses: true": true} {
 		provider, err := define(with(tokenRequest(text)))

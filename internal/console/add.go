@@ -69,8 +69,16 @@ func (v formView) HelpURL() string {
 	return cmp.Or(v.Method.GetDocumentationUrl(), v.Provider.GetDocumentationUrl())
 }
 
-// OwnFields returns the names of the fields that belong to the credential, not to its values.
-func (formView) OwnFields() []string { return ownFields }
+// AsksForReplacement reports whether a person must allow that a verification ends the token in use.
+func (v formView) AsksForReplacement() bool { return asksForReplacement(v.Method) }
+
+// OwnFields returns the names of the fields, apart from values, that a new credential has.
+func (v formView) OwnFields() []string {
+	if v.AsksForReplacement() {
+		return append(slices.Clone(ownFields), "allow_token_replacement")
+	}
+	return ownFields
+}
 
 // OtherProblems returns the problems of fields that the form does not show.
 func (v formView) OtherProblems() []string {
@@ -81,7 +89,7 @@ func (v formView) OtherProblems() []string {
 	for name, text := range v.Problem.Fields {
 		field, isValue := strings.CutPrefix(name, "values.")
 		shown := isValue && slices.ContainsFunc(v.Method.GetFields(), func(f *authmaterialv1.Field) bool { return f.GetFieldId() == field })
-		if !shown && !slices.Contains(ownFields, name) {
+		if !shown && !slices.Contains(v.OwnFields(), name) {
 			others = append(others, text)
 		}
 	}
@@ -126,6 +134,15 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, status int, n
 	c.pages.show(w, r, status, name, page{Title: title, Section: "add", Body: view})
 }
 
+// refuseForm shows a form again, with the reason why it was refused.
+func (c *Console) refuseForm(w http.ResponseWriter, r *http.Request, name string, view formView, err error) {
+	shown := toProblem(err)
+	view.Problem = &shown
+	c.showForm(w, r, shown.Status, name, view)
+}
+
+var errUnallowed = invalid("allow_token_replacement", "tick the box to verify the values, or save them without a verification")
+
 // add saves a new credential, or verifies its values, depending on the button.
 func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 	provider, method, err := c.methodOf(r, r.PathValue("provider"), r.PathValue("method"))
@@ -139,28 +156,39 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 			Provider: provider.GetProviderId(), AuthMethod: method.GetAuthMethodId(),
 		},
 		CredentialId: textOf(r, "credential_id"),
-		Values:       valuesOf(r, method),
 		ValidateOnly: r.PostFormValue("do") == "verify",
 	}
-	created, err := c.api.CreateCredential(detached(r), request)
+	var created *authmaterialv1.CreateCredentialResponse
+	if request.Values, err = valuesOf(r, method); err == nil {
+		created, err = c.api.CreateCredential(detached(r), request)
+	}
 	if err == nil && !request.GetValidateOnly() {
 		return done(w, r, "/credentials/"+created.GetCredential().GetCredentialId(), "created")
 	}
 	if err == nil {
-		var verified *authmaterialv1.VerifyCredentialResponse
-		verified, err = c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
-			CredentialId: created.GetCredential().GetCredentialId(), Provider: provider.GetProviderId(), AuthMethod: method.GetAuthMethodId(),
-			Values: request.GetValues(),
-		})
-		view.Result = verified.GetVerification()
+		view.Result, err = c.verify(r, method, created.GetCredential(), request.GetValues())
 	}
-	status := http.StatusOK
 	if err != nil {
-		shown := toProblem(err)
-		view.Problem, status = &shown, shown.Status
+		c.refuseForm(w, r, "add", view, err)
+		return nil
 	}
-	c.showForm(w, r, status, "add", view)
+	c.showForm(w, r, http.StatusOK, "add", view)
 	return nil
+}
+
+// verify verifies the values of a credential that is not saved.
+func (c *Console) verify(
+	r *http.Request, method *authmaterialv1.AuthMethod, credential *authmaterialv1.Credential, values []*authmaterialv1.FieldValue,
+) (*authmaterialv1.Verification, error) {
+	allowed := r.PostFormValue("allow_token_replacement") != ""
+	if asksForReplacement(method) && !allowed {
+		return nil, errUnallowed
+	}
+	verified, err := c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
+		CredentialId: credential.GetCredentialId(), Provider: credential.GetProvider(), AuthMethod: credential.GetAuthMethod(),
+		Values: values, AllowTokenReplacement: allowed,
+	})
+	return verified.GetVerification(), err
 }
 
 // textOf returns the text of a field, with LF at the end of a line: browsers send CRLF, which the API
@@ -170,20 +198,37 @@ func textOf(r *http.Request, name string) string {
 }
 
 // valuesOf returns the values of a form. An empty field has no value.
-func valuesOf(r *http.Request, method *authmaterialv1.AuthMethod) []*authmaterialv1.FieldValue {
+func valuesOf(r *http.Request, method *authmaterialv1.AuthMethod) ([]*authmaterialv1.FieldValue, error) {
 	var values []*authmaterialv1.FieldValue
 	for _, field := range method.GetFields() {
-		if value := r.PostFormValue("values." + field.GetFieldId()); value != "" {
+		name := "values." + field.GetFieldId()
+		value := r.PostFormValue(name)
+		if lines := severalLines(r, field); lines != "" {
+			if value != "" {
+				return nil, invalid(name, "enter the value in only one of the two fields")
+			}
+			value = lines
+		}
+		if value != "" {
 			values = append(values, &authmaterialv1.FieldValue{Field: field.GetFieldId(), Value: value})
 		}
 	}
-	return values
+	return values, nil
+}
+
+// severalLines returns the value of a field that a person entered in several lines, without the line
+// break at its end, like the content of a file.
+func severalLines(r *http.Request, field *authmaterialv1.Field) string {
+	if !field.GetMultiline() {
+		return ""
+	}
+	return strings.TrimSuffix(strings.ReplaceAll(r.PostFormValue("lines."+field.GetFieldId()), "\r\n", "\n"), "\n")
 }
 
 // given returns what a form contains, without secrets.
 func given(r *http.Request, method *authmaterialv1.AuthMethod) map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{"display_name", "description", "credential_id"} {
+	for _, name := range []string{"display_name", "description", "credential_id", "allow_token_replacement"} {
 		all[name] = r.PostFormValue(name)
 	}
 	for _, field := range method.GetFields() {

@@ -44,17 +44,20 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view.Given, view.Etag = given(r, view.Method), r.PostFormValue("etag")
+	values, err := valuesOf(r, view.Method)
+	if err != nil {
+		c.refuseForm(w, r, "rotate", view, err)
+		return nil
+	}
 	request := &authmaterialv1.CreateCredentialVersionRequest{
-		CredentialId: r.PathValue("id"), Etag: view.Etag, Values: valuesOf(r, view.Method),
+		CredentialId: r.PathValue("id"), Etag: view.Etag, Values: values,
 		Verify:             r.PostFormValue("do") == "rotate",
 		Activate:           r.PostFormValue("do") == "rotate" || r.PostFormValue("do") == "use",
 		AcceptInconclusive: r.PostFormValue("accept_inconclusive") != "",
 	}
 	made, err := c.api.CreateCredentialVersion(detached(r), request)
 	if err != nil {
-		shown := toProblem(err)
-		view.Problem = &shown
-		c.showForm(w, r, shown.Status, "rotate", view)
+		c.refuseForm(w, r, "rotate", view, err)
 		return nil
 	}
 	if request.GetActivate() && made.GetVersion().GetState() != authmaterialv1.VersionState_VERSION_STATE_ACTIVE {
@@ -84,8 +87,12 @@ func versionOf(r *http.Request) int32 {
 }
 
 func (c *Console) verifyStored(w http.ResponseWriter, r *http.Request) error {
+	allowed := r.PostFormValue("allow_token_replacement") != ""
+	if r.PostFormValue("do") == "replace" && !allowed {
+		return c.showCredential(w, r, errUnconfirmed, nil)
+	}
 	verified, err := c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
-		CredentialId: r.PathValue("id"), Version: versionOf(r), AllowTokenReplacement: r.PostFormValue("allow_token_replacement") != "",
+		CredentialId: r.PathValue("id"), Version: versionOf(r), AllowTokenReplacement: allowed,
 	})
 	return c.showCredential(w, r, err, verified.GetVerification())
 }

@@ -133,7 +133,7 @@ func TestMayAdd(t *testing.T) {
 func TestListensAt(t *testing.T) {
 	w := newWorld(t, func(o *console.Options) { o.Config = &config.Console{Address: config.Address{Address: "localhost:0"}} })
 	w.ListensAt(&net.TCPAddr{IP: net.IPv6loopback, Port: 4711})
-	location, _, err := w.SignInLink(authentication.Evidence{})
+	location, _, err := w.SignInLink(t.Context(), authentication.Evidence{PrivateSocket: true})
 	if err != nil || !strings.HasPrefix(location, "http://localhost:4711/sign-in?code=") {
 		t.Errorf("the link is %s (%v)", location, err)
 	}

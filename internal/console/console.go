@@ -16,11 +16,12 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
 )
 
-// Options configure a Console. Every option but OpenIDTransport is required.
+// Options configure a Console. Every option but OpenIDTransport and Audit is required.
 type Options struct {
 	// Config has the URL of the console and the issuers at which people sign in.
 	Config *config.Console
@@ -34,6 +35,10 @@ type Options struct {
 	Identify func(context.Context, authentication.Evidence) (access.Caller, error)
 	// MayAdd reports whether a caller may create credentials. If not, the pages do not offer this.
 	MayAdd func(access.Caller) bool
+	// Audit is the log of sign-ins, sign-outs and sign-in links. If Audit is nil, nothing is recorded.
+	Audit audit.Log
+	// Denials limits the records about refusals.
+	Denials Denials
 	// Secure is true if the console is served over TLS.
 	Secure bool
 	// OpenIDTransport sends requests to OpenID Connect issuers.

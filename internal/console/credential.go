@@ -56,6 +56,19 @@ func (v credentialView) Changeable() bool {
 	return v.Managed() && v.May("manage") && v.GetDeleteTime() == nil
 }
 
+// VerifiesAtOnce reports whether a button verifies a version. Otherwise, either the versions cannot be
+// verified, or AsksForReplacement is true.
+func (v credentialView) VerifiesAtOnce() bool {
+	return v.Method.GetVerifiable() && !v.AsksForReplacement()
+}
+
+// AsksForReplacement reports whether a person must allow that a verification ends the token in use.
+func (v credentialView) AsksForReplacement() bool { return asksForReplacement(v.Method) }
+
+func asksForReplacement(method *authmaterialv1.AuthMethod) bool {
+	return method.GetVerifiable() && method.GetEndsPreviousToken()
+}
+
 // ProviderName returns the name of the provider, or its ID if the broker does not know the provider.
 func (v credentialView) ProviderName() string {
 	return cmp.Or(v.Provider.GetDisplayName(), v.GetProvider())

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/gen/authmaterial/v1/authmaterialv1connect"
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/console"
@@ -31,12 +33,16 @@ const address = "127.0.0.1:8081"
 type world struct {
 	*testing.T
 	*console.Console
-	api     *api
-	clock   *clockwork.FakeClock
-	stop    func()
-	logs    bytes.Buffer
-	callers map[string]access.Caller // by token
-	failure error                    // of the identification of every caller
+	api       *api
+	clock     *clockwork.FakeClock
+	stop      func()
+	logs      bytes.Buffer
+	mu        sync.Mutex               // guards records
+	callers   map[string]access.Caller // by token
+	failure   error                    // of the identification of every caller
+	records   []audit.Record
+	unwritten bool // whether audit records cannot be written
+	limited   bool // whether refusals have no records of their own any more
 }
 
 // newWorld returns a console at a loopback address. The parameter `change` changes its options.
@@ -56,6 +62,8 @@ func newWorld(t *testing.T, change func(*console.Options)) *world {
 		},
 		Identify: w.identify,
 		MayAdd:   func(c access.Caller) bool { return c.Name != "token:bob" },
+		Audit:    w,
+		Denials:  w,
 		Clock:    w.clock,
 		Logger:   slog.New(slog.NewTextHandler(&w.logs, nil)),
 		Stopping: stopping,
@@ -65,6 +73,30 @@ func newWorld(t *testing.T, change func(*console.Options)) *world {
 	}
 	w.Console = console.New(options)
 	return w
+}
+
+// Write implements audit.Log.
+func (w *world) Write(_ context.Context, record audit.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unwritten {
+		return errors.New("the disk is full")
+	}
+	w.records = append(w.records, record)
+	return nil
+}
+
+// Allow implements console.Denials.
+func (w *world) Allow(access.Caller) bool { return !w.limited }
+
+// recorded returns the records since the last call, as texts.
+func (w *world) recorded() []string {
+	var texts []string
+	for _, r := range w.records {
+		texts = append(texts, strings.Join([]string{r.Caller.Name, r.Caller.Method, r.Caller.Address, string(r.Operation), r.SignInWith, r.Outcome}, " "))
+	}
+	w.records = nil
+	return texts
 }
 
 type evidenceKey struct{}
@@ -78,7 +110,7 @@ func (w *world) identify(_ context.Context, e authentication.Evidence) (access.C
 		return caller, nil
 	}
 	if e.UserID != nil || e.PrivateSocket {
-		return access.Caller{Name: "uid:7", Method: authentication.MethodPeerUser, PrivateSocket: e.PrivateSocket}, nil
+		return access.Caller{Name: "uid:7", Method: authentication.MethodPeerUser, Address: e.Address, PrivateSocket: e.PrivateSocket}, nil
 	}
 	return access.Caller{}, fault.New(fault.CallerUnauthenticated, "no accepted token was sent")
 }
@@ -160,6 +192,7 @@ type api struct {
 	list     error // of lists
 	updated  *authmaterialv1.UpdateCredentialRequest
 	version  *authmaterialv1.CreateCredentialVersionRequest
+	verified *authmaterialv1.VerifyCredentialRequest
 	canary   []string // the callers of the latest activation
 	watches  chan context.Context
 }
@@ -176,6 +209,14 @@ var acme = &authmaterialv1.Provider{ProviderId: "acme", DisplayName: "Acme", Aut
 	},
 }}}
 
+// robot has a secret of several lines, and ends a token when it issues the next one.
+var robot = &authmaterialv1.Provider{ProviderId: "robot", DisplayName: "Robot", AuthMethods: []*authmaterialv1.AuthMethod{{
+	AuthMethodId: "key", DisplayName: "Key", Verifiable: true, UsesToken: true, EndsPreviousToken: true, Fields: []*authmaterialv1.Field{
+		{FieldId: "account", DisplayName: "Account", Required: true, Secret: true},
+		{FieldId: "key", DisplayName: "Key", Required: true, Secret: true, Multiline: true},
+	},
+}}}
+
 var errNoCredential = connect.NewError(connect.CodeNotFound, errors.New("no credential has this ID"))
 
 func (a *api) note(ctx context.Context) {
@@ -188,6 +229,9 @@ func (a *api) ListProviders(ctx context.Context, _ *authmaterialv1.ListProviders
 }
 
 func (*api) GetProvider(_ context.Context, r *authmaterialv1.GetProviderRequest) (*authmaterialv1.GetProviderResponse, error) {
+	if r.GetProviderId() == "robot" {
+		return &authmaterialv1.GetProviderResponse{Provider: robot}, nil
+	}
 	if r.GetProviderId() != "acme" {
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("no provider has this ID"))
 	}
@@ -238,6 +282,11 @@ func (*api) GetFleetStatus(context.Context, *authmaterialv1.GetFleetStatusReques
 func (a *api) CreateCredential(_ context.Context, r *authmaterialv1.CreateCredentialRequest) (*authmaterialv1.CreateCredentialResponse, error) {
 	a.created = r
 	return &authmaterialv1.CreateCredentialResponse{Credential: mail}, a.failure
+}
+
+func (a *api) VerifyCredential(_ context.Context, r *authmaterialv1.VerifyCredentialRequest) (*authmaterialv1.VerifyCredentialResponse, error) {
+	a.verified = r
+	return &authmaterialv1.VerifyCredentialResponse{Verification: &authmaterialv1.Verification{Explanation: "It works."}}, a.failure
 }
 
 func (a *api) UpdateCredential(_ context.Context, r *authmaterialv1.UpdateCredentialRequest) (*authmaterialv1.UpdateCredentialResponse, error) {

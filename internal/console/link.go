@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"net"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/fault"
@@ -64,11 +66,26 @@ func (l *links) use(code string) (authentication.Evidence, bool) {
 	return found.evidence, known && l.clock.Now().Before(found.expires)
 }
 
+var errNotPrivate = fault.New(fault.AccessDenied,
+	"sign-in links are created only for calls over a Unix socket that only the broker's user can open (mode 0600): use the address of such a socket, or sign in to the console with a token")
+
 // SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the
-// time until which the link can be used.
-func (c *Console) SignInLink(evidence authentication.Evidence) (location string, expires time.Time, err error) {
-	code, expires, err := c.links.create(evidence)
-	return c.address() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), err
+// time until which the link can be used. The caller must have used a private socket.
+func (c *Console) SignInLink(ctx context.Context, evidence authentication.Evidence) (location string, expires time.Time, err error) {
+	caller, err := c.options.Identify(ctx, evidence)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	code := ""
+	if caller.PrivateSocket {
+		code, expires, err = c.links.create(evidence)
+	} else {
+		err = errNotPrivate
+	}
+	if err = c.record(ctx, audit.Record{Caller: caller, Operation: audit.CreateSignInLink}, err); err != nil {
+		return "", time.Time{}, err
+	}
+	return c.address() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), nil
 }
 
 // ListensAt sets the address of the listener. If the port in the configuration is 0, sign-in links

@@ -18,6 +18,7 @@ import (
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fault"
 )
 
 const (
@@ -146,32 +147,47 @@ func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 		oidc.Nonce(begun.nonce), oauth2.S256ChallengeOption(begun.verifier)), http.StatusSeeOther)
 }
 
+var (
+	errOtherSignIn   = fault.New(fault.CallerUnauthenticated, "the sign-in took longer than 5 minutes, or began in another browser. Sign in again")
+	errIssuerRefused = fault.New(fault.CallerUnauthenticated, "the issuer refused to sign you in. Try again, or ask the administrator of the issuer for access")
+	errAnswer        = fault.New(fault.CallerUnauthenticated, "the broker did not accept the answer of the issuer. "+seeLog)
+)
+
 // endOpenID begins the session of a person who has signed in at the issuer. The answer is a page that
 // opens the console, and not a redirect: after a redirect that began at another site, the browser would
 // not send the session's cookie.
 func (c *Console) endOpenID(w http.ResponseWriter, r *http.Request) {
 	begun, ok := parseLogin(valueOf(r, c.cookie.login))
 	http.SetCookie(w, c.cookie.make(c.cookie.login, "", 0, http.SameSiteLaxMode))
-	if !ok || r.FormValue("state") != begun.state || c.openID[begun.issuer] == nil {
-		c.showSignIn(w, r, http.StatusBadRequest, signInView{Problem: "The sign-in took longer than 5 minutes, or began in another browser. Sign in again."})
-		return
-	}
-	if refusal := r.FormValue("error"); refusal != "" {
-		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The issuer refused to sign you in. Try again, or ask the administrator of the issuer for access."})
-		return
-	}
 	at := c.openID[begun.issuer]
-	someone, err := at.exchange(r.Context(), begun, r.FormValue("code"), c.callback())
-	if err == nil {
-		someone.Caller.ExpireTime = clock.WallNow(c.options.Clock).Add(sessionAge)
-		err = c.begin(w, r, authentication.Evidence{Person: someone, Address: r.RemoteAddr})
+	if !ok || at == nil {
+		c.showRefusal(w, r, "/", errOtherSignIn) // without an audit record: it is not known where the person signed in
+		return
 	}
-	if err != nil {
-		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", brief(err))
-		c.showSignIn(w, r, http.StatusForbidden, signInView{Problem: "The broker did not accept the answer of the issuer. The broker's log has the reason."})
+	a := attempt{with: "oidc:" + at.Name}
+	a.evidence.Person, a.refusal = c.personAt(r, at, begun)
+	if err := c.begin(w, r, a); err != nil {
+		c.showRefusal(w, r, begun.next, err)
 		return
 	}
 	c.pages.show(w, r, http.StatusOK, "signed-in", page{Title: "Signed in", Body: begun.next})
+}
+
+// personAt returns the person about whom an issuer has answered. The error is a *fault.Error.
+func (c *Console) personAt(r *http.Request, at *issuer, begun login) (*authentication.Person, error) {
+	switch {
+	case r.FormValue("state") != begun.state:
+		return nil, errOtherSignIn
+	case r.FormValue("error") != "":
+		return nil, errIssuerRefused
+	}
+	someone, err := at.exchange(r.Context(), begun, r.FormValue("code"), c.callback())
+	if err != nil {
+		c.options.Logger.Warn("a person could not be signed in", "issuer", at.Name, "error", brief(err))
+		return nil, errAnswer
+	}
+	someone.Caller.ExpireTime = clock.WallNow(c.options.Clock).Add(sessionAge)
+	return someone, nil
 }
 
 var (

@@ -92,7 +92,7 @@ func TestCallbackWithoutLogin(t *testing.T) {
 				r.AddCookie(&http.Cookie{Name: name, Value: value})
 			}
 		})
-		if text := answer.text; answer.StatusCode != http.StatusBadRequest || strings.Contains(text, canary) {
+		if text := answer.text; answer.StatusCode != http.StatusUnauthorized || strings.Contains(text, canary) {
 			t.Errorf("with the cookie %q, the status is %d", value, answer.StatusCode)
 		}
 	}

@@ -90,6 +90,16 @@ func toProblem(err error) problem {
 	return shown
 }
 
+// invalid returns the error, like one of the API, for one field of a form.
+func invalid(field, text string) error {
+	refused := connect.NewError(connect.CodeInvalidArgument, errors.New(text))
+	detail, err := connect.NewErrorDetail(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: text}}})
+	if err == nil {
+		refused.AddDetail(detail)
+	}
+	return refused
+}
+
 // sentence returns a text with a capital letter and a full stop.
 func sentence(text string) string {
 	first, size := utf8.DecodeRuneInString(text)

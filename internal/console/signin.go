@@ -2,11 +2,15 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"connectrpc.com/connect"
+
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
@@ -15,6 +19,7 @@ import (
 // person is somebody who has signed in.
 type person struct {
 	*session
+	known  access.Caller
 	proof  string // the value of the session's cookie
 	mayAdd bool   // whether the person may add credentials
 }
@@ -43,7 +48,7 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
 		default:
-			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, proof, c.options.MayAdd(caller)})
+			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, caller, proof, c.options.MayAdd(caller)})
 			inner.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
@@ -130,58 +135,97 @@ func (c *Console) linkCommand() string {
 	return "broker console --address " + quoted(c.options.Listen.GRPC.String())
 }
 
+// anotherLink describes how to get another sign-in link.
+func (c *Console) anotherLink() string {
+	if command := c.linkCommand(); command != "" {
+		return "To get another one, run: " + command
+	}
+	return "To get another one, start the broker again."
+}
+
+// attempt is an attempt to sign in.
+type attempt struct {
+	with     string // what the audit record says: see audit.Record
+	evidence authentication.Evidence
+	refusal  error // a *fault.Error, or nil if the evidence decides
+}
+
+var errUsedLink = fault.New(fault.CallerUnauthenticated,
+	"the link has been used already, or is older than 5 minutes")
+
 // signIn signs in somebody who has a sign-in link or a static token.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if !c.readForm(w, r) {
 		return
 	}
-	next := ownPath(r.PostFormValue("next"))
-	evidence, problem := authentication.Evidence{}, ""
+	next, a := ownPath(r.PostFormValue("next")), attempt{with: "link"}
 	if code := r.PostFormValue("code"); code != "" {
 		known := false
-		if evidence, known = c.links.use(code); !known {
-			problem = "The link has been used already, or is older than 5 minutes. To get another one, start the broker again."
-			if command := c.linkCommand(); command != "" {
-				problem = "The link has been used already, or is older than 5 minutes. To get another one, run: " + command
-			}
+		if a.evidence, known = c.links.use(code); !known {
+			a.refusal = errUsedLink
 		}
 	} else {
 		token := strings.TrimSpace(r.PostFormValue("token"))
+		a = attempt{with: "token", evidence: authentication.Evidence{Bearer: secret.New(token)}}
 		if !strings.HasPrefix(token, authentication.TokenPrefix) {
-			problem = "This is not a token of the broker. A token begins with " + authentication.TokenPrefix
+			a.refusal = fault.New(fault.CallerUnauthenticated, "this is not a token of the broker. It lacks the prefix "+authentication.TokenPrefix)
 		}
-		evidence = authentication.Evidence{Bearer: secret.New(token)}
 	}
-	evidence.Address = r.RemoteAddr
-	if problem == "" {
-		err := c.begin(w, r, evidence)
-		if err == nil {
-			http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // ownPath returns paths of the console only
-			return
-		}
-		problem = sentence(fault.From(err).Message)
+	if err := c.begin(w, r, a); err != nil {
+		c.showRefusal(w, r, next, err)
+		return
 	}
-	c.showSignIn(w, r, http.StatusUnauthorized, signInView{Problem: problem, Next: next})
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // ownPath returns paths of the console only
 }
 
-// begin begins a session for somebody with this evidence.
-func (c *Console) begin(w http.ResponseWriter, r *http.Request, evidence authentication.Evidence) error {
-	caller, err := c.identify(r, evidence)
+// showRefusal shows the sign-in page with the reason why somebody was not signed in.
+func (c *Console) showRefusal(w http.ResponseWriter, r *http.Request, next string, err error) {
+	known, status := fault.From(err), http.StatusUnauthorized
+	if known.Reason == fault.RateLimited {
+		status = http.StatusTooManyRequests
+	}
+	if known.Reason == fault.Internal {
+		status = http.StatusInternalServerError
+	}
+	text := sentence(known.Message)
+	if errors.Is(err, errUsedLink) {
+		text += " " + c.anotherLink()
+	}
+	c.showSignIn(w, r, status, signInView{Problem: text, Next: next})
+}
+
+// begin begins a session, once the audit record of the sign-in is written.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, a attempt) error {
+	a.evidence.Address = r.RemoteAddr
+	caller, err := access.Caller{}, a.refusal
+	if err == nil {
+		caller, err = c.identify(r, a.evidence)
+	}
 	if err != nil {
+		caller = unknown(r.RemoteAddr)
+	}
+	if err = c.record(r.Context(), audit.Record{Caller: caller, Operation: audit.SignIn, SignInWith: a.with}, err); err != nil {
 		return err
 	}
 	if old := valueOf(r, c.cookie.session); old != "" {
 		c.sessions.end(old)
 	}
-	proof, begun := c.sessions.begin(caller.Name, evidence)
+	proof, begun := c.sessions.begin(caller.Name, a.evidence)
 	http.SetCookie(w, c.cookie.make(c.cookie.session, proof, sessionAge, http.SameSiteStrictMode))
-	c.options.Logger.Info("signed in to the console", "caller", caller.Name, "method", caller.Method, "address", evidence.Address, "until", begun.expires)
+	c.options.Logger.Info("signed in to the console", "caller", caller.Name, "method", caller.Method, "address", r.RemoteAddr, "until", begun.expires)
 	return nil
 }
 
+var errSignedOut = connect.NewError(connect.CodeInternal, errors.New("you are signed out, but the audit record could not be written"))
+
+// signOut ends a session, even if the audit record cannot be written.
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
-	c.sessions.end(personOf(r).proof)
+	someone := personOf(r)
+	c.sessions.end(someone.proof)
 	http.SetCookie(w, c.cookie.make(c.cookie.session, "", 0, http.SameSiteStrictMode))
+	if c.record(detached(r), audit.Record{Caller: someone.known, Operation: audit.SignOut}, nil) != nil {
+		return errSignedOut
+	}
 	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 	return nil
 }

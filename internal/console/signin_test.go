@@ -168,7 +168,7 @@ func TestWhereSignInLeads(t *testing.T) {
 func (w *world) link() string {
 	w.Helper()
 	user := uint32(7)
-	location, expires, err := w.SignInLink(authentication.Evidence{UserID: &user, PrivateSocket: true, Address: "unix"})
+	location, expires, err := w.SignInLink(w.Context(), authentication.Evidence{UserID: &user, PrivateSocket: true, Address: "unix"})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestManyLinks(t *testing.T) {
 	for range 100 {
 		w.link()
 	}
-	_, _, err := w.SignInLink(authentication.Evidence{PrivateSocket: true})
+	_, _, err := w.SignInLink(t.Context(), authentication.Evidence{PrivateSocket: true})
 	if known := new(fault.Error); !errors.As(err, &known) || known.Reason != fault.RateLimited {
 		t.Errorf("the link 101 has the error %v", err)
 	}
@@ -252,7 +252,7 @@ func TestLinkAddress(t *testing.T) {
 	w := newWorld(t, func(o *console.Options) {
 		o.Config, o.Secure = &config.Console{Address: config.Address{Address: ":8443", Remote: true}, URL: "https://broker.example"}, true
 	})
-	if location, _, err := w.SignInLink(authentication.Evidence{}); err != nil || !strings.HasPrefix(location, "https://broker.example/sign-in?code=") {
+	if location, _, err := w.SignInLink(t.Context(), authentication.Evidence{PrivateSocket: true}); err != nil || !strings.HasPrefix(location, "https://broker.example/sign-in?code=") {
 		t.Errorf("the link is %s (%v)", location, err)
 	}
 }

@@ -68,6 +68,7 @@ func toAuthMethod(m *catalog.AuthMethod) *authmaterialv1.AuthMethod {
 	message := &authmaterialv1.AuthMethod{
 		AuthMethodId: m.ID, DisplayName: m.DisplayName, Description: m.Description, DocumentationUrl: m.DocumentationURL,
 		Verifiable: m.Verification != nil, Rotation: authmaterialv1.Rotation(rotation), UsesToken: m.TokenRequest != nil,
+		EndsPreviousToken: m.TokenRequest != nil && m.TokenRequest.EndsPrevious,
 	}
 	for _, header := range m.Headers {
 		message.HeaderNames = append(message.HeaderNames, header.Name)
@@ -78,7 +79,7 @@ func toAuthMethod(m *catalog.AuthMethod) *authmaterialv1.AuthMethod {
 	for _, field := range m.Fields {
 		message.Fields = append(message.Fields, &authmaterialv1.Field{
 			FieldId: field.ID, DisplayName: field.DisplayName, Description: field.Description, Required: field.Required,
-			Secret: field.Secret || !field.SecretStated,
+			Secret: field.Secret || !field.SecretStated, Multiline: m.IsMultiline(field.ID),
 		})
 	}
 	return message

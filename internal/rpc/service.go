@@ -38,7 +38,7 @@ type Options struct {
 	Credentials *Credentials
 	// SignInLink returns a link that signs in to the console as the caller with this evidence, and
 	// the time until which the link can be used. It is nil if there is no console.
-	SignInLink func(authentication.Evidence) (link string, expires time.Time, err error)
+	SignInLink func(context.Context, authentication.Evidence) (link string, expires time.Time, err error)
 	// Clock determines when identities expire, and Waiting determines when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.

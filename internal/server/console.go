@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authmaterial/broker/internal/access"
+	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/console"
@@ -21,6 +22,10 @@ import (
 // newConsole returns the console, which calls the service as the people who have signed in.
 func (s *Server) newConsole(service *rpc.Service, options Options) *console.Console {
 	credentials, providers := service.Local()
+	var log audit.Log // `log` stays nil if no audit records are written
+	if s.audit != nil {
+		log = s.audit
+	}
 	return console.New(console.Options{
 		Config:       s.fixed.Console,
 		Listen:       s.fixed.Listen,
@@ -33,6 +38,8 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 			current := s.broker.Current().Config
 			return current.Store != nil && current.Policy.MayCreate(&caller)
 		},
+		Audit:   log,
+		Denials: s.denials,
 		// A proxy on this machine may add TLS.
 		Secure: s.hasTLS() || strings.HasPrefix(s.fixed.Console.URL, "https://"),
 		OpenIDTransport: func(issuer config.OpenID) http.RoundTripper {
@@ -116,7 +123,8 @@ func (s *Server) consoleTLS() *tls.Config {
 }
 
 // SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the
-// time until which the link can be used. The Server must have a console.
-func (s *Server) SignInLink(evidence authentication.Evidence) (link string, expires time.Time, err error) {
-	return s.console.SignInLink(evidence)
+// time until which the link can be used. The Server must have a console, and the evidence must be that
+// of a caller at a private socket.
+func (s *Server) SignInLink(ctx context.Context, evidence authentication.Evidence) (link string, expires time.Time, err error) {
+	return s.console.SignInLink(ctx, evidence)
 }

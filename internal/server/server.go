@@ -221,7 +221,7 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 }
 
 func (s *Server) newService(traces *observe.Traces) *rpc.Service {
-	var signInLink func(authentication.Evidence) (string, time.Time, error)
+	var signInLink func(context.Context, authentication.Evidence) (string, time.Time, error)
 	if s.fixed.Console != nil {
 		signInLink = s.SignInLink
 	}

@@ -438,8 +438,11 @@ type AuthMethod struct {
 	HeaderNames []string `protobuf:"bytes,9,rep,name=header_names,json=headerNames,proto3" json:"header_names,omitempty"`
 	// Optional. The names of the query parameters that callers get, without their values.
 	QueryParameterNames []string `protobuf:"bytes,10,rep,name=query_parameter_names,json=queryParameterNames,proto3" json:"query_parameter_names,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Required. Whether the provider ends a token when it issues the next one for the same
+	// values. VerifyCredential then needs `allow_token_replacement`.
+	EndsPreviousToken bool `protobuf:"varint,11,opt,name=ends_previous_token,json=endsPreviousToken,proto3" json:"ends_previous_token,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AuthMethod) Reset() {
@@ -542,6 +545,13 @@ func (x *AuthMethod) GetQueryParameterNames() []string {
 	return nil
 }
 
+func (x *AuthMethod) GetEndsPreviousToken() bool {
+	if x != nil {
+		return x.EndsPreviousToken
+	}
+	return false
+}
+
 // Field describes one value that a credential has.
 type Field struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -556,7 +566,10 @@ type Field struct {
 	// Required. Whether the value is a secret. No method returns secrets. If the
 	// provider's definition does not say whether the field is secret, `secret` is true, and
 	// the auth method cannot be used for managed credentials.
-	Secret        bool `protobuf:"varint,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	Secret bool `protobuf:"varint,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Required. Whether the value may have several lines, such as a private key. The value of
+	// a field in a header or query parameter has one line.
+	Multiline     bool `protobuf:"varint,6,opt,name=multiline,proto3" json:"multiline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -626,6 +639,13 @@ func (x *Field) GetSecret() bool {
 	return false
 }
 
+func (x *Field) GetMultiline() bool {
+	if x != nil {
+		return x.Multiline
+	}
+	return false
+}
+
 var File_authmaterial_v1_provider_service_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
@@ -647,7 +667,7 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\x11documentation_url\x18\x04 \x01(\tR\x10documentationUrl\x12#\n" +
 	"\rallowed_hosts\x18\x05 \x03(\tR\fallowedHosts\x12>\n" +
 	"\fauth_methods\x18\x06 \x03(\v2\x1b.authmaterial.v1.AuthMethodR\vauthMethods\x127\n" +
-	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\"\xa1\x03\n" +
+	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\"\xd1\x03\n" +
 	"\n" +
 	"AuthMethod\x12$\n" +
 	"\x0eauth_method_id\x18\x01 \x01(\tR\fauthMethodId\x12!\n" +
@@ -663,13 +683,15 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"uses_token\x18\b \x01(\bR\tusesToken\x12!\n" +
 	"\fheader_names\x18\t \x03(\tR\vheaderNames\x122\n" +
 	"\x15query_parameter_names\x18\n" +
-	" \x03(\tR\x13queryParameterNames\"\x9b\x01\n" +
+	" \x03(\tR\x13queryParameterNames\x12.\n" +
+	"\x13ends_previous_token\x18\v \x01(\bR\x11endsPreviousToken\"\xb9\x01\n" +
 	"\x05Field\x12\x19\n" +
 	"\bfield_id\x18\x01 \x01(\tR\afieldId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1a\n" +
 	"\brequired\x18\x04 \x01(\bR\brequired\x12\x16\n" +
-	"\x06secret\x18\x05 \x01(\bR\x06secret*r\n" +
+	"\x06secret\x18\x05 \x01(\bR\x06secret\x12\x1c\n" +
+	"\tmultiline\x18\x06 \x01(\bR\tmultiline*r\n" +
 	"\x0eProviderOrigin\x12\x1f\n" +
 	"\x1bPROVIDER_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PROVIDER_ORIGIN_BUILT_IN\x10\x01\x12!\n" +

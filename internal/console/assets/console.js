@@ -1,5 +1,5 @@
 // The pages work without this script. It shows secrets while a person types them, marks fields that
-// have a problem, copies commands, and shows states as they change.
+// have a problem, refuses lines in fields that have only one, copies commands, and shows states as they change.
 "use strict";
 
 // Buttons that need this script are hidden in the page.
@@ -14,9 +14,9 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   if (button.dataset.reveal) {
     const field = document.getElementById(button.dataset.reveal);
-    const shown = field.type === "text";
-    field.type = shown ? "password" : "text";
-    button.firstChild.textContent = shown ? "Show" : "Hide";
+    const shown = field.classList.toggle("shown");
+    if (field.type !== "textarea") field.type = shown ? "text" : "password";
+    button.firstChild.textContent = shown ? "Hide" : "Show";
   }
   if (button.dataset.copy) {
     const text = document.getElementById(button.dataset.copy).textContent;
@@ -26,7 +26,33 @@ document.addEventListener("click", (event) => {
 
 // A hidden secret is never kept visible by the browser's history.
 window.addEventListener("pagehide", () => {
-  for (const field of document.querySelectorAll("input[data-secret]")) field.type = "password";
+  for (const field of document.querySelectorAll("[data-secret]")) {
+    field.classList.remove("shown");
+    if (field.type === "text") field.type = "password";
+  }
+});
+
+// Browsers join the lines of a text that is pasted into a field of one line, which makes a secret wrong.
+function showFieldProblem(field, text) {
+  const problem = document.getElementById("error-" + field.id);
+  if (!problem) return false;
+  problem.setAttribute("role", "alert");
+  problem.textContent = text;
+  field.setAttribute("aria-invalid", String(text !== ""));
+  return true;
+}
+function refuseLines(event, text) {
+  const field = event.target.closest?.("input[data-secret]");
+  if (!field || !/[\r\n]/.test(text.trim())) return;
+  const lines = document.getElementById(field.id.replace("values.", "lines."));
+  if (lines && lines !== field) lines.closest("details").open = true;
+  const advice = lines && lines !== field ? "Enter it below, at “Several lines”." : "The value has only one line: copy nothing else.";
+  if (showFieldProblem(field, "Nothing was pasted, because the text has several lines. " + advice)) event.preventDefault();
+}
+document.addEventListener("paste", (event) => refuseLines(event, event.clipboardData.getData("text")));
+document.addEventListener("drop", (event) => refuseLines(event, event.dataTransfer.getData("text")));
+document.addEventListener("input", (event) => {
+  if (event.target.matches("input[data-secret]")) showFieldProblem(event.target, "");
 });
 
 // A field with a problem may be in a closed part of the form.

@@ -57,7 +57,7 @@ func listenConsole(ctx context.Context, broker *server.Server) (listener net.Lis
 	if listener, err = broker.ListenConsole(ctx); err != nil {
 		return nil, "", err
 	}
-	link, _, err = broker.SignInLink(authentication.Evidence{Address: "bench", PrivateSocket: true})
+	link, _, err = broker.SignInLink(ctx, authentication.Evidence{Address: "bench", PrivateSocket: true})
 	return listener, link, err
 }
 

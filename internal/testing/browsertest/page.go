@@ -113,6 +113,33 @@ func (p *Page) Type(selector, text string) {
 	})
 }
 
+// Paste pastes a text into a field, from the clipboard, which all pages of a browser share: use a
+// browser of the test's own.
+func (p *Page) Paste(selector, text string) {
+	p.t.Helper()
+	p.find(selector)
+	Eval[bool](p, `(text => {
+		const source = document.body.appendChild(document.createElement("textarea"));
+		source.value = text;
+		source.focus();
+		source.select();
+		source.addEventListener("cut", () => setTimeout(() => source.remove()));
+		return true;
+	})(`+quote(text)+")")
+	p.edit("cut")
+	Eval[bool](p, "(field => { field.focus(); field.select(); return true })(document.querySelector("+quote(selector)+"))")
+	p.edit("paste")
+}
+
+// edit runs an editing command of the browser.
+func (p *Page) edit(name string) {
+	p.t.Helper()
+	p.command(name, func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Commands: []string{name}})
+		return err
+	})
+}
+
 // Press presses keys, which the focused element gets. Package kb of chromedp has the names of special
 // keys.
 func (p *Page) Press(keys string) {

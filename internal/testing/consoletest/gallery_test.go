@@ -14,7 +14,8 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// galleryConfig has a declared credential, a provider with long texts, and a caller who may only view.
+// galleryConfig has a declared credential, providers with long texts and with unusual fields, and a
+// caller who may only view.
 func galleryConfig() string {
 	return fmt.Sprintf(`authentication: {peer_user: true, tokens: [{name: viewer, sha256: %q}]}
 grants:
@@ -32,13 +33,13 @@ providers:
     - {id: account, display_name: Account number, description: "Eight digits, at the top of each invoice.", required: true, secret: false}
     - {id: key, display_name: Key, required: true, secret: true}
     headers: [{name: x-account, value: "${account}"}, {name: x-key, value: "${key}"}]
-credentials:
+%scredentials:
 - id: pendo-declared
   display_name: Pendo, from the configuration file
   provider: pendo
   auth_method: api_key
   values: {api_key: {env: PENDO_KEY}}
-`, hashOf("viewer"), os.Geteuid(), `"Rotterdam warehouse and `+strings.Repeat("forwarding", 6)+`"`)
+`, hashOf("viewer"), os.Geteuid(), `"Rotterdam warehouse and `+strings.Repeat("forwarding", 6)+`"`, robotProvider)
 }
 
 // gallery returns a scene with a credential in each state, one of them with a history.
@@ -67,6 +68,8 @@ func gallery(t *testing.T) *scene {
 	s.create("sendpulse-marketing", "SendPulse marketing", "Its secret was replaced at the provider.",
 		"sendpulse", "oauth2_client_credentials", map[string]string{"client_id": client.ID, "client_secret": "an-old-secret"})
 	s.create("warehouse", "Rotterdam warehouse, "+strings.Repeat("Verwaltungsbezirk", 5), strings.Repeat("long", 60), "warehouse", "key_and_account", map[string]string{"account": "12345678", "key": "k"})
+	s.create("robot", "Robot", "", "robot", "key", map[string]string{"client_id": "id", "client_secret": "secret", "private_key": robotKey})
+	s.version("robot", &authmaterialv1.CreateCredentialVersionRequest{})
 	s.create("contracts", "SpotDraft contracts", "", "spotdraft", "client_headers", map[string]string{"client_id": "id", "client_secret": "secret"})
 	s.edit("contracts", func(c *authmaterialv1.Credential) { c.Disabled = true })
 	s.create("trial", "Pendo trial", "", "pendo", "api_key", map[string]string{"api_key": "ended"})

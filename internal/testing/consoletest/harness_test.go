@@ -37,6 +37,7 @@ type scene struct {
 	address   string // of the console, without a slash at the end
 	socket    string // of the gRPC listener, unless setup.tcp is set
 	conn      *grpc.ClientConn
+	audit     string // the path of the audit log; empty without one
 	parse     func(text string) (*config.Config, error)
 }
 

@@ -26,7 +26,7 @@ func serveOpenID(t testing.TB, at *issuer) *scene {
 			t.Fatal(err)
 		}
 	}
-	return start(t, setup{
+	s := start(t, setup{
 		scheme: "https",
 		listen: fmt.Sprintf(", tls: {certificate_file: %q, key_file: %q}", filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")),
 		sections: fmt.Sprintf(`authentication: {peer_user: true}
@@ -39,8 +39,11 @@ console:
   url: https://CONSOLE
   oidc:
   - {name: work, issuer: %q, client_id: %q, client_secret: {file: %q}, scopes: [groups], groups_claim: groups, ca_file: %q, allow_private_addresses: true}
-`, os.Geteuid(), at.url, clientID, filepath.Join(folder, "secret"), at.caFile),
+audit: {file: %q, mode: required}
+`, os.Geteuid(), at.url, clientID, filepath.Join(folder, "secret"), at.caFile, filepath.Join(folder, "audit.jsonl")),
 	})
+	s.audit = filepath.Join(folder, "audit.jsonl")
+	return s
 }
 
 // atIssuer begins a sign-in at the issuer.

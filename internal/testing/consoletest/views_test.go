@@ -61,6 +61,18 @@ var views = []view{
 		page.Click(`button[value="verify"]`)
 		page.Await("#result .notice")
 	}},
+	{"add-lines", "/add/robot/key", open},
+	{"add-unallowed", "/add/robot/key", func(page *browsertest.Page) {
+		open(page)
+		page.Type(`input[name="display_name"]`, "Another robot")
+		page.Type(field("client_id"), "id")
+		page.Type(field("client_secret"), "secret")
+		page.Type(`textarea[data-secret]`, robotKey)
+		page.Click(`button[value="verify"]`)
+		page.AwaitText(`#error-allow_token_replacement`, "Tick the box")
+	}},
+	{"credential-replacement", "/credentials/robot", open},
+	{"rotate-replacement", "/credentials/robot/rotate", nil},
 	{"credential", rich, nil},
 	{"credential-open", rich, open},
 	{"credential-done", rich + "?done=rotated", nil},

@@ -1,0 +1,69 @@
+package console_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// TestLines checks values of several lines, which are possible only in fields that allow them.
+func TestLines(t *testing.T) {
+	w := newWorld(t, nil)
+	cookie := w.signIn("ann")
+	add := func(form url.Values) *answer {
+		t.Helper()
+		w.api.created = nil
+		form.Set("do", "save")
+		made := w.send(http.MethodPost, "/add/robot/key", form, cookie)
+		if strings.Contains(made.text, canary) {
+			t.Errorf("the answer to %v has the secret", form)
+		}
+		return made
+	}
+	add(url.Values{"lines.key": {canary + "\r\nsecond \r\n\r\n"}, "lines.account": {"a\r\nb"}})
+	if values := w.api.created.GetValues(); len(values) != 1 || values[0].GetField() != "key" || values[0].GetValue() != canary+"\nsecond \n" {
+		t.Errorf("the call has %d values, or a wrong one", len(values))
+	}
+	add(url.Values{"values.key": {canary}, "lines.key": {"\r\n"}})
+	if values := w.api.created.GetValues(); len(values) != 1 || values[0].GetValue() != canary {
+		t.Errorf("the call has %d values, or a wrong one", len(values))
+	}
+	both := url.Values{"values.key": {canary}, "lines.key": {canary}}
+	refused := add(both)
+	if refused.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(refused.text, "Enter the value in only one of the two fields.") || w.api.created != nil {
+		t.Errorf("with both fields, the answer is %d %s", refused.StatusCode, refused.text)
+	}
+	if form := w.get("/add/robot/key", cookie).text; !strings.Contains(form, `<textarea id="lines.key"`) || strings.Contains(form, "lines.account") {
+		t.Errorf("the form is %s", form)
+	}
+}
+
+// TestTokenReplacement checks that a person must allow a verification that ends a token.
+func TestTokenReplacement(t *testing.T) {
+	w := newWorld(t, nil)
+	cookie := w.signIn("ann")
+	for path, form := range map[string]url.Values{
+		"/add/robot/key": {"do": {"verify"}, "values.account": {canary}}, "/credentials/mail/verify": {"do": {"replace"}, "version": {"1"}},
+	} {
+		w.api.verified = nil
+		answer := w.send(http.MethodPost, path, form, cookie)
+		if answer.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(answer.text, "Tick the box to ") || w.api.verified != nil {
+			t.Errorf("%s without the tick is answered %d %s", path, answer.StatusCode, answer.text)
+		}
+		form.Set("allow_token_replacement", "1")
+		answer = w.send(http.MethodPost, path, form, cookie)
+		if answer.StatusCode != http.StatusOK || !strings.Contains(answer.text, "It works.") || !w.api.verified.GetAllowTokenReplacement() {
+			t.Errorf("%s with the tick is answered %d %s", path, answer.StatusCode, answer.text)
+		}
+	}
+	w.send(http.MethodPost, "/credentials/mail/verify", nil, cookie)
+	if w.api.verified.GetAllowTokenReplacement() {
+		t.Error("a verification without a tick allows that a token ends")
+	}
+	for path, want := range map[string]bool{"/add/robot/key": true, "/add/acme/key": false} {
+		if got := strings.Contains(w.get(path, cookie).text, `name="allow_token_replacement"`); got != want {
+			t.Errorf("%s has the tick box: %t", path, got)
+		}
+	}
+}
