@@ -10,6 +10,7 @@ type operation struct {
 	Session string `json:"session"`
 	Op      string `json:"op"`
 	Why     string `json:"why,omitempty"`
+	Figures string `json:"figures,omitempty"`
 
 	Broker         *brokerOptions `json:"broker,omitempty"`
 	ProviderCAFile string         `json:"provider_ca_file,omitempty"`

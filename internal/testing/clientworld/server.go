@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -32,6 +33,7 @@ type Server struct {
 // session is one vector with one client.
 type session struct {
 	id         string
+	client     string // the client's name, for messages
 	operations chan operation
 	outcomes   chan []byte
 }
@@ -57,24 +59,32 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("kind") == "load" {
-		respond(w, []string{})
+		respond(w, []string{loadName})
 		return
 	}
 	respond(w, slices.Sorted(maps.Keys(s.vectors)))
 }
 
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) {
-	v := s.vectors[r.PathValue("name")]
-	if v == nil {
+	name := r.PathValue("name")
+	v := s.vectors[name]
+	if v == nil && name != loadName {
 		http.Error(w, "there is no such vector", http.StatusNotFound)
 		return
 	}
-	made := &session{operations: make(chan operation), outcomes: make(chan []byte)}
+	var runner struct {
+		Client string `json:"client"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOutcome)).Decode(&runner); err != nil {
+		http.Error(w, "the body must be JSON such as {\"client\": \"python httpx\"}: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	made := &session{client: runner.Client, operations: make(chan operation), outcomes: make(chan []byte)}
 	s.mu.Lock()
 	made.id = strconv.Itoa(len(s.sessions) + 1)
 	s.sessions[made.id] = made
 	s.mu.Unlock()
-	go made.run(v)
+	go made.run(name, v)
 	made.pass(w, r)
 }
 
@@ -111,16 +121,25 @@ func (s *session) pass(w http.ResponseWriter, r *http.Request) {
 }
 
 // run runs the vector, whose operations the runner performs.
-func (s *session) run(v *vector) {
+func (s *session) run(name string, v *vector) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	err := runVector(ctx, v, s.perform)
 	last := operation{Op: "done"}
+	var err error
+	if v == nil {
+		if last.Figures, err = runLoad(ctx, s.perform); err == nil {
+			fmt.Fprintf(os.Stderr, "%s, %s: %s\n", name, s.client, last.Figures)
+		}
+	} else {
+		err = runVector(ctx, v, s.perform)
+	}
 	switch {
 	case errors.Is(err, errUnsupported):
 		last.Why = "skipped: the client does not support an operation of this vector"
+	case err != nil && v != nil:
+		last.Op, last.Why = "failed", fmt.Sprintf("%s: %s: %v", name, v.Description, err)
 	case err != nil:
-		last.Op, last.Why = "failed", fmt.Sprintf("%s: %s: %v", v.name, v.Description, err)
+		last.Op, last.Why = "failed", fmt.Sprintf("%s: %v", name, err)
 	}
 	select {
 	case s.operations <- last:
