@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,6 +123,22 @@ store: {url: %q, keys: [{file: %q}]}
 		loaded.Store.GrantsAreNew = true
 	}
 	return loaded, err
+}
+
+// checkConsole checks the address of the console, which may be empty or "off" for no console. Other
+// machines cannot reach the console of a broker without a configuration file.
+func checkConsole(address string) error {
+	if address == "" || address == "off" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	switch {
+	case err != nil:
+		return misused("--console must be an address with a port, such as 127.0.0.1:8081, or off")
+	case !config.IsThisMachine(host):
+		return misused("--console must be an address of this machine alone, such as 127.0.0.1:8081: to let other machines open the console, use a configuration file (see \"Share the console\" in docs/console.md)")
+	}
+	return nil
 }
 
 // greet tells a person what to do next.

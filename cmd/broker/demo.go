@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,11 @@ running broker, rotates its secret, and rolls back. With --stay, it leaves this 
 it keeps serving, and prints a link to the console. Nothing leaves this machine.`,
 		Args: noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
-			return demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
+			err := demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				err = fmt.Errorf("%w\n  Stop the process that listens there, such as another 'make run' or broker.", err)
+			}
+			return err
 		}),
 	}
 	command.Flags().BoolVar(&stay, "stay", false, "keep serving on 127.0.0.1:50051, with a console on 127.0.0.1:8081, until interrupted")
@@ -85,7 +90,8 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 			<-ctx.Done()
 		}
 	case shown == nil:
-		fmt.Fprint(stdout, "\nTo try it yourself, run 'make run' in another terminal, and here:\n"+tryIt)
+		fmt.Fprint(stdout, "\nTo try it yourself, run 'make run' in another terminal. It prints a link to the console, the web\n"+
+			"pages on which people manage credentials. To get credentials as a service does, run here:\n"+tryIt)
 	}
 	stop()
 	return errors.Join(shown, <-served)

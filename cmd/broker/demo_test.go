@@ -18,7 +18,7 @@ import (
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	demoLink   = regexp.MustCompile(`(?m)^  (http://127\.0\.0\.1:8081/sign-in\?code=\S+)$`)
-	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464|8081): .*address already in use\n$`)
+	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464|8081): .*address already in use\n  Stop the process that listens there, such as another 'make run' or broker\.\n$`)
 )
 
 // TestDemoStays runs the demo twice on its fixed ports: the second demo must report that they are

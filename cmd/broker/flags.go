@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -56,4 +57,29 @@ func must(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// groupErrors match the errors of cobra about flags that depend on each other. In the texts, $1 are
+// the flags of the group, and $2 the flags that are missing.
+var groupErrors = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`^if any flags in the group \[(.+)\] are set none of the others can be; \[.+\] were all set$`), "use only one of $1"},
+	{regexp.MustCompile(`^at least one of the flags in the group \[(.+)\] is required$`), "one of $1 is required"},
+	{regexp.MustCompile(`^if any flags in the group \[(.+)\] are set they must all be set; missing \[(.+)\]$`), "use $1 together: $2 is missing"},
+}
+
+// reworded returns the text of an error, with the names of flags as people write them.
+func reworded(err error) string {
+	for _, known := range groupErrors {
+		if found := known.pattern.FindStringSubmatch(err.Error()); found != nil {
+			text := known.text
+			for i, names := range found[1:] {
+				text = strings.ReplaceAll(text, fmt.Sprintf("$%d", i+1), "--"+strings.Join(strings.Fields(names), " and --"))
+			}
+			return text
+		}
+	}
+	return err.Error()
 }

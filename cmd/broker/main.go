@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, failure)
 		return exitProblem
 	}
-	fmt.Fprintf(stderr, "broker: %v\nTry '%s --help'.\n", err, command.CommandPath())
+	fmt.Fprintf(stderr, "broker: %s\nTry '%s --help'.\n", reworded(err), command.CommandPath())
 	return exitUsage
 }
 

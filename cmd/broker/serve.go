@@ -47,7 +47,10 @@ stops it at once.`,
 			logger := newLogger(command.ErrOrStderr(), level.value, format.value)
 			if data == "" {
 				loader := config.NewLoader(path)
-				return adviseListen(serve(command.Context(), loader.Load, logger, func(*server.Server) {}), "'listen'", "'console'")
+				return adviseListen(serve(command.Context(), loader.Load, logger, func(*server.Server) {}), "listen.grpc", "listen.http", "console.address")
+			}
+			if err := checkConsole(console); err != nil {
+				return err
 			}
 			folder, err := openDataFolder(data, http, console)
 			if err != nil {
@@ -55,7 +58,7 @@ stops it at once.`,
 			}
 			load := func(config.Options) (*config.Config, error) { return folder.load() }
 			greet := func(broker *server.Server) { folder.greet(command.Context(), command.OutOrStdout(), broker) }
-			return adviseListen(serve(command.Context(), load, logger, greet), "--http", "--console")
+			return adviseListen(serve(command.Context(), load, logger, greet), "--data", "--http", "--console")
 		}),
 	}
 	addConfigFlag(command, &path, "the configuration file")
@@ -118,7 +121,7 @@ func serve(ctx context.Context, load func(config.Options) (*config.Config, error
 		defer close(reloading)
 		loop.Run(ctx, onHangup(ctx, hangups, broker, logger))
 	}()
-	logger.Info("serving", append([]any{"version", version}, addressesOf(on)...)...)
+	logger.Info("serving", append([]any{"version", version}, addressesOf(broker, on)...)...)
 	broker.WarnOfExposure()
 	greet(broker)
 	err = broker.Run(ctx, on)
@@ -139,46 +142,50 @@ func listen(ctx context.Context, broker *server.Server) (on server.Listeners, er
 		}
 	}()
 	if on.GRPC, err = server.Listen(ctx, where.GRPC, where.SocketMode); err != nil {
-		return on, listenError{err, false}
+		return on, listenError{err, atGRPC}
 	}
 	if on.HTTP, err = server.Listen(ctx, where.HTTP, where.SocketMode); err != nil {
-		return on, listenError{err, false}
+		return on, listenError{err, atHTTP}
 	}
 	if on.Console, err = broker.ListenConsole(ctx); err != nil {
-		return on, listenError{err, true}
+		return on, listenError{err, atConsole}
 	}
 	return on, nil
 }
 
-// addressesOf returns the addresses of listeners, as attributes of a log line.
-func addressesOf(on server.Listeners) []any {
+// addressesOf returns the addresses of a broker, as attributes of a log line.
+func addressesOf(broker *server.Server, on server.Listeners) []any {
 	all := []any{"grpc", on.GRPC.Addr().String(), "http", on.HTTP.Addr().String()}
 	if on.Console != nil {
-		all = append(all, "console", on.Console.Addr().String())
+		all = append(all, "console", on.Console.Addr().String(), "url", broker.ConsoleURL())
 	}
 	return all
 }
 
-// listenError is the error of a broker, or of its console, that cannot listen.
+// These are the listeners of a broker.
+const (
+	atGRPC = iota
+	atHTTP
+	atConsole
+)
+
+// listenError is the error of a broker that cannot open one of its listeners.
 type listenError struct {
 	error
-	console bool
+	at int
 }
 
 // Unwrap returns the cause.
 func (e listenError) Unwrap() error { return e.error }
 
 // adviseListen adds advice to the error of a broker that cannot listen. The settings, or flags, for
-// the addresses of the broker and of its console have the given names.
-func adviseListen(err error, listen, console string) error {
+// the addresses of the listeners have the given names, in the order of the constants.
+func adviseListen(err error, names ...string) error {
 	var failed listenError
 	if !errors.As(err, &failed) {
 		return err
 	}
-	place := listen
-	if failed.console {
-		place = console
-	}
+	place := names[failed.at]
 	for cause, advice := range map[error]string{
 		syscall.EADDRINUSE:    "Stop the process that listens there, such as another broker, or change " + place + ".",
 		syscall.EADDRNOTAVAIL: "This machine does not have the address: change " + place + ".",

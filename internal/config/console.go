@@ -66,10 +66,16 @@ func (p *parser) readConsole(section yamlfile.Value, listen Listen, jwt []authen
 	if !section.Exists() {
 		return nil
 	}
+	if section.Empty() {
+		section.Problemf("must be a mapping, and is empty: write console: {}")
+		return nil
+	}
 	section.Mapping("address", "url", "oidc")
-	console := &Console{Address: readAddress(section.Get("address"), "127.0.0.1:8081")}
-	if console.Address.Network == "unix" {
-		section.Get("address").Problemf("must be HOST:PORT, because browsers cannot open a Unix socket")
+	console := &Console{Address: Address{Network: "tcp", Address: "127.0.0.1:8081"}}
+	if address := section.Get("address"); strings.HasPrefix(address.Text(yamlfile.MaxText), "unix://") {
+		address.Problemf("must be HOST:PORT, because browsers cannot open a Unix socket")
+	} else if address.Text(yamlfile.MaxText) != "" {
+		console.Address = readHostPort(address, "must be an address with a port, such as 127.0.0.1:8081")
 	}
 	console.readURL(section)
 	names := yamlfile.Unique{}

@@ -81,9 +81,10 @@ func TestConsoleProblems(t *testing.T) {
 	}
 	for section, want := range map[string][]string{
 		"[]":                         {"1:10: must be a mapping"},
+		"":                           {"1:9: must be a mapping, and is empty: write console: {}"},
 		"{adress: x}":                {`1:11: unknown key; did you mean "address"?`},
 		`{address: "unix:///a"}`:     {"1:20: must be HOST:PORT, because browsers cannot open a Unix socket"},
-		`{address: "8081"}`:          {"1:20: must be an address with a port, such as 127.0.0.1:8081, or unix:///path"},
+		`{address: "8081"}`:          {"1:20: must be an address with a port, such as 127.0.0.1:8081"},
 		`{address: ":8081"}`:         {"1:10: " + needsURL, "1:20: " + needsTLS},
 		`{url: "ftp://a"}`:           {"1:16: " + badURL},
 		`{url: "https://a/b"}`:       {"1:16: " + badURL},

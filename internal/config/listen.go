@@ -174,19 +174,25 @@ func readAddress(value yamlfile.Value, otherwise string) Address {
 		}
 		return Address{Network: "unix", Address: path}
 	}
+	return readHostPort(value, "must be an address with a port, such as "+otherwise+", or unix:///path")
+}
+
+// readHostPort reports the given problem if the value is not an address with a port.
+func readHostPort(value yamlfile.Value, problem string) Address {
+	text := value.Text(yamlfile.MaxText)
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		value.Problemf("must be an address with a port, such as %s, or unix:///path", otherwise)
+		value.Problemf("%s", problem)
 		return Address{}
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		value.Problemf("the port must be a number from 0 to 65535")
 	}
-	return Address{Network: "tcp", Address: text, Remote: !isThisMachine(host)}
+	return Address{Network: "tcp", Address: text, Remote: !IsThisMachine(host)}
 }
 
-// isThisMachine reports whether a host is localhost or a loopback address.
-func isThisMachine(host string) bool {
+// IsThisMachine reports whether a host is localhost or a loopback address.
+func IsThisMachine(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }

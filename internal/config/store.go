@@ -122,7 +122,7 @@ func (s *Store) setPostgres(value yamlfile.Value, text string) {
 	if query.Has("sslrootcert") && !filepath.IsAbs(query.Get("sslrootcert")) {
 		value.Problemf("sslrootcert needs an absolute path")
 	}
-	setSSLMode(value, query, isThisMachine(location.Hostname()))
+	setSSLMode(value, query, IsThisMachine(location.Hostname()))
 	location.RawQuery = query.Encode()
 	s.PostgresURL = location.String()
 }

@@ -33,7 +33,7 @@ func (c *Console) guarded(inner http.Handler) http.Handler {
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		if !c.isOwnHost(r) {
-			http.Error(w, "this is not the console's address: open "+c.address(), http.StatusMisdirectedRequest)
+			http.Error(w, "this is not the console's address: open "+c.URL(), http.StatusMisdirectedRequest)
 			return
 		}
 		if origins.Check(r) != nil || !isOwnRequest(r) {

@@ -85,7 +85,7 @@ func (c *Console) SignInLink(ctx context.Context, evidence authentication.Eviden
 	if err = c.record(ctx, audit.Record{Caller: caller, Operation: audit.CreateSignInLink}, err); err != nil {
 		return "", time.Time{}, err
 	}
-	return c.address() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), nil
+	return c.URL() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), nil
 }
 
 // ListensAt sets the address of the listener. If the port in the configuration is 0, sign-in links
@@ -94,8 +94,8 @@ func (c *Console) ListensAt(address net.Addr) {
 	_, c.port, _ = net.SplitHostPort(address.String())
 }
 
-// address returns the address of the console, without a slash at the end.
-func (c *Console) address() string {
+// URL returns the address of the console, without a slash at the end.
+func (c *Console) URL() string {
 	if c.options.Config.URL != "" {
 		return c.options.Config.URL
 	}

@@ -114,7 +114,7 @@ func parseLogin(text string) (login, bool) {
 // only small cookies.
 const maxNext = 1000
 
-func (c *Console) callback() string { return c.address() + "/sign-in/callback" }
+func (c *Console) callback() string { return c.URL() + "/sign-in/callback" }
 
 var errIssuer = errors.New("The issuer cannot be reached, or its settings cannot be used. Try again later. The broker's log has the reason.") //nolint:revive,staticcheck // a sentence for people
 

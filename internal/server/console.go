@@ -122,6 +122,10 @@ func (s *Server) consoleTLS() *tls.Config {
 	}
 }
 
+// ConsoleURL returns the address that people type, without a slash at the end. The Server must have a
+// console.
+func (s *Server) ConsoleURL() string { return s.console.URL() }
+
 // SignInLink returns a link that signs in one person, once, as the caller with this evidence, and the
 // time until which the link can be used. The Server must have a console, and the evidence must be that
 // of a caller at a private socket.
