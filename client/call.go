@@ -56,7 +56,6 @@ func (c *Client) retry(
 	began, pause := time.Now(), firstPause
 	for {
 		var trailer metadata.MD
-		c.reconnect()
 		attempt, end := context.WithTimeout(ctx, timeout)
 		err := call(attempt, grpc.Trailer(&trailer))
 		end()
@@ -76,14 +75,6 @@ func (c *Client) retry(
 			return failed
 		}
 		pause = min(2*pause, maxPause)
-	}
-}
-
-// reconnect makes gRPC open a connection at once if the last attempt failed, because gRPC itself
-// waits up to two minutes.
-func (c *Client) reconnect() {
-	if connection, ok := c.connection.(interface{ ResetConnectBackoff() }); ok {
-		connection.ResetConnectBackoff()
 	}
 }
 

@@ -9,6 +9,8 @@ package client
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -21,9 +23,8 @@ import (
 // Client adds the broker's material to HTTP requests. A Client is safe for concurrent use. A
 // program needs one Client for each connection to a broker.
 type Client struct {
-	connection grpc.ClientConnInterface
-	broker     authmaterialv1.BrokerServiceClient
-	now        func() time.Time
+	broker authmaterialv1.BrokerServiceClient
+	now    func() time.Time
 
 	running context.Context //nolint:containedctx // ends when the client is closed
 	stop    context.CancelFunc
@@ -37,6 +38,7 @@ type Client struct {
 	credentials map[string]*credential
 	unwatched   []*credential // the credentials for which a stream will be opened
 	streams     []*stream
+	nextCheck   time.Time // the time of the next search for credentials that no request uses
 	usage       usage
 }
 
@@ -54,12 +56,12 @@ func WithClock(now func() time.Time) Option {
 	return optionFunc(func(c *Client) { c.now = now })
 }
 
-// New returns a Client that calls the broker over a gRPC connection, usually a *grpc.ClientConn.
+// New returns a Client that calls the broker over a gRPC connection, usually from TLS.Dial or
+// grpc.NewClient.
 // New makes no call. The caller of New must call Close when the client is no longer needed, and
 // then close the connection.
 func New(connection grpc.ClientConnInterface, options ...Option) *Client {
 	c := &Client{
-		connection:  connection,
 		broker:      authmaterialv1.NewBrokerServiceClient(connection),
 		now:         time.Now,
 		credentials: map[string]*credential{},
@@ -86,11 +88,9 @@ func (c *Client) Close() {
 	c.reportLastUses()
 }
 
-// String returns a fixed text, because the fields of a Client lead to secrets.
-func (c *Client) String() string { return "client.Client" }
-
-// GoString returns the text of String.
-func (c *Client) GoString() string { return c.String() }
+// Format implements fmt.Formatter. It writes a fixed text, because the fields of a Client lead to
+// secrets.
+func (c *Client) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "client.Client") }
 
 // HTTPClient returns an http.Client that adds the material of a credential to its requests, as
 // Transport describes.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -24,6 +25,11 @@ func (c *Client) TokenSource(credentialID string) oauth2.TokenSource {
 }
 
 type tokenSource struct{ credential *credential }
+
+// Format implements fmt.Formatter, as Client.Format does.
+func (s tokenSource) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "client.TokenSource")
+}
 
 // Token implements oauth2.TokenSource.
 func (s tokenSource) Token() (*oauth2.Token, error) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -50,6 +51,9 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	t.credential.use(successor, t.credential.client.now())
 	return t.send(request, again, successor)
 }
+
+// Format implements fmt.Formatter, as Client.Format does.
+func (t *transport) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "client.Transport") }
 
 // CloseIdleConnections closes the idle connections of the base transport, for the method
 // CloseIdleConnections of http.Client.

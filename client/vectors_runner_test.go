@@ -59,7 +59,7 @@ type outcome map[string]any
 type runner struct {
 	*testing.T
 	world      string // URL
-	connection *grpc.ClientConn
+	connection connection
 	client     *client.Client
 	base       *http.Transport
 	now        atomic.Int64 // nanoseconds since 1970; with 0, the client uses the real clock
@@ -101,15 +101,10 @@ func (r *runner) perform(op operation) outcome {
 func (r *runner) create(op operation) {
 	r.Helper()
 	r.setClock(op.Now)
-	transport := insecure.NewCredentials()
-	if !op.Broker.Plaintext {
-		files := client.TLS{CAFile: op.Broker.CAFile, CertificateFile: op.Broker.CertificateFile, KeyFile: op.Broker.KeyFile, ServerName: op.Broker.ServerName}
-		var err error
-		if transport, err = files.Credentials(); err != nil {
-			r.Fatal(err)
-		}
+	var err error
+	if r.connection, err = dial(op); err != nil {
+		r.Fatal(err)
 	}
-	r.dial(op, transport)
 	r.base = &http.Transport{MaxIdleConnsPerHost: 10}
 	if op.ProviderCAFile != "" {
 		authorities, err := os.ReadFile(op.ProviderCAFile)
@@ -123,17 +118,32 @@ func (r *runner) create(op operation) {
 	r.client = client.New(r.connection, client.WithClock(r.clock))
 }
 
-func (r *runner) dial(op operation, transport credentials.TransportCredentials) {
-	r.Helper()
-	options := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
-	if op.Broker.TokenFile != "" {
-		options = append(options, grpc.WithPerRPCCredentials(client.TokenFile(op.Broker.TokenFile)))
-	}
-	var err error
-	if r.connection, err = grpc.NewClient(op.Broker.Address, options...); err != nil {
-		r.Fatal(err)
-	}
+// connection is a connection that can be closed.
+type connection interface {
+	grpc.ClientConnInterface
+	Close() error
 }
+
+func dial(op operation) (connection, error) {
+	var options []grpc.DialOption
+	if op.Broker.TokenFile != "" {
+		token := client.TokenFile(op.Broker.TokenFile)
+		if op.Broker.Plaintext {
+			token = withoutTLS{token}
+		}
+		options = append(options, grpc.WithPerRPCCredentials(token))
+	}
+	if op.Broker.Plaintext {
+		return grpc.NewClient(op.Broker.Address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	}
+	files := client.TLS{CAFile: op.Broker.CAFile, CertificateFile: op.Broker.CertificateFile, KeyFile: op.Broker.KeyFile, ServerName: op.Broker.ServerName}
+	return files.Dial(op.Broker.Address, options...)
+}
+
+// withoutTLS sends a token over a connection without TLS, which package client refuses.
+type withoutTLS struct{ credentials.PerRPCCredentials }
+
+func (withoutTLS) RequireTransportSecurity() bool { return false }
 
 func (r *runner) setClock(now float64) {
 	seconds, fraction := math.Modf(now)
@@ -168,7 +178,12 @@ func (r *runner) requests(op operation) outcome {
 		if len(op.Credentials) > 0 {
 			one.Credential = op.Credentials[i%len(op.Credentials)]
 		}
-		request := r.newRequest(one)
+		request, err := requestOf(r.Context(), one)
+		if err != nil {
+			results[i] = r.failed(err)
+			<-turns
+			continue
+		}
 		if i == 0 {
 			after = request
 		}
@@ -178,20 +193,22 @@ func (r *runner) requests(op operation) outcome {
 		})
 	}
 	all.Wait()
+	if after == nil {
+		return outcome{"results": results}
+	}
 	return outcome{"results": results, "request_after": outcome{"url": after.URL.String(), "headers": headersOf(after)}}
 }
 
-func (r *runner) newRequest(op operation) *http.Request {
-	r.Helper()
+func requestOf(ctx context.Context, op operation) (*http.Request, error) {
 	var body io.Reader
 	if op.Body != nil {
 		if body = strings.NewReader(*op.Body); !op.BodyRepeatable {
 			body = io.MultiReader(body)
 		}
 	}
-	request, err := http.NewRequestWithContext(r.Context(), op.Method, op.URL, body)
+	request, err := http.NewRequestWithContext(ctx, op.Method, op.URL, body)
 	if err != nil {
-		r.Fatal(err)
+		return nil, err
 	}
 	for _, header := range op.Headers {
 		if strings.EqualFold(header[0], "Host") {
@@ -200,7 +217,7 @@ func (r *runner) newRequest(op operation) *http.Request {
 			request.Header[header[0]] = append(request.Header[header[0]], header[1])
 		}
 	}
-	return request
+	return request, nil
 }
 
 func headersOf(request *http.Request) [][2]string {
@@ -262,7 +279,7 @@ func (r *runner) keep(values ...any) {
 
 func textsOf(values ...any) (texts []string) {
 	for _, value := range values {
-		texts = append(texts, fmt.Sprint(value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value), fmt.Sprintf("%q", value))
+		texts = append(texts, fmt.Sprint(value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value))
 		if text, err := json.Marshal(value); err == nil {
 			texts = append(texts, string(text))
 		}
@@ -283,8 +300,11 @@ func (r *runner) apply(op operation) outcome {
 		r.Fatal(err)
 	}
 	op.Method = http.MethodGet
-	request := r.newRequest(op)
-	if err := client.Apply(request, decoration); err != nil {
+	request, err := requestOf(r.Context(), op)
+	if err == nil {
+		err = client.Apply(request, decoration)
+	}
+	if err != nil {
 		return r.failed(err)
 	}
 	return outcome{"url": request.URL.String(), "headers": headersOf(request)}
@@ -302,7 +322,10 @@ func (r *runner) load(op operation) outcome {
 	for i := range op.Count {
 		time.Sleep(time.Until(start.Add(time.Duration(i) * interval)))
 		turns <- struct{}{}
-		request := r.newRequest(op)
+		request, err := requestOf(r.Context(), op)
+		if err != nil {
+			r.Fatal(err)
+		}
 		all.Go(func() {
 			result := r.send(op, request)
 			if result["status"] == http.StatusOK {

@@ -61,31 +61,69 @@ func (c *Client) openStreams() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.unwatched) > 0 && !c.closed {
-		opened := &stream{client: c}
+		var credentials []*credential
 		i := slices.IndexFunc(c.streams, func(s *stream) bool { return len(s.credentials) < maxWatched })
 		if i < 0 {
-			c.streams = append(c.streams, opened)
+			i = len(c.streams)
+			c.streams = append(c.streams, nil)
 		} else {
-			opened.replace(c.streams[i])
-			c.streams[i] = opened
+			credentials = slices.Clone(c.streams[i].credentials)
 		}
-		n := min(maxWatched-len(opened.credentials), len(c.unwatched))
-		opened.credentials = append(opened.credentials, c.unwatched[:n]...)
+		n := min(maxWatched-len(credentials), len(c.unwatched))
+		c.streams[i] = c.open(append(credentials, c.unwatched[:n]...), c.streams[i])
 		c.unwatched = c.unwatched[n:]
-		var ctx context.Context
-		ctx, opened.stop = context.WithCancel(c.running)
-		c.tasks.Go(func() { opened.run(ctx) })
 	}
 }
 
-// replace takes over the credentials of an older stream, which continues until the new stream is
-// complete. If the older stream is not complete itself, it ends at once.
-func (s *stream) replace(older *stream) {
-	s.credentials = slices.Clone(older.credentials)
-	s.replaces = older
-	if !older.complete {
+// open opens a stream that replaces an older one, if there is one. The older stream continues until
+// the new one is complete. If the older stream is not complete itself, it ends at once.
+func (c *Client) open(credentials []*credential, older *stream) *stream {
+	opened := &stream{client: c, credentials: credentials, replaces: older}
+	if older != nil && !older.complete {
 		older.stop()
-		s.replaces, older.replaces = older.replaces, nil
+		opened.replaces, older.replaces = older.replaces, nil
+	}
+	var ctx context.Context
+	ctx, opened.stop = context.WithCancel(c.running)
+	c.tasks.Go(func() { opened.run(ctx) })
+	return opened
+}
+
+// leaveIdle replaces the streams with credentials that no request has used for a long time.
+func (c *Client) leaveIdle(now time.Time) {
+	if now.Before(c.nextCheck) {
+		return
+	}
+	c.nextCheck = now.Add(time.Minute)
+	var kept []*stream
+	for _, s := range c.streams {
+		credentials := s.used(now)
+		switch {
+		case len(credentials) == len(s.credentials):
+			kept = append(kept, s)
+		case len(credentials) > 0:
+			kept = append(kept, c.open(credentials, s))
+		default:
+			s.end()
+		}
+	}
+	c.streams = kept
+}
+
+// used returns the credentials of a stream that are not idle. The others are not watched any more.
+func (s *stream) used(now time.Time) (credentials []*credential) {
+	for _, credential := range s.credentials {
+		if credential.watched = now.Sub(credential.lastUse) < idle; credential.watched {
+			credentials = append(credentials, credential)
+		}
+	}
+	return credentials
+}
+
+func (s *stream) end() {
+	s.stop()
+	if s.replaces != nil {
+		s.replaces.stop()
 	}
 }
 
@@ -98,7 +136,7 @@ func (s *stream) run(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, errDisconnected) {
-			s.drop(func(*credential) bool { return true })
+			s.abandon()
 			return
 		}
 		if delivered {
@@ -124,7 +162,6 @@ func (s *stream) receive(ctx context.Context) (delivered bool, err error) {
 	}
 	watched := map[string]*credential{} // the credentials whose state has been delivered
 	defer s.ended(watched)
-	s.client.reconnect()
 	connecting := time.AfterFunc(connectTimeout, cancel)
 	states, err := s.client.broker.WatchAuthDecorations(ctx, request, grpc.WaitForReady(true))
 	connecting.Stop()
@@ -174,33 +211,32 @@ func (s *stream) ended(watched map[string]*credential) {
 }
 
 // dropIdle drops the credentials that no request has used for a long time, and reports whether
-// credentials are left.
+// credentials are left. A stream that was replaced keeps its credentials, because its successor
+// watches them too.
 func (s *stream) dropIdle() bool {
-	now := s.client.now()
-	return s.drop(func(c *credential) bool { return now.Sub(c.lastUse) >= idle })
-}
-
-// drop removes credentials from a stream, and reports whether credentials are left. A stream that
-// was replaced keeps its credentials, because its successor watches them too.
-func (s *stream) drop(dropped func(*credential) bool) bool {
 	s.client.mu.Lock()
 	defer s.client.mu.Unlock()
 	i := slices.Index(s.client.streams, s)
 	if i < 0 {
 		return true
 	}
-	var kept []*credential
-	for _, credential := range s.credentials {
-		if credential.watched = !dropped(credential); credential.watched {
-			kept = append(kept, credential)
-		}
-	}
-	if s.credentials = kept; len(kept) > 0 {
+	if s.credentials = s.used(s.client.now()); len(s.credentials) > 0 {
 		return true
 	}
 	s.client.streams = slices.Delete(s.client.streams, i, i+1)
-	if s.replaces != nil {
-		s.replaces.stop()
-	}
+	s.end()
 	return false
+}
+
+// abandon ends a stream whose connection is closed. Requests can open new streams.
+func (s *stream) abandon() {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	if i := slices.Index(s.client.streams, s); i >= 0 {
+		s.client.streams = slices.Delete(s.client.streams, i, i+1)
+		for _, credential := range s.credentials {
+			credential.watched = false
+		}
+	}
+	s.end()
 }
