@@ -26,7 +26,7 @@ func (w *world) wait(ctx context.Context, want *waiting) error {
 			(want.Streams == nil || len(w.broker.streams) == *want.Streams)
 	})
 	if holds {
-		return nil
+		return pause(ctx, settle) // the client has to receive what the broker has sent
 	}
 	var now string
 	w.board.read(func() {
