@@ -38,7 +38,6 @@ type Client struct {
 	credentials map[string]*credential
 	unwatched   []*credential // the credentials for which a stream will be opened
 	streams     []*stream
-	nextCheck   time.Time // the time of the next search for credentials that no request uses
 	usage       usage
 }
 
@@ -56,10 +55,12 @@ func WithClock(now func() time.Time) Option {
 	return optionFunc(func(c *Client) { c.now = now })
 }
 
-// New returns a Client that calls the broker over a gRPC connection, usually from TLS.Dial or
-// grpc.NewClient.
+// New returns a Client that calls the broker over a gRPC connection, usually a *grpc.ClientConn.
 // New makes no call. The caller of New must call Close when the client is no longer needed, and
 // then close the connection.
+//
+// While a broker is down, gRPC waits longer before each attempt to connect, by default up to 2
+// minutes. The option grpc.WithConnectParams of the connection changes that.
 func New(connection grpc.ClientConnInterface, options ...Option) *Client {
 	c := &Client{
 		broker:      authmaterialv1.NewBrokerServiceClient(connection),

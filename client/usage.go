@@ -48,7 +48,6 @@ func (c *credential) record(p *prepared, now time.Time) {
 		return
 	}
 	c.lastUse = now
-	c.client.leaveIdle(now)
 	if c.client.usage.unsupported {
 		p.nextUse.Store(now.Add(usageInterval).Unix()) // for lastUse
 		return

@@ -59,7 +59,7 @@ type outcome map[string]any
 type runner struct {
 	*testing.T
 	world      string // URL
-	connection connection
+	connection *grpc.ClientConn
 	client     *client.Client
 	base       *http.Transport
 	now        atomic.Int64 // nanoseconds since 1970; with 0, the client uses the real clock
@@ -118,13 +118,7 @@ func (r *runner) create(op operation) {
 	r.client = client.New(r.connection, client.WithClock(r.clock))
 }
 
-// connection is a connection that can be closed.
-type connection interface {
-	grpc.ClientConnInterface
-	Close() error
-}
-
-func dial(op operation) (connection, error) {
+func dial(op operation) (*grpc.ClientConn, error) {
 	var options []grpc.DialOption
 	if op.Broker.TokenFile != "" {
 		token := client.TokenFile(op.Broker.TokenFile)
@@ -137,7 +131,11 @@ func dial(op operation) (connection, error) {
 		return grpc.NewClient(op.Broker.Address, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	}
 	files := client.TLS{CAFile: op.Broker.CAFile, CertificateFile: op.Broker.CertificateFile, KeyFile: op.Broker.KeyFile, ServerName: op.Broker.ServerName}
-	return files.Dial(op.Broker.Address, options...)
+	transport, err := files.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient(op.Broker.Address, append(options, grpc.WithTransportCredentials(transport))...)
 }
 
 // withoutTLS sends a token over a connection without TLS, which package client refuses.
@@ -320,7 +318,7 @@ func (r *runner) load(op operation) outcome {
 	failures := []string{}
 	start := time.Now()
 	for i := range op.Count {
-		time.Sleep(time.Until(start.Add(time.Duration(i) * interval)))
+		<-time.After(time.Until(start.Add(time.Duration(i) * interval)))
 		turns <- struct{}{}
 		request, err := requestOf(r.Context(), op)
 		if err != nil {

@@ -22,7 +22,7 @@ const (
 	// gather is the time between the first new credential and the stream that watches it, so that
 	// several new credentials join one stream.
 	gather = 100 * time.Millisecond
-	// idle is the time after which a credential that no request uses is not watched any more.
+	// idle is the time after which the next stream leaves out a credential that no request uses.
 	idle = time.Hour
 	// A stream that ended is opened again after firstDelay. The delay doubles up to maxDelay each
 	// time that a stream ends before it delivers a state, and is changed at random by up to 20 %.
@@ -67,7 +67,7 @@ func (c *Client) openStreams() {
 			i = len(c.streams)
 			c.streams = append(c.streams, nil)
 		} else {
-			credentials = slices.Clone(c.streams[i].credentials)
+			credentials = c.streams[i].used(c.now())
 		}
 		n := min(maxWatched-len(credentials), len(c.unwatched))
 		c.streams[i] = c.open(append(credentials, c.unwatched[:n]...), c.streams[i])
@@ -87,27 +87,6 @@ func (c *Client) open(credentials []*credential, older *stream) *stream {
 	ctx, opened.stop = context.WithCancel(c.running)
 	c.tasks.Go(func() { opened.run(ctx) })
 	return opened
-}
-
-// leaveIdle replaces the streams with credentials that no request has used for a long time.
-func (c *Client) leaveIdle(now time.Time) {
-	if now.Before(c.nextCheck) {
-		return
-	}
-	c.nextCheck = now.Add(time.Minute)
-	var kept []*stream
-	for _, s := range c.streams {
-		credentials := s.used(now)
-		switch {
-		case len(credentials) == len(s.credentials):
-			kept = append(kept, s)
-		case len(credentials) > 0:
-			kept = append(kept, c.open(credentials, s))
-		default:
-			s.end()
-		}
-	}
-	c.streams = kept
 }
 
 // used returns the credentials of a stream that are not idle. The others are not watched any more.
