@@ -105,6 +105,7 @@ func (b *Broker) account(e *entry) (*account, error) {
 	}
 	e.opened.Store(a)
 	b.index.add(e)
+	b.noteState(e.credential.ID) // the token may be known already, from a credential with the same values
 	return a, nil
 }
 

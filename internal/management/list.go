@@ -1,6 +1,7 @@
 package management
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -235,9 +236,21 @@ func (s *Service) ExplainAccess(ctx context.Context, caller Caller, id, about st
 	}
 	err = s.do(ctx, c, func() error {
 		e = explain(caller.Config.Policy, subject, access.Object{CredentialID: id, Provider: s.providerOf(caller.Config, id)})
+		if problem, warning := caller.Config.CheckCaller(about); problem+warning != "" {
+			doubt := cmp.Or(problem, warning)
+			e.Text = strings.ToUpper(doubt[:1]) + ended(doubt[1:]) + " " + e.Text
+		}
 		return nil
 	})
 	return e, err
+}
+
+// ended returns a text with a full stop, unless it is a question.
+func ended(text string) string {
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
 }
 
 func explain(policy *access.Policy, subject *access.Caller, object access.Object) *Explanation {

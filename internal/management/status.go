@@ -44,6 +44,8 @@ func (s *Service) State(c *Credential) (state broker.State, since time.Time) {
 		return broker.Unavailable, s.began(c)
 	case since.IsZero():
 		return state, s.began(c)
+	case since.Before(c.CreateTime): // the token of other credentials with the same values
+		return state, c.CreateTime
 	}
 	return state, since
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
 )
@@ -201,7 +203,9 @@ func (s *Service) Activate(
 		}
 		if len(callers) > 0 {
 			c.fields, row.CanaryVersion, row.CanaryCallers = []string{"canary"}, number, callers
-			return checkCanary(row)
+			doubt, err := checkCanary(caller.Config, row)
+			warning = strings.TrimSpace(warning + " " + doubt)
+			return err
 		}
 		c.fields, row.ActiveVersion = []string{"active_version"}, number
 		if row.CanaryVersion == number {
@@ -212,7 +216,9 @@ func (s *Service) Activate(
 	return changed, warning, err
 }
 
-func checkCanary(row *store.Credential) error {
+// checkCanary checks the canary of a credential. The warning is a sentence about a pattern that
+// matches no caller at present, or empty.
+func checkCanary(by *config.Config, row *store.Credential) (warning string, err error) {
 	var problems violations
 	if row.CanaryVersion == row.ActiveVersion {
 		problems.add("version", "is the active version already")
@@ -223,9 +229,17 @@ func checkCanary(row *store.Credential) error {
 	for n, pattern := range row.CanaryCallers {
 		if pattern == "" || len(pattern) > 1024 {
 			problems.add(fmt.Sprintf("callers[%d]", n), "must be a pattern for the names of callers, of 1 to 1024 characters")
+			continue
+		}
+		problem, doubt := by.CheckCaller(pattern)
+		if problem != "" {
+			problems.add(fmt.Sprintf("callers[%d]", n), problem)
+		}
+		if doubt != "" && warning == "" {
+			warning = fmt.Sprintf("The pattern %q may match no caller: %s", pattern, ended(doubt))
 		}
 	}
-	return problems.err()
+	return warning, problems.err()
 }
 
 // rollBackWarning returns a warning if the provider has probably revoked the secret of an older

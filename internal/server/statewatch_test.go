@@ -118,6 +118,29 @@ func TestWatchOfStates(t *testing.T) {
 	all.want("key-of-board READY, token-of-mail NOT_YET_USED")
 }
 
+// TestStateOfSharedToken checks that a watch shows a credential whose token the broker has requested
+// already, for a credential with the same values, and that its state is not older than itself.
+func TestStateOfSharedToken(t *testing.T) {
+	m := serveManaging(t, sqliteStore(t))
+	a := accounts(m.sim)["sendpulse pair"]
+	m.createAccount("one", a)
+	m.sim.SendPulse.RemoveClient(a.values["client_id"])
+	if _, err := m.material("web", "one"); err == nil {
+		t.Fatal("the provider issues a token for a removed client")
+	}
+	twin := m.createAccount("twin", a)
+	w := m.watchStates("viewer", "", "twin")
+	_, _ = m.material("web", "twin")
+	w.want("twin REFUSED")
+	found, err := m.credentials.GetCredential(m.as("viewer"), &authmaterialv1.GetCredentialRequest{CredentialId: "twin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if since := found.GetCredential().GetStateTime().AsTime(); since.Before(twin.GetCreateTime().AsTime()) {
+		t.Errorf("the state is of %v, before the credential was created", since)
+	}
+}
+
 // TestWatchOfNamedStates checks that a watch with IDs contains nothing about other credentials, also
 // after a reload.
 func TestWatchOfNamedStates(t *testing.T) {

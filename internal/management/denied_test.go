@@ -1,0 +1,61 @@
+package management_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/management"
+)
+
+// TestDenialsNameTheCause checks that the error for a denied creation names the ID, which may have been
+// made from the name, and the IDs that are allowed.
+func TestDenialsNameTheCause(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(acme + `
+grants:
+  - {callers: ["token:ann"], credentials: ["mail-*", "sms"], actions: [manage]}
+  - {callers: ["token:ann"], credentials: ["*"], actions: [view]}
+  - {callers: ["token:bob"], credentials: ["bob-*"], actions: [manage]}
+`))
+	wanted := newAcme("", "secret")
+	wanted.DisplayName = "Acme Production"
+	for caller, want := range map[string]string{
+		"ann": "you may not create a credential with the ID acme-production: your grants allow only mail-*, sms",
+		"eve": "you may not create a credential with the ID acme-production: you have no grant to create credentials",
+	} {
+		_, err := r.Create(t.Context(), r.as(caller), wanted)
+		if got := fault.From(err); got.Reason != fault.AccessDenied || got.Message != want {
+			t.Errorf("%s: %s %s", caller, got.Reason, got.Message)
+		}
+	}
+	_, err := r.FleetStatus(t.Context(), r.as("ann"))
+	if got := fault.From(err); got.Reason != fault.AccessDenied || !strings.Contains(got.Message, "the action operate") {
+		t.Errorf("the fleet status: %s %s", got.Reason, got.Message)
+	}
+}
+
+// TestNamesOfNobody checks that a name which no caller can have is refused for a canary, that an
+// unknown one causes a warning, and that explanations of access report both.
+func TestNamesOfNobody(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + acme))
+	r.created(newAcme("one", "first"))
+	r.addVersion(management.NewVersion{ETag: r.one().ETag})
+	for pattern, want := range map[string]string{"admin": `did you mean "token:admin"?`, "ci-*": "this is not a caller's name"} {
+		_, _, err := r.Activate(t.Context(), r.admin(), "one", r.one().ETag, 2, []string{pattern})
+		if got := fault.From(err); got.Reason != fault.InvalidRequest || !strings.Contains(got.Message, want) {
+			t.Errorf("a canary for %s: %s %s", pattern, got.Reason, got.Message)
+		}
+	}
+	_, warning, err := r.Activate(t.Context(), r.admin(), "one", r.one().ETag, 2, []string{"token:admin", "token:ci"})
+	if err != nil || !strings.HasPrefix(warning, `The pattern "token:ci" may match no caller: `) {
+		t.Errorf("a canary for an unknown token: warning %q, error %v", warning, err)
+	}
+	for about, want := range map[string]string{"admin": `The name lacks the kind of caller; did you mean "token:admin"? `, "token:ci": "There is no token of this name", "token:admin": "These grants "} {
+		e, err := r.ExplainAccess(t.Context(), r.admin(), "one", about)
+		if err != nil || !strings.HasPrefix(e.Text, want) {
+			t.Errorf("what %s may do: %q (%v)", about, e.Text, err)
+		}
+	}
+}
