@@ -2,11 +2,16 @@ package console
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
+	"connectrpc.com/connect"
+
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/internal/credentials"
 )
 
 // chooseView is the content of the page on which a person chooses a provider.
@@ -16,6 +21,9 @@ type chooseView struct {
 }
 
 func (c *Console) choose(w http.ResponseWriter, r *http.Request) error {
+	if !personOf(r).mayAdd {
+		return errMayNotAdd
+	}
 	found, err := c.api.Providers.ListProviders(r.Context(), &authmaterialv1.ListProvidersRequest{})
 	if err != nil {
 		return err
@@ -37,6 +45,9 @@ func matching(all []*authmaterialv1.Provider, text string) []*authmaterialv1.Pro
 	})
 }
 
+var errMayNotAdd = connect.NewError(connect.CodePermissionDenied,
+	errors.New("adding credentials needs a credential store, and a grant with the action manage that names credential IDs"))
+
 // formView is the content of a form for the values of a credential.
 type formView struct {
 	refusal
@@ -49,6 +60,8 @@ type formView struct {
 	// the form.
 	Given  map[string]string
 	Result *authmaterialv1.Verification
+	// Stored is the number of the version that has the refused values; 0 if they were not saved.
+	Stored int32
 	// Part is true if only the result is shown, in a form that the browser keeps.
 	Part bool
 }
@@ -61,8 +74,12 @@ func (v formView) Value(f *authmaterialv1.Field) string {
 	return v.Credential.GetPublicValues()[f.GetFieldId()]
 }
 
-// ownFields are the names of the fields that belong to the credential, not to its values.
-var ownFields = []string{"credential.display_name", "credential.description", "credential_id"}
+// These are the API's names of the fields that are not values, in the form for a new credential and in
+// the form that rotates a credential.
+var (
+	newFields    = []string{"credential.display_name", "credential.description", "allowed_hosts", "credential_id"}
+	rotateFields = []string{"allowed_hosts"}
+)
 
 // HelpURL returns the provider's page about the values, or about the provider.
 func (v formView) HelpURL() string {
@@ -72,12 +89,15 @@ func (v formView) HelpURL() string {
 // AsksForReplacement reports whether a person must allow that a verification ends the token in use.
 func (v formView) AsksForReplacement() bool { return asksForReplacement(v.Method) }
 
-// OwnFields returns the names of the fields, apart from values, that a new credential has.
+// OwnFields returns the API's names of the fields that are not values.
 func (v formView) OwnFields() []string {
-	if v.AsksForReplacement() {
-		return append(slices.Clone(ownFields), "allow_token_replacement")
+	switch {
+	case v.Credential != nil:
+		return rotateFields
+	case v.AsksForReplacement():
+		return append(slices.Clone(newFields), "allow_token_replacement")
 	}
-	return ownFields
+	return newFields
 }
 
 // OtherProblems returns the problems of fields that the form does not show.
@@ -113,6 +133,9 @@ func (c *Console) methodOf(r *http.Request, provider, method string) (*authmater
 }
 
 func (c *Console) addPage(w http.ResponseWriter, r *http.Request) error {
+	if !personOf(r).mayAdd {
+		return errMayNotAdd
+	}
 	provider, method, err := c.methodOf(r, r.PathValue("provider"), r.PathValue("method"))
 	if err != nil {
 		return err
@@ -137,6 +160,13 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, status int, n
 // refuseForm shows a form again, with the reason why it was refused.
 func (c *Console) refuseForm(w http.ResponseWriter, r *http.Request, name string, view formView, err error) {
 	shown := toProblem(err)
+	for n, host := range linesOf(textOf(r, "allowed_hosts")) { // the problem of a host is shown at the field of all hosts
+		at := fmt.Sprintf("allowed_hosts[%d]", n)
+		if text, bad := shown.Fields[at]; bad {
+			delete(shown.Fields, at)
+			shown.Fields["allowed_hosts"] = strings.TrimSpace(shown.Fields["allowed_hosts"] + " " + host + ": " + text)
+		}
+	}
 	view.Problem = &shown
 	c.showForm(w, r, shown.Status, name, view)
 }
@@ -156,17 +186,27 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 			Provider: provider.GetProviderId(), AuthMethod: method.GetAuthMethodId(),
 		},
 		CredentialId: textOf(r, "credential_id"),
+		AllowedHosts: linesOf(textOf(r, "allowed_hosts")),
 		ValidateOnly: r.PostFormValue("do") == "verify",
 	}
 	var created *authmaterialv1.CreateCredentialResponse
 	if request.Values, err = valuesOf(r, method); err == nil {
+		err = incomplete(request, method)
+	}
+	if err == nil {
 		created, err = c.api.CreateCredential(detached(r), request)
+	}
+	if connect.CodeOf(err) == connect.CodePermissionDenied {
+		id := cmp.Or(request.GetCredentialId(), credentials.IDOf(request.GetCredential().GetDisplayName()))
+		err = withFields(connect.CodePermissionDenied, map[string]string{
+			"credential_id": "you may not create a credential with the ID " + id + ". Enter an ID that your grants allow",
+		})
 	}
 	if err == nil && !request.GetValidateOnly() {
 		return done(w, r, "/credentials/"+created.GetCredential().GetCredentialId(), "created")
 	}
 	if err == nil {
-		view.Result, err = c.verify(r, method, created.GetCredential(), request.GetValues())
+		view.Result, err = c.verify(r, method, created.GetCredential(), request)
 	}
 	if err != nil {
 		c.refuseForm(w, r, "add", view, err)
@@ -178,7 +218,7 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 
 // verify verifies the values of a credential that is not saved.
 func (c *Console) verify(
-	r *http.Request, method *authmaterialv1.AuthMethod, credential *authmaterialv1.Credential, values []*authmaterialv1.FieldValue,
+	r *http.Request, method *authmaterialv1.AuthMethod, credential *authmaterialv1.Credential, request *authmaterialv1.CreateCredentialRequest,
 ) (*authmaterialv1.Verification, error) {
 	allowed := r.PostFormValue("allow_token_replacement") != ""
 	if asksForReplacement(method) && !allowed {
@@ -186,9 +226,28 @@ func (c *Console) verify(
 	}
 	verified, err := c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
 		CredentialId: credential.GetCredentialId(), Provider: credential.GetProvider(), AuthMethod: credential.GetAuthMethod(),
-		Values: values, AllowTokenReplacement: allowed,
+		Values: request.GetValues(), AllowedHosts: request.GetAllowedHosts(), AllowTokenReplacement: allowed,
 	})
 	return verified.GetVerification(), err
+}
+
+// incomplete returns an error if a new credential lacks its name or required values. The API reports
+// the values only after the name, because it makes the ID from the name.
+func incomplete(request *authmaterialv1.CreateCredentialRequest, method *authmaterialv1.AuthMethod) error {
+	fields := map[string]string{}
+	if request.GetCredential().GetDisplayName() == "" {
+		fields["credential.display_name"] = "enter a name (up to 128 characters)"
+	}
+	for _, field := range method.GetFields() {
+		given := slices.ContainsFunc(request.GetValues(), func(v *authmaterialv1.FieldValue) bool { return v.GetField() == field.GetFieldId() })
+		if field.GetRequired() && !given {
+			fields["values."+field.GetFieldId()] = "enter the " + field.GetDisplayName()
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return withFields(connect.CodeInvalidArgument, fields)
 }
 
 // textOf returns the text of a field, with LF at the end of a line: browsers send CRLF, which the API
@@ -228,7 +287,7 @@ func severalLines(r *http.Request, field *authmaterialv1.Field) string {
 // given returns what a form contains, without secrets.
 func given(r *http.Request, method *authmaterialv1.AuthMethod) map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{"display_name", "description", "credential_id", "allow_token_replacement"} {
+	for _, name := range []string{"display_name", "description", "allowed_hosts", "credential_id", "allow_token_replacement"} {
 		all[name] = r.PostFormValue(name)
 	}
 	for _, field := range method.GetFields() {

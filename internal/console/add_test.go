@@ -15,6 +15,8 @@ func TestLines(t *testing.T) {
 		t.Helper()
 		w.api.created = nil
 		form.Set("do", "save")
+		form.Set("display_name", "Robot")
+		form.Set("values.account", "acc")
 		made := w.send(http.MethodPost, "/add/robot/key", form, cookie)
 		if strings.Contains(made.text, canary) {
 			t.Errorf("the answer to %v has the secret", form)
@@ -22,11 +24,11 @@ func TestLines(t *testing.T) {
 		return made
 	}
 	add(url.Values{"lines.key": {canary + "\r\nsecond \r\n\r\n"}, "lines.account": {"a\r\nb"}})
-	if values := w.api.created.GetValues(); len(values) != 1 || values[0].GetField() != "key" || values[0].GetValue() != canary+"\nsecond \n" {
+	if values := w.api.created.GetValues(); len(values) != 2 || values[0].GetValue() != "acc" || values[1].GetField() != "key" || values[1].GetValue() != canary+"\nsecond \n" {
 		t.Errorf("the call has %d values, or a wrong one", len(values))
 	}
 	add(url.Values{"values.key": {canary}, "lines.key": {"\r\n"}})
-	if values := w.api.created.GetValues(); len(values) != 1 || values[0].GetValue() != canary {
+	if values := w.api.created.GetValues(); len(values) != 2 || values[1].GetValue() != canary {
 		t.Errorf("the call has %d values, or a wrong one", len(values))
 	}
 	both := url.Values{"values.key": {canary}, "lines.key": {canary}}
@@ -44,7 +46,8 @@ func TestTokenReplacement(t *testing.T) {
 	w := newWorld(t, nil)
 	cookie := w.signIn("ann")
 	for path, form := range map[string]url.Values{
-		"/add/robot/key": {"do": {"verify"}, "values.account": {canary}}, "/credentials/mail/verify": {"do": {"replace"}, "version": {"1"}},
+		"/add/robot/key":           {"do": {"verify"}, "display_name": {"Robot"}, "values.account": {canary}, "values.key": {canary}},
+		"/credentials/mail/verify": {"do": {"replace"}, "version": {"1"}},
 	} {
 		w.api.verified = nil
 		answer := w.send(http.MethodPost, path, form, cookie)

@@ -29,10 +29,27 @@ func (c *Console) rotation(r *http.Request) (formView, error) {
 
 func (c *Console) rotatePage(w http.ResponseWriter, r *http.Request) error {
 	view, err := c.rotation(r)
+	if err == nil {
+		err = c.mayChange(r, view.Credential)
+	}
 	if err != nil {
 		return err
 	}
 	c.showForm(w, r, http.StatusOK, "rotate", view)
+	return nil
+}
+
+// mayChange returns an error unless the person may change a credential.
+func (c *Console) mayChange(r *http.Request, credential *authmaterialv1.Credential) error {
+	explained, err := c.api.ExplainAccess(r.Context(), &authmaterialv1.ExplainAccessRequest{CredentialId: credential.GetCredentialId()})
+	switch {
+	case err != nil:
+		return err
+	case !slices.Contains(explained.GetAllowedActions(), "manage"):
+		return connect.NewError(connect.CodePermissionDenied, errors.New("changing this credential needs a grant with the action manage"))
+	case credential.GetOrigin() != authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED:
+		return connect.NewError(connect.CodeFailedPrecondition, errors.New("this credential is declared in the configuration file: change it there"))
+	}
 	return nil
 }
 
@@ -54,6 +71,11 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 		Verify:             r.PostFormValue("do") == "rotate",
 		Activate:           r.PostFormValue("do") == "rotate" || r.PostFormValue("do") == "use",
 		AcceptInconclusive: r.PostFormValue("accept_inconclusive") != "",
+		AllowedHosts:       linesOf(textOf(r, "allowed_hosts")),
+	}
+	if err := view.unchanged(request); err != nil {
+		c.refuseForm(w, r, "rotate", view, err)
+		return nil
 	}
 	made, err := c.api.CreateCredentialVersion(detached(r), request)
 	if err != nil {
@@ -61,7 +83,7 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if request.GetActivate() && made.GetVersion().GetState() != authmaterialv1.VersionState_VERSION_STATE_ACTIVE {
-		view.Result, view.Etag = made.GetVersion().GetVerification(), made.GetCredential().GetEtag()
+		view.Result, view.Etag, view.Stored = made.GetVersion().GetVerification(), made.GetCredential().GetEtag(), made.GetVersion().GetVersion()
 		c.showForm(w, r, http.StatusOK, "rotate", view)
 		return nil
 	}
@@ -70,6 +92,25 @@ func (c *Console) rotate(w http.ResponseWriter, r *http.Request) error {
 		name = "rotated"
 	}
 	return done(w, r, "/credentials/"+request.GetCredentialId(), name)
+}
+
+// unchanged returns an error if a new version has only values and hosts that the credential has already.
+func (v formView) unchanged(request *authmaterialv1.CreateCredentialVersionRequest) error {
+	saved := v.Credential.GetPublicValues()
+	isNew := func(value *authmaterialv1.FieldValue) bool {
+		old, public := saved[value.GetField()]
+		return !public || old != value.GetValue()
+	}
+	if len(request.GetAllowedHosts()) > 0 || slices.ContainsFunc(request.GetValues(), isNew) {
+		return nil
+	}
+	first := "values"
+	for _, field := range slices.Backward(v.Method.GetFields()) {
+		if field.GetSecret() {
+			first = "values." + field.GetFieldId()
+		}
+	}
+	return invalid(first, "you entered no new value. Enter at least one")
 }
 
 // changed redirects to the page of a credential after a change. If the change failed, changed shows the
@@ -89,7 +130,7 @@ func versionOf(r *http.Request) int32 {
 func (c *Console) verifyStored(w http.ResponseWriter, r *http.Request) error {
 	allowed := r.PostFormValue("allow_token_replacement") != ""
 	if r.PostFormValue("do") == "replace" && !allowed {
-		return c.showCredential(w, r, errUnconfirmed, nil)
+		return c.showCredential(w, r, unconfirmed("tick the box to confirm"), nil)
 	}
 	verified, err := c.api.VerifyCredential(detached(r), &authmaterialv1.VerifyCredentialRequest{
 		CredentialId: r.PathValue("id"), Version: versionOf(r), AllowTokenReplacement: allowed,
@@ -104,17 +145,42 @@ func (c *Console) activate(w http.ResponseWriter, r *http.Request) error {
 		err := connect.NewError(connect.CodeInvalidArgument, errors.New("enter the callers that get the version, one on each line, such as spiffe://example.org/mailer"))
 		return c.showCredential(w, r, err, nil)
 	}
+	if len(callers) == 0 && r.PostFormValue("anyway") == "" {
+		if err := c.notRefused(r); err != nil {
+			return c.showCredential(w, r, err, nil)
+		}
+	}
 	made, err := c.api.ActivateCredentialVersion(detached(r), &authmaterialv1.ActivateCredentialVersionRequest{
 		CredentialId: r.PathValue("id"), Version: versionOf(r), Etag: r.PostFormValue("etag"), Callers: callers,
 	})
 	name := "activated"
 	switch {
+	case len(callers) > 0 && made.GetWarning() != "":
+		return c.showCredentialWith(w, r, &problem{Status: http.StatusOK, Title: "The canary is set, but check it", Text: made.GetWarning()}, nil)
 	case len(callers) > 0:
 		name = "canary"
 	case made.GetWarning() != "":
 		name = "doubtful"
 	}
 	return c.changed(w, r, err, name)
+}
+
+// notRefused returns an error if the provider refused the version of a form when it was last verified.
+func (c *Console) notRefused(r *http.Request) error {
+	found, err := c.api.ListCredentialVersions(r.Context(), &authmaterialv1.ListCredentialVersionsRequest{CredentialId: r.PathValue("id")})
+	if err != nil {
+		return nil //nolint:nilerr // the activation fails for the same reason
+	}
+	for _, version := range found.GetVersions() {
+		if version.GetVersion() == versionOf(r) && isRefused(version) {
+			return unconfirmed("Nothing was changed. The provider refused the values of this version. To activate them anyway, tick the box at the version first")
+		}
+	}
+	return nil
+}
+
+func isRefused(version *authmaterialv1.CredentialVersion) bool {
+	return version.GetVerification().GetOutcome() == authmaterialv1.VerificationOutcome_VERIFICATION_OUTCOME_REFUSED
 }
 
 func (c *Console) withdraw(w http.ResponseWriter, r *http.Request) error {
@@ -124,18 +190,15 @@ func (c *Console) withdraw(w http.ResponseWriter, r *http.Request) error {
 	return c.changed(w, r, err, "withdrawn")
 }
 
-var errUnconfirmed = connect.NewError(connect.CodeInvalidArgument, errors.New("tick the box to confirm"))
-
-func confirmed(r *http.Request) error {
-	if r.PostFormValue("confirm") == "" {
-		return errUnconfirmed
-	}
-	return nil
+// unconfirmed returns the error of a form whose box to confirm is not ticked. Browsers do not send
+// such a form.
+func unconfirmed(text string) error {
+	return connect.NewError(connect.CodeInvalidArgument, errors.New(text))
 }
 
 func (c *Console) destroy(w http.ResponseWriter, r *http.Request) error {
-	err := confirmed(r)
-	if err == nil {
+	err := unconfirmed("Nothing was erased. Tick the box above Destroy first")
+	if r.PostFormValue("confirm") != "" {
 		_, err = c.api.DestroyCredentialVersion(detached(r), &authmaterialv1.DestroyCredentialVersionRequest{
 			CredentialId: r.PathValue("id"), Version: versionOf(r), Etag: r.PostFormValue("etag"),
 		})
@@ -144,8 +207,8 @@ func (c *Console) destroy(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) delete(w http.ResponseWriter, r *http.Request) error {
-	err := confirmed(r)
-	if err == nil {
+	err := unconfirmed("Nothing was deleted. Tick the box below Delete first")
+	if r.PostFormValue("confirm") != "" {
 		_, err = c.api.DeleteCredential(detached(r), &authmaterialv1.DeleteCredentialRequest{
 			CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
 		})
@@ -190,6 +253,9 @@ func (v editView) OtherProblems() []string {
 func (c *Console) editPage(w http.ResponseWriter, r *http.Request) error {
 	found, err := c.api.GetCredential(r.Context(), &authmaterialv1.GetCredentialRequest{CredentialId: r.PathValue("id")})
 	if err != nil {
+		return err
+	}
+	if err := c.mayChange(r, found.GetCredential()); err != nil {
 		return err
 	}
 	c.showEdit(w, r, http.StatusOK, newEditView(found.GetCredential()))

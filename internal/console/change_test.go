@@ -77,10 +77,13 @@ func TestCanaryCallers(t *testing.T) {
 	w := newWorld(t, nil)
 	form := url.Values{"do": {"canary"}, "version": {"2"}, "callers": {"subject:CN=mail er,O=Acme\r\n\r\n uid:7 \r\n"}}
 	w.send(http.MethodPost, "/credentials/mail/activate", form, w.signIn("ann"))
-	if want := []string{"subject:CN=mail er,O=Acme", "uid:7"}; !slices.Equal(w.api.canary, want) {
-		t.Errorf("the callers are %q, want %q", w.api.canary, want)
+	if want := []string{"subject:CN=mail er,O=Acme", "uid:7"}; !slices.Equal(w.api.active.GetCallers(), want) {
+		t.Errorf("the callers are %q, want %q", w.api.active.GetCallers(), want)
 	}
 }
+
+// complete is a form for a new credential.
+var complete = url.Values{"display_name": {"Mail"}, "values.account": {"acc-1"}, "values.key": {canary}, "do": {"save"}}
 
 // TestAdvice checks that error messages name the place of a problem and its remedy.
 func TestAdvice(t *testing.T) {
@@ -97,7 +100,7 @@ func TestAdvice(t *testing.T) {
 		t.Errorf("a list with a wrong label is answered %d %s", answer.StatusCode, answer.text)
 	}
 	w.api.failure = connect.NewError(connect.CodeAlreadyExists, errors.New("the ID belongs to another credential"))
-	answer := w.send(http.MethodPost, "/add/acme/key", url.Values{"display_name": {"Mail"}, "do": {"save"}}, cookie)
+	answer := w.send(http.MethodPost, "/add/acme/key", complete, cookie)
 	if want := `data-for="credential_id">The ID belongs to another credential.`; answer.StatusCode != http.StatusConflict || !strings.Contains(answer.text, want) || !strings.Contains(answer.text, "<details open>") {
 		t.Errorf("a taken ID is answered %d %s", answer.StatusCode, answer.text)
 	}

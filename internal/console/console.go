@@ -39,6 +39,8 @@ type Options struct {
 	Audit audit.Log
 	// Denials limits the records about refusals.
 	Denials Denials
+	// MayOperate reports whether a caller may see the fleet status. If not, the pages do not offer it.
+	MayOperate func(access.Caller) bool
 	// Secure is true if the console is served over TLS.
 	Secure bool
 	// OpenIDTransport sends requests to OpenID Connect issuers.
@@ -105,7 +107,7 @@ func New(options Options) *Console {
 
 // routes returns the pages for people who have signed in.
 func (c *Console) routes() map[string]pageFunc {
-	return map[string]pageFunc{
+	all := map[string]pageFunc{
 		"GET /{$}":                        c.home,
 		"POST /sign-out":                  c.signOut,
 		"GET /credentials":                c.list,
@@ -130,6 +132,16 @@ func (c *Console) routes() map[string]pageFunc {
 		"GET /states":                     c.states,
 		"/":                               c.missing,
 	}
+	// The answer to these forms is a page if the change failed. Reloading the address of that page, or
+	// opening it later, shows the credential.
+	for _, form := range []string{"verify", "activate", "withdraw", "destroy", "delete", "restore"} {
+		all["GET /credentials/{id}/"+form] = c.toCredential
+	}
+	return all
+}
+
+func (c *Console) toCredential(w http.ResponseWriter, r *http.Request) error {
+	return done(w, r, "/credentials/"+url.PathEscape(r.PathValue("id")), "")
 }
 
 // ServeHTTP implements http.Handler.

@@ -85,15 +85,48 @@ func (v credentialView) FieldName(id string) string {
 }
 
 // Previous returns the newest version before the active one that has been active and can be
-// activated again. A version that the provider refused was never active.
+// activated again. It leaves out versions that the provider refused when they were last verified.
 func (v credentialView) Previous() *authmaterialv1.CredentialVersion {
 	for _, version := range v.Versions {
 		if version.GetVersion() < v.GetActiveVersion() && version.GetActivateTime() != nil &&
-			version.GetState() == authmaterialv1.VersionState_VERSION_STATE_ENABLED {
+			version.GetState() == authmaterialv1.VersionState_VERSION_STATE_ENABLED && !isRefused(version) {
 			return version
 		}
 	}
 	return nil
+}
+
+// Refused returns the verification of a version if the provider refused it, or nil.
+func (v credentialView) Refused(number int32) *authmaterialv1.Verification {
+	for _, version := range v.Versions {
+		if version.GetVersion() == number && isRefused(version) {
+			return version.GetVerification()
+		}
+	}
+	return nil
+}
+
+// EventFields returns the names of the fields that an event is about, as the forms show them. It leaves out
+// those that the sentence about the event contains already.
+func (v credentialView) EventFields(event *authmaterialv1.CredentialEvent) string {
+	var names []string
+	for _, name := range event.GetFields() {
+		if id, isValue := strings.CutPrefix(name, "values."); isValue {
+			names = append(names, v.FieldName(id))
+		} else if shown, known := fieldNames[name]; !known {
+			names = append(names, name)
+		} else if shown != "" {
+			names = append(names, shown)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// fieldNames are the names of the fields in the forms, by the API's name. A field with an empty name is
+// not shown.
+var fieldNames = map[string]string{
+	"display_name": "Name", "description": "Description", "labels": "Labels", "disabled": "Disabled", "keep_warm": "Keep warm",
+	"secret_expire_time": "The secret expires on", "allowed_hosts": "Allowed hosts", "active_version": "", "canary": "",
 }
 
 func (c *Console) show(w http.ResponseWriter, r *http.Request) error {
@@ -102,17 +135,24 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request) error {
 
 // showCredential shows the page of a credential, with the problem or result of a form, if any.
 func (c *Console) showCredential(w http.ResponseWriter, r *http.Request, wrong error, result *authmaterialv1.Verification) error {
+	if wrong == nil {
+		return c.showCredentialWith(w, r, nil, result)
+	}
+	shown := toProblem(wrong)
+	if shown.Changed {
+		shown.Changed, shown.Text = false, "Nothing was saved. This page shows the changes: repeat yours if they are still needed."
+	}
+	return c.showCredentialWith(w, r, &shown, result)
+}
+
+func (c *Console) showCredentialWith(w http.ResponseWriter, r *http.Request, wrong *problem, result *authmaterialv1.Verification) error {
 	view, err := c.read(r)
 	if err != nil {
 		return err
 	}
 	status := http.StatusOK
-	if view.Result = result; wrong != nil {
-		shown := toProblem(wrong)
-		if shown.Changed {
-			shown.Changed, shown.Text = false, "Nothing was saved. This page shows the changes: repeat yours if they are still needed."
-		}
-		view.Problem, status = &shown, shown.Status
+	if view.Problem, view.Result = wrong, result; wrong != nil {
+		status = wrong.Status
 	}
 	c.pages.show(w, r, status, "credential", page{Title: view.GetDisplayName(), Section: "credentials", Body: view})
 	return nil

@@ -60,13 +60,14 @@ func newWorld(t *testing.T, change func(*console.Options)) *world {
 		WithEvidence: func(ctx context.Context, e authentication.Evidence) context.Context {
 			return context.WithValue(ctx, evidenceKey{}, e)
 		},
-		Identify: w.identify,
-		MayAdd:   func(c access.Caller) bool { return c.Name != "token:bob" },
-		Audit:    w,
-		Denials:  w,
-		Clock:    w.clock,
-		Logger:   slog.New(slog.NewTextHandler(&w.logs, nil)),
-		Stopping: stopping,
+		Identify:   w.identify,
+		MayAdd:     func(c access.Caller) bool { return c.Name != "token:bob" },
+		MayOperate: func(c access.Caller) bool { return c.Name != "token:bob" },
+		Audit:      w,
+		Denials:    w,
+		Clock:      w.clock,
+		Logger:     slog.New(slog.NewTextHandler(&w.logs, nil)),
+		Stopping:   stopping,
 	}
 	if change != nil {
 		change(&options)
@@ -193,7 +194,10 @@ type api struct {
 	updated  *authmaterialv1.UpdateCredentialRequest
 	version  *authmaterialv1.CreateCredentialVersionRequest
 	verified *authmaterialv1.VerifyCredentialRequest
-	canary   []string // the callers of the latest activation
+	active   *authmaterialv1.ActivateCredentialVersionRequest
+	warning  string                              // of activations
+	versions []*authmaterialv1.CredentialVersion // nil: the store is out of reach
+	allowed  []string                            // the actions that are allowed; nil: view and manage
 	watches  chan context.Context
 }
 
@@ -203,7 +207,7 @@ var mail = &authmaterialv1.Credential{
 	Origin: authmaterialv1.CredentialOrigin_CREDENTIAL_ORIGIN_MANAGED, State: authmaterialv1.CredentialState_CREDENTIAL_STATE_READY, ActiveVersion: 1,
 }
 
-var acme = &authmaterialv1.Provider{ProviderId: "acme", DisplayName: "Acme", AuthMethods: []*authmaterialv1.AuthMethod{{
+var acme = &authmaterialv1.Provider{ProviderId: "acme", DisplayName: "Acme", Description: "Write `x<y` in a `note`.", AuthMethods: []*authmaterialv1.AuthMethod{{
 	AuthMethodId: "key", DisplayName: "Key", Verifiable: true, Fields: []*authmaterialv1.Field{
 		{FieldId: "account", DisplayName: "Account", Required: true}, {FieldId: "key", DisplayName: "Key", Required: true, Secret: true},
 	},
@@ -263,15 +267,27 @@ func (*api) GetCredentialStatus(_ context.Context, r *authmaterialv1.GetCredenti
 	return nil, errNoCredential
 }
 
-func (*api) ExplainAccess(context.Context, *authmaterialv1.ExplainAccessRequest) (*authmaterialv1.ExplainAccessResponse, error) {
-	return &authmaterialv1.ExplainAccessResponse{AllowedActions: []string{"view", "manage"}}, nil
+func (a *api) ExplainAccess(context.Context, *authmaterialv1.ExplainAccessRequest) (*authmaterialv1.ExplainAccessResponse, error) {
+	if a.allowed != nil {
+		return &authmaterialv1.ExplainAccessResponse{AllowedActions: a.allowed}, nil
+	}
+	return &authmaterialv1.ExplainAccessResponse{AllowedActions: []string{"view", "manage"}, Grants: []string{"", "broker.yaml:7"}}, nil
 }
 
-func (*api) ListCredentialVersions(context.Context, *authmaterialv1.ListCredentialVersionsRequest) (*authmaterialv1.ListCredentialVersionsResponse, error) {
+func (a *api) ListCredentialVersions(context.Context, *authmaterialv1.ListCredentialVersionsRequest) (*authmaterialv1.ListCredentialVersionsResponse, error) {
+	if a.versions != nil {
+		return &authmaterialv1.ListCredentialVersionsResponse{Versions: a.versions}, nil
+	}
 	return nil, connect.NewError(connect.CodeUnavailable, errors.New("the store is out of reach"))
 }
 
-func (*api) ListCredentialEvents(context.Context, *authmaterialv1.ListCredentialEventsRequest) (*authmaterialv1.ListCredentialEventsResponse, error) {
+func (a *api) ListCredentialEvents(context.Context, *authmaterialv1.ListCredentialEventsRequest) (*authmaterialv1.ListCredentialEventsResponse, error) {
+	if a.versions != nil {
+		return &authmaterialv1.ListCredentialEventsResponse{Events: []*authmaterialv1.CredentialEvent{
+			{Caller: "token:ann", Operation: "create_version", Version: 2, Fields: []string{"values.key", "allowed_hosts", "active_version"}},
+			{Caller: "token:ann", Operation: "activate_version", Version: 2, Fields: []string{"canary"}},
+		}}, nil
+	}
 	return nil, connect.NewError(connect.CodeUnavailable, errors.New("the store is out of reach"))
 }
 
@@ -296,12 +312,12 @@ func (a *api) UpdateCredential(_ context.Context, r *authmaterialv1.UpdateCreden
 
 func (a *api) CreateCredentialVersion(_ context.Context, r *authmaterialv1.CreateCredentialVersionRequest) (*authmaterialv1.CreateCredentialVersionResponse, error) {
 	a.version = r
-	return &authmaterialv1.CreateCredentialVersionResponse{Credential: mail, Version: &authmaterialv1.CredentialVersion{}}, a.failure
+	return &authmaterialv1.CreateCredentialVersionResponse{Credential: mail, Version: &authmaterialv1.CredentialVersion{Version: 2}}, a.failure
 }
 
 func (a *api) ActivateCredentialVersion(_ context.Context, r *authmaterialv1.ActivateCredentialVersionRequest) (*authmaterialv1.ActivateCredentialVersionResponse, error) {
-	a.canary = r.GetCallers()
-	return &authmaterialv1.ActivateCredentialVersionResponse{Credential: mail}, a.failure
+	a.active = r
+	return &authmaterialv1.ActivateCredentialVersionResponse{Credential: mail, Warning: a.warning}, a.failure
 }
 
 func (a *api) watch(

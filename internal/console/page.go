@@ -18,13 +18,14 @@ import (
 
 // page is what the layout of every page shows.
 type page struct {
-	Title   string
-	Section string // the item of the navigation that is marked as current
-	User    string // the caller's name; empty before sign-in
-	MayAdd  bool   // whether the person may add credentials
-	Assets  string // the path of the assets
-	Notice  string // the result of the last form; may be empty
-	Body    any
+	Title      string
+	Section    string // the item of the navigation that is marked as current
+	User       string // the caller's name; empty before sign-in
+	MayAdd     bool   // whether the person may add credentials
+	MayOperate bool   // whether the person may see the fleet status
+	Assets     string // the path of the assets
+	Notice     string // the result of the last form; may be empty
+	Body       any
 }
 
 //go:embed templates
@@ -81,7 +82,7 @@ func hashOf(files fs.FS) string {
 func (p pages) show(w http.ResponseWriter, r *http.Request, status int, name string, content page) {
 	content.Assets, content.User = p.path, ""
 	if someone := personOf(r); someone.session != nil {
-		content.User, content.MayAdd = someone.caller, someone.mayAdd
+		content.User, content.MayAdd, content.MayOperate = someone.caller, someone.mayAdd, someone.mayOperate
 	}
 	content.Notice = notices[r.FormValue("done")]
 	p.write(w, status, name, "layout.html", content)

@@ -44,7 +44,7 @@ func TestWithoutSession(t *testing.T) {
 		if answer.StatusCode != c.status || answer.Header.Get("Location") != c.location || answer.Header.Get("Hx-Redirect") != c.part {
 			t.Errorf("%+v: the answer is %d %v", c, answer.StatusCode, answer.Header)
 		}
-		if told := strings.Contains(answer.text, "Your session has ended, so nothing was saved."); told != (c.method == "POST" && c.location == "") {
+		if told := strings.Contains(answer.text, `Your session has ended, so nothing was saved. <a href="/sign-in" target="_blank">`); told != (c.method == "POST" && c.location == "") {
 			t.Errorf("%+v: the answer is %s", c, answer.text)
 		}
 	}

@@ -20,6 +20,10 @@ type problem struct {
 	Fields map[string]string
 	// Changed is true if somebody else has changed the credential.
 	Changed bool
+	// SignIn is true if the session has ended.
+	SignIn bool
+	// Part is true if the browser keeps the form.
+	Part bool
 }
 
 // refusal has the problem of a form that was refused. The views of forms embed it.
@@ -92,9 +96,17 @@ func toProblem(err error) problem {
 
 // invalid returns the error, like one of the API, for one field of a form.
 func invalid(field, text string) error {
-	refused := connect.NewError(connect.CodeInvalidArgument, errors.New(text))
-	detail, err := connect.NewErrorDetail(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: field, Description: text}}})
-	if err == nil {
+	return withFields(connect.CodeInvalidArgument, map[string]string{field: text})
+}
+
+// withFields returns the error, like one of the API, for fields of a form.
+func withFields(code connect.Code, fields map[string]string) error {
+	var bad errdetails.BadRequest
+	for name, text := range fields {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: name, Description: text})
+	}
+	refused := connect.NewError(code, errors.New("some fields must be corrected"))
+	if detail, err := connect.NewErrorDetail(&bad); err == nil {
 		refused.AddDetail(detail)
 	}
 	return refused

@@ -19,9 +19,10 @@ import (
 // person is somebody who has signed in.
 type person struct {
 	*session
-	known  access.Caller
-	proof  string // the value of the session's cookie
-	mayAdd bool   // whether the person may add credentials
+	known      access.Caller
+	proof      string // the value of the session's cookie
+	mayAdd     bool   // whether the person may add credentials
+	mayOperate bool   // whether the person may see the fleet status
 }
 
 // signedIn passes the requests of signed-in people to inner, and sends others to the sign-in page. The
@@ -48,7 +49,7 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
 		default:
-			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, caller, proof, c.options.MayAdd(caller)})
+			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, caller, proof, c.options.MayAdd(caller), c.options.MayOperate(caller)})
 			inner.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
@@ -91,7 +92,7 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/states":
 		http.Error(w, "sign in first", http.StatusUnauthorized)
 	case r.Method == http.MethodPost && r.URL.Path != "/sign-out":
-		c.showProblem(w, r, problem{Status: http.StatusUnauthorized, Title: "Sign in again", Text: sessionEnded})
+		c.showProblem(w, r, problem{Status: http.StatusUnauthorized, Title: "Sign in again", Text: sessionEnded, SignIn: true, Part: isPartial(r)})
 	case isPartial(r):
 		w.Header().Set("HX-Redirect", location)
 	default:
@@ -99,7 +100,7 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const sessionEnded = "Your session has ended, so nothing was saved. Sign in again in another tab, and then send this form again."
+const sessionEnded = "Your session has ended, so nothing was saved."
 
 // signInView is the content of the sign-in page.
 type signInView struct {

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +16,16 @@ import (
 // words are the functions of the templates.
 var words = template.FuncMap{
 	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "age": age, "until": until, "moment": moment,
-	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "logo": logoOf,
+	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "logo": logoOf, "prose": prose,
 }
+
+// prose returns a text of a provider's definition as HTML, with the parts between backticks as code.
+func prose(text string) template.HTML {
+	escaped := template.HTMLEscapeString(text)                                     // escapes no backticks
+	return template.HTML(inBackticks.ReplaceAllString(escaped, "<code>$1</code>")) //nolint:gosec // the text is escaped
+}
+
+var inBackticks = regexp.MustCompile("`([^`]+)`")
 
 // mark is a word with the class that colours it.
 type mark struct{ Word, Class string }

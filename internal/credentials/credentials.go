@@ -4,6 +4,7 @@ package credentials
 import (
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,15 @@ import (
 const IDPattern = `^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$`
 
 const maxIDSize = 128
+
+var notInMadeIDs = regexp.MustCompile(`[^a-z0-9]+`)
+
+// IDOf makes a credential ID from a display name. The result is empty if the name has no letter from a
+// to z and no digit.
+func IDOf(name string) string {
+	id := notInMadeIDs.ReplaceAllString(strings.ToLower(name), "-")
+	return strings.Trim(id[:min(len(id), maxIDSize)], "-")
+}
 
 // ValidID reports whether an ID matches IDPattern. ValidID does not use the regular expression,
 // because every call to the broker runs ValidID, which must be fast.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/audit"
+	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/store"
 )
@@ -44,7 +45,7 @@ type NewCredential struct {
 // Create creates a credential with version 1, which becomes the active version.
 func (s *Service) Create(ctx context.Context, caller Caller, n NewCredential) (created *Credential, err error) {
 	if n.ID == "" {
-		n.ID = idOf(n.DisplayName)
+		n.ID = credentials.IDOf(n.DisplayName)
 	}
 	c := &call{caller: caller, operation: audit.CreateCredential, action: access.Manage, id: n.ID, nameless: n.DisplayName == "", version: 1}
 	err = s.do(ctx, c, func() error {
@@ -240,11 +241,3 @@ func checkTexts(c *store.Credential, problems *violations) {
 }
 
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
-
-var notInIDs = regexp.MustCompile(`[^a-z0-9]+`)
-
-// idOf makes a credential ID from a display name.
-func idOf(name string) string {
-	id := notInIDs.ReplaceAllString(strings.ToLower(name), "-")
-	return strings.Trim(id[:min(len(id), maxName)], "-")
-}

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,9 +134,10 @@ type Caller struct {
 }
 
 var (
-	errDenied     = fault.New(fault.AccessDenied, "you have no grant for this credential ID")
-	errNoOperator = fault.New(fault.AccessDenied, "the fleet status needs a grant with the action operate")
-	errLimit      = fault.New(fault.RateLimited,
+	errDenied       = fault.New(fault.AccessDenied, "you have no grant for this credential ID")
+	errMayNotCreate = fault.New(fault.AccessDenied, "you have no grant to create a credential with this ID")
+	errNoOperator   = fault.New(fault.AccessDenied, "the fleet status needs a grant with the action operate")
+	errLimit        = fault.New(fault.RateLimited,
 		"too many calls of this caller were denied or had an invalid credential ID: wait").WithRetryDelay(time.Second)
 	errNoStore  = fault.New(fault.CredentialReadOnly, "the broker has no credential store: add the section 'store' to its configuration")
 	errDeclared = fault.New(fault.CredentialReadOnly, "the credential is declared in the configuration file: change it there")
@@ -219,7 +219,7 @@ func (s *Service) authorize(c *call) error {
 	case unread && object.Provider == "" && c.operation != audit.CreateCredential && mayDependOnProvider(c):
 		return errUnread
 	case c.operation == audit.CreateCredential:
-		return mayNotCreate(c)
+		return errMayNotCreate
 	case c.action == access.Operate:
 		return errNoOperator
 	default:
@@ -229,24 +229,6 @@ func (s *Service) authorize(c *call) error {
 		c.grant = decision.Grant.Source
 	}
 	return nil
-}
-
-// mayNotCreate returns the error for a caller who may not create a credential with the ID c.id. The
-// ID may have been made from the name.
-func mayNotCreate(c *call) error {
-	var patterns []string
-	for _, grant := range c.caller.Config.Policy.GrantsOf(c.action) {
-		if c.caller.Matches(grant.Callers) {
-			for _, pattern := range grant.Credentials {
-				patterns = append(patterns, string(pattern))
-			}
-		}
-	}
-	allowed := "you have no grant to create credentials"
-	if len(patterns) > 0 {
-		allowed = "your grants allow only " + clip(strings.Join(patterns, ", "))
-	}
-	return fault.New(fault.AccessDenied, fmt.Sprintf("you may not create a credential with the ID %s: %s", c.id, allowed))
 }
 
 // mayDependOnProvider reports whether access depends on the provider of the credential: some grant

@@ -40,6 +40,9 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 		},
 		Audit:   log,
 		Denials: s.denials,
+		MayOperate: func(caller access.Caller) bool {
+			return s.broker.Current().Config.Policy.Decide(&caller, access.Operate, access.Object{}).Allowed
+		},
 		// A proxy on this machine may add TLS.
 		Secure: s.hasTLS() || strings.HasPrefix(s.fixed.Console.URL, "https://"),
 		OpenIDTransport: func(issuer config.OpenID) http.RoundTripper {

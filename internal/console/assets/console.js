@@ -73,6 +73,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
 
 // A form or search without an answer, or with an answer that is no part of a page.
 function showFailure(event) {
+  if (event.detail.elt?.hasAttribute("data-refresh")) return; // the page keeps what it shows
   const notice = document.createElement("div"), text = document.createElement("p");
   notice.className = "notice bad";
   notice.setAttribute("role", "alert");
@@ -102,6 +103,9 @@ function watch() {
     const state = JSON.parse(message.data);
     for (const mark of document.querySelectorAll("[data-credential]")) {
       if (mark.dataset.credential !== state.id) continue;
+      if (mark.textContent !== state.word) {
+        for (const page of document.querySelectorAll("[data-refresh]")) htmx.trigger(page, "state");
+      }
       mark.textContent = state.word;
       mark.className = "mark " + state.class;
     }

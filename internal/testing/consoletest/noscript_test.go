@@ -27,7 +27,7 @@ func TestWithoutScripts(t *testing.T) {
 	page.Click(`a[href="/add/sendpulse/api_key"]`)
 	page.Type(field("api_key"), "wrong-secret")
 	page.Click(`button[value="save"]`) // without a name
-	page.AwaitText(`#error-credential\.display_name`, "required")
+	page.AwaitText(`#error-credential\.display_name`, "Enter a name")
 	if browsertest.Eval[bool](page, `[...document.querySelectorAll("input[data-secret]")].some(field => field.value !== "")`) {
 		t.Error("a page has a secret that was typed")
 	}
