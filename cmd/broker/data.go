@@ -118,7 +118,7 @@ store: {url: %q, keys: [{file: %q}]}
 	if d.console != "" && d.console != "off" {
 		text += fmt.Sprintf("console: {address: %q}\n", d.console)
 	}
-	loaded, err := config.Parse("broker serve --data", []byte(text), config.Options{}) // explanations name the grant by this name
+	loaded, err := config.Parse("broker serve --data", []byte(text), config.Options{GrantSource: "broker serve --data (built in)"})
 	if err == nil {
 		loaded.Store.GrantsAreNew = true
 	}

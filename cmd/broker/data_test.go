@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/authmaterial/broker/internal/access"
 	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
@@ -38,5 +39,21 @@ func TestConcurrentFirstStarts(t *testing.T) {
 	})
 	if names, err := filepath.Glob(d.file("*")); err != nil || len(names) != 1 {
 		t.Errorf("the folder has the files %v: %v", names, err)
+	}
+}
+
+// TestGrantOfData checks that explanations of access do not name a line of a file that does not exist.
+func TestGrantOfData(t *testing.T) {
+	d, err := openDataFolder(filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := d.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := loaded.Policy.Decide(access.NamedCaller("token:admin"), access.Manage, access.Object{CredentialID: "mail"}).Grant
+	if grant == nil || grant.Source != "broker serve --data (built in)" {
+		t.Errorf("the grant is %+v", grant)
 	}
 }

@@ -41,6 +41,9 @@ type Config struct {
 type Options struct {
 	// LookupEnv looks up an environment variable. By default, LookupEnv is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
+	// GrantSource is the Source of all grants, for a text that is no file. By default, the Source of a
+	// grant is its place in the file.
+	GrantSource string
 	// Reading, if not nil, is called with the path of each file before the file is read.
 	Reading func(path string)
 }
@@ -136,7 +139,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)
 	config.Store = p.readStore(root.Get("store"), config)
-	config.Policy = readPolicy(root.Get("grants"), l.path, config)
+	config.Policy = readPolicy(root.Get("grants"), l.path, config, options.GrantSource)
 	config.warnOfManagers(root.Get("store"))
 	if config.Policy.AllowsAll() && config.Listen.OpenToUsers() {
 		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that list the allowed callers, such as uid:1000; or set \"0600\", so that only the broker's user can connect, or \"0660\" for its group, too")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,8 +16,8 @@ const (
 )
 
 // readPolicy reads the section `grants`. Without this section, callers may do everything if they
-// need not authenticate, and nothing otherwise.
-func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy {
+// need not authenticate, and nothing otherwise. The parameter `source` is Options.GrantSource.
+func readPolicy(list yamlfile.Value, path string, config *Config, source string) *access.Policy {
 	var administrators []access.Pattern
 	if config.Store != nil {
 		administrators = config.Store.Administrators
@@ -31,7 +32,7 @@ func readPolicy(list yamlfile.Value, path string, config *Config) *access.Policy
 	var grants []access.Grant
 	for _, item := range list.List(0, 10_000) {
 		grant := readGrant(item, config, ids)
-		grant.Source = fmt.Sprintf("%s:%d", path, item.Place().Line)
+		grant.Source = cmp.Or(source, fmt.Sprintf("%s:%d", path, item.Place().Line))
 		grants = append(grants, grant)
 	}
 	return access.NewPolicy(grants...).WithAdministrators(administrators...)

@@ -74,7 +74,7 @@ func TestKeyboard(t *testing.T) {
 		t.Errorf("after Show, the type of the field is %s", shown)
 	}
 	k.press(`button[value="save"]`, kb.Enter)
-	k.AwaitText(`#error-credential\.display_name`, "required")
+	k.AwaitText(`#error-credential\.display_name`, "Enter a name")
 	k.AwaitFocus(`input[name="display_name"][aria-invalid="true"]`)
 	k.Press("邮件") // no ID can be made from this name
 	k.press(`button[value="save"]`, kb.Enter)

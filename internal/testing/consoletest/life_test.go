@@ -107,7 +107,11 @@ func (l *life) useTile() {
 	for _, want := range []string{l.name, l.shown, "Mail of the shop", "Not yet used"} {
 		l.page.AwaitText(l.tile(), want)
 	}
+	open := l.page.Tab(l.address + "/credentials/" + l.id)
+	open.AwaitText("#state", "No caller of this replica")
 	got := l.grpcurl(l.id)
+	open.AwaitText("#state", "Callers get") // without a click
+	open.AwaitText("#callers", "uid:")
 	if !l.accepts(l.account, got) {
 		l.Error("the provider refuses what grpcurl got")
 	}
