@@ -33,7 +33,7 @@ this command connects.
 			return err
 		}
 		if !c.isSocket() {
-			return errors.New("'broker console' needs the address of the broker's Unix socket\n  " + giveSocket)
+			return fmt.Errorf("'broker console' needs the address of the broker's Unix socket\n  %s", giveSocket)
 		}
 		return nil
 	}
@@ -53,10 +53,10 @@ this command connects.
 	return command
 }
 
-const giveSocket = "Give the socket: broker console --address unix:///PATH/broker.sock. The broker's log names it as grpc= in the line with msg=serving."
+const giveSocket = "Give the socket: broker console --address unix:///PATH/broker.sock. In the broker's log, the line with msg=serving names the socket as grpc="
 
 // consoleAdvice maps the reason of an error of ConsoleService to advice for the user.
-var consoleAdvice = map[string]string{ //nolint:gosec // the keys are error reasons, and no secrets
+var consoleAdvice = map[string]string{
 	"AUTHENTICATION_UNAVAILABLE": whatToDo["AUTHENTICATION_UNAVAILABLE"],
 	"SERVER_STOPPING":            whatToDo["SERVER_STOPPING"],
 	"INTERNAL":                   whatToDo["INTERNAL"],

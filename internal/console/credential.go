@@ -124,7 +124,7 @@ func (v credentialView) EventFields(event *authmaterialv1.CredentialEvent) strin
 
 // fieldNames are the names of the fields in the forms, by the API's name. A field with an empty name is
 // not shown.
-var fieldNames = map[string]string{
+var fieldNames = map[string]string{ //nolint:gosec // names of fields, and no secrets
 	"display_name": "Name", "description": "Description", "labels": "Labels", "disabled": "Disabled", "keep_warm": "Keep warm",
 	"secret_expire_time": "The secret expires on", "allowed_hosts": "Allowed hosts", "active_version": "", "canary": "",
 }
