@@ -138,6 +138,7 @@ func (r robot) verifySaved(page *browsertest.Page) {
 	}
 	page.Click(`a[href="/credentials/robot/rotate"]`)
 	page.AwaitText("main form", "this provider then ends the token that callers of these values use")
+	r.fill(page)
 	page.Click(`button[value="store"]`)
 	page.AwaitText("main", "The new version is saved.")
 	page.Click(`.timeline summary`)
