@@ -16,7 +16,11 @@ func (w *world) wait(ctx context.Context, want *waiting) error {
 		watching = append(watching, expandIDs(ids)...)
 	}
 	slices.Sort(watching)
-	holds := w.board.await(ctx, patience, func() bool {
+	limit := patience
+	if want.Within.set {
+		limit = want.Within.Duration
+	}
+	holds := w.board.await(ctx, limit, func() bool {
 		for kind, least := range want.Calls {
 			if len(w.broker.recent(kind)) < least {
 				return false
@@ -32,7 +36,7 @@ func (w *world) wait(ctx context.Context, want *waiting) error {
 	w.board.read(func() {
 		now = fmt.Sprintf("%d streams are open, and watch %v", len(w.broker.streams), w.broker.watching())
 	})
-	return fmt.Errorf("this did not happen within %v; %s", patience, now)
+	return fmt.Errorf("this did not happen within %v; %s", limit, now)
 }
 
 // recent returns the calls of a kind that have not been judged. The caller holds the board's lock.

@@ -74,7 +74,7 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.board.update(func() {
 		p.received = append(p.received, received)
 		number = len(p.received)
-		next = p.nextReply(received)
+		next = p.nextReply()
 	})
 	if next.Gather > 0 && !p.board.await(r.Context(), patience, func() bool { return len(p.received) >= next.Gather }) {
 		http.Error(w, fmt.Sprintf("only %d requests arrived, want %d at the same time", number, next.Gather), http.StatusTeapot)
@@ -88,18 +88,12 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answer(w, r, next)
 }
 
-// nextReply returns the reply to a request. The caller holds the board's lock.
-func (p *provider) nextReply(received request) reply {
+// nextReply returns the reply to the next request. The caller holds the board's lock.
+func (p *provider) nextReply() reply {
 	if len(p.replies) == 0 {
 		return reply{}
 	}
 	next := p.replies[0]
-	if next.Lacks != "" {
-		if strings.Contains(received.String(), next.Lacks) {
-			return reply{}
-		}
-		return next
-	}
 	if p.replies[0].Count--; p.replies[0].Count <= 0 {
 		p.replies = p.replies[1:]
 	}

@@ -86,7 +86,6 @@ type answer struct {
 type reply struct {
 	Count    int              `json:"count"`
 	HangUp   bool             `json:"hang_up"` // close the connection without an answer
-	Lacks    string           `json:"lacks"`   // the answer to all requests that do not contain this text
 	Serve    map[string]state `json:"serve"`   // the broker serves and pushes this, before Delay
 	Gather   int              `json:"gather"`  // answer once so many requests wait for their answer
 	Delay    duration         `json:"delay"`
@@ -100,6 +99,7 @@ type waiting struct {
 	Calls    map[string]int `json:"calls"`    // at least so many calls since the last expect_calls
 	Watching []string       `json:"watching"` // the open streams have delivered the states of exactly these IDs
 	Streams  *int           `json:"streams"`  // so many streams are open
+	Within   duration       `json:"within"`   // default: 10s
 }
 
 type expectedCalls struct {
@@ -149,9 +149,11 @@ type expected struct {
 	Seen       []seen         `json:"seen"`
 	Eventually bool           `json:"eventually"`
 
-	URL     string         `json:"url"` // for apply: the URL, without the decoration's parameters
-	Added   []pair         `json:"added"`
-	Headers map[string]any `json:"headers"` // for apply
+	// Headers are the headers of the response, or after apply those of the request.
+	Headers map[string]any `json:"headers"`
+
+	URL   string `json:"url"` // for apply: the URL, without the decoration's parameters
+	Added []pair `json:"added"`
 }
 
 type expectedError struct {
@@ -168,7 +170,6 @@ type seen struct {
 	Added   []pair         `json:"added"`   // parameters that follow those in Target, in any encoding
 	Headers map[string]any `json:"headers"` // a value, a list of values, or null if the header must be absent
 	Body    *string        `json:"body"`
-	Maybe   bool           `json:"maybe"` // the request may be missing
 	Times   int            `json:"times"`
 }
 
