@@ -12,7 +12,12 @@ import (
 
 const statusHelp = `Shows whether a credential works, and why or why not: its state, the token that is served and
 until when, the latest token request and verification, the latest rejection that a caller
-reported, and which callers used the credential. It works for declared credentials too.
+reported, which callers used the credential, and which versions of the material they use. It works
+for declared credentials too.
+
+After a rotation, the versions in use show when the old secret can be revoked at the provider: when
+no caller reports the use of an earlier version any more, and no caller reports nothing. Only callers
+with one of the broker's clients report which version they use.
 
 Token requests and rejections are those of the answering replica.`
 
@@ -56,6 +61,13 @@ func printStatus(out *screen, response *authmaterialv1.GetCredentialStatusRespon
 	if canary := status.GetCanary(); canary != nil {
 		printMaterial(out, "Canary for "+strings.Join(credential.GetCanary().GetCallers(), ", "), canary)
 	}
+	if err := printCallers(out, status); err != nil {
+		return err
+	}
+	return printVersionsInUse(out, status)
+}
+
+func printCallers(out *screen, status *authmaterialv1.CredentialStatus) error {
 	if len(status.GetCallers()) == 0 {
 		return nil
 	}

@@ -32,9 +32,9 @@ type decision struct {
 	caller, id string
 	groups     []string
 	allowed    bool
-	later      bool                // whether the decision can still change because the managed credentials are not known yet
-	use        atomic.Pointer[use] // counts the caller's calls; nil before the first call
-	grant      string              // the grant's position in the configuration; empty if access is denied, or if callers need no grant
+	later      bool                      // whether the decision can still change because the managed credentials are not known yet
+	latest     atomic.Pointer[latestUse] // nil before the first call
+	grant      string                    // the grant's position in the configuration; empty if access is denied, or if callers need no grant
 }
 
 func (g *Generation) decide(caller *access.Caller, id string) *decision {

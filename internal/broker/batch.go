@@ -24,7 +24,12 @@ type Result struct {
 // error. If ctx has no deadline, GetBatch waits up to 5 seconds.
 func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Result {
 	g, now := b.basis(&caller)
-	results, records := make([]Result, len(ids)), make([]audit.Record, len(ids))
+	results := make([]Result, len(ids))
+	asked := make([]struct {
+		record  audit.Record
+		by      *decision
+		account *account // nil if the caller may not use the credential, or if there is none
+	}, len(ids))
 	limited, cancel := limitBatch(ctx)
 	defer cancel()
 	var waiting sync.WaitGroup
@@ -32,11 +37,11 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 		r := &results[i]
 		r.CredentialID = id
 		a, by, err := b.admit(g, &caller.Caller, id)
-		records[i] = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: by.grant}
+		asked[i].by, asked[i].account = by, a
+		asked[i].record = audit.Record{Caller: caller.Caller, Operation: audit.Batch, CredentialID: id, Grant: by.grant}
 		if r.Err = err; err != nil {
 			continue
 		}
-		b.countUse(by, a.version, now)
 		if r.Decoration, r.Err = b.ready(a, caller.Caller, now); r.Decoration == nil && r.Err == nil {
 			waiting.Go(func() { r.Decoration, r.Err = b.obtain(limited, a) })
 		}
@@ -46,8 +51,11 @@ func (b *Broker) GetBatch(ctx context.Context, caller Caller, ids []string) []Re
 	defer cancelRecords()
 	for i := range results {
 		r := &results[i]
-		if r.Err = b.record(recording, &records[i], r.Decoration, r.Err); r.Err != nil {
+		if r.Err = b.record(recording, &asked[i].record, r.Decoration, r.Err); r.Err != nil {
 			r.Decoration = nil
+		}
+		if a := asked[i].account; a != nil {
+			b.countUse(asked[i].by, a.version, r.Decoration, now)
 		}
 	}
 	return results

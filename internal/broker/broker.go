@@ -43,8 +43,8 @@ type Denials interface {
 // VersionKeySize is the size in bytes of each key in Options.VersionKeys.
 const VersionKeySize = 32
 
-// Options configure a Broker. All fields except Audit, Denials, StaticReported, Managed and Encode are
-// required.
+// Options configure a Broker. All fields except Audit, Denials, StaticReported, UsageReported,
+// SharedUsage, Managed and Encode are required.
 type Options struct {
 	Tokens      Tokens
 	TokenClient *strategies.TokenClient
@@ -65,6 +65,13 @@ type Options struct {
 	// StaticReported, if it is not nil, is called for each report about static material, with the
 	// IDs of the provider and the auth method. StaticReported must not block.
 	StaticReported func(provider, authMethod string, report StaticReport)
+	// UsageReported, if it is not nil, is called for each version in a report of usage, with the IDs
+	// of the provider and the auth method. The parameter `current` reports whether the broker sends
+	// this version to callers. UsageReported must not block.
+	UsageReported func(provider, authMethod string, current bool)
+	// SharedUsage keeps the usage of versions for all replicas of a fleet. If SharedUsage is nil, the
+	// Broker remembers only the usage that it has seen itself.
+	SharedUsage SharedUsage
 	// Managed is true if there are managed credentials. Until the managed credentials are known,
 	// calls for IDs that the configuration does not declare fail with fault.StoreUnavailable.
 	Managed bool
@@ -86,6 +93,7 @@ type Broker struct {
 
 	requests requestCounts
 	uses     uses
+	usages   usages
 
 	warm warm // guarded by `mu`, except for the field `added`
 
@@ -112,6 +120,9 @@ func New(load Load, options Options) (*Broker, error) {
 		options: options, wall: clock.WallOf(options.Clock), retry: make(chan struct{}), watches: map[*Watch]struct{}{},
 		stateWatches: map[*StateWatch]struct{}{},
 		index:        newTokenIndex(), warm: warm{map[string]int{}, make(chan struct{}, 1)},
+	}
+	if options.SharedUsage != nil {
+		b.usages.unsaved = map[string]struct{}{}
 	}
 	b.current.Store(&Generation{entries: newEntries(), pending: options.Managed})
 	b.ctx, b.stop = context.WithCancel(context.Background())

@@ -64,7 +64,6 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 	a, by, err := b.admit(g, &caller.Caller, id)
 	record.Grant = by.grant
 	if err == nil {
-		b.countUse(by, a.version, now)
 		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
 			d, err = b.obtain(ctx, a)
 		} else {
@@ -72,31 +71,22 @@ func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration
 		}
 	}
 	if err = b.record(ctx, &record, d, err); err != nil {
-		return nil, err
+		d = nil
 	}
-	return d, nil
+	if a != nil {
+		b.countUse(by, a.version, d, now)
+	}
+	return d, err
 }
 
 // admit returns the account of a credential that the caller may use, and the decision about the
-// access, which is never nil. The credential is looked up only after the access decision, so a denied
-// caller cannot learn which credentials exist, neither from the error nor from the time until it
-// arrives.
+// access, which is never nil. Without an error, the account is not nil. The credential is looked up
+// only after the access decision, so a denied caller cannot learn which credentials exist, neither
+// from the error nor from the time until it arrives.
 func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *account, by *decision, err error) {
-	slot := &g.decisions.slots[maphash.Comparable(g.decisions.seed, [2]string{caller.Name, id})%decisionSlots]
-	made := slot.Load()
-	if made == nil || made.caller != caller.Name || made.id != id || !slices.Equal(made.groups, caller.Groups) {
-		if !credentials.ValidID(id) {
-			return nil, &decision{}, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
-		}
-		made = g.decide(caller, id)
-		slot.Store(made)
-	}
-	switch {
-	case made.allowed:
-	case made.later:
-		return nil, made, errPending
-	default:
-		return nil, made, errDenied
+	made, err := g.decisionOf(caller, id)
+	if err != nil {
+		return nil, made, err
 	}
 	e := g.entries.get(id)
 	switch {
@@ -108,6 +98,28 @@ func (b *Broker) admit(g *Generation, caller *access.Caller, id string) (a *acco
 	}
 	a, err = b.account(e.forCaller(caller))
 	return a, made, err
+}
+
+// decisionOf returns the decision whether the caller may use a credential, which is never nil. If
+// the caller may not use it, the error says why.
+func (g *Generation) decisionOf(caller *access.Caller, id string) (*decision, error) {
+	slot := &g.decisions.slots[maphash.Comparable(g.decisions.seed, [2]string{caller.Name, id})%decisionSlots]
+	made := slot.Load()
+	if made == nil || made.caller != caller.Name || made.id != id || !slices.Equal(made.groups, caller.Groups) {
+		if !credentials.ValidID(id) {
+			return &decision{}, fault.New(fault.InvalidRequest, "the credential ID must match "+credentials.IDPattern)
+		}
+		made = g.decide(caller, id)
+		slot.Store(made)
+	}
+	switch {
+	case made.allowed:
+		return made, nil
+	case made.later:
+		return made, errPending
+	default:
+		return made, errDenied
+	}
 }
 
 // `ready` returns the decoration if it is available without waiting, or else nil.

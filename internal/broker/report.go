@@ -77,6 +77,7 @@ func (b *Broker) ReportRejection(
 	if err = b.record(ctx, &record, d, err); err != nil {
 		return nil, "", err
 	}
+	b.noteSent(by, d, now)
 	return d, outcome, nil
 }
 

@@ -55,15 +55,36 @@ type useKey struct {
 	version int
 }
 
-// countUse counts a call for which this decision was made, and which gets this version.
-func (b *Broker) countUse(by *decision, version int, now time.Time) {
-	minute := uint64(now.Unix()/60) & (1<<callBits - 1) //nolint:gosec // times are after 1970
-	u := by.use.Load()
-	if u == nil || u.version != version || u.calls.Load()>>callBits != minute {
-		u = b.uses.of(by.id, by.caller, version, minute)
-		by.use.Store(u)
+// latestUse is the latest call for which a decision was made.
+type latestUse struct {
+	use     *use
+	minute  uint64
+	version string // version of the decoration that the call got, or "" if it got none
+}
+
+// countUse counts a call for which this decision was made. The call gets this decoration or, if the
+// decoration is nil, fails to get the stored version with this number. Only the first call in each
+// minute, and the first call that gets another version, locks `uses` and `usages`.
+func (b *Broker) countUse(by *decision, number int, d *Decoration, now time.Time) {
+	minute, version := uint64(now.Unix()/60)&(1<<callBits-1), "" //nolint:gosec // times are after 1970
+	if d != nil {
+		number, version = d.number, d.Version
 	}
-	u.calls.Add(1)
+	latest := by.latest.Load()
+	if latest == nil || latest.minute != minute || latest.version != version || latest.use.version != number {
+		latest = &latestUse{b.uses.of(by.id, by.caller, number, minute), minute, version}
+		by.latest.Store(latest)
+		if d != nil {
+			b.noteSent(by, d, now)
+		}
+	}
+	latest.use.calls.Add(1)
+}
+
+// noteSent notes that a decoration is sent to the caller of a decision.
+func (b *Broker) noteSent(by *decision, d *Decoration, now time.Time) {
+	minute := minutesOf(b.wall(now))
+	b.usages.note(by.id, by.caller, versionUsage{Version: d.Version, Number: d.number, Sent: span{minute, minute}}, minute)
 }
 
 // `of` returns the use for this credential, caller and version, and records the minute of a call in

@@ -138,7 +138,7 @@ func (w *Watch) update(ctx context.Context, s *slot) (result Result, changed boo
 		return Result{}, false, err
 	}
 	if d := result.Decoration; d != nil {
-		w.broker.countUse(by, d.number, w.broker.options.Clock.Now())
+		w.broker.countUse(by, d.number, d, w.broker.options.Clock.Now())
 	}
 	return result, true, nil
 }

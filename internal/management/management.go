@@ -61,6 +61,7 @@ type Server interface {
 	TokenRequests() map[string]broker.Requests
 	Uses(id string) (all, unsaved []broker.Use)
 	SaveUses(save func([]broker.Use) error) error
+	Usage(ctx context.Context, id string) broker.Usage
 }
 
 // Verifier tries credentials at their providers. Package verification implements it.

@@ -30,6 +30,8 @@ type Status struct {
 	Verification *store.Verification
 	// Callers are the callers that used the credential most recently, the latest first.
 	Callers []CallerUse
+	// Usage is which versions of the material callers were sent, and which they use.
+	Usage broker.Usage
 }
 
 // State returns the state of a credential at this replica, and since when the credential has this
@@ -73,7 +75,7 @@ func (s *Service) Status(ctx context.Context, caller Caller, id string) (found *
 }
 
 func (s *Service) statusOf(ctx context.Context, c *Credential) (*Status, error) {
-	status := &Status{Collected: s.started}
+	status := &Status{Collected: s.started, Usage: s.options.Server.Usage(ctx, c.ID)}
 	served, known := s.options.Server.Status(c.ID)
 	switch {
 	case c.Deleted():

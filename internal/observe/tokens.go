@@ -35,13 +35,14 @@ var (
 	staticReports = []string{
 		broker.StaticRejected: "rejected", broker.StaticOutdated: "outdated", broker.StaticOtherStatus: "other_status",
 	}
+	usageReports = []string{"current", "other"}
 )
 
 // tokenMetrics are the metrics about tokens and static material. The labels of these metrics are
 // the provider and the auth method.
 type tokenMetrics struct {
-	requests, answers, renewals, forced, staticReports *prometheus.CounterVec
-	durations, waits                                   *prometheus.HistogramVec
+	requests, answers, renewals, forced, staticReports, usageReports *prometheus.CounterVec
+	durations, waits                                                 *prometheus.HistogramVec
 }
 
 func newTokenMetrics(m metrics) tokenMetrics {
@@ -60,6 +61,8 @@ func newTokenMetrics(m metrics) tokenMetrics {
 			"Renewals of tokens that callers reported as rejected, by outcome.", "outcome"),
 		staticReports: counters("authmaterial_static_reports_total",
 			"Callers' reports of rejected static material, by kind of report.", "report"),
+		usageReports: counters("authmaterial_usage_reports_total",
+			"Versions of material in callers' reports of usage, by whether the broker sends the version now.", "version"),
 		durations: histograms("authmaterial_token_request_duration_seconds", "Duration of token requests.",
 			.05, .1, .25, .5, 1, 2.5, 5, 10),
 		waits: histograms("authmaterial_token_wait_seconds", "How long callers waited for a token.",
@@ -71,6 +74,7 @@ func newTokenMetrics(m metrics) tokenMetrics {
 func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		k := kind{credential.Provider.ID, credential.Method.ID}
+		countersOf(m.usageReports, k, usageReports)
 		if credential.Method.TokenRequest == nil {
 			countersOf(m.staticReports, k, staticReports)
 			continue
@@ -94,6 +98,16 @@ func countersOf(all *prometheus.CounterVec, k kind, values []string) []prometheu
 // StaticReported counts a caller's report that a provider rejected static material.
 func (o *Observer) StaticReported(provider, method string, report broker.StaticReport) {
 	o.tokens.staticReports.WithLabelValues(provider, method, staticReports[report]).Inc()
+}
+
+// UsageReported counts a version in a caller's report of usage. The parameter `current` reports
+// whether the broker sends this version to callers now.
+func (o *Observer) UsageReported(provider, method string, current bool) {
+	version := "other"
+	if current {
+		version = "current"
+	}
+	o.tokens.usageReports.WithLabelValues(provider, method, version).Inc()
 }
 
 // TokenRequested counts and logs a token request.

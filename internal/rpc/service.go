@@ -70,6 +70,7 @@ const (
 	maxIDs         = 100
 	maxIDSize      = 128 // characters
 	maxVersionSize = 64
+	maxVersionUses = 100
 )
 
 // faultBurst is the number of internal errors that are logged at once; further errors are logged
@@ -95,6 +96,7 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 		unary(s, authmaterialv1.BrokerService_GetAuthDecoration_FullMethodName, s.get),
 		unary(s, authmaterialv1.BrokerService_BatchGetAuthDecorations_FullMethodName, s.batch),
 		unary(s, authmaterialv1.BrokerService_ReportRejection_FullMethodName, s.report),
+		unary(s, authmaterialv1.BrokerService_ReportUsage_FullMethodName, s.usage),
 	}
 	watch := s.newMethod(authmaterialv1.BrokerService_WatchAuthDecorations_FullMethodName, true)
 	description.Streams = []grpc.StreamDesc{{
@@ -187,6 +189,18 @@ func (s *Service) report(c *call, caller broker.Caller, request *authmaterialv1.
 	}, nil
 }
 
+func (s *Service) usage(_ *call, caller broker.Caller, request *authmaterialv1.ReportUsageRequest) (any, error) {
+	if err := checkUsage(request.GetUses()); err != nil {
+		return nil, err
+	}
+	uses := make([]broker.VersionUse, len(request.GetUses()))
+	for i, use := range request.GetUses() {
+		uses[i] = broker.VersionUse{CredentialID: use.GetCredentialId(), Version: use.GetVersion()}
+	}
+	s.options.Broker.ReportUsage(caller, uses)
+	return new(authmaterialv1.ReportUsageResponse), nil
+}
+
 // checkIDs checks only the number of IDs in a batch or a watch: an invalid ID causes an error for
 // that ID alone.
 func checkIDs(ids []string) error {
@@ -201,13 +215,7 @@ func checkIDs(ids []string) error {
 
 func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 	var violations []fault.Violation
-	version := request.GetVersion()
-	if version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
-		violations = append(violations, fault.Violation{
-			Field:       "version",
-			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as the version in the decoration", maxVersionSize),
-		})
-	}
+	violations = checkVersion(violations, "version", request.GetVersion())
 	if status := request.GetHttpStatus(); status < 100 || status > 599 {
 		violations = append(violations, fault.Violation{
 			Field:       "http_status",
@@ -218,6 +226,40 @@ func checkReport(request *authmaterialv1.ReportRejectionRequest) error {
 		return invalid(violations...)
 	}
 	return nil
+}
+
+func checkUsage(uses []*authmaterialv1.VersionUse) error {
+	if n := len(uses); n == 0 || n > maxVersionUses {
+		return invalid(fault.Violation{
+			Field:       "uses",
+			Description: fmt.Sprintf("must have 1 to %d uses, and has %d", maxVersionUses, n),
+		})
+	}
+	var violations []fault.Violation
+	for i, use := range uses {
+		if id := use.GetCredentialId(); id == "" || utf8.RuneCountInString(id) > maxIDSize {
+			violations = append(violations, fault.Violation{
+				Field:       fmt.Sprintf("uses[%d].credential_id", i),
+				Description: fmt.Sprintf("must have 1 to %d characters", maxIDSize),
+			})
+		}
+		violations = checkVersion(violations, fmt.Sprintf("uses[%d].version", i), use.GetVersion())
+	}
+	if violations != nil {
+		return invalid(violations[:min(len(violations), maxViolations)]...)
+	}
+	return nil
+}
+
+// checkVersion adds a violation if the version of a decoration is invalid.
+func checkVersion(violations []fault.Violation, field, version string) []fault.Violation {
+	if version == "" || len(version) > maxVersionSize || strings.ContainsFunc(version, invisible) {
+		return append(violations, fault.Violation{
+			Field:       field,
+			Description: fmt.Sprintf("must be 1 to %d visible ASCII characters, as the version in the decoration", maxVersionSize),
+		})
+	}
+	return violations
 }
 
 func invisible(r rune) bool { return r <= ' ' || r > '~' }

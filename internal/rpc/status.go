@@ -30,10 +30,33 @@ func (c *Credentials) GetCredentialStatus(
 			Caller: use.Caller, LastUseTime: toTimestamp(use.LastUse), Count: use.Count, Version: int32(use.Version), //nolint:gosec // a version number is at most a few thousand
 		})
 	}
+	message.VersionsInUse = toVersionsInUse(&status.Usage)
 	if status.Canary != nil {
 		message.Canary = toMaterialStatus(status.Canary)
 	}
 	return &authmaterialv1.GetCredentialStatusResponse{Credential: c.toCredential(found), Status: message}, nil
+}
+
+func toVersionsInUse(u *broker.Usage) *authmaterialv1.VersionsInUse {
+	message := &authmaterialv1.VersionsInUse{
+		CallersWithoutReports: u.Silent, TotalWithoutReports: int32(u.SilentCount), //nolint:gosec // the broker remembers few callers
+		Truncated: u.Truncated, WholeFleet: u.Shared,
+	}
+	for i := range u.Versions {
+		of := &u.Versions[i]
+		version := &authmaterialv1.VersionInUse{
+			Version: of.Version, CredentialVersion: int32(of.Number), Current: of.Current, //nolint:gosec // a version number is at most a few thousand
+			CallersSent: int32(of.CallersSent), FirstSentTime: toTimestamp(of.FirstSent), LastSentTime: toTimestamp(of.LastSent), //nolint:gosec // the broker remembers few callers
+			CallersUsed: int32(of.CallersUsed), FirstUseTime: toTimestamp(of.FirstUse), LastUseTime: toTimestamp(of.LastUse), //nolint:gosec // the broker remembers few callers
+		}
+		for _, c := range of.Callers {
+			version.Callers = append(version.Callers, &authmaterialv1.VersionCaller{
+				Caller: c.Caller, LastSentTime: toTimestamp(c.LastSent), LastUseTime: toTimestamp(c.LastUse),
+			})
+		}
+		message.Versions = append(message.Versions, version)
+	}
+	return message
 }
 
 // GetFleetStatus implements CredentialService.

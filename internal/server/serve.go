@@ -20,8 +20,8 @@ const (
 	// gracePeriod is how long calls may continue after Stop begins. A token request may take just
 	// as long. So a token request that has begun can end, and no other replica has to repeat it.
 	gracePeriod = 10 * time.Second
-	// lastPeriod is how long Stop waits for calls after it has cancelled their token requests, and
-	// again after it has closed the connections.
+	// lastPeriod is how long Stop waits for calls after it has cancelled their token requests, again
+	// after it has closed the connections, and then for Redis to save what this replica knows.
 	lastPeriod = time.Second
 )
 
@@ -121,6 +121,7 @@ func (s *Server) Stop(ctx context.Context) {
 	s.eachHTTP(func(web *http.Server) { _ = web.Shutdown(ending) })
 	s.background.Wait()
 	s.management.SaveUses()
+	s.saveUsage()
 	s.closeStore()
 	s.closeDriver()
 	s.keys.Close()
@@ -131,6 +132,13 @@ func (s *Server) Stop(ctx context.Context) {
 	}
 	s.eachHTTP(func(web *http.Server) { _ = web.Close() })
 	s.endStop()
+}
+
+// saveUsage saves which versions callers were sent and used since the last time.
+func (s *Server) saveUsage() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastPeriod)
+	defer cancel()
+	s.broker.SaveUsage(ctx)
 }
 
 // allRequests is the number of HTTP requests that may be in progress.

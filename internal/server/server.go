@@ -149,6 +149,7 @@ func New(options Options) (*Server, error) {
 		return nil, fmt.Errorf("open the credential store: %w", err)
 	}
 	s.background.Go(func() { s.broker.KeepWarm(s.stopping) })
+	s.background.Go(func() { s.broker.ShareUsage(s.stopping) })
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)
@@ -213,6 +214,10 @@ func (s *Server) newBroker(options Options, keys *fleetkeys.Ring) (*broker.Broke
 		Encode:      rpc.Encode,
 
 		StaticReported: s.observer.StaticReported,
+		UsageReported:  s.observer.UsageReported,
+	}
+	if s.fleet != nil {
+		brokerOptions.SharedUsage = s.fleet
 	}
 	if s.audit != nil {
 		brokerOptions.Audit = s.audit

@@ -1610,8 +1610,11 @@ type CredentialStatus struct {
 	// Required. How many token requests the replica has sent to the provider for the
 	// credential since midnight UTC.
 	TokenRequestsToday int64 `protobuf:"varint,9,opt,name=token_requests_today,json=tokenRequestsToday,proto3" json:"token_requests_today,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Required. Which callers were sent which versions of the material, and which of them
+	// use which version.
+	VersionsInUse *VersionsInUse `protobuf:"bytes,10,opt,name=versions_in_use,json=versionsInUse,proto3" json:"versions_in_use,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CredentialStatus) Reset() {
@@ -1707,6 +1710,304 @@ func (x *CredentialStatus) GetTokenRequestsToday() int64 {
 	return 0
 }
 
+func (x *CredentialStatus) GetVersionsInUse() *VersionsInUse {
+	if x != nil {
+		return x.VersionsInUse
+	}
+	return nil
+}
+
+// VersionsInUse is what the broker knows about the callers that were sent the material of
+// a credential in the last 7 days. Times are to the minute.
+//
+// The broker knows which callers it has sent a version. It knows the use of a version
+// only from callers that call BrokerService.ReportUsage, as the broker's own clients do.
+// A version that callers reported, but that the broker does not remember to have sent, is
+// included too.
+type VersionsInUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The versions that the broker sends to callers now, then up to 10 earlier
+	// versions, the most recent first. A version that no caller was sent is missing.
+	Versions []*VersionInUse `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	// Optional. The names of callers that were sent a version, but have never reported a
+	// use. The broker cannot know which version such a caller uses. The list has at most 20
+	// callers, the most recent first.
+	CallersWithoutReports []string `protobuf:"bytes,2,rep,name=callers_without_reports,json=callersWithoutReports,proto3" json:"callers_without_reports,omitempty"`
+	// Required. The number of all callers that were sent a version, but have never reported
+	// a use.
+	TotalWithoutReports int32 `protobuf:"varint,3,opt,name=total_without_reports,json=totalWithoutReports,proto3" json:"total_without_reports,omitempty"`
+	// Required. True if there were more than the broker remembers (1000 callers of a
+	// credential, and 5 versions of a caller) or than this message contains, so that callers
+	// or versions may be missing.
+	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// Required. True if calls at all replicas of the fleet are included. Each replica adds
+	// what it knows once a minute. False if the replicas share no Redis, or if Redis cannot be
+	// reached: then only calls at the answering replica since CredentialStatus.since are
+	// included.
+	WholeFleet    bool `protobuf:"varint,5,opt,name=whole_fleet,json=wholeFleet,proto3" json:"whole_fleet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionsInUse) Reset() {
+	*x = VersionsInUse{}
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionsInUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionsInUse) ProtoMessage() {}
+
+func (x *VersionsInUse) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionsInUse.ProtoReflect.Descriptor instead.
+func (*VersionsInUse) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *VersionsInUse) GetVersions() []*VersionInUse {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *VersionsInUse) GetCallersWithoutReports() []string {
+	if x != nil {
+		return x.CallersWithoutReports
+	}
+	return nil
+}
+
+func (x *VersionsInUse) GetTotalWithoutReports() int32 {
+	if x != nil {
+		return x.TotalWithoutReports
+	}
+	return 0
+}
+
+func (x *VersionsInUse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+func (x *VersionsInUse) GetWholeFleet() bool {
+	if x != nil {
+		return x.WholeFleet
+	}
+	return false
+}
+
+// VersionInUse is the use of one version of the material.
+type VersionInUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The version, as in AuthDecoration.version.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Optional. The number of the credential's version from which the broker made this
+	// version, or 0 if the credential is declared, or if the number is unknown.
+	CredentialVersion int32 `protobuf:"varint,2,opt,name=credential_version,json=credentialVersion,proto3" json:"credential_version,omitempty"`
+	// Required. Whether the broker sends this version to callers now: it belongs to the
+	// active version or to the canary.
+	Current bool `protobuf:"varint,3,opt,name=current,proto3" json:"current,omitempty"`
+	// Required. The number of callers that were sent this version.
+	CallersSent int32 `protobuf:"varint,4,opt,name=callers_sent,json=callersSent,proto3" json:"callers_sent,omitempty"`
+	// Optional. When the first caller was sent this version.
+	FirstSentTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first_sent_time,json=firstSentTime,proto3" json:"first_sent_time,omitempty"`
+	// Optional. When a caller was last sent this version.
+	LastSentTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_sent_time,json=lastSentTime,proto3" json:"last_sent_time,omitempty"`
+	// Required. The number of callers that reported that they used this version.
+	CallersUsed int32 `protobuf:"varint,7,opt,name=callers_used,json=callersUsed,proto3" json:"callers_used,omitempty"`
+	// Optional. When a caller first reported the use of this version.
+	FirstUseTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=first_use_time,json=firstUseTime,proto3" json:"first_use_time,omitempty"`
+	// Optional. When a caller last reported the use of this version.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// Required. Callers that were sent this version or reported its use, at most 20: first
+	// those that reported a use, the most recent first.
+	Callers       []*VersionCaller `protobuf:"bytes,10,rep,name=callers,proto3" json:"callers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionInUse) Reset() {
+	*x = VersionInUse{}
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionInUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionInUse) ProtoMessage() {}
+
+func (x *VersionInUse) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionInUse.ProtoReflect.Descriptor instead.
+func (*VersionInUse) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *VersionInUse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *VersionInUse) GetCredentialVersion() int32 {
+	if x != nil {
+		return x.CredentialVersion
+	}
+	return 0
+}
+
+func (x *VersionInUse) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *VersionInUse) GetCallersSent() int32 {
+	if x != nil {
+		return x.CallersSent
+	}
+	return 0
+}
+
+func (x *VersionInUse) GetFirstSentTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstSentTime
+	}
+	return nil
+}
+
+func (x *VersionInUse) GetLastSentTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSentTime
+	}
+	return nil
+}
+
+func (x *VersionInUse) GetCallersUsed() int32 {
+	if x != nil {
+		return x.CallersUsed
+	}
+	return 0
+}
+
+func (x *VersionInUse) GetFirstUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstUseTime
+	}
+	return nil
+}
+
+func (x *VersionInUse) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *VersionInUse) GetCallers() []*VersionCaller {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
+// VersionCaller is the use of one version by one caller.
+type VersionCaller struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The caller's name.
+	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Optional. When the caller was last sent the version.
+	LastSentTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_sent_time,json=lastSentTime,proto3" json:"last_sent_time,omitempty"`
+	// Optional. When the caller last reported the use of the version.
+	LastUseTime   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionCaller) Reset() {
+	*x = VersionCaller{}
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionCaller) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionCaller) ProtoMessage() {}
+
+func (x *VersionCaller) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionCaller.ProtoReflect.Descriptor instead.
+func (*VersionCaller) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *VersionCaller) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *VersionCaller) GetLastSentTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSentTime
+	}
+	return nil
+}
+
+func (x *VersionCaller) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
 // MaterialStatus is what the answering replica knows about the material of one version.
 type MaterialStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1732,7 +2033,7 @@ type MaterialStatus struct {
 
 func (x *MaterialStatus) Reset() {
 	*x = MaterialStatus{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[27]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +2045,7 @@ func (x *MaterialStatus) String() string {
 func (*MaterialStatus) ProtoMessage() {}
 
 func (x *MaterialStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[27]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +2058,7 @@ func (x *MaterialStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaterialStatus.ProtoReflect.Descriptor instead.
 func (*MaterialStatus) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{27}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MaterialStatus) GetVersion() int32 {
@@ -1836,7 +2137,7 @@ type TokenAttempt struct {
 
 func (x *TokenAttempt) Reset() {
 	*x = TokenAttempt{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[28]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2149,7 @@ func (x *TokenAttempt) String() string {
 func (*TokenAttempt) ProtoMessage() {}
 
 func (x *TokenAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[28]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2162,7 @@ func (x *TokenAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenAttempt.ProtoReflect.Descriptor instead.
 func (*TokenAttempt) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{28}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TokenAttempt) GetTime() *timestamppb.Timestamp {
@@ -1920,7 +2221,7 @@ type CallerUse struct {
 
 func (x *CallerUse) Reset() {
 	*x = CallerUse{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[29]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2233,7 @@ func (x *CallerUse) String() string {
 func (*CallerUse) ProtoMessage() {}
 
 func (x *CallerUse) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[29]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2246,7 @@ func (x *CallerUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerUse.ProtoReflect.Descriptor instead.
 func (*CallerUse) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{29}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallerUse) GetCaller() string {
@@ -1991,7 +2292,7 @@ type ListCredentialEventsRequest struct {
 
 func (x *ListCredentialEventsRequest) Reset() {
 	*x = ListCredentialEventsRequest{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[30]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2304,7 @@ func (x *ListCredentialEventsRequest) String() string {
 func (*ListCredentialEventsRequest) ProtoMessage() {}
 
 func (x *ListCredentialEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[30]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2317,7 @@ func (x *ListCredentialEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialEventsRequest) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{30}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListCredentialEventsRequest) GetCredentialId() string {
@@ -2053,7 +2354,7 @@ type ListCredentialEventsResponse struct {
 
 func (x *ListCredentialEventsResponse) Reset() {
 	*x = ListCredentialEventsResponse{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[31]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2366,7 @@ func (x *ListCredentialEventsResponse) String() string {
 func (*ListCredentialEventsResponse) ProtoMessage() {}
 
 func (x *ListCredentialEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[31]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2379,7 @@ func (x *ListCredentialEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialEventsResponse) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{31}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListCredentialEventsResponse) GetEvents() []*CredentialEvent {
@@ -2116,7 +2417,7 @@ type CredentialEvent struct {
 
 func (x *CredentialEvent) Reset() {
 	*x = CredentialEvent{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[32]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2429,7 @@ func (x *CredentialEvent) String() string {
 func (*CredentialEvent) ProtoMessage() {}
 
 func (x *CredentialEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[32]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2442,7 @@ func (x *CredentialEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialEvent.ProtoReflect.Descriptor instead.
 func (*CredentialEvent) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{32}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CredentialEvent) GetTime() *timestamppb.Timestamp {
@@ -2201,7 +2502,7 @@ type WatchCredentialStatesRequest struct {
 
 func (x *WatchCredentialStatesRequest) Reset() {
 	*x = WatchCredentialStatesRequest{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[33]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2514,7 @@ func (x *WatchCredentialStatesRequest) String() string {
 func (*WatchCredentialStatesRequest) ProtoMessage() {}
 
 func (x *WatchCredentialStatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[33]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2527,7 @@ func (x *WatchCredentialStatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCredentialStatesRequest.ProtoReflect.Descriptor instead.
 func (*WatchCredentialStatesRequest) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{33}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WatchCredentialStatesRequest) GetFilter() string {
@@ -2259,7 +2560,7 @@ type WatchCredentialStatesResponse struct {
 
 func (x *WatchCredentialStatesResponse) Reset() {
 	*x = WatchCredentialStatesResponse{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[34]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2572,7 @@ func (x *WatchCredentialStatesResponse) String() string {
 func (*WatchCredentialStatesResponse) ProtoMessage() {}
 
 func (x *WatchCredentialStatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[34]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2585,7 @@ func (x *WatchCredentialStatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCredentialStatesResponse.ProtoReflect.Descriptor instead.
 func (*WatchCredentialStatesResponse) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{34}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchCredentialStatesResponse) GetCredentials() []*Credential {
@@ -2321,7 +2622,7 @@ type ExplainAccessRequest struct {
 
 func (x *ExplainAccessRequest) Reset() {
 	*x = ExplainAccessRequest{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[35]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2634,7 @@ func (x *ExplainAccessRequest) String() string {
 func (*ExplainAccessRequest) ProtoMessage() {}
 
 func (x *ExplainAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[35]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2647,7 @@ func (x *ExplainAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainAccessRequest.ProtoReflect.Descriptor instead.
 func (*ExplainAccessRequest) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{35}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExplainAccessRequest) GetCredentialId() string {
@@ -2381,7 +2682,7 @@ type ExplainAccessResponse struct {
 
 func (x *ExplainAccessResponse) Reset() {
 	*x = ExplainAccessResponse{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[36]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2694,7 @@ func (x *ExplainAccessResponse) String() string {
 func (*ExplainAccessResponse) ProtoMessage() {}
 
 func (x *ExplainAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[36]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2707,7 @@ func (x *ExplainAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainAccessResponse.ProtoReflect.Descriptor instead.
 func (*ExplainAccessResponse) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{36}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExplainAccessResponse) GetAllowedActions() []string {
@@ -2439,7 +2740,7 @@ type GetFleetStatusRequest struct {
 
 func (x *GetFleetStatusRequest) Reset() {
 	*x = GetFleetStatusRequest{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[37]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2752,7 @@ func (x *GetFleetStatusRequest) String() string {
 func (*GetFleetStatusRequest) ProtoMessage() {}
 
 func (x *GetFleetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[37]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2765,7 @@ func (x *GetFleetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetFleetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{37}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{40}
 }
 
 // GetFleetStatusResponse is the state of the answering replica, with a list of the replicas
@@ -2505,7 +2806,7 @@ type GetFleetStatusResponse struct {
 
 func (x *GetFleetStatusResponse) Reset() {
 	*x = GetFleetStatusResponse{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[38]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +2818,7 @@ func (x *GetFleetStatusResponse) String() string {
 func (*GetFleetStatusResponse) ProtoMessage() {}
 
 func (x *GetFleetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[38]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +2831,7 @@ func (x *GetFleetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetFleetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{38}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetFleetStatusResponse) GetBrokerVersion() string {
@@ -2635,7 +2936,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2948,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[39]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2961,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{39}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Replica) GetName() string {
@@ -2723,7 +3024,7 @@ type Dependency struct {
 
 func (x *Dependency) Reset() {
 	*x = Dependency{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +3036,7 @@ func (x *Dependency) String() string {
 func (*Dependency) ProtoMessage() {}
 
 func (x *Dependency) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[40]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +3049,7 @@ func (x *Dependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
 func (*Dependency) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{40}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Dependency) GetConfigured() bool {
@@ -2794,7 +3095,7 @@ type ProviderRequests struct {
 
 func (x *ProviderRequests) Reset() {
 	*x = ProviderRequests{}
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +3107,7 @@ func (x *ProviderRequests) String() string {
 func (*ProviderRequests) ProtoMessage() {}
 
 func (x *ProviderRequests) ProtoReflect() protoreflect.Message {
-	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[41]
+	mi := &file_authmaterial_v1_credential_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +3120,7 @@ func (x *ProviderRequests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderRequests.ProtoReflect.Descriptor instead.
 func (*ProviderRequests) Descriptor() ([]byte, []int) {
-	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{41}
+	return file_authmaterial_v1_credential_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ProviderRequests) GetProvider() string {
@@ -2965,7 +3266,7 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1b.authmaterial.v1.CredentialR\n" +
 	"credential\x129\n" +
-	"\x06status\x18\x02 \x01(\v2!.authmaterial.v1.CredentialStatusR\x06status\"\xfc\x03\n" +
+	"\x06status\x18\x02 \x01(\v2!.authmaterial.v1.CredentialStatusR\x06status\"\xc4\x04\n" +
 	"\x10CredentialStatus\x126\n" +
 	"\x05state\x18\x01 \x01(\x0e2 .authmaterial.v1.CredentialStateR\x05state\x12 \n" +
 	"\vexplanation\x18\x02 \x01(\tR\vexplanation\x120\n" +
@@ -2975,7 +3276,32 @@ const file_authmaterial_v1_credential_service_proto_rawDesc = "" +
 	"\acallers\x18\x06 \x03(\v2\x1a.authmaterial.v1.CallerUseR\acallers\x12?\n" +
 	"\ractivate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\factivateTime\x12A\n" +
 	"\fverification\x18\b \x01(\v2\x1d.authmaterial.v1.VerificationR\fverification\x120\n" +
-	"\x14token_requests_today\x18\t \x01(\x03R\x12tokenRequestsToday\"\xc9\x03\n" +
+	"\x14token_requests_today\x18\t \x01(\x03R\x12tokenRequestsToday\x12F\n" +
+	"\x0fversions_in_use\x18\n" +
+	" \x01(\v2\x1e.authmaterial.v1.VersionsInUseR\rversionsInUse\"\xf5\x01\n" +
+	"\rVersionsInUse\x129\n" +
+	"\bversions\x18\x01 \x03(\v2\x1d.authmaterial.v1.VersionInUseR\bversions\x126\n" +
+	"\x17callers_without_reports\x18\x02 \x03(\tR\x15callersWithoutReports\x122\n" +
+	"\x15total_without_reports\x18\x03 \x01(\x05R\x13totalWithoutReports\x12\x1c\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\x1f\n" +
+	"\vwhole_fleet\x18\x05 \x01(\bR\n" +
+	"wholeFleet\"\xf9\x03\n" +
+	"\fVersionInUse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12-\n" +
+	"\x12credential_version\x18\x02 \x01(\x05R\x11credentialVersion\x12\x18\n" +
+	"\acurrent\x18\x03 \x01(\bR\acurrent\x12!\n" +
+	"\fcallers_sent\x18\x04 \x01(\x05R\vcallersSent\x12B\n" +
+	"\x0ffirst_sent_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rfirstSentTime\x12@\n" +
+	"\x0elast_sent_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastSentTime\x12!\n" +
+	"\fcallers_used\x18\a \x01(\x05R\vcallersUsed\x12@\n" +
+	"\x0efirst_use_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\ffirstUseTime\x12>\n" +
+	"\rlast_use_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x128\n" +
+	"\acallers\x18\n" +
+	" \x03(\v2\x1e.authmaterial.v1.VersionCallerR\acallers\"\xa9\x01\n" +
+	"\rVersionCaller\x12\x16\n" +
+	"\x06caller\x18\x01 \x01(\tR\x06caller\x12@\n" +
+	"\x0elast_sent_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\flastSentTime\x12>\n" +
+	"\rlast_use_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\"\xc9\x03\n" +
 	"\x0eMaterialStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12;\n" +
 	"\vobtain_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -3101,7 +3427,7 @@ func file_authmaterial_v1_credential_service_proto_rawDescGZIP() []byte {
 	return file_authmaterial_v1_credential_service_proto_rawDescData
 }
 
-var file_authmaterial_v1_credential_service_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_authmaterial_v1_credential_service_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_authmaterial_v1_credential_service_proto_goTypes = []any{
 	(*CreateCredentialRequest)(nil),           // 0: authmaterial.v1.CreateCredentialRequest
 	(*CreateCredentialResponse)(nil),          // 1: authmaterial.v1.CreateCredentialResponse
@@ -3130,124 +3456,136 @@ var file_authmaterial_v1_credential_service_proto_goTypes = []any{
 	(*GetCredentialStatusRequest)(nil),        // 24: authmaterial.v1.GetCredentialStatusRequest
 	(*GetCredentialStatusResponse)(nil),       // 25: authmaterial.v1.GetCredentialStatusResponse
 	(*CredentialStatus)(nil),                  // 26: authmaterial.v1.CredentialStatus
-	(*MaterialStatus)(nil),                    // 27: authmaterial.v1.MaterialStatus
-	(*TokenAttempt)(nil),                      // 28: authmaterial.v1.TokenAttempt
-	(*CallerUse)(nil),                         // 29: authmaterial.v1.CallerUse
-	(*ListCredentialEventsRequest)(nil),       // 30: authmaterial.v1.ListCredentialEventsRequest
-	(*ListCredentialEventsResponse)(nil),      // 31: authmaterial.v1.ListCredentialEventsResponse
-	(*CredentialEvent)(nil),                   // 32: authmaterial.v1.CredentialEvent
-	(*WatchCredentialStatesRequest)(nil),      // 33: authmaterial.v1.WatchCredentialStatesRequest
-	(*WatchCredentialStatesResponse)(nil),     // 34: authmaterial.v1.WatchCredentialStatesResponse
-	(*ExplainAccessRequest)(nil),              // 35: authmaterial.v1.ExplainAccessRequest
-	(*ExplainAccessResponse)(nil),             // 36: authmaterial.v1.ExplainAccessResponse
-	(*GetFleetStatusRequest)(nil),             // 37: authmaterial.v1.GetFleetStatusRequest
-	(*GetFleetStatusResponse)(nil),            // 38: authmaterial.v1.GetFleetStatusResponse
-	(*Replica)(nil),                           // 39: authmaterial.v1.Replica
-	(*Dependency)(nil),                        // 40: authmaterial.v1.Dependency
-	(*ProviderRequests)(nil),                  // 41: authmaterial.v1.ProviderRequests
-	nil,                                       // 42: authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
-	(*Credential)(nil),                        // 43: authmaterial.v1.Credential
-	(*FieldValue)(nil),                        // 44: authmaterial.v1.FieldValue
-	(*fieldmaskpb.FieldMask)(nil),             // 45: google.protobuf.FieldMask
-	(*CredentialVersion)(nil),                 // 46: authmaterial.v1.CredentialVersion
-	(*Verification)(nil),                      // 47: authmaterial.v1.Verification
-	(CredentialState)(0),                      // 48: authmaterial.v1.CredentialState
-	(*timestamppb.Timestamp)(nil),             // 49: google.protobuf.Timestamp
-	(VerificationOutcome)(0),                  // 50: authmaterial.v1.VerificationOutcome
-	(*durationpb.Duration)(nil),               // 51: google.protobuf.Duration
+	(*VersionsInUse)(nil),                     // 27: authmaterial.v1.VersionsInUse
+	(*VersionInUse)(nil),                      // 28: authmaterial.v1.VersionInUse
+	(*VersionCaller)(nil),                     // 29: authmaterial.v1.VersionCaller
+	(*MaterialStatus)(nil),                    // 30: authmaterial.v1.MaterialStatus
+	(*TokenAttempt)(nil),                      // 31: authmaterial.v1.TokenAttempt
+	(*CallerUse)(nil),                         // 32: authmaterial.v1.CallerUse
+	(*ListCredentialEventsRequest)(nil),       // 33: authmaterial.v1.ListCredentialEventsRequest
+	(*ListCredentialEventsResponse)(nil),      // 34: authmaterial.v1.ListCredentialEventsResponse
+	(*CredentialEvent)(nil),                   // 35: authmaterial.v1.CredentialEvent
+	(*WatchCredentialStatesRequest)(nil),      // 36: authmaterial.v1.WatchCredentialStatesRequest
+	(*WatchCredentialStatesResponse)(nil),     // 37: authmaterial.v1.WatchCredentialStatesResponse
+	(*ExplainAccessRequest)(nil),              // 38: authmaterial.v1.ExplainAccessRequest
+	(*ExplainAccessResponse)(nil),             // 39: authmaterial.v1.ExplainAccessResponse
+	(*GetFleetStatusRequest)(nil),             // 40: authmaterial.v1.GetFleetStatusRequest
+	(*GetFleetStatusResponse)(nil),            // 41: authmaterial.v1.GetFleetStatusResponse
+	(*Replica)(nil),                           // 42: authmaterial.v1.Replica
+	(*Dependency)(nil),                        // 43: authmaterial.v1.Dependency
+	(*ProviderRequests)(nil),                  // 44: authmaterial.v1.ProviderRequests
+	nil,                                       // 45: authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
+	(*Credential)(nil),                        // 46: authmaterial.v1.Credential
+	(*FieldValue)(nil),                        // 47: authmaterial.v1.FieldValue
+	(*fieldmaskpb.FieldMask)(nil),             // 48: google.protobuf.FieldMask
+	(*CredentialVersion)(nil),                 // 49: authmaterial.v1.CredentialVersion
+	(*Verification)(nil),                      // 50: authmaterial.v1.Verification
+	(CredentialState)(0),                      // 51: authmaterial.v1.CredentialState
+	(*timestamppb.Timestamp)(nil),             // 52: google.protobuf.Timestamp
+	(VerificationOutcome)(0),                  // 53: authmaterial.v1.VerificationOutcome
+	(*durationpb.Duration)(nil),               // 54: google.protobuf.Duration
 }
 var file_authmaterial_v1_credential_service_proto_depIdxs = []int32{
-	43, // 0: authmaterial.v1.CreateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
-	44, // 1: authmaterial.v1.CreateCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
-	43, // 2: authmaterial.v1.CreateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 3: authmaterial.v1.GetCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 4: authmaterial.v1.ListCredentialsResponse.credentials:type_name -> authmaterial.v1.Credential
-	43, // 5: authmaterial.v1.UpdateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
-	45, // 6: authmaterial.v1.UpdateCredentialRequest.update_mask:type_name -> google.protobuf.FieldMask
-	43, // 7: authmaterial.v1.UpdateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 8: authmaterial.v1.DeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 9: authmaterial.v1.UndeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
-	44, // 10: authmaterial.v1.CreateCredentialVersionRequest.values:type_name -> authmaterial.v1.FieldValue
-	46, // 11: authmaterial.v1.CreateCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
-	43, // 12: authmaterial.v1.CreateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	46, // 13: authmaterial.v1.ListCredentialVersionsResponse.versions:type_name -> authmaterial.v1.CredentialVersion
-	43, // 14: authmaterial.v1.ActivateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	43, // 15: authmaterial.v1.WithdrawCanaryResponse.credential:type_name -> authmaterial.v1.Credential
-	46, // 16: authmaterial.v1.DestroyCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
-	43, // 17: authmaterial.v1.DestroyCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
-	44, // 18: authmaterial.v1.VerifyCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
-	47, // 19: authmaterial.v1.VerifyCredentialResponse.verification:type_name -> authmaterial.v1.Verification
-	43, // 20: authmaterial.v1.GetCredentialStatusResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 0: authmaterial.v1.CreateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
+	47, // 1: authmaterial.v1.CreateCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
+	46, // 2: authmaterial.v1.CreateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 3: authmaterial.v1.GetCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 4: authmaterial.v1.ListCredentialsResponse.credentials:type_name -> authmaterial.v1.Credential
+	46, // 5: authmaterial.v1.UpdateCredentialRequest.credential:type_name -> authmaterial.v1.Credential
+	48, // 6: authmaterial.v1.UpdateCredentialRequest.update_mask:type_name -> google.protobuf.FieldMask
+	46, // 7: authmaterial.v1.UpdateCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 8: authmaterial.v1.DeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 9: authmaterial.v1.UndeleteCredentialResponse.credential:type_name -> authmaterial.v1.Credential
+	47, // 10: authmaterial.v1.CreateCredentialVersionRequest.values:type_name -> authmaterial.v1.FieldValue
+	49, // 11: authmaterial.v1.CreateCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
+	46, // 12: authmaterial.v1.CreateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	49, // 13: authmaterial.v1.ListCredentialVersionsResponse.versions:type_name -> authmaterial.v1.CredentialVersion
+	46, // 14: authmaterial.v1.ActivateCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	46, // 15: authmaterial.v1.WithdrawCanaryResponse.credential:type_name -> authmaterial.v1.Credential
+	49, // 16: authmaterial.v1.DestroyCredentialVersionResponse.version:type_name -> authmaterial.v1.CredentialVersion
+	46, // 17: authmaterial.v1.DestroyCredentialVersionResponse.credential:type_name -> authmaterial.v1.Credential
+	47, // 18: authmaterial.v1.VerifyCredentialRequest.values:type_name -> authmaterial.v1.FieldValue
+	50, // 19: authmaterial.v1.VerifyCredentialResponse.verification:type_name -> authmaterial.v1.Verification
+	46, // 20: authmaterial.v1.GetCredentialStatusResponse.credential:type_name -> authmaterial.v1.Credential
 	26, // 21: authmaterial.v1.GetCredentialStatusResponse.status:type_name -> authmaterial.v1.CredentialStatus
-	48, // 22: authmaterial.v1.CredentialStatus.state:type_name -> authmaterial.v1.CredentialState
-	49, // 23: authmaterial.v1.CredentialStatus.since:type_name -> google.protobuf.Timestamp
-	27, // 24: authmaterial.v1.CredentialStatus.active:type_name -> authmaterial.v1.MaterialStatus
-	27, // 25: authmaterial.v1.CredentialStatus.canary:type_name -> authmaterial.v1.MaterialStatus
-	29, // 26: authmaterial.v1.CredentialStatus.callers:type_name -> authmaterial.v1.CallerUse
-	49, // 27: authmaterial.v1.CredentialStatus.activate_time:type_name -> google.protobuf.Timestamp
-	47, // 28: authmaterial.v1.CredentialStatus.verification:type_name -> authmaterial.v1.Verification
-	49, // 29: authmaterial.v1.MaterialStatus.obtain_time:type_name -> google.protobuf.Timestamp
-	49, // 30: authmaterial.v1.MaterialStatus.expire_time:type_name -> google.protobuf.Timestamp
-	49, // 31: authmaterial.v1.MaterialStatus.renew_time:type_name -> google.protobuf.Timestamp
-	28, // 32: authmaterial.v1.MaterialStatus.last_attempt:type_name -> authmaterial.v1.TokenAttempt
-	49, // 33: authmaterial.v1.MaterialStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
-	49, // 34: authmaterial.v1.MaterialStatus.last_report_time:type_name -> google.protobuf.Timestamp
-	49, // 35: authmaterial.v1.TokenAttempt.time:type_name -> google.protobuf.Timestamp
-	49, // 36: authmaterial.v1.CallerUse.last_use_time:type_name -> google.protobuf.Timestamp
-	32, // 37: authmaterial.v1.ListCredentialEventsResponse.events:type_name -> authmaterial.v1.CredentialEvent
-	49, // 38: authmaterial.v1.CredentialEvent.time:type_name -> google.protobuf.Timestamp
-	50, // 39: authmaterial.v1.CredentialEvent.outcome:type_name -> authmaterial.v1.VerificationOutcome
-	43, // 40: authmaterial.v1.WatchCredentialStatesResponse.credentials:type_name -> authmaterial.v1.Credential
-	49, // 41: authmaterial.v1.GetFleetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	49, // 42: authmaterial.v1.GetFleetStatusResponse.configuration_time:type_name -> google.protobuf.Timestamp
-	40, // 43: authmaterial.v1.GetFleetStatusResponse.token_cache:type_name -> authmaterial.v1.Dependency
-	40, // 44: authmaterial.v1.GetFleetStatusResponse.store:type_name -> authmaterial.v1.Dependency
-	42, // 45: authmaterial.v1.GetFleetStatusResponse.credentials_by_state:type_name -> authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
-	41, // 46: authmaterial.v1.GetFleetStatusResponse.token_requests:type_name -> authmaterial.v1.ProviderRequests
-	39, // 47: authmaterial.v1.GetFleetStatusResponse.replicas:type_name -> authmaterial.v1.Replica
-	49, // 48: authmaterial.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
-	49, // 49: authmaterial.v1.Replica.configuration_time:type_name -> google.protobuf.Timestamp
-	40, // 50: authmaterial.v1.Replica.store:type_name -> authmaterial.v1.Dependency
-	51, // 51: authmaterial.v1.Dependency.staleness:type_name -> google.protobuf.Duration
-	0,  // 52: authmaterial.v1.CredentialService.CreateCredential:input_type -> authmaterial.v1.CreateCredentialRequest
-	2,  // 53: authmaterial.v1.CredentialService.GetCredential:input_type -> authmaterial.v1.GetCredentialRequest
-	4,  // 54: authmaterial.v1.CredentialService.ListCredentials:input_type -> authmaterial.v1.ListCredentialsRequest
-	6,  // 55: authmaterial.v1.CredentialService.UpdateCredential:input_type -> authmaterial.v1.UpdateCredentialRequest
-	8,  // 56: authmaterial.v1.CredentialService.DeleteCredential:input_type -> authmaterial.v1.DeleteCredentialRequest
-	10, // 57: authmaterial.v1.CredentialService.UndeleteCredential:input_type -> authmaterial.v1.UndeleteCredentialRequest
-	12, // 58: authmaterial.v1.CredentialService.CreateCredentialVersion:input_type -> authmaterial.v1.CreateCredentialVersionRequest
-	14, // 59: authmaterial.v1.CredentialService.ListCredentialVersions:input_type -> authmaterial.v1.ListCredentialVersionsRequest
-	16, // 60: authmaterial.v1.CredentialService.ActivateCredentialVersion:input_type -> authmaterial.v1.ActivateCredentialVersionRequest
-	18, // 61: authmaterial.v1.CredentialService.WithdrawCanary:input_type -> authmaterial.v1.WithdrawCanaryRequest
-	20, // 62: authmaterial.v1.CredentialService.DestroyCredentialVersion:input_type -> authmaterial.v1.DestroyCredentialVersionRequest
-	22, // 63: authmaterial.v1.CredentialService.VerifyCredential:input_type -> authmaterial.v1.VerifyCredentialRequest
-	24, // 64: authmaterial.v1.CredentialService.GetCredentialStatus:input_type -> authmaterial.v1.GetCredentialStatusRequest
-	30, // 65: authmaterial.v1.CredentialService.ListCredentialEvents:input_type -> authmaterial.v1.ListCredentialEventsRequest
-	33, // 66: authmaterial.v1.CredentialService.WatchCredentialStates:input_type -> authmaterial.v1.WatchCredentialStatesRequest
-	35, // 67: authmaterial.v1.CredentialService.ExplainAccess:input_type -> authmaterial.v1.ExplainAccessRequest
-	37, // 68: authmaterial.v1.CredentialService.GetFleetStatus:input_type -> authmaterial.v1.GetFleetStatusRequest
-	1,  // 69: authmaterial.v1.CredentialService.CreateCredential:output_type -> authmaterial.v1.CreateCredentialResponse
-	3,  // 70: authmaterial.v1.CredentialService.GetCredential:output_type -> authmaterial.v1.GetCredentialResponse
-	5,  // 71: authmaterial.v1.CredentialService.ListCredentials:output_type -> authmaterial.v1.ListCredentialsResponse
-	7,  // 72: authmaterial.v1.CredentialService.UpdateCredential:output_type -> authmaterial.v1.UpdateCredentialResponse
-	9,  // 73: authmaterial.v1.CredentialService.DeleteCredential:output_type -> authmaterial.v1.DeleteCredentialResponse
-	11, // 74: authmaterial.v1.CredentialService.UndeleteCredential:output_type -> authmaterial.v1.UndeleteCredentialResponse
-	13, // 75: authmaterial.v1.CredentialService.CreateCredentialVersion:output_type -> authmaterial.v1.CreateCredentialVersionResponse
-	15, // 76: authmaterial.v1.CredentialService.ListCredentialVersions:output_type -> authmaterial.v1.ListCredentialVersionsResponse
-	17, // 77: authmaterial.v1.CredentialService.ActivateCredentialVersion:output_type -> authmaterial.v1.ActivateCredentialVersionResponse
-	19, // 78: authmaterial.v1.CredentialService.WithdrawCanary:output_type -> authmaterial.v1.WithdrawCanaryResponse
-	21, // 79: authmaterial.v1.CredentialService.DestroyCredentialVersion:output_type -> authmaterial.v1.DestroyCredentialVersionResponse
-	23, // 80: authmaterial.v1.CredentialService.VerifyCredential:output_type -> authmaterial.v1.VerifyCredentialResponse
-	25, // 81: authmaterial.v1.CredentialService.GetCredentialStatus:output_type -> authmaterial.v1.GetCredentialStatusResponse
-	31, // 82: authmaterial.v1.CredentialService.ListCredentialEvents:output_type -> authmaterial.v1.ListCredentialEventsResponse
-	34, // 83: authmaterial.v1.CredentialService.WatchCredentialStates:output_type -> authmaterial.v1.WatchCredentialStatesResponse
-	36, // 84: authmaterial.v1.CredentialService.ExplainAccess:output_type -> authmaterial.v1.ExplainAccessResponse
-	38, // 85: authmaterial.v1.CredentialService.GetFleetStatus:output_type -> authmaterial.v1.GetFleetStatusResponse
-	69, // [69:86] is the sub-list for method output_type
-	52, // [52:69] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	51, // 22: authmaterial.v1.CredentialStatus.state:type_name -> authmaterial.v1.CredentialState
+	52, // 23: authmaterial.v1.CredentialStatus.since:type_name -> google.protobuf.Timestamp
+	30, // 24: authmaterial.v1.CredentialStatus.active:type_name -> authmaterial.v1.MaterialStatus
+	30, // 25: authmaterial.v1.CredentialStatus.canary:type_name -> authmaterial.v1.MaterialStatus
+	32, // 26: authmaterial.v1.CredentialStatus.callers:type_name -> authmaterial.v1.CallerUse
+	52, // 27: authmaterial.v1.CredentialStatus.activate_time:type_name -> google.protobuf.Timestamp
+	50, // 28: authmaterial.v1.CredentialStatus.verification:type_name -> authmaterial.v1.Verification
+	27, // 29: authmaterial.v1.CredentialStatus.versions_in_use:type_name -> authmaterial.v1.VersionsInUse
+	28, // 30: authmaterial.v1.VersionsInUse.versions:type_name -> authmaterial.v1.VersionInUse
+	52, // 31: authmaterial.v1.VersionInUse.first_sent_time:type_name -> google.protobuf.Timestamp
+	52, // 32: authmaterial.v1.VersionInUse.last_sent_time:type_name -> google.protobuf.Timestamp
+	52, // 33: authmaterial.v1.VersionInUse.first_use_time:type_name -> google.protobuf.Timestamp
+	52, // 34: authmaterial.v1.VersionInUse.last_use_time:type_name -> google.protobuf.Timestamp
+	29, // 35: authmaterial.v1.VersionInUse.callers:type_name -> authmaterial.v1.VersionCaller
+	52, // 36: authmaterial.v1.VersionCaller.last_sent_time:type_name -> google.protobuf.Timestamp
+	52, // 37: authmaterial.v1.VersionCaller.last_use_time:type_name -> google.protobuf.Timestamp
+	52, // 38: authmaterial.v1.MaterialStatus.obtain_time:type_name -> google.protobuf.Timestamp
+	52, // 39: authmaterial.v1.MaterialStatus.expire_time:type_name -> google.protobuf.Timestamp
+	52, // 40: authmaterial.v1.MaterialStatus.renew_time:type_name -> google.protobuf.Timestamp
+	31, // 41: authmaterial.v1.MaterialStatus.last_attempt:type_name -> authmaterial.v1.TokenAttempt
+	52, // 42: authmaterial.v1.MaterialStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
+	52, // 43: authmaterial.v1.MaterialStatus.last_report_time:type_name -> google.protobuf.Timestamp
+	52, // 44: authmaterial.v1.TokenAttempt.time:type_name -> google.protobuf.Timestamp
+	52, // 45: authmaterial.v1.CallerUse.last_use_time:type_name -> google.protobuf.Timestamp
+	35, // 46: authmaterial.v1.ListCredentialEventsResponse.events:type_name -> authmaterial.v1.CredentialEvent
+	52, // 47: authmaterial.v1.CredentialEvent.time:type_name -> google.protobuf.Timestamp
+	53, // 48: authmaterial.v1.CredentialEvent.outcome:type_name -> authmaterial.v1.VerificationOutcome
+	46, // 49: authmaterial.v1.WatchCredentialStatesResponse.credentials:type_name -> authmaterial.v1.Credential
+	52, // 50: authmaterial.v1.GetFleetStatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	52, // 51: authmaterial.v1.GetFleetStatusResponse.configuration_time:type_name -> google.protobuf.Timestamp
+	43, // 52: authmaterial.v1.GetFleetStatusResponse.token_cache:type_name -> authmaterial.v1.Dependency
+	43, // 53: authmaterial.v1.GetFleetStatusResponse.store:type_name -> authmaterial.v1.Dependency
+	45, // 54: authmaterial.v1.GetFleetStatusResponse.credentials_by_state:type_name -> authmaterial.v1.GetFleetStatusResponse.CredentialsByStateEntry
+	44, // 55: authmaterial.v1.GetFleetStatusResponse.token_requests:type_name -> authmaterial.v1.ProviderRequests
+	42, // 56: authmaterial.v1.GetFleetStatusResponse.replicas:type_name -> authmaterial.v1.Replica
+	52, // 57: authmaterial.v1.Replica.start_time:type_name -> google.protobuf.Timestamp
+	52, // 58: authmaterial.v1.Replica.configuration_time:type_name -> google.protobuf.Timestamp
+	43, // 59: authmaterial.v1.Replica.store:type_name -> authmaterial.v1.Dependency
+	54, // 60: authmaterial.v1.Dependency.staleness:type_name -> google.protobuf.Duration
+	0,  // 61: authmaterial.v1.CredentialService.CreateCredential:input_type -> authmaterial.v1.CreateCredentialRequest
+	2,  // 62: authmaterial.v1.CredentialService.GetCredential:input_type -> authmaterial.v1.GetCredentialRequest
+	4,  // 63: authmaterial.v1.CredentialService.ListCredentials:input_type -> authmaterial.v1.ListCredentialsRequest
+	6,  // 64: authmaterial.v1.CredentialService.UpdateCredential:input_type -> authmaterial.v1.UpdateCredentialRequest
+	8,  // 65: authmaterial.v1.CredentialService.DeleteCredential:input_type -> authmaterial.v1.DeleteCredentialRequest
+	10, // 66: authmaterial.v1.CredentialService.UndeleteCredential:input_type -> authmaterial.v1.UndeleteCredentialRequest
+	12, // 67: authmaterial.v1.CredentialService.CreateCredentialVersion:input_type -> authmaterial.v1.CreateCredentialVersionRequest
+	14, // 68: authmaterial.v1.CredentialService.ListCredentialVersions:input_type -> authmaterial.v1.ListCredentialVersionsRequest
+	16, // 69: authmaterial.v1.CredentialService.ActivateCredentialVersion:input_type -> authmaterial.v1.ActivateCredentialVersionRequest
+	18, // 70: authmaterial.v1.CredentialService.WithdrawCanary:input_type -> authmaterial.v1.WithdrawCanaryRequest
+	20, // 71: authmaterial.v1.CredentialService.DestroyCredentialVersion:input_type -> authmaterial.v1.DestroyCredentialVersionRequest
+	22, // 72: authmaterial.v1.CredentialService.VerifyCredential:input_type -> authmaterial.v1.VerifyCredentialRequest
+	24, // 73: authmaterial.v1.CredentialService.GetCredentialStatus:input_type -> authmaterial.v1.GetCredentialStatusRequest
+	33, // 74: authmaterial.v1.CredentialService.ListCredentialEvents:input_type -> authmaterial.v1.ListCredentialEventsRequest
+	36, // 75: authmaterial.v1.CredentialService.WatchCredentialStates:input_type -> authmaterial.v1.WatchCredentialStatesRequest
+	38, // 76: authmaterial.v1.CredentialService.ExplainAccess:input_type -> authmaterial.v1.ExplainAccessRequest
+	40, // 77: authmaterial.v1.CredentialService.GetFleetStatus:input_type -> authmaterial.v1.GetFleetStatusRequest
+	1,  // 78: authmaterial.v1.CredentialService.CreateCredential:output_type -> authmaterial.v1.CreateCredentialResponse
+	3,  // 79: authmaterial.v1.CredentialService.GetCredential:output_type -> authmaterial.v1.GetCredentialResponse
+	5,  // 80: authmaterial.v1.CredentialService.ListCredentials:output_type -> authmaterial.v1.ListCredentialsResponse
+	7,  // 81: authmaterial.v1.CredentialService.UpdateCredential:output_type -> authmaterial.v1.UpdateCredentialResponse
+	9,  // 82: authmaterial.v1.CredentialService.DeleteCredential:output_type -> authmaterial.v1.DeleteCredentialResponse
+	11, // 83: authmaterial.v1.CredentialService.UndeleteCredential:output_type -> authmaterial.v1.UndeleteCredentialResponse
+	13, // 84: authmaterial.v1.CredentialService.CreateCredentialVersion:output_type -> authmaterial.v1.CreateCredentialVersionResponse
+	15, // 85: authmaterial.v1.CredentialService.ListCredentialVersions:output_type -> authmaterial.v1.ListCredentialVersionsResponse
+	17, // 86: authmaterial.v1.CredentialService.ActivateCredentialVersion:output_type -> authmaterial.v1.ActivateCredentialVersionResponse
+	19, // 87: authmaterial.v1.CredentialService.WithdrawCanary:output_type -> authmaterial.v1.WithdrawCanaryResponse
+	21, // 88: authmaterial.v1.CredentialService.DestroyCredentialVersion:output_type -> authmaterial.v1.DestroyCredentialVersionResponse
+	23, // 89: authmaterial.v1.CredentialService.VerifyCredential:output_type -> authmaterial.v1.VerifyCredentialResponse
+	25, // 90: authmaterial.v1.CredentialService.GetCredentialStatus:output_type -> authmaterial.v1.GetCredentialStatusResponse
+	34, // 91: authmaterial.v1.CredentialService.ListCredentialEvents:output_type -> authmaterial.v1.ListCredentialEventsResponse
+	37, // 92: authmaterial.v1.CredentialService.WatchCredentialStates:output_type -> authmaterial.v1.WatchCredentialStatesResponse
+	39, // 93: authmaterial.v1.CredentialService.ExplainAccess:output_type -> authmaterial.v1.ExplainAccessResponse
+	41, // 94: authmaterial.v1.CredentialService.GetFleetStatus:output_type -> authmaterial.v1.GetFleetStatusResponse
+	78, // [78:95] is the sub-list for method output_type
+	61, // [61:78] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_credential_service_proto_init() }
@@ -3262,7 +3600,7 @@ func file_authmaterial_v1_credential_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_authmaterial_v1_credential_service_proto_rawDesc), len(file_authmaterial_v1_credential_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -113,6 +114,9 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 	lease.Release()
 	failed = one.Announce(ctx, replicaNamed("a"))
 	_, unread := one.Replicas(ctx)
+	err = errors.Join(err, failed, unread)
+	failed = one.UpdateUsage(ctx, "a", func([]json.RawMessage) json.RawMessage { return json.RawMessage(`1`) })
+	_, unread = one.Usage(ctx, "a")
 	return errors.Join(err, failed, unread, one.ForgetFailures(ctx))
 }
 

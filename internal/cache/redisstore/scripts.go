@@ -20,6 +20,8 @@ var (
 	probeScript      = newScript("probe")
 	announceScript   = newScript("entry", "announce")
 	announcedScript  = newScript("entry", "announced")
+	recordScript     = newScript("entry", "record")
+	replaceScript    = newScript("entry", "replace")
 )
 
 // newScript returns a script that consists of the contents of the named files.

@@ -48,6 +48,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		lease.Release()
 	}
 	announce(t, r.Store, replicaNamed("a"))
+	setUsage(t, r.Store, "canary-credential-id", `{"canary-caller-name":1}`)
 	if _, err := open(t, server, rings[2]).Load(t.Context(), canaryKey); err != nil { // Load copies the token to the key set of the first fleet key
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestNoSecretInRedis(t *testing.T) {
 		}
 	}
 	held.WriteString(client.Do(t.Context(), "SLOWLOG", "GET", "-1").String())
-	const kinds = "token failure rejected forced replicas changes probe"
+	const kinds = "token failure rejected forced replicas usage changes probe"
 	for kind := range strings.FieldsSeq(kinds) {
 		if !strings.Contains(held.String(), ":"+kind+"\n") {
 			t.Errorf("Redis has no key of the kind %q", kind)
@@ -75,7 +76,7 @@ func TestNoSecretInRedis(t *testing.T) {
 	}
 	eventually(t, "the last command was seen", func() bool { return strings.Contains(traffic.String(), "the last command") })
 	for where, text := range map[string]string{"Redis": held.String(), "the traffic": traffic.String()} {
-		for _, secret := range []string{canaryToken, canaryKey, "canary-client-secret", "canary-client-id", "provider.example"} {
+		for _, secret := range []string{canaryToken, canaryKey, "canary-client-secret", "canary-client-id", "provider.example", "canary-credential-id", "canary-caller-name"} {
 			if form := formOf(text, secret); form != "" {
 				t.Errorf("%s contains a secret in the form %s", where, form)
 			}

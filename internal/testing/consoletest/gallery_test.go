@@ -79,6 +79,9 @@ func gallery(t *testing.T) *scene {
 			t.Fatal(id, err)
 		}
 	}
+	must(t)(authmaterialv1.NewBrokerServiceClient(s.conn).ReportUsage(t.Context(), &authmaterialv1.ReportUsageRequest{
+		Uses: []*authmaterialv1.VersionUse{{CredentialId: production, Version: "teahbd6jeC4Oz2MZaApJnw"}},
+	}))
 	return s
 }
 

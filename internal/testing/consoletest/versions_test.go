@@ -3,6 +3,8 @@ package consoletest_test
 import (
 	"testing"
 
+	"google.golang.org/grpc/metadata"
+
 	"github.com/authmaterial/broker/brokertest/simulator"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/testing/browsertest"
@@ -77,6 +79,35 @@ func TestVersions(t *testing.T) {
 	} {
 		page.AwaitText(`section[aria-labelledby="history"]`, want)
 	}
+}
+
+// TestVersionsInUse checks that a credential's page shows which callers use its earlier version.
+func TestVersionsInUse(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	s.addMail()
+	for _, caller := range []string{"web", "admin"} {
+		must(t)(s.decorationOf(caller, "mail"))
+	}
+	old, err := s.decorationOf("web", "mail")
+	must(t)(old, err)
+	s.version("mail", &authmaterialv1.CreateCredentialVersionRequest{
+		Activate: true, Values: []*authmaterialv1.FieldValue{{Field: "api_key", Value: s.simulator.SendPulse.AddAPIKey()}},
+	})
+	must(t)(s.decorationOf("web", "mail"))
+	must(t)(authmaterialv1.NewBrokerServiceClient(s.conn).ReportUsage(
+		metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+tokenOf("web")),
+		&authmaterialv1.ReportUsageRequest{Uses: []*authmaterialv1.VersionUse{{CredentialId: "mail", Version: old.GetVersion()}}}))
+	page := s.signedIn()
+	page.Go(s.address + "/credentials/mail")
+	const card = `section[aria-labelledby="in-use"] `
+	page.AwaitText(card+"tbody tr:nth-child(1)", "2, current")
+	page.AwaitText(card+"tbody tr:nth-child(2)", "1, earlier "+old.GetVersion())
+	page.AwaitText(card+".part:nth-of-type(2)", "Callers of version 1")
+	page.AwaitText(card+".part:nth-of-type(2) li:nth-child(1)", "token:web: last use")
+	page.AwaitText(card+".part:nth-of-type(2) li:nth-child(2)", "token:admin: reports no use")
+	page.AwaitText(card+".part:nth-of-type(3)", "Callers that report nothing: 1")
+	page.AwaitText(card+".part:nth-of-type(3) li", "token:admin")
 }
 
 // TestVerification checks what the page of a credential shows about each result of a verification.

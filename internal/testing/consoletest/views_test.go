@@ -89,6 +89,7 @@ var views = []view{
 	}},
 	{"credential-refused", "/credentials/sendpulse-marketing", nil},
 	{"credential-unused", "/credentials/warehouse", nil},
+	{"credential-without-reports", "/credentials/pendo-europe", nil},
 	{"credential-disabled", "/credentials/contracts", nil},
 	{"credential-deleted", "/credentials/trial", nil},
 	{"credential-declared", "/credentials/pendo-declared", open},
