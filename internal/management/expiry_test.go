@@ -54,6 +54,7 @@ func TestWarningsOfSecretsThatExpire(t *testing.T) {
 			}
 			time.Sleep(24 * time.Hour) //nolint:forbidigo // in a bubble of testing/synctest, sleeping takes no real time
 		}
+		synctest.Wait()
 		if n := log.Count("credential_id=soon"); n != log.Count("credential_id=") {
 			t.Error("there is a warning of a credential that is disabled or whose secret does not expire")
 		}
