@@ -105,12 +105,8 @@ func (b *broker) judge(counts map[string]*bounds, want *expectedCalls) error {
 			return fmt.Errorf("the calls of %s have the versions %q, want %q", kind, got, wanted)
 		}
 	}
-	var statuses []int32
-	for _, c := range b.recent(kindReport) {
-		statuses = append(statuses, c.httpStatus)
-	}
-	if want.Statuses != nil && !slices.Equal(statuses, want.Statuses) {
-		return fmt.Errorf("the reports have the HTTP statuses %v, want %v", statuses, want.Statuses)
+	if err := b.judgeStatuses(want.Statuses); err != nil {
+		return err
 	}
 	largest := 0
 	for _, c := range b.calls[b.mark:] {
@@ -126,6 +122,18 @@ func (b *broker) judge(counts map[string]*bounds, want *expectedCalls) error {
 	}
 	if want.Largest != 0 && largest != want.Largest {
 		return fmt.Errorf("the largest watch has %d IDs, want %d", largest, want.Largest)
+	}
+	return nil
+}
+
+// judgeStatuses compares the HTTP statuses in reports. The caller holds the board's lock.
+func (b *broker) judgeStatuses(want []int32) error {
+	var got []int32
+	for _, c := range b.recent(kindReport) {
+		got = append(got, c.httpStatus)
+	}
+	if want != nil && !slices.Equal(got, want) {
+		return fmt.Errorf("the reports have the HTTP statuses %v, want %v", got, want)
 	}
 	return nil
 }

@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,55 +269,4 @@ func (l *load) note(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, what+" at "+time.Now().Format("15:04:05.000"))
-}
-
-func (l *load) judge(got *outcome, took time.Duration) (string, error) {
-	calls := map[string]int{}
-	for _, r := range l.replicas {
-		counts, err := r.counted()
-		if err != nil {
-			return "", err
-		}
-		for method, n := range counts {
-			calls[method] += n
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	renewals, early := 0, 0 // early: with a revocation since the token before
-	var problems []string
-	for i := 1; i < len(l.issued); i++ {
-		between := func(t time.Time) bool { return t.After(l.issued[i-1]) && !t.After(l.issued[i]) }
-		switch distance := l.issued[i].Sub(l.issued[i-1]); {
-		case slices.ContainsFunc(l.revoked, between):
-			early++
-		case distance >= leastLifetime:
-			renewals++
-		default:
-			problems = append(problems, fmt.Sprintf("two token requests within %v without a revocation", distance))
-		}
-	}
-	figures := fmt.Sprintf("%d requests in %.1f s, %d succeeded, %d answers had status 401; %d token requests: the first, %d renewals and %d after %d revocations; "+
-		"calls: %d GetAuthDecoration, %d WatchAuthDecorations, %d ReportRejection, %d ReportUsage; %s; seed %d",
-		loadRequests, took.Seconds(), got.Succeeded, l.refused.Load(), len(l.issued), renewals, early, len(l.revoked),
-		calls["GetAuthDecoration"], calls["WatchAuthDecorations"], calls["ReportRejection"], calls["ReportUsage"], strings.Join(l.faults, ", "), l.seed)
-	if got.Succeeded != loadRequests || len(got.Failures) > 0 {
-		problems = append(problems, fmt.Sprintf("%d requests failed, such as %q", loadRequests-got.Succeeded, got.Failures[:min(len(got.Failures), 5)]))
-	}
-	if n := calls["GetAuthDecoration"]; n > mostGets {
-		problems = append(problems, fmt.Sprintf("%d calls of GetAuthDecoration, want at most %d", n, mostGets))
-	}
-	if n := calls["WatchAuthDecorations"]; n > mostWatches {
-		problems = append(problems, fmt.Sprintf("%d calls of WatchAuthDecorations, want at most %d", n, mostWatches))
-	}
-	if n := calls["ReportRejection"]; n > 3*len(l.revoked) {
-		problems = append(problems, fmt.Sprintf("%d calls of ReportRejection for %d revocations", n, len(l.revoked)))
-	}
-	if took < loadTime*9/10 {
-		problems = append(problems, fmt.Sprintf("the load took %v, want %v", took, loadTime))
-	}
-	if problems != nil {
-		return "", fmt.Errorf("%s (%s)", strings.Join(problems, "; "), figures)
-	}
-	return figures, nil
 }

@@ -9,8 +9,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,8 +158,8 @@ func (w *world) history() string {
 		for _, c := range w.broker.calls {
 			calls = append(calls, c.String())
 		}
-		for _, p := range w.providers {
-			for _, r := range p.received {
+		for _, name := range slices.Sorted(maps.Keys(w.providers)) {
+			for _, r := range w.providers[name].received {
 				requests = append(requests, r.String())
 			}
 		}
