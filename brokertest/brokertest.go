@@ -3,16 +3,16 @@
 //
 //	func TestMyService(t *testing.T) {
 //		b := brokertest.New(t)
-//		service := NewMyService(b.Conn(), b.HTTPClient())
+//		service := NewMyService(b.HTTPClientWith("sendpulse-oauth"))
 //		…
 //		b.Simulator.SendPulse.RevokeTokens()
 //		…
 //	}
 //
 // The broker is the server that `broker serve` runs. Tests connect to it in memory, or over a
-// loopback address if they use WithTLS. Package simulator simulates the providers. The broker,
-// and the client from HTTPClient, use the providers' real host names and real TLS, but connect
-// to the simulator. No request leaves this machine.
+// loopback address if they use WithTLS. Package simulator simulates the providers. The broker, and
+// the clients from HTTPClientWith and HTTPClient, use the providers' real host names and real TLS,
+// but connect to the simulator. No request leaves this machine.
 package brokertest
 
 import (
@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/client"
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
@@ -43,6 +44,7 @@ type Broker struct {
 	Simulator *simulator.Simulator
 
 	connection *grpc.ClientConn
+	caller     *client.Client
 	secured    *secured // nil without TLS
 }
 
@@ -80,7 +82,10 @@ func New(t testing.TB, options ...Option) *Broker {
 	if err != nil {
 		t.Fatalf("brokertest: %v", err)
 	}
-	return &Broker{Simulator: sim, connection: connect(t, broker, chosen.secured), secured: chosen.secured}
+	connection := connect(t, broker, chosen.secured)
+	caller := client.New(connection, client.WithClock(chosen.clock.Now))
+	t.Cleanup(caller.Close)
+	return &Broker{Simulator: sim, connection: connection, caller: caller, secured: chosen.secured}
 }
 
 func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.ClientConn {
@@ -119,6 +124,13 @@ func (b *Broker) Conn() *grpc.ClientConn { return b.connection }
 // Client returns a client of the broker.
 func (b *Broker) Client() authmaterialv1.BrokerServiceClient {
 	return authmaterialv1.NewBrokerServiceClient(b.connection)
+}
+
+// HTTPClientWith returns an HTTP client that adds the material of a credential to its requests, as
+// client.Client.HTTPClient does, and sends them to the simulated providers. The HTTP clients of one
+// Broker keep one copy of the material of each credential, and use the clock of the broker.
+func (b *Broker) HTTPClientWith(credentialID string) *http.Client {
+	return &http.Client{Transport: b.caller.Transport(credentialID, b.Simulator.Transport())}
 }
 
 // HTTPClient returns an HTTP client that sends all requests to the simulated providers, whatever

@@ -12,8 +12,37 @@ import (
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// The service under test gets a token from the broker and calls the provider. When the provider
-// rejects the token, the service reports the rejection to the broker and retries once.
+// The service under test gets an HTTP client that adds the token. The provider revokes the token,
+// and the service does not notice.
+func ExampleBroker_HTTPClientWith() {
+	t := newExampleT() // in your own test, pass the test's *testing.T instead
+	defer t.end()
+
+	b := brokertest.New(t)
+	sendPulse := b.HTTPClientWith("sendpulse-oauth")
+	for range 2 {
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://api.sendpulse.com/user/info", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := sendPulse.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		fmt.Println(response.StatusCode)
+		b.Simulator.SendPulse.RevokeTokens()
+	}
+	fmt.Println("token requests:", b.Simulator.SendPulse.TotalTokenRequests())
+
+	// Output:
+	// 200
+	// 200
+	// token requests: 2
+}
+
+// The service under test does without package client. It gets a token from the broker and calls the
+// provider. When the provider rejects the token, the service reports the rejection to the broker and retries once.
 func ExampleNew() {
 	t := newExampleT() // in your own test, pass the test's *testing.T instead
 	defer t.end()
