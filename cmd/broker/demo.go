@@ -42,7 +42,7 @@ it keeps serving, and prints a link to the console. Nothing leaves this machine.
 		RunE: explained(func(command *cobra.Command, _ []string) error {
 			err := demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
 			if errors.Is(err, syscall.EADDRINUSE) {
-				err = fmt.Errorf("%w\n  Stop the process that listens there, such as another 'make run' or broker.", err)
+				err = fmt.Errorf("%w\n  %s", err, "Stop the process that listens there, such as another 'make run' or broker.")
 			}
 			return err
 		}),
