@@ -170,14 +170,10 @@ func (b *broker) GetAuthDecoration(
 	ctx context.Context, request *authmaterialv1.GetAuthDecorationRequest,
 ) (*authmaterialv1.GetAuthDecorationResponse, error) {
 	id := request.GetCredentialId()
-	next, err := b.receive(ctx, call{kind: kindGet, ids: []string{id}})
-	if err != nil {
+	if _, err := b.receive(ctx, call{kind: kindGet, ids: []string{id}}); err != nil {
 		return nil, err
 	}
-	current := next.state
-	if current == nil {
-		current = b.current(id)
-	}
+	current := b.current(id)
 	if item := current.GetError(); item != nil {
 		return nil, itemStatus(ctx, item)
 	}
@@ -239,7 +235,7 @@ func (b *broker) ReportUsage(
 
 // itemStatus returns the error of a call for the error of a watched credential.
 func itemStatus(ctx context.Context, item *authmaterialv1.AuthDecorationError) error {
-	why := &failure{Reason: strings.TrimPrefix(item.GetReason().String(), "ERROR_REASON_"), Message: item.GetMessage()}
+	why := &failure{Reason: strings.TrimPrefix(item.GetReason().String(), "ERROR_REASON_")}
 	if item.GetRetryDelay() != nil {
 		why.Retry = duration{item.GetRetryDelay().AsDuration(), true}
 	}

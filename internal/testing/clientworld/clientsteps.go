@@ -39,8 +39,12 @@ func (w *world) do(ctx context.Context, op operation) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found := w.secrets.find(got.raw); found != nil && op.Op != "apply" {
-		return nil, fmt.Errorf("the outcome of %s contains the secrets %q: %s", op.Op, found, got.raw)
+	text := got.raw
+	if op.Op == opApply { // the URL and the headers contain the decoration
+		text = got.Error.String()
+	}
+	if found := w.secrets.find(text); found != nil {
+		return nil, fmt.Errorf("the outcome of %s contains the secrets %q: %s", op.Op, found, text)
 	}
 	if got.Unsupported && op.Op != opRequest && op.Op != opFork {
 		return nil, fmt.Errorf("the runner refuses %s as unsupported", op.Op)
@@ -96,8 +100,8 @@ func (w *world) texts(ctx context.Context) error {
 }
 
 const (
-	defaultCredential = "pendo"
-	opRequest, opFork = "request", "fork"
+	defaultCredential          = "pendo"
+	opRequest, opFork, opApply = "request", "fork", "apply"
 )
 
 // request performs a request of the client, and judges it.
@@ -181,7 +185,7 @@ func (w *world) apply(ctx context.Context, a *applyOp, want *expected) error {
 		return err
 	}
 	got, err := w.do(ctx, operation{
-		Op: "apply", requestOp: &requestOp{URL: w.expand(a.URL), Headers: w.expandPairs(a.Headers)}, Decoration: text,
+		Op: opApply, requestOp: &requestOp{URL: w.expand(a.URL), Headers: w.expandPairs(a.Headers)}, Decoration: text,
 	})
 	if err != nil {
 		return err

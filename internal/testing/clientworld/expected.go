@@ -22,7 +22,6 @@ type expectedCalls struct {
 	Used        []string `json:"used"`        // the versions of all calls of ReportUsage: "ID VERSION"
 	Token       string   `json:"token"`       // each call had this token
 	Certificate string   `json:"certificate"` // each call had this client certificate
-	Largest     int      `json:"largest"`     // the largest number of IDs in a call of WatchAuthDecorations
 }
 
 // expected is what the outcome of a client's step must be.

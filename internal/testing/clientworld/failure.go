@@ -42,12 +42,7 @@ func (f *failure) code() codes.Code {
 	return code
 }
 
-func (f *failure) message() string {
-	if f.Message == "" {
-		return "scripted error " + f.Reason
-	}
-	return f.Message
-}
+func (f *failure) message() string { return "scripted error " + f.Reason }
 
 // status returns the error of a call, and sets its trailers.
 func (f *failure) status(ctx context.Context) error {

@@ -108,20 +108,13 @@ func (b *broker) judge(counts map[string]*bounds, want *expectedCalls) error {
 	if err := b.judgeStatuses(want.Statuses); err != nil {
 		return err
 	}
-	largest := 0
 	for _, c := range b.calls[b.mark:] {
-		if c.kind == kindWatch {
-			largest = max(largest, len(c.ids))
-		}
 		if want.Token != "" && c.token != want.Token {
 			return fmt.Errorf("a call of %s has the token %q, want %q", c.kind, c.token, want.Token)
 		}
 		if want.Certificate != "" && c.certificate != want.Certificate {
 			return fmt.Errorf("a call of %s has the client certificate %q, want %q", c.kind, c.certificate, want.Certificate)
 		}
-	}
-	if want.Largest != 0 && largest != want.Largest {
-		return fmt.Errorf("the largest watch has %d IDs, want %d", largest, want.Largest)
 	}
 	return nil
 }

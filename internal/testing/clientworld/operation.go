@@ -70,5 +70,12 @@ type clientError struct {
 	Message      string   `json:"message"`
 }
 
+func (e *clientError) String() string {
+	if e == nil {
+		return "no error"
+	}
+	return e.Reason + " " + e.CredentialID + " " + e.Message
+}
+
 // performer has a client perform an operation.
 type performer func(ctx context.Context, op operation) (*outcome, error)

@@ -43,11 +43,7 @@ func (w *world) script(answers map[string][]answer) {
 		for _, a := range list {
 			next := &scripted{answer: a}
 			if a.State != nil {
-				id := a.Credential
-				if id == "" {
-					id = defaultCredential
-				}
-				next.state = w.item(id, *a.State)
+				next.state = w.item(defaultCredential, *a.State)
 			}
 			prepared[kind] = append(prepared[kind], next)
 		}

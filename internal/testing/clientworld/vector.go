@@ -63,23 +63,20 @@ type state struct {
 
 // failure is an error of the broker.
 type failure struct {
-	Reason  string   `json:"reason"` // "" for an error of gRPC itself
-	Code    string   `json:"code"`   // default: the code of the reason
-	Message string   `json:"message"`
-	Retry   duration `json:"retry"`
+	Reason string   `json:"reason"` // "" for an error of gRPC itself
+	Code   string   `json:"code"`   // default: the code of the reason
+	Retry  duration `json:"retry"`
 }
 
 // answer is a scripted answer of the broker to the next call of one kind.
 type answer struct {
-	Count int      `json:"count"` // how many calls get the answer; default: 1
-	Delay duration `json:"delay"`
-	Error *failure `json:"error"`
-	State *state   `json:"state"` // for get and report
-	// Credential is the ID of the credential in State. Default: pendo.
-	Credential string `json:"credential"`
-	Outcome    string `json:"outcome"`  // for report
-	NoPush     bool   `json:"no_push"`  // for report: the new state is not pushed to streams
-	NoServe    bool   `json:"no_serve"` // for report: calls and new streams still get the old state
+	Count   int      `json:"count"` // how many calls get the answer; default: 1
+	Delay   duration `json:"delay"`
+	Error   *failure `json:"error"`
+	State   *state   `json:"state"`    // for report, of the credential pendo
+	Outcome string   `json:"outcome"`  // for report
+	NoPush  bool     `json:"no_push"`  // for report: the new state is not pushed to streams
+	NoServe bool     `json:"no_serve"` // for report: calls and new streams still get the old state
 }
 
 // reply is a scripted answer of a provider.
