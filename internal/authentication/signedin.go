@@ -17,6 +17,9 @@ type Person struct {
 	// Caller is the person. Its name is `oidc:ISSUER:SUBJECT`. Its ExpireTime is when the session
 	// ends.
 	Caller access.Caller
+	// DisplayName is the name or email address that the issuer sent, for pages that the person sees. It
+	// proves nothing, and may be empty.
+	DisplayName string
 }
 
 // SignedIn is an Authenticator for persons who have signed in by OpenID Connect. It accepts only

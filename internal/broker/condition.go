@@ -18,7 +18,7 @@ type condition struct {
 const (
 	isDisabled   = "The credential is disabled: callers get CREDENTIAL_NOT_FOUND until somebody enables it."
 	isUnusable   = "The stored values cannot be decrypted, or the definition of the provider has changed: the broker's log names the problem."
-	isUnused     = "No caller of this replica has used the credential yet."
+	isUnused     = "Nobody has used the current values since the broker started."
 	isServed     = "Callers get the material, and none has reported that the provider rejects it."
 	isReported   = "A caller has reported that the provider rejects the material. The state stays until a verification shows that the provider accepts the values, the values change, or the broker restarts."
 	isValid      = "Callers get a token that the provider issued."

@@ -86,7 +86,11 @@ func (b *Broker) Status(id string) (Status, bool) {
 	if e.canary != nil {
 		canary := b.material(e.canary, now)
 		status.Canary = &canary
-		if of := b.condition(e.canary, now); of.state != Ready && of.state != Disabled {
+		switch of := b.condition(e.canary, now); of.state {
+		case Ready, Disabled:
+		case NotYetUsed:
+			status.Explanation += " Nobody has used the canary yet."
+		default:
 			status.Explanation += " Canary: " + of.explanation
 		}
 	}

@@ -77,7 +77,9 @@ func (v formView) Value(f *authmaterialv1.Field) string {
 // These are the API's names of the fields that are not values, in the form for a new credential and in
 // the form that rotates a credential.
 var (
-	newFields    = []string{"credential.display_name", "credential.description", "allowed_hosts", "credential_id"}
+	newFields = []string{
+		"credential.display_name", "credential.description", "credential.labels", "credential.secret_expire_time", "allowed_hosts", "credential_id",
+	}
 	rotateFields = []string{"allowed_hosts"}
 )
 
@@ -110,7 +112,7 @@ func (v formView) OtherProblems() []string {
 		field, isValue := strings.CutPrefix(name, "values.")
 		shown := isValue && slices.ContainsFunc(v.Method.GetFields(), func(f *authmaterialv1.Field) bool { return f.GetFieldId() == field })
 		if !shown && !slices.Contains(v.OwnFields(), name) {
-			others = append(others, text)
+			others = append(others, nameLabel(name)+text)
 		}
 	}
 	slices.Sort(others)
@@ -150,11 +152,11 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, status int, n
 		c.pages.showPart(w, name, "result", view)
 		return
 	}
-	title := "Add a " + view.Provider.GetDisplayName() + " credential"
+	shown := page{Title: "Add a " + view.Provider.GetDisplayName() + " credential", Section: "add", Body: view}
 	if view.Credential != nil {
-		title = "Rotate " + view.Credential.GetDisplayName()
+		shown.Title, shown.Section = "Rotate "+view.Credential.GetDisplayName(), "credentials"
 	}
-	c.pages.show(w, r, status, name, page{Title: title, Section: "add", Body: view})
+	c.pages.show(w, r, status, name, shown)
 }
 
 // refuseForm shows a form again, with the reason why it was refused.
@@ -192,6 +194,12 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 	var created *authmaterialv1.CreateCredentialResponse
 	if request.Values, err = valuesOf(r, method); err == nil {
 		err = incomplete(request, method)
+	}
+	if err == nil {
+		request.Credential.Labels, err = fromLines(textOf(r, "labels"))
+	}
+	if err == nil {
+		request.Credential.SecretExpireTime, err = fromDate(textOf(r, "secret_expire_time"))
 	}
 	if err == nil {
 		created, err = c.api.CreateCredential(detached(r), request)
@@ -287,7 +295,7 @@ func severalLines(r *http.Request, field *authmaterialv1.Field) string {
 // given returns what a form contains, without secrets.
 func given(r *http.Request, method *authmaterialv1.AuthMethod) map[string]string {
 	all := map[string]string{}
-	for _, name := range []string{"display_name", "description", "allowed_hosts", "credential_id", "allow_token_replacement"} {
+	for _, name := range []string{"display_name", "description", "labels", "secret_expire_time", "allowed_hosts", "credential_id", "allow_token_replacement"} {
 		all[name] = r.PostFormValue(name)
 	}
 	for _, field := range method.GetFields() {

@@ -226,8 +226,9 @@ type editView struct {
 	*authmaterialv1.Credential
 	refusal
 
-	Labels  string // one `key=value` on each line
-	Expires string // a date, or empty
+	Labels    string // one `key=value` on each line
+	Expires   string // a date, or empty
+	UsesToken bool   // whether callers get a token, which the broker can keep warm
 }
 
 // editFields are the API's names of the fields that the form shows.
@@ -241,10 +242,8 @@ func (v editView) OtherProblems() []string {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Problem.Fields)) {
-		if label, ok := strings.CutPrefix(name, "credential.labels."); ok {
-			others = append(others, "Label "+label+": "+v.Problem.Fields[name])
-		} else if !slices.Contains(editFields, name) {
-			others = append(others, v.Problem.Fields[name])
+		if !slices.Contains(editFields, name) {
+			others = append(others, nameLabel(name)+v.Problem.Fields[name])
 		}
 	}
 	return others
@@ -258,12 +257,14 @@ func (c *Console) editPage(w http.ResponseWriter, r *http.Request) error {
 	if err := c.mayChange(r, found.GetCredential()); err != nil {
 		return err
 	}
-	c.showEdit(w, r, http.StatusOK, newEditView(found.GetCredential()))
+	c.showEdit(w, r, http.StatusOK, c.newEditView(r, found.GetCredential()))
 	return nil
 }
 
-func newEditView(credential *authmaterialv1.Credential) editView {
+func (c *Console) newEditView(r *http.Request, credential *authmaterialv1.Credential) editView {
 	view := editView{Credential: credential, Labels: toLines(credential.GetLabels())}
+	_, method, err := c.methodOf(r, credential.GetProvider(), credential.GetAuthMethod())
+	view.UsesToken = err != nil || method.GetUsesToken()
 	if at := credential.GetSecretExpireTime(); at != nil {
 		view.Expires = at.AsTime().UTC().Format(time.DateOnly)
 	}
@@ -283,14 +284,14 @@ func (c *Console) edit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	before := newEditView(found.GetCredential())
+	before := c.newEditView(r, found.GetCredential())
 	edited := &authmaterialv1.Credential{
 		CredentialId: r.PathValue("id"), Etag: r.PostFormValue("etag"),
 		DisplayName: textOf(r, "display_name"), Description: textOf(r, "description"),
-		Disabled: r.PostFormValue("disabled") != "", KeepWarm: r.PostFormValue("keep_warm") != "",
+		Disabled: r.PostFormValue("disabled") != "", KeepWarm: r.PostFormValue("keep_warm") != "" || !before.UsesToken && before.GetKeepWarm(),
 		Labels: before.GetLabels(), SecretExpireTime: before.GetSecretExpireTime(),
 	}
-	view := editView{Credential: edited, Labels: textOf(r, "labels"), Expires: textOf(r, "secret_expire_time")}
+	view := editView{Credential: edited, Labels: textOf(r, "labels"), Expires: textOf(r, "secret_expire_time"), UsesToken: before.UsesToken}
 	if view.Labels != strings.TrimSpace(before.Labels) {
 		edited.Labels, err = fromLines(view.Labels)
 	}
@@ -317,7 +318,7 @@ func fromDate(text string) (*timestamppb.Timestamp, error) {
 	}
 	day, err := time.Parse(time.DateOnly, text)
 	if err != nil {
-		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("write the date as year-month-day, such as 2027-01-31"))
+		return nil, invalid("credential.secret_expire_time", "write the date as year-month-day, such as 2027-01-31")
 	}
 	return timestamppb.New(day), nil
 }

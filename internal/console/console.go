@@ -39,6 +39,8 @@ type Options struct {
 	Audit audit.Log
 	// Denials limits the records about refusals.
 	Denials Denials
+	// HasStore reports whether the broker has a credential store.
+	HasStore func() bool
 	// MayOperate reports whether a caller may see the fleet status. If not, the pages do not offer it.
 	MayOperate func(access.Caller) bool
 	// Secure is true if the console is served over TLS.

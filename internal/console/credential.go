@@ -37,6 +37,7 @@ type credentialView struct {
 	// Commands get the credential. CommandsNote explains what to replace in them.
 	Commands     []command
 	CommandsNote string
+	Created      bool // whether the person has just added the credential
 	Problem      *problem
 	Result       *authmaterialv1.Verification // of the verification that the person has just requested
 }
@@ -182,6 +183,7 @@ func (c *Console) read(r *http.Request) (view credentialView, err error) {
 		view.Grants = c.grants(ctx, id, view.Status.GetCallers())
 	}
 	view.Commands, view.CommandsNote = commandsOf(c.options.Listen, id)
+	view.Created = r.FormValue("done") == "created"
 	view.States = statesOf([]tile{{Credential: view.Credential}})
 	return view, nil
 }

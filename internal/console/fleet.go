@@ -12,7 +12,12 @@ import (
 // fleetView is the content of the page about the fleet.
 type fleetView struct {
 	*authmaterialv1.GetFleetStatusResponse
+
+	providers []*authmaterialv1.Provider
 }
+
+// ProviderName returns the name of a provider, or its ID if the broker does not know the provider.
+func (v fleetView) ProviderName(id string) string { return nameOf(v.providers, id) }
 
 // stateCount is the number of credentials in one state.
 type stateCount struct {
@@ -37,6 +42,10 @@ func (c *Console) fleet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c.pages.show(w, r, http.StatusOK, "fleet", page{Title: "Fleet", Section: "fleet", Body: fleetView{found}})
+	providers, err := c.api.Providers.ListProviders(r.Context(), &authmaterialv1.ListProvidersRequest{})
+	if err != nil {
+		return err
+	}
+	c.pages.show(w, r, http.StatusOK, "fleet", page{Title: "Fleet", Section: "fleet", Body: fleetView{found, providers.GetProviders()}})
 	return nil
 }

@@ -62,6 +62,7 @@ func newWorld(t *testing.T, change func(*console.Options)) *world {
 		},
 		Identify:   w.identify,
 		MayAdd:     func(c access.Caller) bool { return c.Name != "token:bob" },
+		HasStore:   func() bool { return true },
 		MayOperate: func(c access.Caller) bool { return c.Name != "token:bob" },
 		Audit:      w,
 		Denials:    w,

@@ -1,12 +1,9 @@
 package console
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
-
-	"connectrpc.com/connect"
 )
 
 // toLines returns labels as people edit them, one `key=value` on each line.
@@ -24,11 +21,20 @@ func fromLines(text string) (map[string]string, error) {
 	for _, line := range linesOf(text) {
 		key, value, ok := strings.Cut(line, "=")
 		if !ok {
-			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("each line of the labels must have the form key=value"))
+			return nil, invalid("credential.labels", "write key=value on each line, such as team=growth")
 		}
 		labels[strings.TrimSpace(key)] = strings.TrimSpace(value)
 	}
 	return labels, nil
+}
+
+// nameLabel returns the beginning of the text about the problem of a field, which names the label if
+// the field is a label.
+func nameLabel(field string) string {
+	if label, ok := strings.CutPrefix(field, "credential.labels."); ok {
+		return "Label " + label + ": "
+	}
+	return ""
 }
 
 // linesOf returns the lines of a text that are not blank, without the space around them.

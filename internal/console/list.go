@@ -22,7 +22,13 @@ type listView struct {
 	Filtered                bool
 	MayAdd                  bool   // whether the person may add credentials
 	States                  string // the address of the stream of states; empty if there are no tiles
+	HasStore                bool   // whether the broker has a credential store
 	Problem                 *problem
+}
+
+// IsEmpty reports whether there is no credential, so that a search finds nothing.
+func (v listView) IsEmpty() bool {
+	return len(v.Tiles) == 0 && v.Next == "" && !v.Filtered && !v.Deleted && v.Problem == nil
 }
 
 // tile is one credential in the list.
@@ -41,7 +47,7 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 	view := listView{
 		Search: r.FormValue("search"), Provider: r.FormValue("provider"), Label: r.FormValue("label"),
-		Disabled: r.FormValue("disabled") != "", Deleted: r.FormValue("deleted") != "", MayAdd: personOf(r).mayAdd,
+		Disabled: r.FormValue("disabled") != "", Deleted: r.FormValue("deleted") != "", MayAdd: personOf(r).mayAdd, HasStore: c.options.HasStore(),
 	}
 	providers, err := c.api.Providers.ListProviders(r.Context(), &authmaterialv1.ListProvidersRequest{})
 	if err != nil {
@@ -88,7 +94,7 @@ func (v listView) filter() string {
 	if key, value, ok := strings.Cut(v.Label, "="); ok {
 		conditions = append(conditions, "labels."+strings.TrimSpace(key)+" = "+quote(strings.TrimSpace(value)))
 	} else if v.Label != "" {
-		conditions = append(conditions, "labels."+strings.TrimSpace(v.Label)+` = ""`)
+		conditions = append(conditions, v.Label) // which the API refuses
 	}
 	if v.Disabled {
 		conditions = append(conditions, "disabled = true")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -148,10 +149,20 @@ func (c *Console) beginOpenID(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	errOtherSignIn   = fault.New(fault.CallerUnauthenticated, "the sign-in took longer than 5 minutes, or began in another browser. Sign in again")
-	errIssuerRefused = fault.New(fault.CallerUnauthenticated, "the issuer refused to sign you in. Try again, or ask the administrator of the issuer for access")
-	errAnswer        = fault.New(fault.CallerUnauthenticated, "the broker did not accept the answer of the issuer. "+seeLog)
+	errOtherSignIn = fault.New(fault.CallerUnauthenticated, "the sign-in took longer than 5 minutes, or began in another browser. Sign in again")
+	errAnswer      = fault.New(fault.CallerUnauthenticated, "the broker did not accept the answer of the issuer. "+seeLog)
 )
+
+// refusedBy returns the error of a person whom an issuer did not sign in. The code is the issuer's
+// reason, such as access_denied.
+func refusedBy(issuer, code string) error {
+	if !errorCode.MatchString(code) {
+		code = "without a known reason"
+	}
+	return fault.New(fault.CallerUnauthenticated, "the issuer "+issuer+" did not sign you in ("+code+"). Try again, or ask the administrator of the issuer for access")
+}
+
+var errorCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
 
 // endOpenID begins the session of a person who has signed in at the issuer. The answer is a page that
 // opens the console, and not a redirect: after a redirect that began at another site, the browser would
@@ -179,7 +190,7 @@ func (c *Console) personAt(r *http.Request, at *issuer, begun login) (*authentic
 	case r.FormValue("state") != begun.state:
 		return nil, errOtherSignIn
 	case r.FormValue("error") != "":
-		return nil, errIssuerRefused
+		return nil, refusedBy(at.Name, r.FormValue("error"))
 	}
 	someone, err := at.exchange(r.Context(), begun, r.FormValue("code"), c.callback())
 	if err != nil {
@@ -234,7 +245,13 @@ func (i *issuer) person(subject string, claims map[string]any) (*authentication.
 	if !authentication.IsName(subject) {
 		return nil, errSubject
 	}
-	return &authentication.Person{Issuer: i.Name, Caller: access.Caller{
+	someone := &authentication.Person{Issuer: i.Name, Caller: access.Caller{
 		Name: "oidc:" + i.Name + ":" + subject, Groups: authentication.Groups(i.Name, claims[i.GroupsClaim]),
-	}}, nil
+	}}
+	for _, claim := range []string{"email", "name"} {
+		if text, _ := claims[claim].(string); authentication.IsName(text) {
+			someone.DisplayName = text
+		}
+	}
+	return someone, nil
 }

@@ -21,6 +21,7 @@ type page struct {
 	Title      string
 	Section    string // the item of the navigation that is marked as current
 	User       string // the caller's name; empty before sign-in
+	UserName   string // the name by which the person is known at the issuer, or else User
 	MayAdd     bool   // whether the person may add credentials
 	MayOperate bool   // whether the person may see the fleet status
 	Assets     string // the path of the assets
@@ -82,6 +83,7 @@ func hashOf(files fs.FS) string {
 func (p pages) show(w http.ResponseWriter, r *http.Request, status int, name string, content page) {
 	content.Assets, content.User = p.path, ""
 	if someone := personOf(r); someone.session != nil {
+		content.UserName = someone.shownName()
 		content.User, content.MayAdd, content.MayOperate = someone.caller, someone.mayAdd, someone.mayOperate
 	}
 	content.Notice = notices[r.FormValue("done")]

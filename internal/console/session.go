@@ -31,6 +31,14 @@ type session struct {
 	end      func()
 }
 
+// shownName returns the name of the person for the head of the pages.
+func (s *session) shownName() string {
+	if s.evidence.Person == nil {
+		return s.caller
+	}
+	return cmp.Or(s.evidence.Person.DisplayName, s.caller)
+}
+
 // key is the SHA-256 of a text that only one browser or person knows.
 type key [sha256.Size]byte
 

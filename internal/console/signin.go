@@ -113,7 +113,12 @@ type signInView struct {
 	LinkCommand string // prints a sign-in link; empty if the broker has no socket for this
 }
 
+// signInPage shows the sign-in page, except to people who have signed in and who open no link.
 func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("code") == "" && c.sessions.find(valueOf(r, c.cookie.session)) != nil {
+		http.Redirect(w, r, ownPath(r.FormValue("next")), http.StatusSeeOther) //nolint:gosec // ownPath returns paths of the console only
+		return
+	}
 	c.showSignIn(w, r, http.StatusOK, signInView{Code: r.FormValue("code"), Next: ownPath(r.FormValue("next"))})
 }
 

@@ -15,7 +15,7 @@ import (
 
 // words are the functions of the templates.
 var words = template.FuncMap{
-	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "age": age, "until": until, "moment": moment,
+	"state": stateOf, "version": versionStateOf, "outcome": outcomeOf, "ago": ago, "age": age, "restorable": restorable, "until": until, "moment": moment,
 	"machine": machine, "lasting": lasting, "event": sentenceOf, "rotation": rotationOf, "join": strings.Join, "contains": strings.Contains, "logo": logoOf, "prose": prose,
 }
 
@@ -168,6 +168,12 @@ func moment(at *timestamppb.Timestamp) string {
 		return ""
 	}
 	return at.AsTime().UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// restorable returns the last day, in UTC, on which a credential that was deleted at a time can be
+// restored.
+func restorable(deleted *timestamppb.Timestamp) string {
+	return deleted.AsTime().UTC().AddDate(0, 0, 30).Format(time.DateOnly)
 }
 
 // machine returns a time in the form of the HTML attribute datetime.

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -272,11 +273,36 @@ func explain(policy *access.Policy, subject *access.Caller, object access.Object
 		e.Text = "The configuration has no grants, so no caller may use a credential."
 		return e
 	}
-	explained := policy.Explain(subject, access.Use, object)
-	e.Text = "These grants name the caller: " + sources(explained.ByCaller) +
-		". These grants name the credential: " + sources(explained.ByCredential) +
-		". A grant allows its actions to its callers on its credentials."
+	e.Text = e.sentences()
+	if explained := policy.Explain(subject, access.Use, object); !explained.Allowed {
+		e.Text += " Grants that name the caller: " + sources(explained.ByCaller) +
+			". Grants that name the credential: " + sources(explained.ByCredential) + "."
+	}
 	return e
+}
+
+// sentences describes for each action which grant allows it, or that none does.
+func (e *Explanation) sentences() string {
+	var all []string
+	byGrant, denied := map[string][]string{}, []string(nil)
+	for _, action := range access.Actions() {
+		at := slices.Index(e.Allowed, action)
+		if at < 0 {
+			denied = append(denied, string(action))
+		} else {
+			byGrant[e.Grants[at]] = append(byGrant[e.Grants[at]], string(action))
+		}
+	}
+	for _, source := range e.Grants {
+		if actions := byGrant[source]; actions != nil {
+			all = append(all, strings.Join(actions, ", ")+": allowed by the grant at "+source+".")
+			delete(byGrant, source)
+		}
+	}
+	if denied != nil {
+		all = append(all, strings.Join(denied, ", ")+": not allowed, because no grant with this action names both the caller and the credential.")
+	}
+	return strings.Join(all, " ")
 }
 
 func sources(grants []access.Grant) string {

@@ -38,8 +38,9 @@ func (s *Server) newConsole(service *rpc.Service, options Options) *console.Cons
 			current := s.broker.Current().Config
 			return current.Store != nil && current.Policy.MayCreate(&caller)
 		},
-		Audit:   log,
-		Denials: s.denials,
+		Audit:    log,
+		Denials:  s.denials,
+		HasStore: func() bool { return s.broker.Current().Config.Store != nil },
 		MayOperate: func(caller access.Caller) bool {
 			return s.broker.Current().Config.Policy.Decide(&caller, access.Operate, access.Object{}).Allowed
 		},
