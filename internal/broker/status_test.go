@@ -43,7 +43,7 @@ func (w *world) wantTimes(what string, got, want time.Time) {
 func TestStatusOfATokenThroughItsLife(t *testing.T) {
 	inWorld(t, func(w *world) {
 		began := time.Now()
-		status := w.status("mail", broker.NotYetUsed, "No caller")
+		status := w.status("mail", broker.NotYetUsed, "Nobody has used")
 		w.wantTimes("Since", status.Since, time.Time{})
 		if status.Active != (broker.MaterialStatus{}) {
 			t.Errorf("before the first call, the material has the status %+v", status.Active)
@@ -122,7 +122,7 @@ func TestStatusWhileTheProviderIsDown(t *testing.T) {
 
 func TestStatusOfStaticMaterial(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.status("board", broker.NotYetUsed, "No caller")
+		w.status("board", broker.NotYetUsed, "Nobody has used")
 		began := time.Now()
 		version := w.get("board").Version
 		w.pass(time.Hour)
@@ -168,7 +168,7 @@ func TestStatusOfManagedVersions(t *testing.T) {
 		broken := key("broken", 1, "x")
 		broken.Stored.Open = func() (map[string]secret.Text, error) { return nil, errors.New("unknown key") }
 		w.broker.Manage([]*credentials.Credential{good.withCanary(bad, "try*"), &disabled, broken.Credential}, nil)
-		w.status("one", broker.NotYetUsed, "No caller")
+		w.status("one", broker.NotYetUsed, "Nobody has used")
 		w.status("off", broker.Disabled, "somebody enables it")
 		w.status("broken", broker.NotYetUsed, "")
 		w.reason("broken")

@@ -54,7 +54,7 @@ func TestAuditOfIssuer(t *testing.T) {
 		r.AddCookie(&http.Cookie{Name: gone.Name, Value: "corp~state~n~v~%2F"})
 	}
 	for query, want := range map[string]string{
-		"state=state&code=" + canary: "The broker did not accept the answer of the issuer.", "state=state&error=denied": "The issuer refused to sign you in.",
+		"state=state&code=" + canary: "The broker did not accept the answer of the issuer.", "state=state&error=denied": "The issuer corp did not sign you in (denied).",
 		"state=other": "began in another browser",
 	} {
 		answer := w.send(http.MethodGet, "/sign-in/callback?"+query, nil, nil, login)

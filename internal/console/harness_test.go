@@ -190,8 +190,10 @@ type api struct {
 
 	evidence authentication.Evidence // of the latest call
 	created  *authmaterialv1.CreateCredentialRequest
-	failure  error // of changes
-	list     error // of lists
+	failure  error  // of changes
+	list     error  // of lists
+	filter   string // of the latest list
+	empty    bool   // whether there are no credentials
 	updated  *authmaterialv1.UpdateCredentialRequest
 	version  *authmaterialv1.CreateCredentialVersionRequest
 	verified *authmaterialv1.VerifyCredentialRequest
@@ -243,10 +245,14 @@ func (*api) GetProvider(_ context.Context, r *authmaterialv1.GetProviderRequest)
 	return &authmaterialv1.GetProviderResponse{Provider: acme}, nil
 }
 
-func (a *api) ListCredentials(ctx context.Context, _ *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
+func (a *api) ListCredentials(ctx context.Context, r *authmaterialv1.ListCredentialsRequest) (*authmaterialv1.ListCredentialsResponse, error) {
 	a.note(ctx)
 	if a.list != nil {
 		return nil, a.list
+	}
+	a.filter = r.GetFilter()
+	if a.empty {
+		return &authmaterialv1.ListCredentialsResponse{}, nil
 	}
 	return &authmaterialv1.ListCredentialsResponse{Credentials: []*authmaterialv1.Credential{mail}}, nil
 }
@@ -272,7 +278,7 @@ func (a *api) ExplainAccess(context.Context, *authmaterialv1.ExplainAccessReques
 	if a.allowed != nil {
 		return &authmaterialv1.ExplainAccessResponse{AllowedActions: a.allowed}, nil
 	}
-	return &authmaterialv1.ExplainAccessResponse{AllowedActions: []string{"view", "manage"}, Grants: []string{"", "broker.yaml:7"}}, nil
+	return &authmaterialv1.ExplainAccessResponse{AllowedActions: []string{"view", "manage"}, Grants: []string{"", "broker.yaml:7"}, Explanation: "The configuration has no grants."}, nil
 }
 
 func (a *api) ListCredentialVersions(context.Context, *authmaterialv1.ListCredentialVersionsRequest) (*authmaterialv1.ListCredentialVersionsResponse, error) {

@@ -94,7 +94,7 @@ func (v listView) filter() string {
 	if key, value, ok := strings.Cut(v.Label, "="); ok {
 		conditions = append(conditions, "labels."+strings.TrimSpace(key)+" = "+quote(strings.TrimSpace(value)))
 	} else if v.Label != "" {
-		conditions = append(conditions, v.Label) // which the API refuses
+		conditions = append(conditions, quote(v.Label)) // which the API refuses
 	}
 	if v.Disabled {
 		conditions = append(conditions, "disabled = true")

@@ -174,5 +174,5 @@ func TestProse(t *testing.T) {
 func TestAccessWithoutGrants(t *testing.T) {
 	w := newWorld(t, nil)
 	got := w.get("/credentials/mail/access?caller=token:web", w.signIn("ann"))
-	w.wantText("the explanation", got, http.StatusOK, "<li><b>view</b></li>", "<li><b>manage</b>, by the grant at <code>broker.yaml:7</code></li>")
+	w.wantText("the explanation", got, http.StatusOK, "<bdi>token:web</bdi>: <b>view, manage</b>.", "The configuration has no grants.")
 }

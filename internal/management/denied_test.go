@@ -44,7 +44,7 @@ func TestNamesOfNobody(t *testing.T) {
 	if err != nil || !strings.HasPrefix(warning, `The pattern "token:ci" may match no caller: `) {
 		t.Errorf("a canary for an unknown token: warning %q, error %v", warning, err)
 	}
-	for about, want := range map[string]string{"admin": `The name lacks the kind of caller; did you mean "token:admin"? `, "token:ci": "There is no token of this name", "token:admin": "These grants "} {
+	for about, want := range map[string]string{"admin": `The name lacks the kind of caller; did you mean "token:admin"? `, "token:ci": "There is no token of this name", "token:admin": "view, manage: allowed by the grant at broker.yaml:4. use, operate: not allowed, because no grant with this action names both the caller and the credential. Grants that name the caller: broker.yaml:4. Grants that name the credential: broker.yaml:4, broker.yaml:5."} {
 		e, err := r.ExplainAccess(t.Context(), r.admin(), "one", about)
 		if err != nil || !strings.HasPrefix(e.Text, want) {
 			t.Errorf("what %s may do: %q (%v)", about, e.Text, err)

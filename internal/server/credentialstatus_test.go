@@ -56,7 +56,7 @@ func sqliteStore(t *testing.T) string {
 func TestCredentialStatus(t *testing.T) {
 	m := serveManaging(t, sqliteStore(t))
 	created := m.createAccount("pair", accounts(m.sim)["sendpulse pair"])
-	fresh := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED, "No caller of this replica")
+	fresh := m.statusOf("pair", authmaterialv1.CredentialState_CREDENTIAL_STATE_NOT_YET_USED, "Nobody has used the current values")
 	if fresh.GetVerification() != nil || fresh.GetActive().GetVersion() != 1 || fresh.GetActivateTime() == nil {
 		t.Errorf("an unused credential has the active version %d", fresh.GetActive().GetVersion())
 	}

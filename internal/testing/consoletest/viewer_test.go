@@ -50,7 +50,7 @@ func TestViewer(t *testing.T) {
 	}
 	page.Click(`a[href="/credentials/mail"]`)
 	page.AwaitPath("/credentials/mail")
-	page.AwaitText(`section[aria-labelledby="use"]`, "view")
+	page.AwaitText(`section[aria-labelledby="access"]`, "view")
 	if found := browsertest.Eval[[]string](page, `[...document.querySelectorAll("main form, main a.button")].map(e => e.outerHTML)`); len(found) > 0 {
 		t.Errorf("the page of a credential offers to somebody who may only view: %q", found)
 	}
