@@ -1,0 +1,151 @@
+"""The adapter for httpx."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, Optional
+
+import httpx
+
+from authmaterial._credential import Credential
+from authmaterial._decoration import Decoration
+
+
+class Auth(httpx.Auth):
+    """Adds the material of a credential to requests, at the moment at which they are sent.
+
+    httpx copies the headers of a request to the next one when it follows a redirect, so the
+    material is not put on the requests of httpx. The extension ``trace`` of httpcore shows each
+    request before it is sent, redirects included.
+    """
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+
+    def __repr__(self) -> str:
+        return f"<authmaterial httpx.Auth for {self._credential.id!r}>"
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        exchange = _Exchange(self._credential, self._credential.get())
+        response = yield exchange.first(request, exchange.trace)
+        rejected = exchange.rejected(response)
+        if rejected is not None:
+            successor = self._credential.replace(rejected, response.status_code)
+            again = exchange.again(response, successor)
+            if again is not None:
+                yield again
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        exchange = _Exchange(self._credential, await self._credential.get_async())
+        response = yield exchange.first(request, exchange.trace_async)
+        rejected = exchange.rejected(response)
+        if rejected is not None:
+            successor = await self._credential.replace_async(rejected, response.status_code)
+            again = exchange.again(response, successor)
+            if again is not None:
+                yield again
+
+
+class _Exchange:
+    """A request of the program, with the requests that follow from redirects."""
+
+    def __init__(self, credential: Credential, decoration: Decoration) -> None:
+        self._credential = credential
+        self._decoration = decoration
+        self._sent: Optional[Decoration] = None
+        self._is_traced = False
+        self._asked = ""
+        self._program_trace: Any = None
+
+    def first(self, request: httpx.Request, trace: object) -> httpx.Request:
+        """Return a copy of the program's request that is traced."""
+        self._credential.check(_refusal(self._decoration, request))
+        self._asked = str(request.url)
+        self._program_trace = request.extensions.get("trace")
+        first = copy.copy(request)
+        first.stream = request.stream
+        first.extensions = {**request.extensions, "trace": trace}
+        return first
+
+    def rejected(self, response: httpx.Response) -> Optional[Decoration]:
+        """Return the decoration that the provider has rejected, or None."""
+        if not self._is_traced:
+            raise RuntimeError(
+                "the transport of this httpx client does not support the extension `trace`: "
+                "use httpx_transport instead of httpx_auth"
+            )
+        sent = self._sent
+        return sent if sent and response.status_code in sent.rejected_statuses else None
+
+    def again(
+        self, response: httpx.Response, successor: Optional[Decoration]
+    ) -> Optional[httpx.Request]:
+        """Return the request to repeat with another decoration, or None."""
+        request = response.request
+        if successor is None or not _is_repeatable(request) or _refusal(successor, request):
+            return None
+        self._decoration = successor
+        return request
+
+    def trace(self, name: str, info: dict[str, Any]) -> None:
+        """Handle an event of httpcore."""
+        if name.endswith(".send_request_headers.started"):
+            self._send(info["request"])
+        elif name.endswith(".receive_response_headers.complete"):
+            self._receive(info["return_value"])
+        if self._program_trace is not None:
+            self._program_trace(name, info)
+
+    async def trace_async(self, name: str, info: dict[str, Any]) -> None:
+        """Handle an event of httpcore in an event loop."""
+        if name.endswith(".send_request_headers.started"):
+            self._send(info["request"])
+        elif name.endswith(".receive_response_headers.complete"):
+            self._receive(info["return_value"])
+        if self._program_trace is not None:
+            await self._program_trace(name, info)
+
+    def _send(self, request: Any) -> None:
+        self._is_traced = True
+        self._sent = None
+        url, decoration = request.url, self._decoration
+        host_header = dict(request.headers).get(b"Host")
+        if request.method == b"CONNECT" or decoration.refusal(
+            url.scheme.decode(),
+            url.host.decode(),
+            url.port,
+            None if host_header is None else host_header.decode("latin-1"),
+        ):
+            return
+        request.headers = decoration.add_to_headers(request.headers)
+        target = decoration.add_to_target(url.target.decode("ascii")).encode("ascii")
+        request.url = type(url)(scheme=url.scheme, host=url.host, port=url.port, target=target)
+        self._sent = decoration
+        self._credential.sent(decoration)
+
+    def _receive(self, values: tuple[Any, ...]) -> None:
+        headers = next(value for value in values if isinstance(value, list))
+        for index, (name, value) in reversed(list(enumerate(headers))):
+            if name.lower() == b"location":
+                location = value.decode("latin-1")
+                cleaned = self._decoration.clean_location(location, self._asked)
+                if cleaned is None:
+                    del headers[index]
+                elif cleaned != location:
+                    headers[index] = (name, cleaned.encode("latin-1"))
+
+
+def _refusal(decoration: Decoration, request: httpx.Request) -> Optional[str]:
+    url = request.url
+    return decoration.refusal(
+        url.scheme, url.raw_host.decode("ascii"), url.port, request.headers.get("host")
+    )
+
+
+def _is_repeatable(request: httpx.Request) -> bool:
+    return isinstance(request.stream, httpx.ByteStream)
