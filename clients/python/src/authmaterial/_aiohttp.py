@@ -78,9 +78,7 @@ class Middleware:
 
 def _refusal(request: aiohttp.ClientRequest, decoration: Decoration) -> Optional[str]:
     url = request.url
-    return decoration.refusal(
-        url.scheme, url.raw_host or "", url.port, request.headers.get("Host")
-    )
+    return decoration.refusal(url.scheme, url.raw_host or "", url.port, request.headers.get("Host"))
 
 
 def _is_repeatable(request: aiohttp.ClientRequest) -> bool:
@@ -100,18 +98,19 @@ def _location(response: aiohttp.ClientResponse) -> Optional[URL]:
 def _clean(
     response: aiohttp.ClientResponse, request: aiohttp.ClientRequest, decoration: Decoration
 ) -> None:
-    location = response.headers.get("Location")
+    location = response._headers.get("Location")
     if location is None:
         return
     cleaned = decoration.clean_location(location, str(request.url))
     if cleaned == location:
         return
-    headers = CIMultiDict(response.headers)
+    headers = CIMultiDict(response._headers)
     headers.popall("Location")
     if cleaned is not None:
         headers["Location"] = cleaned
     response._headers = CIMultiDictProxy(headers)
+    response._cache.pop("headers", None)
+    response._cache.pop("raw_headers", None)
     response._raw_headers = tuple(
-        (name.encode(), value.encode("utf-8", "surrogateescape"))
-        for name, value in headers.items()
+        (name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in headers.items()
     )

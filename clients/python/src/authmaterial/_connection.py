@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional, TypeVar
 
 import grpc
@@ -151,21 +152,23 @@ class Connection:
             channel.close()
         return channel is not None
 
-    def _metadata(self) -> list[tuple[str, str]]:
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
         name = self._address.token_file
         if name is None:
-            return []
+            return ()
         token = _read(name, _MAX_TOKEN_FILE).strip()
         if not token or not _TOKEN_CHARACTERS.issuperset(token):
             raise _unreachable(f"the file {name} does not contain a token")
-        return [("authorization", "Bearer " + token.decode("ascii"))]
+        return (("authorization", "Bearer " + token.decode("ascii")),)
 
     def _open(self) -> grpc.Channel:
         if self._stopped.is_set():
             raise _unreachable("the client is closed")
         address = self._address
         names = (address.ca_file, address.key_file, address.certificate_file)
-        files = tuple(name and _read(name, _MAX_CERTIFICATE_FILE) for name in names)
+        files = tuple(
+            None if name is None else _read(name, _MAX_CERTIFICATE_FILE) for name in names
+        )
         with self._lock:
             # Calls on the old channel continue: gRPC keeps it until the last of them has ended.
             if self._channel is None or files != self._files:
@@ -174,7 +177,7 @@ class Connection:
 
     def _connect(self, files: tuple[Optional[bytes], ...]) -> grpc.Channel:
         address = self._address
-        options = list(_OPTIONS)
+        options: list[tuple[str, object]] = list(_OPTIONS)
         if address.plaintext or address.is_unix:
             return grpc.insecure_channel(address.target, options)
         if address.server_name:
@@ -235,7 +238,7 @@ def _unreachable(message: str, credential_id: str = "") -> Error:
 
 def _read(name: str, limit: int) -> bytes:
     try:
-        with open(name, "rb") as file:
+        with Path(name).open("rb") as file:
             content = file.read(limit + 1)
     except OSError as failure:
         raise _unreachable(f"read the file {name}: {failure.strerror}") from None

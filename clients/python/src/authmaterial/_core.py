@@ -79,9 +79,7 @@ class Core:
                 self._new.append(credential)
             if self._thread is None:
                 self.usage_time = self.clock() + _USAGE_TIME
-                self._thread = threading.Thread(
-                    target=self._run, name="authmaterial", daemon=True
-                )
+                self._thread = threading.Thread(target=self._run, name="authmaterial", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
@@ -214,7 +212,7 @@ _held: list[Core] = []
 
 def _before_fork() -> None:
     _held[:] = list(_cores)
-    if any([core.before_fork() for core in _held]):
+    if True in [core.before_fork() for core in _held]:
         time.sleep(_FORK_PAUSE)
 
 

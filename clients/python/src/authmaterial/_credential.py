@@ -56,11 +56,13 @@ class Credential:
 
     def get(self) -> Decoration:
         """Return the decoration for a request."""
-        return self.current() or _wait(self.fetch())
+        copy = self.current()
+        return _wait(self.fetch()) if copy is None else copy
 
     async def get_async(self) -> Decoration:
         """Return the decoration for a request of an event loop."""
-        return self.current() or await _wait_async(self.fetch())
+        copy = self.current()
+        return await _wait_async(self.fetch()) if copy is None else copy
 
     def replace(self, sent: Decoration, status: int) -> Optional[Decoration]:
         """Return the decoration with which a rejected request is repeated, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from typing import TYPE_CHECKING, Any
@@ -63,10 +64,9 @@ class Watch:
         delay = _MIN_DELAY
         while self._newest == number:
             delivered: set[str] = set()
-            try:
+            # After an error the next attempt follows. A request that needs an answer makes a call.
+            with contextlib.suppress(grpc.RpcError, Error, ValueError):
                 self._receive(number, credentials, delivered)
-            except (grpc.RpcError, Error, ValueError):
-                pass  # the next attempt follows; a request that needs an answer makes a call
             with core.lock:
                 self._calls.pop(number, None)
                 for credential_id in delivered:
