@@ -1,0 +1,97 @@
+"""A broker for tests that need no vector: it serves one decoration of each credential."""
+
+from __future__ import annotations
+
+import threading
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+
+from authmaterial.v1 import broker_service_pb2 as pb
+from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, Header
+
+
+class FakeBroker:
+    """Serves decorations for a provider. `calls` has the names of the methods that were called."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.calls: list[str] = []
+        self.version = "v1"
+        self._hosts = hosts
+        self._stopped = threading.Event()
+        self._server = grpc.server(futures.ThreadPoolExecutor(50))
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    "authmaterial.v1.BrokerService",
+                    {
+                        "GetAuthDecoration": grpc.unary_unary_rpc_method_handler(
+                            self._get,
+                            pb.GetAuthDecorationRequest.FromString,
+                            pb.GetAuthDecorationResponse.SerializeToString,
+                        ),
+                        "WatchAuthDecorations": grpc.unary_stream_rpc_method_handler(
+                            self._watch,
+                            pb.WatchAuthDecorationsRequest.FromString,
+                            pb.WatchAuthDecorationsResponse.SerializeToString,
+                        ),
+                    },
+                ),
+            )
+        )
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._server.stop(None).wait()
+
+    def _decoration(self, credential_id: str) -> AuthDecoration:
+        return AuthDecoration(
+            credential_id=credential_id,
+            version=self.version,
+            headers=[Header(name="Authorization", value=f"Bearer {credential_id}-{self.version}")],
+            allowed_hosts=self._hosts,
+            rejected_statuses=[401],
+        )
+
+    def _get(self, request, context):
+        self.calls.append("get")
+        return pb.GetAuthDecorationResponse(auth_decoration=self._decoration(request.credential_id))
+
+    def _watch(self, request, context):
+        self.calls.append("watch")
+        context.add_callback(self._stopped.set)
+        for credential_id in request.credential_ids:
+            yield pb.WatchAuthDecorationsResponse(
+                credential_id=credential_id, auth_decoration=self._decoration(credential_id)
+            )
+        self._stopped.wait(60)
+
+
+class Provider:
+    """Answers each request with its header Authorization."""
+
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = self.headers.get("Authorization", "").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
