@@ -12,12 +12,12 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
-import httpx
+import requests
 from google.protobuf import json_format
 
 import authmaterial
 from authmaterial._decoration import Decoration
-from authmaterial._httpx import _refusal
+from authmaterial._requests import _refusal
 from authmaterial.v1.auth_decoration_pb2 import AuthDecoration
 
 from http_clients import HTTPClient
@@ -73,8 +73,13 @@ class Runner:
         operation.setdefault("headers", [])
         operation.setdefault("follow_redirects", False)
         count, concurrency = operation.get("count", 1), operation.get("concurrency", 1)
+        credentials = operation.get("credentials") or [operation.get("credential")]
+        operations = [
+            {**operation, "credential": credentials[index % len(credentials)]}
+            for index in range(count)
+        ]
         with ThreadPoolExecutor(concurrency) as threads:
-            results = list(threads.map(self._send, [operation] * count))
+            results = list(threads.map(self._send, operations))
         outcome = {"results": results}
         if self._http.request_after is not None:
             outcome["request_after"] = self._http.request_after
@@ -90,8 +95,9 @@ class Runner:
     def _apply(self, operation: Operation) -> Any:
         message = json_format.ParseDict(operation["decoration"], AuthDecoration())
         decoration = Decoration(message)
-        request = httpx.Request("GET", operation["url"], headers=operation["headers"])
-        refusal = _refusal(decoration, request)
+        request = requests.Request("GET", operation["url"]).prepare()
+        request.headers.update(operation["headers"])
+        refusal = _refusal(request, decoration)
         if refusal is not None:
             error = authmaterial.Error(
                 refusal, reason="HOST_NOT_ALLOWED", credential_id=message.credential_id

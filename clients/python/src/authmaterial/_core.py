@@ -41,6 +41,7 @@ class Core:
         self.uses: set[tuple[str, str]] = set()
         self._credentials: dict[str, Credential] = {}
         self._reports_usage = True
+        self._is_reporting = False
         self._reset()
         _cores.add(self)
 
@@ -93,27 +94,30 @@ class Core:
             for watch in self._watches:
                 watch.close()
             self._changed.notify()
-        self._report_usage(self._take_uses(), _LAST_USAGE_TIMEOUT)
+        if self._reports_usage:
+            self._report_usage(self._take_uses(), _LAST_USAGE_TIMEOUT)
         self.connection.stop()
 
     def _run(self) -> None:
         with self.lock:
             while not self.is_closed:
-                if self._new:
-                    self._open_streams()
                 now = self.clock()
-                if not now < self.usage_time <= now + _USAGE_TIME:
+                left = self.usage_time - now
+                if not 0 < left <= _USAGE_TIME:
                     self.usage_time = now + _USAGE_TIME
                     self._start_usage_report()
                     self._unwatch_idle(now)
-                if not self._new:
-                    self._changed.wait(_USAGE_TIME)
-                if self._new:
-                    end = time.monotonic() + _JOIN_TIME
-                    while not self.is_closed and (left := end - time.monotonic()) > 0:
-                        self._changed.wait(left)
+                elif self._new:
+                    self._open_streams()
+                else:
+                    self._changed.wait(left)
 
     def _open_streams(self) -> None:
+        end = time.monotonic() + _JOIN_TIME
+        while (left := end - time.monotonic()) > 0:
+            self._changed.wait(left)
+        if self.is_closed:
+            return
         new, self._new = self._new, []
         for watch in self._watches:
             room = MAX_CREDENTIALS - len(watch.credentials)
@@ -148,8 +152,11 @@ class Core:
         return sorted(uses)
 
     def _start_usage_report(self) -> None:
+        if self._is_reporting or not self._reports_usage:
+            return
         uses = self._take_uses()
-        if uses and self._reports_usage:
+        if uses:
+            self._is_reporting = True
             threading.Thread(
                 target=self._report_usage,
                 args=(uses, _USAGE_TIMEOUT),
@@ -158,6 +165,14 @@ class Core:
             ).start()
 
     def _report_usage(self, uses: list[tuple[str, str]], timeout: float) -> None:
+        try:
+            self._call_report_usage(uses, timeout)
+        except UnimplementedError:
+            self._reports_usage = False
+        finally:
+            self._is_reporting = False
+
+    def _call_report_usage(self, uses: list[tuple[str, str]], timeout: float) -> None:
         for start in range(0, len(uses), _MAX_USES):
             part = uses[start : start + _MAX_USES]
             request = pb.ReportUsageRequest(
@@ -166,8 +181,7 @@ class Core:
             try:
                 self.connection.call("ReportUsage", request, pb.ReportUsageResponse, timeout)
             except UnimplementedError:
-                self._reports_usage = False
-                return
+                raise
             except Error:
                 self.uses.update(uses[start:])  # they are reported again
                 return

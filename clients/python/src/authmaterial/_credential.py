@@ -56,13 +56,13 @@ class Credential:
 
     def get(self) -> Decoration:
         """Return the decoration for a request."""
-        copy = self.current()
-        return _wait(self.fetch()) if copy is None else copy
+        result = self.current() or self.fetch()
+        return _wait(result) if isinstance(result, Future) else result
 
     async def get_async(self) -> Decoration:
         """Return the decoration for a request of an event loop."""
-        copy = self.current()
-        return await _wait_async(self.fetch()) if copy is None else copy
+        result = self.current() or self.fetch()
+        return await _wait_async(result) if isinstance(result, Future) else result
 
     def replace(self, sent: Decoration, status: int) -> Optional[Decoration]:
         """Return the decoration with which a rejected request is repeated, or None."""
@@ -98,14 +98,18 @@ class Credential:
         """Note that a decoration is sent to a provider."""
         self._core.uses.add(decoration.use)
 
-    def fetch(self) -> Future[Decoration]:
+    def fetch(self) -> Union[Decoration, Future[Decoration]]:
         """Ask the broker, and return the result of the call that all requests share.
 
-        Raises the error of an earlier call while it is remembered.
+        Raises the error of an earlier call while it is remembered. If the call has ended in the
+        meantime, the copy is returned.
         """
         with self._core.lock:
             self._core.check_open(self.id)
-            error = self._remembered_error(self._core.clock())
+            now = self._core.clock()
+            if self._copy is not None and now < self._copy.expire_time:
+                return self._copy
+            error = self._remembered_error(now)
             if error is not None:
                 raise error.copy()
             return self._shared_call()
