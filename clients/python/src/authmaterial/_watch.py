@@ -64,13 +64,16 @@ class Watch:
         delay = _MIN_DELAY
         while self._newest == number:
             delivered: set[str] = set()
+            with core.lock:
+                for credential in credentials.values():
+                    credential.streams += 1
             # After an error the next attempt follows. A request that needs an answer makes a call.
             with contextlib.suppress(grpc.RpcError, Error, ValueError):
                 self._receive(number, credentials, delivered)
             with core.lock:
                 self._calls.pop(number, None)
-                for credential_id in delivered:
-                    credentials[credential_id].streams -= 1
+                for credential in credentials.values():
+                    credential.streams -= 1
             if delivered:
                 delay = _MIN_DELAY
             if core.stopping.wait(delay * random.uniform(0.8, 1.2)):
@@ -87,7 +90,6 @@ class Watch:
         with self._core.lock:
             if self._newest != number:
                 call.cancel()
-                return
             self._calls[number] = call
         for state in call:
             credential = credentials[state.credential_id]
@@ -95,9 +97,7 @@ class Watch:
                 credential.store(state.auth_decoration)
             else:
                 credential.fail(error_of_state(state.error, credential.id))
-            if state.credential_id not in delivered:
-                delivered.add(state.credential_id)
+            delivered.add(state.credential_id)
+            if len(delivered) == len(credentials):
                 with self._core.lock:
-                    credential.streams += 1
-                    if len(delivered) == len(credentials):
-                        self._cancel_older(number)
+                    self._cancel_older(number)
