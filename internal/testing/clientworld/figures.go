@@ -32,6 +32,7 @@ func (l *load) judge(got *outcome, took time.Duration) (string, error) {
 	}
 	for method, most := range map[string]int{
 		"GetAuthDecoration": mostGets, "WatchAuthDecorations": mostWatches, "ReportRejection": 3 * len(l.revoked),
+		"ReportUsage": mostUsages,
 	} {
 		if calls[method] > most {
 			problems = append(problems, fmt.Sprintf("%d calls of %s, want at most %d", calls[method], method, most))

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
@@ -36,6 +37,7 @@ const (
 	// The calls that a client may make in all this time, whatever the number of requests.
 	mostGets    = 10
 	mostWatches = 40
+	mostUsages  = 2
 )
 
 // load is the surroundings of a client under load: two real brokers that share a Redis, behind a
@@ -209,7 +211,7 @@ func (l *load) restart(at func(time.Duration) error) error {
 	l.setDown(true)
 	l.note("both brokers are killed")
 	for _, r := range l.replicas {
-		if err := r.stop(kill); err != nil {
+		if err := r.stop(syscall.SIGKILL); err != nil {
 			return err
 		}
 	}
@@ -225,7 +227,7 @@ func (l *load) restart(at func(time.Duration) error) error {
 	}
 	for i, r := range l.replicas {
 		l.note(fmt.Sprintf("broker %d is stopped", i))
-		if err := r.stop(terminate); err != nil {
+		if err := r.stop(syscall.SIGTERM); err != nil {
 			return err
 		}
 		if err := r.start(); err != nil {

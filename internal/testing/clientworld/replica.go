@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/authmaterial/broker/internal/testing/processtest"
@@ -147,7 +145,7 @@ func (r *replica) scrape() (map[string]int, error) {
 		}
 		counts[method] += int(n)
 	}
-	return counts, errors.Join(lines.Err())
+	return counts, lines.Err()
 }
 
 // buildBroker returns the path of the broker: the environment variable BROKER_PROGRAM, or a new build.
@@ -162,5 +160,3 @@ func buildBroker(ctx context.Context, folder string) (string, error) {
 	}
 	return path, nil
 }
-
-const terminate, kill = syscall.SIGTERM, syscall.SIGKILL
