@@ -1,0 +1,231 @@
+import { abortable } from "./abort.js";
+import type { Credential } from "./credential.js";
+import type { Fetch } from "./options.js";
+import type { Prepared } from "./prepared.js";
+import { bodyHeaders, dropsBody, isRedirect, maxRedirects, originHeaders } from "./redirect.js";
+
+type BodyInit = NonNullable<RequestInit["body"]>;
+type Options = RequestInit & { redirect: Request["redirect"] };
+
+/** The body of a response that is not used is read to its end, to keep the connection, if it has at most this size. */
+const maxDrain = 4 << 10;
+
+/** A request to one URL. A redirect leads to another hop. */
+interface Hop {
+  url: URL;
+  method: string;
+  headers: Headers;
+  body: Body;
+  first: boolean;
+}
+
+/** Makes the body for each time that it is sent. */
+interface Body {
+  next: () => BodyInit | null;
+  repeatable: boolean;
+}
+
+const noBody: Body = { next: () => null, repeatable: true };
+
+/** Returns a fetch function that adds the material of a credential to its requests. */
+export function wrapFetch(credential: Credential, base: Fetch): Fetch {
+  return async (input, init) => {
+    const { hop, options, done } = read(input, init);
+    try {
+      return await follow(credential, base, hop, options);
+    } finally {
+      done();
+    }
+  };
+}
+
+/** Splits the arguments of a fetch function into the first hop and the options of all hops. */
+function read(input: string | URL | Request, init: RequestInit = {}) {
+  const request = typeof input === "object" && "headers" in input ? input : undefined;
+  const url = new URL(request ? request.url : (input as string | URL));
+  const options: Options = {
+    ...(request && { integrity: request.integrity, keepalive: request.keepalive, signal: request.signal }),
+    ...init,
+    redirect: init.redirect ?? request?.redirect ?? "follow",
+  };
+  const source = init.body === undefined && request?.body ? request.clone() : undefined;
+  const hop: Hop = {
+    url,
+    method: init.method ?? request?.method ?? "GET",
+    headers: new Headers(init.headers ?? request?.headers),
+    body: source
+      ? bodyOf(source)
+      : init.body == null
+        ? noBody
+        : { next: () => init.body ?? null, repeatable: canRepeat(init.body) },
+    first: true,
+  };
+  const done = () => {
+    void source?.body?.cancel().catch(() => undefined);
+  };
+  return { hop, options, done };
+}
+
+/** The body of a Request object is kept in memory until the answer, to be sent again. */
+function bodyOf(source: Request): Body {
+  return { next: () => source.clone().body, repeatable: true };
+}
+
+function canRepeat(body: BodyInit): boolean {
+  return (
+    typeof body === "string" ||
+    body instanceof ArrayBuffer ||
+    ArrayBuffer.isView(body) ||
+    ["Blob", "File", "FormData", "URLSearchParams"].includes((body as object)[Symbol.toStringTag as never])
+  );
+}
+
+async function follow(credential: Credential, base: Fetch, hop: Hop, options: Options): Promise<Response> {
+  for (let hops = 0; ; hops++) {
+    const { response, prepared } = await exchange(credential, base, hop, options);
+    const location = response.headers.get("location");
+    const cleaned = location === null ? undefined : prepared.cleanLocation(location, hop.url);
+    if (!isRedirect(response.status) || cleaned === undefined || options.redirect === "manual") {
+      return present(response, prepared, hop, location === cleaned ? undefined : (cleaned ?? null));
+    }
+    void drain(response);
+    if (options.redirect === "error") {
+      throw failed("unexpected redirect");
+    }
+    if (hops === maxRedirects) {
+      throw failed("redirect count exceeded");
+    }
+    hop = next(hop, response.status, cleaned);
+  }
+}
+
+/** Sends one hop, and repeats it if the provider rejects the material and the broker has replaced it. */
+async function exchange(credential: Credential, base: Fetch, hop: Hop, options: RequestInit) {
+  const prepared = await abortable(credential.get(), options.signal);
+  const refused = prepared.check(hop.url, hop.headers.get("host"));
+  if (refused && hop.first) {
+    throw refused;
+  }
+  const response = await send(credential, base, hop, options, prepared, !refused);
+  if (refused || !prepared.rejectedBy(response.status)) {
+    return { response, prepared };
+  }
+  const successor = await abortable(credential.reject(prepared, response.status), options.signal);
+  if (!successor || !hop.body.repeatable || successor.check(hop.url, hop.headers.get("host"))) {
+    return { response, prepared };
+  }
+  await drain(response);
+  return { response: await send(credential, base, hop, options, successor, true), prepared: successor };
+}
+
+async function send(
+  credential: Credential,
+  base: Fetch,
+  hop: Hop,
+  options: RequestInit,
+  prepared: Prepared,
+  decorated: boolean,
+): Promise<Response> {
+  const url = new URL(hop.url);
+  const headers = new Headers(hop.headers);
+  if (decorated) {
+    url.search = prepared.withParams(url.search);
+    credential.use(prepared);
+  }
+  for (const [name, value] of prepared.headers) {
+    if (decorated) {
+      headers.set(name, value);
+    } else {
+      headers.delete(name);
+    }
+  }
+  const body = hop.body.next();
+  const sent = {
+    ...options,
+    method: hop.method,
+    headers,
+    body,
+    redirect: "manual",
+    ...(body !== null && { duplex: "half" }),
+  };
+  try {
+    return await base(url.href, sent as RequestInit);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    if (error instanceof Error && prepared.isIn(texts(error), hop.url.href)) {
+      throw new TypeError("fetch failed"); // the error could quote the URL
+    }
+    throw error;
+  }
+}
+
+function texts(error: unknown): string {
+  return error instanceof Error ? `${error.message}\n${error.stack ?? ""}\n${texts(error.cause)}` : String(error);
+}
+
+/** Reads a short body to its end, so that the connection can be used again. */
+async function drain(response: Response): Promise<void> {
+  const length = Number(response.headers.get("content-length") ?? Infinity);
+  await (length <= maxDrain ? response.arrayBuffer() : response.body?.cancel())?.catch(() => undefined);
+}
+
+function failed(why: string): TypeError {
+  return new TypeError("fetch failed", { cause: new Error(why) });
+}
+
+function next(hop: Hop, httpStatus: number, location: string): Hop {
+  const url = new URL(location, hop.url);
+  if (url.protocol !== "https:" && url.protocol !== "http:") {
+    throw failed("URL scheme must be a HTTP(S) scheme");
+  }
+  if (url.username || url.password) {
+    throw failed("the redirect has a URL with credentials");
+  }
+  url.hash ||= hop.url.hash;
+  const headers = new Headers(hop.headers);
+  let { method, body } = hop;
+  if (dropsBody(httpStatus, method.toUpperCase())) {
+    method = "GET";
+    body = noBody;
+    for (const name of bodyHeaders) {
+      headers.delete(name);
+    }
+  } else if (!body.repeatable) {
+    throw failed("the body cannot be sent again");
+  }
+  if (url.origin !== hop.url.origin) {
+    for (const name of originHeaders) {
+      headers.delete(name);
+    }
+  }
+  return { url, method, headers, body, first: false };
+}
+
+/**
+ * Returns the response to the program, without the material in its URL and its Location header.
+ * `location` replaces the header, or removes it if it is null.
+ */
+function present(response: Response, prepared: Prepared, hop: Hop, location: string | null | undefined): Response {
+  if (hop.first && !prepared.hasParams && location === undefined) {
+    return response;
+  }
+  const url = new URL(hop.url);
+  url.hash = "";
+  const headers = new Headers(response.headers);
+  if (location === null) {
+    headers.delete("location");
+  } else if (location !== undefined) {
+    headers.set("location", location);
+  }
+  return define(response, { url: url.href, redirected: !hop.first, headers });
+}
+
+/** Sets properties of a response and its clones. A new Response would have no URL. */
+function define(response: Response, properties: { url: string; redirected: boolean; headers: Headers }): Response {
+  const original = response.clone.bind(response);
+  const clone = () => define(original(), { ...properties, headers: new Headers(properties.headers) });
+  for (const [name, value] of Object.entries({ ...properties, clone })) {
+    Object.defineProperty(response, name, { value, configurable: true });
+  }
+  return response;
+}
