@@ -4,7 +4,7 @@ export async function abortable<T>(promise: T | Promise<T>, signal: AbortSignal 
   if (!signal || !(promise instanceof Promise)) {
     return promise;
   }
-  let abort = () => undefined as void;
+  let abort = (): void => undefined;
   const aborted = new Promise<never>((_, reject) => {
     abort = () => {
       reject(signal.reason as Error);

@@ -2,7 +2,7 @@ import { Code, ConnectError, type CallOptions } from "@connectrpc/connect";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Broker, Connection } from "./connection.js";
-import { callError, closedError } from "./errors.js";
+import { callError, closedError } from "./failures.js";
 
 /**
  * To get a new token, the broker may wait 3 s for its turn and 2 s for Redis, before a token request

@@ -1,6 +1,10 @@
+import type { AxiosInstance } from "axios";
+
+import { installAxios } from "./axios.js";
 import { Core } from "./core.js";
 import { wrapFetch } from "./fetch.js";
-import type { ClientOptions, Fetch } from "./options.js";
+import { interceptor } from "./undici.js";
+import type { AxiosLike, ClientOptions, Fetch } from "./options.js";
 
 /**
  * Adds the broker's material to HTTP requests. A client keeps a copy of the material of each
@@ -26,6 +30,29 @@ export class Client {
    */
   fetch(credentialId: string, base: Fetch = (input, init) => fetch(input, init)): Fetch {
     return wrapFetch(this.#core.credential(credentialId), base);
+  }
+
+  /**
+   * Returns an interceptor for the method `compose` of a dispatcher of undici 7. It adds the material
+   * of a credential to the requests of the dispatcher.
+   *
+   * The order of this interceptor and `interceptors.redirect()` does not matter, with one exception:
+   * if redirect() is the first, up to 20 redirects are followed, unless a request has its own limit.
+   */
+  undici(credentialId: string): <Dispatch>(dispatch: Dispatch) => Dispatch {
+    return interceptor(this.#core.credential(credentialId)) as <Dispatch>(dispatch: Dispatch) => Dispatch;
+  }
+
+  /**
+   * Makes an instance of axios add the material of a credential to its requests, and returns the
+   * instance. Redirects are followed by the client, up to 20 or `maxRedirects`.
+   *
+   * Errors and responses of the instance have the program's `config`, and as their `request` an
+   * object with `method`, `protocol`, `host`, `path` and `res.responseUrl` only.
+   */
+  axios<Instance extends AxiosLike>(credentialId: string, instance: Instance): Instance {
+    installAxios(this.#core.credential(credentialId), instance as unknown as AxiosInstance);
+    return instance;
   }
 
   /**

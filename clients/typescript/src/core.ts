@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 import { Connection } from "./connection.js";
 import { Credential } from "./credential.js";
 import type { ConnectionOptions } from "./options.js";
@@ -22,6 +24,7 @@ export class Core {
   constructor(address: string, options: ConnectionOptions, now: () => number) {
     this.connection = new Connection(address, options);
     this.now = now;
+    setMaxListeners(0, this.#stop.signal);
   }
 
   get closed(): boolean {

@@ -1,6 +1,7 @@
 import type { Core } from "./core.js";
 import { getTimeout, reportTimeout, retry } from "./calls.js";
-import { AuthmaterialError, closedError, stateError, unusableError } from "./errors.js";
+import type { AuthmaterialError } from "./errors.js";
+import { closedError, stateError, unusableError } from "./failures.js";
 import type { AuthDecoration } from "./gen/authmaterial/v1/auth_decoration_pb.js";
 import {
   ReportRejectionResponse_Outcome,

@@ -2,7 +2,7 @@ import { abortable } from "./abort.js";
 import type { Credential } from "./credential.js";
 import type { Fetch } from "./options.js";
 import type { Prepared } from "./prepared.js";
-import { bodyHeaders, dropsBody, isRedirect, maxRedirects, originHeaders } from "./redirect.js";
+import { canRepeat, isRedirect, maxRedirects, redirect } from "./redirect.js";
 
 type BodyInit = NonNullable<RequestInit["body"]>;
 type Options = RequestInit & { redirect: Request["redirect"] };
@@ -42,7 +42,7 @@ export function wrapFetch(credential: Credential, base: Fetch): Fetch {
 /** Splits the arguments of a fetch function into the first hop and the options of all hops. */
 function read(input: string | URL | Request, init: RequestInit = {}) {
   const request = typeof input === "object" && "headers" in input ? input : undefined;
-  const url = new URL(request ? request.url : (input as string | URL));
+  const url = new URL(request ? request.url : input);
   const options: Options = {
     ...(request && { integrity: request.integrity, keepalive: request.keepalive, signal: request.signal }),
     ...init,
@@ -69,15 +69,6 @@ function read(input: string | URL | Request, init: RequestInit = {}) {
 /** The body of a Request object is kept in memory until the answer, to be sent again. */
 function bodyOf(source: Request): Body {
   return { next: () => source.clone().body, repeatable: true };
-}
-
-function canRepeat(body: BodyInit): boolean {
-  return (
-    typeof body === "string" ||
-    body instanceof ArrayBuffer ||
-    ArrayBuffer.isView(body) ||
-    ["Blob", "File", "FormData", "URLSearchParams"].includes((body as object)[Symbol.toStringTag as never])
-  );
 }
 
 async function follow(credential: Credential, base: Fetch, hop: Hop, options: Options): Promise<Response> {
@@ -153,7 +144,7 @@ async function send(
   } catch (error) {
     options.signal?.throwIfAborted();
     if (error instanceof Error && prepared.isIn(texts(error), hop.url.href)) {
-      throw new TypeError("fetch failed"); // the error could quote the URL
+      throw failed("the error is not shown, because its text contains a secret");
     }
     throw error;
   }
@@ -174,31 +165,18 @@ function failed(why: string): TypeError {
 }
 
 function next(hop: Hop, httpStatus: number, location: string): Hop {
-  const url = new URL(location, hop.url);
-  if (url.protocol !== "https:" && url.protocol !== "http:") {
-    throw failed("URL scheme must be a HTTP(S) scheme");
+  let target;
+  try {
+    target = redirect(hop.url, hop.method, httpStatus, location);
+  } catch (error) {
+    throw failed((error as Error).message);
   }
-  if (url.username || url.password) {
-    throw failed("the redirect has a URL with credentials");
-  }
-  url.hash ||= hop.url.hash;
-  const headers = new Headers(hop.headers);
-  let { method, body } = hop;
-  if (dropsBody(httpStatus, method.toUpperCase())) {
-    method = "GET";
-    body = noBody;
-    for (const name of bodyHeaders) {
-      headers.delete(name);
-    }
-  } else if (!body.repeatable) {
+  if (!target.dropsBody && !hop.body.repeatable) {
     throw failed("the body cannot be sent again");
   }
-  if (url.origin !== hop.url.origin) {
-    for (const name of originHeaders) {
-      headers.delete(name);
-    }
-  }
-  return { url, method, headers, body, first: false };
+  const headers = new Headers([...hop.headers].filter(([name]) => !target.dropsHeader(name)));
+  const { url, method, dropsBody } = target;
+  return { url, method, headers, body: dropsBody ? noBody : hop.body, first: false };
 }
 
 /**

@@ -29,3 +29,9 @@ export interface ClientOptions extends ConnectionOptions {
 
 /** A function like the global `fetch`. */
 export type Fetch = typeof globalThis.fetch;
+
+/** An instance of axios 1. */
+export interface AxiosLike {
+  defaults: { adapter?: unknown };
+  getUri(config?: never): string;
+}

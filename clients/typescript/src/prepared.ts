@@ -51,23 +51,23 @@ export class Prepared {
 
   /** Returns an error with the reason HOST_NOT_ALLOWED if a request must not get the material. */
   check(url: URL, hostHeader?: string | null): AuthmaterialError | undefined {
-    const refuse = (why: string) =>
-      new AuthmaterialError(
-        "HOST_NOT_ALLOWED",
-        this.credentialId,
-        `the material of credential ${JSON.stringify(this.credentialId)} must not be sent to this host: ${why}`,
-      );
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
     if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback(url.hostname))) {
-      return refuse(`the URL of ${url.hostname} is not https`);
+      return this.refuse(`the URL of ${url.hostname} is not https`);
     }
     if (!this.#hosts.has(`${url.hostname}:${port}`)) {
-      return refuse(`${url.hostname} port ${port} is not among the allowed hosts ${[...this.#hosts].join(", ")}`);
+      return this.refuse(`${url.hostname} port ${port} is not among the allowed hosts ${[...this.#hosts].join(", ")}`);
     }
     if (hostHeader != null && hostHeader.toLowerCase() !== url.host) {
-      return refuse("the Host header differs from the host of the URL");
+      return this.refuse("the Host header differs from the host of the URL");
     }
     return undefined;
+  }
+
+  refuse(why: string): AuthmaterialError {
+    const id = JSON.stringify(this.credentialId);
+    const message = `the material of credential ${id} must not be sent to this host: ${why}`;
+    return new AuthmaterialError("HOST_NOT_ALLOWED", this.credentialId, message);
   }
 
   /** The headers of the material, with names in lower case. They are secret. */

@@ -151,21 +151,24 @@ function describe(error: unknown): { message: string } {
   };
 }
 
+/** Formats a value in each way that the language has. */
 function textsOf(value: unknown): string[] {
-  const deep = inspect(value, {
-    depth: 20,
-    showHidden: true,
-    getters: true,
-    maxArrayLength: null,
-    maxStringLength: null,
+  const all = { depth: 20, showHidden: true, getters: true, maxArrayLength: null, maxStringLength: null };
+  const ways = [
+    () => inspect(value, all),
+    () => format("%s", value),
+    () => format("%o %O", value, value),
+    () => String(value),
+    () => JSON.stringify(value),
+    () => (value instanceof Error ? value.stack : undefined),
+  ];
+  return ways.flatMap((way) => {
+    try {
+      return way() ?? [];
+    } catch {
+      return []; // the value has no text of this kind
+    }
   });
-  const texts = [deep, format("%s %o %O", value, value, value), String(value)];
-  try {
-    texts.push(JSON.stringify(value));
-  } catch {
-    // The value refers to itself.
-  }
-  return texts.concat(value instanceof Error && value.stack ? [value.stack] : []).filter(Boolean);
 }
 
 function apply(op: Operation): object {

@@ -1,0 +1,71 @@
+import * as http2 from "node:http2";
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+
+import { AuthDecorationSchema, type AuthDecoration } from "../src/gen/authmaterial/v1/auth_decoration_pb.js";
+import { BrokerService, ReportRejectionResponse_Outcome } from "../src/gen/authmaterial/v1/broker_service_pb.js";
+
+/** A broker that serves the same decoration for every credential. */
+export class FakeBroker {
+  decoration: AuthDecoration;
+  /** What a report of a rejection replaces the decoration by. */
+  successor: AuthDecoration | undefined;
+  calls = 0;
+  /** Calls wait for this promise. */
+  wait: Promise<void> = Promise.resolve();
+  readonly #server: http2.Http2Server;
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
+
+  private constructor(decoration: MessageInitShape<typeof AuthDecorationSchema>) {
+    this.decoration = create(AuthDecorationSchema, { version: "v1", ...decoration });
+    this.#server = http2.createServer(connectNodeAdapter({ routes: this.#routes }));
+    this.#server.on("session", (session) => this.#sessions.add(session));
+  }
+
+  static async start(decoration: MessageInitShape<typeof AuthDecorationSchema>, socket?: string): Promise<FakeBroker> {
+    const broker = new FakeBroker(decoration);
+    await new Promise<void>((resolve) => broker.#server.listen(socket ?? { host: "127.0.0.1", port: 0 }, resolve));
+    return broker;
+  }
+
+  get address(): string {
+    const address = this.#server.address()!;
+    return typeof address === "string" ? `unix://${address}` : `http://127.0.0.1:${address.port}`;
+  }
+
+  #routes = (router: ConnectRouter) => {
+    const current = () => this.decoration;
+    router.service(BrokerService, {
+      getAuthDecoration: async () => {
+        this.calls++;
+        await this.wait;
+        return { authDecoration: this.decoration };
+      },
+      reportRejection: () => {
+        this.calls++;
+        this.decoration = this.successor ?? this.decoration;
+        const { REPLACED, NOT_REPLACEABLE } = ReportRejectionResponse_Outcome;
+        return { authDecoration: this.decoration, outcome: this.successor ? REPLACED : NOT_REPLACEABLE };
+      },
+      reportUsage: () => ({}),
+      async *watchAuthDecorations({ credentialIds }, { signal }) {
+        for (const credentialId of credentialIds) {
+          yield { credentialId, state: { case: "authDecoration" as const, value: current() } };
+        }
+        await new Promise((resolve) => {
+          signal.addEventListener("abort", resolve);
+        });
+        throw new ConnectError("the stream ends", Code.Unavailable);
+      },
+    });
+  };
+
+  async stop(): Promise<void> {
+    for (const session of this.#sessions) {
+      session.destroy();
+    }
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
