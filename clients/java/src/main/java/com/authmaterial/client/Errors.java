@@ -1,0 +1,95 @@
+package com.authmaterial.client;
+
+import com.authmaterial.v1.AuthDecorationError;
+import com.authmaterial.v1.ErrorReason;
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.protobuf.StatusProto;
+import java.time.Duration;
+
+/** Makes an {@link AuthmaterialException} of the broker's errors. */
+final class Errors {
+  private static final Metadata.Key<String> REASON =
+      Metadata.Key.of("authmaterial-error-reason", Metadata.ASCII_STRING_MARSHALLER);
+  private static final Metadata.Key<String> DELAY =
+      Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
+  private static final String DOMAIN = "authmaterial";
+  private static final String PREFIX = "ERROR_REASON_";
+
+  private Errors() {}
+
+  /** Returns the error of a call that failed. */
+  static AuthmaterialException ofCall(String credentialId, Throwable failed) {
+    Metadata trailers = Status.trailersFromThrowable(failed);
+    String reason = null;
+    Duration delay = null;
+    com.google.rpc.Status details = StatusProto.fromThrowable(failed);
+    if (details != null) {
+      for (Any detail : details.getDetailsList()) {
+        try {
+          if (detail.is(ErrorInfo.class)) {
+            ErrorInfo info = detail.unpack(ErrorInfo.class);
+            reason = info.getDomain().equals(DOMAIN) ? info.getReason() : reason;
+          } else if (detail.is(RetryInfo.class)) {
+            delay = delay(detail.unpack(RetryInfo.class).getRetryDelay());
+          }
+        } catch (InvalidProtocolBufferException e) {
+          continue; // the trailer also has the reason
+        }
+      }
+    }
+    if (trailers != null) {
+      reason = trailers.containsKey(REASON) ? trailers.get(REASON) : reason;
+      delay = delay == null ? pushback(trailers.get(DELAY)) : delay;
+    }
+    Status status = Status.fromThrowable(failed);
+    return AuthmaterialException.of(
+        reason == null ? AuthmaterialException.BROKER_UNREACHABLE : reason,
+        credentialId,
+        delay,
+        text(status),
+        failed);
+  }
+
+  /** Returns the error in the state of a watched credential. */
+  static AuthmaterialException ofState(String credentialId, AuthDecorationError state) {
+    String name =
+        state.getReason() == ErrorReason.UNRECOGNIZED
+            ? "ERROR_REASON_" + state.getReasonValue()
+            : state.getReason().name();
+    return AuthmaterialException.of(
+        name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name,
+        credentialId,
+        state.hasRetryDelay() ? delay(state.getRetryDelay()) : null,
+        state.getMessage(),
+        null);
+  }
+
+  /** Returns the error for an answer that the client cannot use. */
+  static AuthmaterialException unusable(String credentialId, String text) {
+    return AuthmaterialException.of("INTERNAL", credentialId, null, text, null);
+  }
+
+  private static String text(Status status) {
+    String description = status.getDescription();
+    return description == null ? status.getCode().name() : status.getCode() + ": " + description;
+  }
+
+  private static Duration pushback(String milliseconds) {
+    try {
+      int delay = milliseconds == null ? 0 : Integer.parseInt(milliseconds);
+      return delay > 0 ? Duration.ofMillis(delay) : null;
+    } catch (NumberFormatException e) {
+      return null;
+    }
+  }
+
+  private static Duration delay(com.google.protobuf.Duration delay) {
+    Duration positive = Duration.ofSeconds(delay.getSeconds(), delay.getNanos());
+    return positive.isNegative() || positive.isZero() ? null : positive;
+  }
+}
