@@ -138,6 +138,36 @@ func TestUsageOfTokens(t *testing.T) {
 	})
 }
 
+// TestUsageOfReplacedToken replaces a token twice, first by a report to this broker, and then by a
+// report to another broker with the same cache. All this happens in one minute.
+func TestUsageOfReplacedToken(t *testing.T) {
+	inWorld(t, func(w *world) {
+		replace := func(b *broker.Broker, version string) string {
+			d, _, err := b.ReportRejection(w.Context(), named("web"), "mail", version, 401)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.Version
+		}
+		w.call("job", "mail", 1)
+		second := replace(w.broker, w.usage("mail").Versions[0].Version)
+		w.call("job", "mail", 1)
+		sent := map[string]int{}
+		for _, v := range w.usage("mail").Versions {
+			sent[v.Version] = v.CallersSent
+		}
+		if len(sent) != 2 || sent[second] != 2 {
+			t.Errorf("the versions were sent to %v callers", sent)
+		}
+		replace(w.newBroker(w.tokens), second)
+		for _, v := range w.usage("mail").Versions {
+			if v.Current {
+				t.Errorf("the version %s counts as current", v.Version)
+			}
+		}
+	})
+}
+
 func TestIgnoredUsage(t *testing.T) {
 	var counted []bool
 	inWorld(t, func(w *world) {
@@ -218,6 +248,13 @@ func TestUsageIsBounded(t *testing.T) {
 		}
 		w.pass(7 * 24 * time.Hour)
 		w.wantUsage("board", "")
+		for i := range 11 {
+			w.report(fmt.Sprintf("caller-%d", i), "board", fmt.Sprintf("made-up-%02d", i))
+			w.pass(time.Minute)
+		}
+		if u = w.usage("board"); len(u.Versions) != 10 || u.Versions[9].Version != "made-up-01" || !u.Truncated {
+			t.Errorf("the usage of many versions is %s", summary(u))
+		}
 	})
 }
 

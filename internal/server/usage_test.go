@@ -176,6 +176,9 @@ func TestReportUsageIsChecked(t *testing.T) {
 			if test.fields != nil {
 				code, reason = codes.InvalidArgument, []string{"INVALID_REQUEST"}
 			}
+			if len(status.Convert(err).Message()) > 4<<10 {
+				t.Errorf("the message has %d bytes", len(status.Convert(err).Message()))
+			}
 			if status.Code(err) != code || !slices.Equal(fields, test.fields) || !slices.Equal(trailer.Get("authmaterial-error-reason"), reason) {
 				t.Errorf("the call ends with %v, and names the fields %q, want %q", err, fields, test.fields)
 			}
