@@ -1736,9 +1736,9 @@ type VersionsInUse struct {
 	// Required. The number of all callers that were sent a version, but have never reported
 	// a use.
 	TotalWithoutReports int32 `protobuf:"varint,3,opt,name=total_without_reports,json=totalWithoutReports,proto3" json:"total_without_reports,omitempty"`
-	// Required. True if there were more than the broker remembers (1000 callers of a
-	// credential, and 5 versions of a caller) or than this message contains, so that callers
-	// or versions may be missing.
+	// Required. True if callers or versions are missing, because there were more than 1000
+	// callers or more than 10 earlier versions. Of each caller, the broker remembers only
+	// the last 5 versions.
 	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// Required. True if calls at all replicas of the fleet are included. Each replica adds
 	// what it knows once a minute. False if the replicas share no Redis, or if Redis cannot be
