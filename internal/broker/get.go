@@ -58,11 +58,34 @@ func (b *Broker) basis(caller *Caller) (g *Generation, now time.Time) {
 // Get returns an error shortly before the deadline of ctx. The error is a *fault.Error or the error
 // of ctx; any other error is an internal failure.
 func (b *Broker) Get(ctx context.Context, caller Caller, id string) (*Decoration, error) {
+	return b.get(ctx, caller, id, nil)
+}
+
+// errHost is the error of a call for a host to which the material may not be sent.
+var errHost = fault.New(fault.AccessDenied,
+	"the host to which the proxy sends requests is not an allowed host of the credential")
+
+// GetForHost does what Get does, for a caller that sends requests to one host. The host has an
+// optional port. If it is not an allowed host of the credential, the call is denied.
+func (b *Broker) GetForHost(ctx context.Context, caller Caller, id, host string) (*Decoration, error) {
+	return b.get(ctx, caller, id, func(a *account) error {
+		if !a.credential.AllowsHost(host) {
+			return errHost
+		}
+		return nil
+	})
+}
+
+// get returns the current decoration of a credential whose account passes the check, which may be nil.
+func (b *Broker) get(ctx context.Context, caller Caller, id string, check func(*account) error) (*Decoration, error) {
 	g, now := b.basis(&caller)
 	record := audit.Record{Caller: caller.Caller, Operation: audit.Get, CredentialID: id}
 	var d *Decoration
 	a, by, err := b.admit(g, &caller.Caller, id)
 	record.Grant = by.grant
+	if err == nil && check != nil {
+		err = check(a)
+	}
 	if err == nil {
 		if d, err = b.ready(a, caller.Caller, now); d == nil && err == nil {
 			d, err = b.obtain(ctx, a)

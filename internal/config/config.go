@@ -31,7 +31,9 @@ type Config struct {
 	// Store is the database of managed credentials; nil: all credentials are in the file.
 	Store *Store
 	// Console is the console for people; nil: there is no console.
-	Console       *Console
+	Console *Console
+	// Proxies are the proxies that may ask the broker.
+	Proxies       Proxies
 	TokenRequests TokenRequests
 	// Warnings are about settings that are allowed but are probably mistakes.
 	Warnings yamlfile.Problems
@@ -57,7 +59,7 @@ type parser struct {
 	unread bool
 }
 
-var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console"}
+var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console", "proxies"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its folder.
 // Load also checks the environment variables that configure proxies. An error of Load either has
@@ -138,6 +140,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)
+	config.Proxies = readProxies(root.Get("proxies"), config.Listen)
 	config.Store = p.readStore(root.Get("store"), config)
 	config.Policy = readPolicy(root.Get("grants"), l.path, config, options.GrantSource)
 	config.warnOfManagers(root.Get("store"))

@@ -92,6 +92,15 @@ type Canary struct {
 	Credential *Credential
 }
 
+// AllowsHost reports whether the credential's material may be sent to a host. The host has an optional
+// port, and stands for port 443 without one.
+func (c *Credential) AllowsHost(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ":443")
+	return slices.ContainsFunc(c.AllowedHosts, func(allowed string) bool {
+		return host == strings.TrimSuffix(allowed, ":443")
+	})
+}
+
 // SameMaterial reports whether two credentials decorate requests identically. It ignores names,
 // labels and other parts of a credential that do not affect decoration.
 func (c *Credential) SameMaterial(other *Credential) bool {

@@ -25,7 +25,8 @@ type Peer struct {
 	Certificates []*x509.Certificate
 	// UserID is the user at the other end of a Unix socket, or nil if the user is unknown or the
 	// connection does not use a Unix socket.
-	UserID  *uint32
+	UserID *uint32
+	// Address is the client's network address, or UnixAddress.
 	Address string
 	// Local is true if only this machine can connect to the listener.
 	Local bool
@@ -40,6 +41,9 @@ type Peer struct {
 	// identified.
 	caller atomic.Pointer[rememberedCaller]
 }
+
+// UnixAddress is the address of each client that is connected over a Unix socket.
+const UnixAddress = "unix"
 
 // AuthType implements credentials.AuthInfo.
 func (*Peer) AuthType() string { return "broker" }

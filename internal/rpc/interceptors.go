@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
@@ -28,7 +29,8 @@ func (s *Service) Unary(
 func (s *Service) Stream(
 	service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler,
 ) (err error) {
-	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) || isOf(info.FullMethod, authmaterialv1.CredentialService_ServiceDesc) {
+	if isOf(info.FullMethod, authmaterialv1.BrokerService_ServiceDesc) || isOf(info.FullMethod, authmaterialv1.CredentialService_ServiceDesc) ||
+		isOf(info.FullMethod, secretv3.SecretDiscoveryService_ServiceDesc) {
 		return handle(service, stream) // the watches count and log their calls themselves
 	}
 	c := s.begin(stream.Context(), s.otherMethod(info.FullMethod, true))

@@ -39,6 +39,8 @@ type Options struct {
 	// SignInLink returns a link that signs in to the console as the caller with this evidence, and
 	// the time until which the link can be used. It is nil if there is no console.
 	SignInLink func(context.Context, authentication.Evidence) (link string, expires time.Time, err error)
+	// Proxies are the proxies that the Service serves.
+	Proxies Proxies
 	// Clock determines when identities expire, and Waiting determines when watches end.
 	Clock, Waiting clockwork.Clock
 	// Logger logs the broker's internal errors.
@@ -109,6 +111,10 @@ func (s *Service) Register(server grpc.ServiceRegistrar) {
 	s.registerProviders(server, new(Providers))
 	if s.options.SignInLink != nil {
 		s.registerConsole(server)
+	}
+	if s.options.Proxies.Envoy {
+		s.registerSecrets(server)
+		s.registerCheck(server)
 	}
 }
 

@@ -48,21 +48,32 @@ func (s *Service) watch(m *method, stream grpc.ServerStream) (err error) {
 	}
 	ctx, end := s.limitWatch(c.ctx, caller)
 	defer end()
+	return s.eachState(ctx, caller, request.GetCredentialIds(), func(result broker.Result) error {
+		state := s.toItem(ctx, result)
+		if err := stream.SendMsg(&answer{bytes: state.append(make([]byte, 0, state.size()))}); err != nil {
+			return err // the stream has ended
+		}
+		m.Sent.Inc()
+		return nil
+	})
+}
+
+// eachState calls a function for the state of each credential and for each later state, until the
+// context ends or the function fails.
+func (s *Service) eachState(ctx context.Context, caller broker.Caller, ids []string, send func(broker.Result) error) error {
 	evidence := EvidenceOf(ctx)
 	watch := s.options.Broker.Watch(caller, func(ctx context.Context, by *broker.Generation) (access.Caller, error) {
 		return by.Callers.Recheck(ctx, evidence)
-	}, request.GetCredentialIds())
+	}, ids)
 	defer watch.Close()
 	for {
 		result, err := watch.Next(ctx)
 		if err != nil {
 			return cmp.Or(context.Cause(ctx), err)
 		}
-		state := s.toItem(ctx, result)
-		if err := stream.SendMsg(&answer{bytes: state.append(make([]byte, 0, state.size()))}); err != nil {
-			return err // the stream has ended
+		if err := send(result); err != nil {
+			return err
 		}
-		m.Sent.Inc()
 	}
 }
 

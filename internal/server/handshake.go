@@ -46,7 +46,7 @@ func (h handshakes) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		if err != nil {
 			return nil, nil, fmt.Errorf("find the user at the other end of a socket: %w", err)
 		}
-		p.UserID, p.Address, p.PrivateSocket = id, "unix", h.private
+		p.UserID, p.Address, p.PrivateSocket = id, rpc.UnixAddress, h.private
 		p.SecurityLevel = credentials.PrivacyAndIntegrity
 	} else {
 		encrypted, info, err := h.TransportCredentials.ServerHandshake(raw)

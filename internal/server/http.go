@@ -22,6 +22,9 @@ func (s *Server) newHTTP(service *rpc.Service) *http.Server {
 	management := s.awaited(s.managementHTTP(service))
 	mux.Handle("POST /"+authmaterialv1.CredentialService_ServiceDesc.ServiceName+"/", management)
 	mux.Handle("POST /"+authmaterialv1.ProviderService_ServiceDesc.ServiceName+"/", management)
+	if s.fixed.Proxies.Nginx {
+		mux.Handle("GET "+rpc.NginxPath, s.awaited(s.nginxHTTP(service)))
+	}
 	mux.Handle("GET /metrics", s.identified(s.observer.Metrics()))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -36,6 +39,18 @@ func (s *Server) newHTTP(service *rpc.Service) *http.Server {
 		// ErrorLog receives errors that clients cause, such as failed handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// nginxHTTP returns the handler for nginx's auth_request.
+func (s *Server) nginxHTTP(service *rpc.Service) http.Handler {
+	inner := service.Nginx()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.ready() {
+			answer(w, http.StatusServiceUnavailable, "not serving")
+			return
+		}
+		inner.ServeHTTP(w, r.WithContext(s.withPeer(r)))
+	})
 }
 
 // ready reports whether the server answers calls.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	"github.com/authmaterial/broker/internal/admission"
@@ -101,10 +102,10 @@ func (s *Server) withPeer(r *http.Request) context.Context {
 	p := &rpc.Peer{Address: r.RemoteAddr, Local: !s.httpRemote.Load()}
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
 		p.UserID, _ = r.Context().Value(userKey{}).(*uint32)
-		p.Address, p.PrivateSocket = "unix", s.fixed.Listen.IsPrivate(s.fixed.Listen.HTTP)
+		p.Address, p.PrivateSocket = rpc.UnixAddress, s.fixed.Listen.IsPrivate(s.fixed.Listen.HTTP)
 	}
 	if r.TLS != nil {
-		p.Certificates = r.TLS.PeerCertificates
+		p.Certificates, p.SecurityLevel = r.TLS.PeerCertificates, credentials.PrivacyAndIntegrity
 	}
 	return rpc.WithPeer(r, p)
 }

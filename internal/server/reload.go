@@ -48,6 +48,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) error {
 		{"limits", next.Limits == s.fixed.Limits},
 		{"audit", next.Audit == s.fixed.Audit},
 		{"store", next.Store.Same(s.fixed.Store)},
+		{"proxies", next.Proxies == s.fixed.Proxies},
 		{"console", next.Console.Same(s.fixed.Console)},
 		{"token_cache", next.TokenCache.Same(s.fixed.TokenCache)},
 	} {

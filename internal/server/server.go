@@ -103,7 +103,7 @@ func New(options Options) (*Server, error) {
 		clock:   options.Clock,
 		name:    newReplicaName(),
 		version: options.Version,
-		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store, Console: c.Console},
+		fixed:   config.Config{Listen: c.Listen, Limits: c.Limits, Audit: c.Audit, TokenCache: c.TokenCache, Store: c.Store, Console: c.Console, Proxies: c.Proxies},
 	}
 	s.requests = semaphore.NewWeighted(allRequests)
 	s.stopping, s.beginStop = context.WithCancel(context.Background())
@@ -244,6 +244,7 @@ func (s *Server) newService(traces *observe.Traces) *rpc.Service {
 		LogsAll:      s.logger.Enabled(context.Background(), slog.LevelDebug),
 		Reached:      func(limit admission.Limit) { s.observer.LimitReached(limit, "") },
 		SignInLink:   signInLink,
+		Proxies:      rpc.Proxies(s.fixed.Proxies),
 	})
 }
 
