@@ -21,7 +21,7 @@ import (
 // These are the keys of context_extensions, in the configuration of an Envoy route, that name the
 // credential and the host of the route's cluster. Clients of Envoy cannot set context_extensions.
 const (
-	extensionCredential = "credential_id"
+	extensionCredential = "credential_id" //nolint:gosec // the name of a key
 	extensionHost       = "host"
 )
 
@@ -87,9 +87,7 @@ func denied(err error) *authv3.CheckResponse {
 // replaces only query parameters whose key is spelled like that of the new parameter, and does not
 // encode the new ones.
 func allowed(d *broker.Decoration, rawQuery string) *authv3.CheckResponse {
-	add := &authv3.OkHttpResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		"version": structpb.NewStringValue(d.Version),
-	}}}
+	add := new(authv3.OkHttpResponse)
 	for _, header := range d.Material.Headers {
 		add.Headers = append(add.Headers, setHeader(header.Name, header.Value.Reveal()))
 	}
@@ -100,9 +98,11 @@ func allowed(d *broker.Decoration, rawQuery string) *authv3.CheckResponse {
 		})
 	}
 	return &authv3.CheckResponse{
-		Status:          &statuspb.Status{},
-		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: add},
-		DynamicMetadata: add.GetDynamicMetadata(),
+		Status:       new(statuspb.Status),
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: add},
+		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"version": structpb.NewStringValue(d.Version),
+		}},
 	}
 }
 

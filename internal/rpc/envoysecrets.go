@@ -17,7 +17,7 @@ import (
 )
 
 // secretType is the type of the resources of the secret discovery service.
-const secretType = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret" //nolint:gosec // the name of a type
+const secretType = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 var (
 	errNames = invalid(fault.Violation{Field: "resource_names",

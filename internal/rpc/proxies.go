@@ -73,13 +73,14 @@ func toRefusal(err error) refusal {
 			made.reason = info.GetReason()
 		}
 	}
-	switch from.Code() { //nolint:exhaustive // other errors are denials, or mistakes in the proxy's configuration
+	switch from.Code() {
 	case codes.Unauthenticated:
 		made.status = http.StatusUnauthorized
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Canceled:
 		made.status = http.StatusServiceUnavailable
 	case codes.Internal, codes.Unknown:
 		made.status = http.StatusInternalServerError
+	default: // a denial, or a mistake in the proxy's configuration
 	}
 	return made
 }

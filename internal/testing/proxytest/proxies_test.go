@@ -14,8 +14,8 @@ func TestEnvoyAuthenticatesRequests(t *testing.T) {
 	w := proxytest.New(t, nil)
 	url := w.StartEnvoy(nil)
 	for _, path := range paths {
-		if response := w.Get(url + path); response.StatusCode != http.StatusOK {
-			t.Errorf("%s has the status %d", path, response.StatusCode)
+		if answer := w.Get(url + path); answer.Status != http.StatusOK {
+			t.Errorf("%s has the status %d", path, answer.Status)
 		}
 	}
 }
@@ -24,8 +24,8 @@ func TestNginxAuthenticatesRequests(t *testing.T) {
 	w := proxytest.New(t, nil)
 	url := w.StartNginx(nil)
 	for _, path := range paths {
-		if response := w.Get(url + path); response.StatusCode != http.StatusOK {
-			t.Errorf("%s has the status %d", path, response.StatusCode)
+		if answer := w.Get(url + path); answer.Status != http.StatusOK {
+			t.Errorf("%s has the status %d", path, answer.Status)
 		}
 	}
 }

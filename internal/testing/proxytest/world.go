@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -98,7 +99,7 @@ func (w *World) listen() net.Listener {
 // read returns a file of deploy/proxies, with the names of this test's files in it.
 func (w *World) read(name string) string {
 	w.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "deploy/proxies", name))
+	text, err := os.ReadFile(filepath.Join(root, "deploy/proxies", name)) //nolint:gosec // a file of the repository
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func (w *World) StartEnvoy(change func(string) string) (url string) {
 	}
 	return w.startProxy("port_value: 10000", "port_value: ", text, func(text string) (*processtest.Process, error) {
 		file := w.write("envoy.yaml", []byte(text))
-		return processtest.StartServer(exec.Command(program, //nolint:noctx // processtest ends the process
+		return processtest.StartServer(exec.Command(program, //nolint:gosec,noctx // processtest ends the process
 			"-c", file, "--concurrency", "2", "--use-dynamic-base-id", "-l", "info"), "starting workers", 30*time.Second)
 	})
 }
@@ -193,7 +194,7 @@ func (w *World) StartNginx(change func(string) string) (url string) {
 	}
 	return w.startProxy("listen 127.0.0.1:10080", "listen 127.0.0.1:", text, func(text string) (*processtest.Process, error) {
 		file := w.write("nginx.conf", []byte(text))
-		return processtest.StartServer(exec.Command(program, "-p", w.folder, "-c", file, "-e", "stderr", //nolint:noctx // processtest ends the process
+		return processtest.StartServer(exec.Command(program, "-p", w.folder, "-c", file, "-e", "stderr", //nolint:gosec,noctx // processtest ends the process
 			"-g", "daemon off; master_process off; error_log stderr notice; pid "+w.folder+"/nginx.pid;"), "using the", 30*time.Second)
 	})
 }
@@ -225,9 +226,16 @@ func redirect(t testing.TB, text, address, form, by string) string {
 	return strings.Replace(text, address, strings.NewReplacer("%h", host, "%p", port).Replace(form), 1)
 }
 
-// Get sends a request as a program that does not know the broker, and returns the status and the body
-// of the answer. The program sends its own headers, as pairs of name and value.
-func (w *World) Get(url string, headers ...string) *http.Response {
+// Answer is the answer of a proxy to a request.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Get sends a request as a program that does not know the broker. The program sends its own headers,
+// which are pairs of name and value.
+func (w *World) Get(url string, headers ...string) Answer {
 	w.Helper()
 	request, err := http.NewRequestWithContext(w.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -243,6 +251,10 @@ func (w *World) Get(url string, headers ...string) *http.Response {
 	if err != nil {
 		w.Fatal(err)
 	}
-	_ = response.Body.Close()
-	return response
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return Answer{response.StatusCode, response.Header, string(body)}
 }
