@@ -38,7 +38,7 @@ buf := env PATH=$(CURDIR)/.bin .bin/buf
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build .bin/broker
@@ -198,6 +198,42 @@ test: redis-server postgres protoc chromium axe nginx envoy $(call stamp,grpcurl
 .PHONY: clientworld
 clientworld: ## Build .bin/clientworld, which runs the test vectors of clients
 	go build -o .bin/clientworld ./internal/testing/clientworld/cmd/clientworld
+
+# The tests of the clients need the tools of their languages.
+.PHONY: client-tools
+client-tools:
+	@missing=; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	command -v javac >/dev/null || missing="$$missing openjdk-17-jdk-headless"; \
+	command -v mvn >/dev/null || missing="$$missing maven"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "The tests of the clients need Python 3.9, Node.js 20, a JDK 17 and Maven, or later versions: apt-get install$$missing"; exit 1; \
+		fi; \
+		echo "install$$missing"; \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi; \
+	node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
+		echo "The tests of the clients need Node.js 20 or later; node is $$(node --version)"; exit 1; \
+	}
+
+# The clients to test.
+CLIENTS ?= python typescript java
+
+# Each script installs its other dependencies from PyPI, npm or Maven Central, into ignored folders
+# of the client or the local Maven repository. With LOAD=1, the long vectors run too, which need
+# redis-server.
+.PHONY: test-clients
+test-clients: client-tools clientworld $(if $(LOAD),redis-server) ## Test the clients of other languages; LOAD=1 adds the long vectors
+	@failed=; \
+	for client in $(CLIENTS); do \
+		printf '\n-- clients/%s/test\n' $$client; \
+		CLIENTWORLD=$(CURDIR)/.bin/clientworld CLIENT_LOAD_VECTORS=$(LOAD) clients/$$client/test || failed="$$failed $$client"; \
+	done; \
+	if [ -n "$$failed" ]; then printf '\ntest-clients: FAIL:%s\n' "$$failed"; exit 1; fi
 
 .PHONY: screenshots
 screenshots: chromium ## Take the pictures of README.md and docs/console.md
