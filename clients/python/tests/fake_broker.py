@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from authmaterial.v1 import broker_service_pb2 as pb
 from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, Header
@@ -53,6 +55,7 @@ class FakeBroker:
             version=self.version,
             headers=[Header(name="Authorization", value=f"Bearer {credential_id}-{self.version}")],
             allowed_hosts=self._hosts,
+            refresh_time=Timestamp(seconds=int(time.time()) + 300),
             rejected_statuses=[401],
         )
 

@@ -58,7 +58,10 @@ class HttpxSync(HTTPClient):
         self.client = httpx.Client(verify=_verify(ca_file), timeout=30)
 
     def send(self, operation):
-        client = self.client
+        auth = self.broker.httpx_auth(operation["credential"])
+        return self._send(self.client, auth, operation)
+
+    def _send(self, client, auth, operation):
         request = client.build_request(
             operation["method"],
             operation["url"],
@@ -68,7 +71,7 @@ class HttpxSync(HTTPClient):
         try:
             response = client.send(
                 request,
-                auth=self.broker.httpx_auth(operation["credential"]),
+                auth=auth,
                 follow_redirects=operation["follow_redirects"],
             )
         finally:
@@ -88,6 +91,14 @@ def _httpx_result(response: httpx.Response) -> dict[str, Any]:
         "body": response.text,
         "url": str(response.url),
     }
+
+
+class HttpxTransport(HttpxSync):
+    def send(self, operation):
+        inner = httpx.HTTPTransport(verify=_verify(self.ca_file))
+        transport = self.broker.httpx_transport(operation["credential"], inner)
+        with httpx.Client(transport=transport, timeout=30) as client:
+            return self._send(client, None, operation)
 
 
 class Requests(HTTPClient):
@@ -160,16 +171,20 @@ class HttpxAsync(AsyncClient):
         self.client = httpx.AsyncClient(verify=_verify(self.ca_file), timeout=30)
 
     async def send_async(self, operation):
+        auth = self.broker.httpx_auth(operation["credential"])
+        return await self._send(self.client, auth, operation)
+
+    async def _send(self, client, auth, operation):
         body = operation.get("body")
         if body is not None and not operation.get("body_repeatable", True):
             body = _async_body(body)
-        request = self.client.build_request(
+        request = client.build_request(
             operation["method"], operation["url"], headers=operation["headers"], content=body
         )
         try:
-            response = await self.client.send(
+            response = await client.send(
                 request,
-                auth=self.broker.httpx_auth(operation["credential"]),
+                auth=auth,
                 follow_redirects=operation["follow_redirects"],
             )
         finally:
@@ -180,6 +195,22 @@ class HttpxAsync(AsyncClient):
 
     async def close_async(self):
         await self.client.aclose()
+
+
+class HttpxAsyncTransport(HttpxAsync):
+    async def open(self):
+        inner = httpx.AsyncHTTPTransport(verify=_verify(self.ca_file))
+        self.inner = inner
+        await super().open()
+
+    async def send_async(self, operation):
+        transport = self.broker.httpx_async_transport(operation["credential"], self.inner)
+        client = httpx.AsyncClient(transport=transport, timeout=30)
+        return await self._send(client, None, operation)
+
+    async def close_async(self):
+        await self.inner.aclose()
+        await super().close_async()
 
 
 class Aiohttp(AsyncClient):
@@ -218,4 +249,6 @@ HTTP_CLIENTS = {
     "httpx-async": HttpxAsync,
     "requests": Requests,
     "aiohttp": Aiohttp,
+    "httpx-transport": HttpxTransport,
+    "httpx-async-transport": HttpxAsyncTransport,
 }

@@ -11,6 +11,7 @@ from authmaterial._connection import Address
 from authmaterial._core import Core
 
 if TYPE_CHECKING:
+    import httpx
     import requests.adapters
 
     import authmaterial._aiohttp
@@ -83,12 +84,34 @@ class Client:
     def httpx_auth(self, credential_id: str) -> authmaterial._httpx.Auth:
         """Return an ``httpx.Auth`` for ``httpx.Client``, ``httpx.AsyncClient`` or one request.
 
-        Use :meth:`httpx_transport` if the client does not send its requests with
-        ``httpx.HTTPTransport`` or ``httpx.AsyncHTTPTransport``.
+        Use :meth:`httpx_transport` if the client has a transport of its own that does not send
+        requests with ``httpx.HTTPTransport`` or ``httpx.AsyncHTTPTransport``.
         """
         from authmaterial._httpx import Auth
 
         return Auth(self._core.credential(credential_id))
+
+    def httpx_transport(
+        self, credential_id: str, transport: Optional[httpx.BaseTransport] = None
+    ) -> authmaterial._httpx.Transport:
+        """Return a transport for ``httpx.Client``.
+
+        :param transport: sends the requests. The default is a new ``httpx.HTTPTransport``.
+        """
+        from authmaterial._httpx import Transport
+
+        return Transport(self._core.credential(credential_id), transport)
+
+    def httpx_async_transport(
+        self, credential_id: str, transport: Optional[httpx.AsyncBaseTransport] = None
+    ) -> authmaterial._httpx.AsyncTransport:
+        """Return a transport for ``httpx.AsyncClient``.
+
+        :param transport: sends the requests. The default is a new ``httpx.AsyncHTTPTransport``.
+        """
+        from authmaterial._httpx import AsyncTransport
+
+        return AsyncTransport(self._core.credential(credential_id), transport)
 
     def requests_adapter(
         self, credential_id: str, adapter: Optional[requests.adapters.BaseAdapter] = None

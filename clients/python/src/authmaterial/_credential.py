@@ -246,6 +246,12 @@ def _wait(future: Future[_Value]) -> _Value:
 
 async def _wait_async(future: Future[_Value]) -> _Value:
     try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # the program runs trio
+        import anyio.to_thread
+
+        return await anyio.to_thread.run_sync(_wait, future, abandon_on_cancel=True)
+    try:
         return await asyncio.wrap_future(future)
     except Error as error:
         raise error.copy() from None

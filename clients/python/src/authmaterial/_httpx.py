@@ -51,6 +51,72 @@ class Auth(httpx.Auth):
                 yield again
 
 
+class Transport(httpx.BaseTransport):
+    """Adds the material of a credential to a copy of each request, redirects included."""
+
+    def __init__(self, credential: Credential, transport: Optional[httpx.BaseTransport]) -> None:
+        self._credential = credential
+        self._transport = transport or httpx.HTTPTransport()
+
+    def __repr__(self) -> str:
+        return f"<authmaterial httpx.Transport for {self._credential.id!r}>"
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        sent = self._credential.get()
+        if not _is_allowed(self._credential, sent, request):
+            return self._transport.handle_request(request)
+        response = self._send(request, sent)
+        if response.status_code in sent.rejected_statuses:
+            successor = self._credential.replace(sent, response.status_code)
+            if successor and _is_repeatable(request) and not _refusal(successor, request):
+                response.close()
+                response = self._send(request, successor)
+        return response
+
+    def _send(self, request: httpx.Request, decoration: Decoration) -> httpx.Response:
+        self._credential.sent(decoration)
+        response = self._transport.handle_request(_decorate(request, decoration))
+        _clean_location(response.headers, request, decoration)
+        return response
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """Adds the material of a credential to a copy of each request, redirects included."""
+
+    def __init__(
+        self, credential: Credential, transport: Optional[httpx.AsyncBaseTransport]
+    ) -> None:
+        self._credential = credential
+        self._transport = transport or httpx.AsyncHTTPTransport()
+
+    def __repr__(self) -> str:
+        return f"<authmaterial httpx.AsyncTransport for {self._credential.id!r}>"
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        sent = await self._credential.get_async()
+        if not _is_allowed(self._credential, sent, request):
+            return await self._transport.handle_async_request(request)
+        response = await self._send(request, sent)
+        if response.status_code in sent.rejected_statuses:
+            successor = await self._credential.replace_async(sent, response.status_code)
+            if successor and _is_repeatable(request) and not _refusal(successor, request):
+                await response.aclose()
+                response = await self._send(request, successor)
+        return response
+
+    async def _send(self, request: httpx.Request, decoration: Decoration) -> httpx.Response:
+        self._credential.sent(decoration)
+        response = await self._transport.handle_async_request(_decorate(request, decoration))
+        _clean_location(response.headers, request, decoration)
+        return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
 class _Exchange:
     """A request of the program, with the requests that follow from redirects."""
 
@@ -114,12 +180,12 @@ class _Exchange:
         self._is_traced = True
         self._sent = None
         url, decoration = request.url, self._decoration
-        host_header = dict(request.headers).get(b"Host")
+        host_header = httpx.Headers(request.headers).get("host")
         if request.method == b"CONNECT" or decoration.refusal(
             url.scheme.decode(),
             url.host.decode(),
             url.port,
-            None if host_header is None else host_header.decode("latin-1"),
+            host_header,
         ):
             return
         request.headers = decoration.add_to_headers(request.headers)
@@ -145,6 +211,37 @@ def _refusal(decoration: Decoration, request: httpx.Request) -> Optional[str]:
     return decoration.refusal(
         url.scheme, url.raw_host.decode("ascii"), url.port, request.headers.get("host")
     )
+
+
+def _is_allowed(credential: Credential, decoration: Decoration, request: httpx.Request) -> bool:
+    """Report whether a request gets the material. Only a redirect may be sent without it."""
+    # httpx copies the extensions of a request when it follows a redirect.
+    first = request.extensions.setdefault("authmaterial.first", request)
+    refusal = _refusal(decoration, request)
+    if first is request:
+        credential.check(refusal)
+    return refusal is None
+
+
+def _decorate(request: httpx.Request, decoration: Decoration) -> httpx.Request:
+    target = decoration.add_to_target(request.url.raw_path.decode("ascii"))
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(raw_path=target.encode("ascii")),
+        headers=decoration.add_to_headers(request.headers.raw),
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _clean_location(headers: httpx.Headers, request: httpx.Request, decoration: Decoration) -> None:
+    location = headers.get("location")
+    if location is not None:
+        cleaned = decoration.clean_location(location, str(request.url))
+        if cleaned is None:
+            del headers["location"]
+        elif cleaned != location:
+            headers["location"] = cleaned
 
 
 def _is_repeatable(request: httpx.Request) -> bool:
