@@ -15,6 +15,9 @@ from yarl import URL
 
 import authmaterial
 
+# httpcore can close an idle connection that another thread is about to use.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+
 Headers = list[tuple[str, str]]
 
 
@@ -55,7 +58,7 @@ def _verify(ca_file: Optional[str]) -> Any:
 class HttpxSync(HTTPClient):
     def __init__(self, broker, ca_file) -> None:
         super().__init__(broker, ca_file)
-        self.client = httpx.Client(verify=_verify(ca_file), timeout=30)
+        self.client = httpx.Client(verify=_verify(ca_file), timeout=30, limits=LIMITS)
 
     def send(self, operation):
         auth = self.broker.httpx_auth(operation["credential"])

@@ -63,8 +63,9 @@ class Runner:
             self._http.close()
         options = dict(operation["broker"])
         self._broker = authmaterial.Client(options.pop("address"), **options)
-        self._now = operation["now"]
-        self._broker._core.clock = lambda: self._now
+        if "now" in operation:
+            self._now = operation["now"]
+            self._broker._core.clock = lambda: self._now
         self._ca_file = operation.get("provider_ca_file")
         self._http = self._http_client(self._broker, self._ca_file)
         return {}
@@ -136,7 +137,6 @@ class Runner:
         return json.loads(text) if text else {"results": []}
 
     def _load(self, operation: Operation) -> Any:
-        self._broker._core.clock = time.time
         request = {"method": "GET", "headers": [], "follow_redirects": False, **operation}
         start = time.monotonic()
         count, seconds = operation["count"], operation["seconds"]

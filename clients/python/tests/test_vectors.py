@@ -18,10 +18,8 @@ TRANSPORTS = re.compile("redirect|location|reject|repeat|body|host|query|header|
 def pytest_generate_tests(metafunc):
     if "vector" not in metafunc.fixturenames:
         return
-    world = World()
     is_load = metafunc.function.__name__ == "test_load"
-    vectors = world.vectors("load" if is_load else "")
-    world.close()
+    vectors = World().vectors("load" if is_load else "")
     pairs = [
         (vector, http_client)
         for vector in vectors
@@ -31,27 +29,20 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(("vector", "http_client"), pairs)
 
 
-@pytest.fixture(scope="session")
-def world():
-    world = World()
-    yield world
-    world.close()
-
-
-def run(world, vector, http_client):
+def run(vector, http_client):
     runner = Runner(HTTP_CLIENTS[http_client])
     try:
-        last = world.run(vector, f"python {http_client}", runner.perform)
+        last = World().run(vector, f"python {http_client}", runner.perform)
     finally:
         runner.close()
     assert last["op"] == "done", last.get("why")
     return last
 
 
-def test_vector(world, vector, http_client):
-    run(world, vector, http_client)
+def test_vector(vector, http_client):
+    run(vector, http_client)
 
 
 @pytest.mark.skipif("LOAD" not in os.environ, reason="runs for minutes; set LOAD=1")
-def test_load(world, vector, http_client):
-    print(run(world, vector, http_client))
+def test_load(vector, http_client):
+    print(run(vector, http_client))

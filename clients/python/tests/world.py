@@ -12,13 +12,10 @@ Operation = dict[str, Any]
 
 
 class World:
-    """The program `clientworld`, whose path is in the environment variable CLIENTWORLD."""
+    """The program `clientworld`, which runs vectors for all processes of the tests."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [os.environ["CLIENTWORLD"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._url = json.loads(self._process.stdout.readline())["url"]
+        self._url = os.environ["CLIENTWORLD_URL"]
 
     def vectors(self, kind: str = "") -> list[str]:
         return self._call("/vectors" + (f"?kind={kind}" if kind else ""))
@@ -31,12 +28,16 @@ class World:
             operation = self._call(f"/sessions/{operation['session']}", outcome)
         return operation
 
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
-
     def _call(self, path: str, value: Any = None) -> Any:
         data = None if value is None else json.dumps(value).encode()
         with urllib.request.urlopen(self._url + path, data, timeout=120) as response:
             return json.load(response)
+
+
+def start() -> subprocess.Popen[bytes]:
+    """Start the program whose path is in the environment variable CLIENTWORLD."""
+    process = subprocess.Popen(
+        [os.environ["CLIENTWORLD"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    os.environ["CLIENTWORLD_URL"] = json.loads(process.stdout.readline())["url"]
+    return process
