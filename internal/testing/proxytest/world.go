@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/config"
 	"github.com/authmaterial/broker/internal/server"
@@ -213,7 +216,16 @@ func (w *World) startProxy(listen, before, text string, start func(string) (*pro
 		}
 		return err
 	})
-	return url
+	for began := time.Now(); ; { // Envoy listens a moment after its last log line
+		connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")) //nolint:noctx // the loop ends
+		if err == nil {
+			_ = connection.Close()
+			return url
+		}
+		if time.Since(began) > 10*time.Second {
+			w.Fatal(err)
+		}
+	}
 }
 
 // redirect replaces an address in a configuration.
@@ -257,4 +269,28 @@ func (w *World) Get(url string, headers ...string) Answer {
 		w.Fatal(err)
 	}
 	return Answer{response.StatusCode, response.Header, string(body)}
+}
+
+// Dial returns a connection to the broker for a caller with this SPIFFE ID, or without a certificate.
+func (w *World) Dial(id string) *grpc.ClientConn {
+	w.Helper()
+	connection, err := grpc.NewClient(w.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(w.ClientTLS(id))))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+// ReplaceInConfig changes the broker's configuration file, and makes the broker load it.
+func (w *World) ReplaceInConfig(before, after string) {
+	w.Helper()
+	text, err := os.ReadFile(w.Config)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write("broker.yaml", []byte(strings.Replace(string(text), before, after, 1)))
+	if err := w.Broker.Reload(w.Load); err != nil {
+		w.Fatal(err)
+	}
 }
