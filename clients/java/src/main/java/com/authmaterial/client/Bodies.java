@@ -53,4 +53,47 @@ final class Bodies {
           public void onComplete() {}
         });
   }
+
+  /** Passes a body on until it is cancelled. */
+  static final class Cancellable implements Flow.Subscriber<List<ByteBuffer>> {
+    private final Flow.Subscriber<List<ByteBuffer>> subscriber;
+    private volatile Flow.Subscription subscription;
+    private volatile boolean cancelled;
+
+    Cancellable(Flow.Subscriber<List<ByteBuffer>> subscriber) {
+      this.subscriber = subscriber;
+    }
+
+    void cancel() {
+      cancelled = true;
+      Flow.Subscription current = subscription;
+      if (current != null) {
+        current.cancel();
+      }
+    }
+
+    @Override
+    public void onSubscribe(Flow.Subscription started) {
+      subscription = started;
+      if (cancelled) {
+        started.cancel();
+      }
+      subscriber.onSubscribe(started);
+    }
+
+    @Override
+    public void onNext(List<ByteBuffer> buffers) {
+      subscriber.onNext(buffers);
+    }
+
+    @Override
+    public void onError(Throwable error) {
+      subscriber.onError(error);
+    }
+
+    @Override
+    public void onComplete() {
+      subscriber.onComplete();
+    }
+  }
 }

@@ -100,8 +100,10 @@ final class Connection {
     ManagedChannelBuilder<?> builder;
     try {
       builder = Grpc.newChannelBuilder(settings.address(), credentials(contents));
-    } catch (IllegalArgumentException e) {
-      throw new IOException("read the certificate and key files: " + e.getMessage(), e);
+    } catch (RuntimeException e) { // gRPC does not say which one
+      throw new IOException(
+          "check the address, certificate and key of the broker's connection: " + e.getMessage(),
+          e);
     }
     if (settings.serverName() != null) {
       builder.overrideAuthority(settings.serverName());

@@ -2,14 +2,10 @@ package com.authmaterial.client;
 
 import com.authmaterial.v1.AuthDecoration;
 import com.authmaterial.v1.GetAuthDecorationResponse;
-import com.authmaterial.v1.ReportRejectionResponse;
-import com.authmaterial.v1.ReportRejectionResponse.Outcome;
 import com.authmaterial.v1.WatchAuthDecorationsResponse;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -24,8 +20,6 @@ final class Credential {
   /** A replica that does not know the successor of a rejected version could send the version. */
   private static final Duration IGNORE_REPLACED = Duration.ofMinutes(1);
 
-  private static final Duration REPEAT_REPORT = Duration.ofMinutes(1);
-  private static final Duration MIN_REPORT_DELAY = Duration.ofSeconds(1);
   private static final int MAX_ID = 128;
   private static final Set<String> FINAL_REASONS =
       Set.of("CREDENTIAL_NOT_FOUND", "ACCESS_DENIED", "CREDENTIAL_REJECTED");
@@ -46,17 +40,13 @@ final class Credential {
   private AuthmaterialException failure;
   private Instant failedUntil = Instant.MIN;
   private final Map<String, Instant> replaced = new HashMap<>(); // versions that are ignored
-  private final Map<String, Report> reports = new HashMap<>(); // by version
 
-  /** A report for which requests wait. The version is not reported again before `until`. */
-  private static final class Report {
-    final CompletableFuture<Prepared> successor = new CompletableFuture<>();
-    Instant until = Instant.MIN;
-  }
+  final Reports reports;
 
   Credential(Credentials all, String id) {
     this.all = all;
     this.id = id;
+    reports = new Reports(all, this);
   }
 
   Instant now() {
@@ -157,8 +147,8 @@ final class Credential {
     }
   }
 
-  private Prepared prepare(AuthDecoration decoration, Throwable error)
-      throws AuthmaterialException {
+  /** Returns the decoration in an answer, or throws the error of the call. */
+  Prepared prepare(AuthDecoration decoration, Throwable error) throws AuthmaterialException {
     Throwable cause = error instanceof CompletionException ? error.getCause() : error;
     if (cause instanceof AuthmaterialException failed) {
       throw failed;
@@ -170,7 +160,7 @@ final class Credential {
   }
 
   /** Makes a decoration the copy, unless its version was rejected and replaced. */
-  private boolean install(Prepared decoration) {
+  boolean install(Prepared decoration) {
     Instant ignored = replaced.getOrDefault(decoration.version, Instant.MIN);
     if (all.closed || all.now().isBefore(ignored)) {
       return false;
@@ -187,8 +177,13 @@ final class Credential {
       copy = null;
     }
     Duration delay = failed.retryDelay().orElse(Duration.ZERO);
+    if (delay.compareTo(MIN_REMEMBERED) < 0) {
+      delay = MIN_REMEMBERED;
+    } else if (delay.compareTo(MAX_REMEMBERED) > 0) {
+      delay = MAX_REMEMBERED;
+    }
     failure = failed;
-    failedUntil = all.now().plus(min(max(delay, MIN_REMEMBERED), MAX_REMEMBERED));
+    failedUntil = all.now().plus(delay);
   }
 
   /** Processes the first or a later state from a stream. */
@@ -218,6 +213,13 @@ final class Credential {
     }
   }
 
+  /** Returns the copy if it can be used and has another version. */
+  Prepared other(String version, Instant now) {
+    Prepared current = copy;
+    boolean other = current != null && !current.version.equals(version);
+    return other && !current.expired(now) ? current : null;
+  }
+
   void streamWorks() {
     live.incrementAndGet();
   }
@@ -226,67 +228,8 @@ final class Credential {
     live.decrementAndGet();
   }
 
-  /**
-   * Processes a provider's rejection of a decoration.
-   *
-   * @return the decoration with which the request can be repeated, or null
-   */
-  CompletableFuture<Prepared> reject(Prepared rejected, int httpStatus) {
-    Report report;
-    synchronized (all) {
-      if (all.closed) {
-        return CompletableFuture.completedFuture(null);
-      }
-      Instant now = all.now();
-      Prepared current = copy;
-      boolean other = current != null && !current.version.equals(rejected.version);
-      if (other && !current.expired(now)) {
-        return CompletableFuture.completedFuture(current);
-      }
-      reports.values().removeIf(old -> old.successor.isDone() && !now.isBefore(old.until));
-      report = reports.get(rejected.version);
-      if (report != null) {
-        return report.successor;
-      }
-      report = new Report();
-      reports.put(rejected.version, report);
-    }
-    Report made = report;
-    all.calls
-        .report(id, rejected.version, httpStatus)
-        .whenComplete((response, error) -> reported(made, rejected.version, response, error));
-    return made.successor;
-  }
-
-  private void reported(
-      Report made, String version, ReportRejectionResponse response, Throwable error) {
-    Prepared successor = null;
-    try {
-      Prepared answer = prepare(response == null ? null : response.getAuthDecoration(), error);
-      boolean repeat =
-          response.getOutcome() == Outcome.OUTCOME_REPLACED
-              || response.getOutcome() == Outcome.OUTCOME_ALREADY_REPLACED;
-      synchronized (all) {
-        Instant now = all.now();
-        if (repeat) {
-          successor = answer;
-          ignore(version, answer, now);
-        } else {
-          made.until = now.plus(REPEAT_REPORT);
-        }
-        install(answer);
-      }
-    } catch (AuthmaterialException failed) {
-      synchronized (all) {
-        Duration delay = failed.retryDelay().orElse(Duration.ZERO);
-        made.until = all.now().plus(max(delay, MIN_REPORT_DELAY));
-      }
-    }
-    made.successor.complete(successor);
-  }
-
   /** Makes `install` ignore a version that has a successor. */
-  private void ignore(String version, Prepared successor, Instant now) {
+  void ignore(String version, Prepared successor, Instant now) {
     replaced.values().removeIf(until -> !now.isBefore(until));
     if (!successor.version.equals(version)) {
       replaced.put(version, now.plus(IGNORE_REPLACED));
@@ -295,26 +238,16 @@ final class Credential {
 
   /** Removes the copy, and lets the waiting requests fail. */
   void close() {
-    List<CompletableFuture<Prepared>> successors = new ArrayList<>();
     CompletableFuture<Prepared> ended;
     synchronized (all) {
       copy = null;
       ended = call;
       call = null;
-      reports.values().forEach(report -> successors.add(report.successor));
     }
     if (ended != null) {
       ended.completeExceptionally(AuthmaterialException.closed(id));
     }
-    successors.forEach(successor -> successor.complete(null));
-  }
-
-  private static Duration max(Duration a, Duration b) {
-    return a.compareTo(b) > 0 ? a : b;
-  }
-
-  private static Duration min(Duration a, Duration b) {
-    return a.compareTo(b) < 0 ? a : b;
+    reports.close();
   }
 
   @Override

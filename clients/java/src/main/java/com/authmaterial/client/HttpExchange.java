@@ -1,5 +1,6 @@
 package com.authmaterial.client;
 
+import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpClient.Redirect;
@@ -15,8 +16,10 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Flow;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -31,6 +34,10 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
   private final HttpClient base;
   private final Redirect redirect;
   private final BodyHandler<T> handler;
+
+  /** Whether each step is made, and waited for, by the thread that calls {@link #start}. */
+  private final boolean blocking;
+
   private final long began = System.nanoTime();
 
   private HttpRequest request; // the current hop's, without material
@@ -46,12 +53,14 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
       HttpClient base,
       Redirect redirect,
       HttpRequest request,
-      BodyHandler<T> handler) {
+      BodyHandler<T> handler,
+      boolean blocking) {
     this.credential = credential;
     this.base = base;
     this.redirect = redirect;
     this.request = request;
     this.handler = handler;
+    this.blocking = blocking;
   }
 
   @Override
@@ -90,12 +99,18 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
       if (left != null) {
         sent.timeout(left);
       }
-      CompletableFuture<HttpResponse<Flow.Publisher<List<ByteBuffer>>>> response =
-          base.sendAsync(sent.build(), BodyHandlers.ofPublisher());
-      await(response, answer -> received(answer, material, allowed));
+      await(send(sent.build()), answer -> received(answer, material, allowed));
     } catch (Exception e) {
       completeExceptionally(e);
     }
+  }
+
+  /** Sends one request. A call that blocks needs fewer changes of threads. */
+  private CompletableFuture<HttpResponse<Flow.Publisher<List<ByteBuffer>>>> send(HttpRequest sent)
+      throws IOException, InterruptedException {
+    return blocking
+        ? CompletableFuture.completedFuture(base.send(sent, BodyHandlers.ofPublisher()))
+        : base.sendAsync(sent, BodyHandlers.ofPublisher());
   }
 
   private void received(
@@ -104,7 +119,7 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
       follow(answer, material);
       return;
     }
-    CompletableFuture<Prepared> report = credential.reject(material, answer.statusCode());
+    CompletableFuture<Prepared> report = credential.reports.reject(material, answer.statusCode());
     await(
         report.copy(),
         successor -> {
@@ -140,12 +155,25 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
 
   /** Gives the body to the program's handler. */
   private void finish(HttpResponse<Flow.Publisher<List<ByteBuffer>>> answer, HttpHeaders headers) {
-    BodySubscriber<T> subscriber =
-        handler.apply(new MaterialResponse.Info(answer.statusCode(), headers, answer.version()));
-    answer.body().subscribe(subscriber);
+    BodySubscriber<T> subscriber;
+    try {
+      subscriber =
+          handler.apply(new MaterialResponse.Info(answer.statusCode(), headers, answer.version()));
+    } catch (RuntimeException | Error e) {
+      Bodies.discard(answer.body());
+      throw e;
+    }
+    Bodies.Cancellable body = new Bodies.Cancellable(subscriber);
+    whenComplete(
+        (response, error) -> {
+          if (error != null) {
+            body.cancel();
+          }
+        });
+    answer.body().subscribe(body);
     await(
         subscriber.getBody().toCompletableFuture(),
-        body -> complete(new MaterialResponse<>(answer, request, headers, previous, body)));
+        value -> complete(new MaterialResponse<>(answer, request, headers, previous, value)));
   }
 
   /** Continues when a step has ended, and fails if the step or the continuation fails. */
@@ -154,18 +182,37 @@ final class HttpExchange<T> extends CompletableFuture<HttpResponse<T>> {
     if (isCancelled()) {
       awaited.cancel(true);
     }
+    if (blocking) {
+      block(awaited);
+    }
     awaited.whenComplete(
         (value, error) -> {
           if (error != null) {
             completeExceptionally(cause(error));
-            return;
-          }
-          try {
-            next.accept(value);
-          } catch (RuntimeException | Error e) {
-            completeExceptionally(e);
+          } else if (!isDone()) {
+            proceed(next, value);
           }
         });
+  }
+
+  private <V> void proceed(Consumer<V> next, V value) {
+    try {
+      next.accept(value);
+    } catch (RuntimeException | Error e) {
+      completeExceptionally(e);
+    }
+  }
+
+  /** Waits until a step has ended, with whatever result. */
+  private void block(CompletableFuture<?> awaited) {
+    try {
+      awaited.get();
+    } catch (InterruptedException e) {
+      completeExceptionally(e);
+      awaited.cancel(true);
+    } catch (ExecutionException | CancellationException e) {
+      return; // the exchange fails with the error of the step
+    }
   }
 
   private static Throwable cause(Throwable error) {

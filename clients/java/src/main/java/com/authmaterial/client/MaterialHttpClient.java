@@ -43,19 +43,27 @@ final class MaterialHttpClient extends HttpClient {
   @Override
   public <T> HttpResponse<T> send(HttpRequest request, BodyHandler<T> handler)
       throws IOException, InterruptedException {
-    CompletableFuture<HttpResponse<T>> response = sendAsync(request, handler);
+    HttpExchange<T> exchange = exchange(request, handler, true);
+    exchange.start();
     try {
-      return response.get();
-    } catch (InterruptedException e) {
-      response.cancel(true);
-      throw e;
+      return exchange.get();
     } catch (ExecutionException e) {
       throw unwrap(e.getCause());
     }
   }
 
+  private <T> HttpExchange<T> exchange(
+      HttpRequest request, BodyHandler<T> handler, boolean blocking) {
+    Objects.requireNonNull(request);
+    Objects.requireNonNull(handler);
+    return new HttpExchange<>(credential, base, redirect, request, handler, blocking);
+  }
+
   /** Returns the error that `send` throws, with the stack of the current thread if possible. */
-  private static IOException unwrap(Throwable cause) {
+  private static IOException unwrap(Throwable cause) throws InterruptedException {
+    if (cause instanceof InterruptedException interrupted) {
+      throw interrupted;
+    }
     if (cause instanceof AuthmaterialException failed) {
       return failed.again();
     }
@@ -74,9 +82,7 @@ final class MaterialHttpClient extends HttpClient {
   @Override
   public <T> CompletableFuture<HttpResponse<T>> sendAsync(
       HttpRequest request, BodyHandler<T> handler) {
-    Objects.requireNonNull(request);
-    Objects.requireNonNull(handler);
-    HttpExchange<T> exchange = new HttpExchange<>(credential, base, redirect, request, handler);
+    HttpExchange<T> exchange = exchange(request, handler, false);
     exchange.start();
     return exchange;
   }

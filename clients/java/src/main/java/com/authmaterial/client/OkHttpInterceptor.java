@@ -55,27 +55,28 @@ final class OkHttpInterceptor implements Interceptor {
     }
     material.check(target(request));
     Attempt attempt = new Attempt(material);
-    Response response = send(chain, attempt);
+    Response response = send(chain, request, attempt);
     if (!attempt.decorated || !material.rejectedBy(response.code())) {
       return own(response, request);
     }
     Prepared successor;
     try {
-      successor = await(credential.reject(material, response.code()), chain.call());
+      successor = await(credential.reports.reject(material, response.code()), chain.call());
     } catch (IOException e) {
       response.close();
       throw e;
     }
-    if (successor == null || !repeatable(request.body()) || !successor.allows(target(request))) {
+    Request last = response.request(); // after redirects, not the program's request
+    if (successor == null || !repeatable(last.body()) || !successor.allows(target(last))) {
       return own(response, request);
     }
     response.close();
-    return own(send(chain, new Attempt(successor)), request);
+    return own(send(chain, last, new Attempt(successor)), request);
   }
 
-  private Response send(Chain chain, Attempt attempt) throws IOException {
+  private Response send(Chain chain, Request request, Attempt attempt) throws IOException {
     credential.use(attempt.material, credential.now());
-    Request tagged = chain.request().newBuilder().tag(Attempt.class, attempt).build();
+    Request tagged = request.newBuilder().tag(Attempt.class, attempt).build();
     Response response = chain.proceed(tagged);
     if (response.networkResponse() != null && !attempt.seen) {
       response.close();

@@ -41,8 +41,18 @@ class VectorTest {
         "/vectors", "java spring", (client, trust) -> new SpringSender(client, trust, false));
   }
 
+  /** The interceptor sends by the same factory, so the vectors of requests are enough. */
   @TestFactory
-  @EnabledIfEnvironmentVariable(named = "CLIENT_LOAD_VECTORS", matches = ".+")
+  Stream<DynamicTest> springInterceptor() throws Exception {
+    return tests(
+        "/vectors",
+        "java spring interceptor",
+        (client, trust) -> new SpringSender(client, trust, true),
+        ".*(redirect|reject|request-|header|query|body).*");
+  }
+
+  @TestFactory
+  @EnabledIfEnvironmentVariable(named = "LOAD", matches = "1")
   @Execution(ExecutionMode.SAME_THREAD)
   Stream<DynamicTest> load() throws Exception {
     return tests("/vectors?kind=load", "java okhttp", OkHttpSender::new);
@@ -51,9 +61,18 @@ class VectorTest {
   private static Stream<DynamicTest> tests(
       String path, String client, BiFunction<AuthmaterialClient, Trust, Sender> senders)
       throws Exception {
+    return tests(path, client, senders, ".*");
+  }
+
+  private static Stream<DynamicTest> tests(
+      String path,
+      String client,
+      BiFunction<AuthmaterialClient, Trust, Sender> senders,
+      String names)
+      throws Exception {
     String only = System.getProperty("vectors", ".*"); // for one vector: -Dvectors=NAME
     return world.names(path).stream()
-        .filter(name -> name.matches(only))
+        .filter(name -> name.matches(only) && name.matches(names))
         .map(
             name ->
                 DynamicTest.dynamicTest(name, () -> new Runner(world, client, senders).run(name)));

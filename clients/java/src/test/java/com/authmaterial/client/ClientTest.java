@@ -1,0 +1,239 @@
+package com.authmaterial.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.sun.net.httpserver.HttpServer;
+import io.grpc.Context;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.net.http.HttpTimeoutException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import okhttp3.OkHttpClient;
+import okhttp3.Request;
+import okhttp3.WebSocketListener;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Tests what only Java programs can see. The vectors test the rest. */
+@Timeout(30)
+class ClientTest {
+  @TempDir private Path folder;
+  private final CountDownLatch hanging = new CountDownLatch(1);
+  private HttpServer provider;
+  private URI url;
+  private FakeBroker broker;
+  private AuthmaterialClient client;
+
+  @BeforeEach
+  void start() throws IOException {
+    provider = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+    provider.createContext(
+        "/",
+        exchange -> {
+          byte[] body =
+              exchange
+                  .getRequestHeaders()
+                  .getOrDefault("Authorization", List.of("none"))
+                  .get(0)
+                  .getBytes(StandardCharsets.UTF_8);
+          exchange.sendResponseHeaders(200, body.length);
+          exchange.getResponseBody().write(body);
+          exchange.close();
+        });
+    provider.createContext(
+        "/endless",
+        exchange -> {
+          exchange.sendResponseHeaders(200, 0);
+          try {
+            while (true) {
+              exchange.getResponseBody().write(new byte[1 << 16]);
+            }
+          } catch (IOException e) {
+            hanging.countDown();
+          }
+          exchange.close();
+        });
+    provider.setExecutor(Executors.newCachedThreadPool());
+    provider.start();
+    String host = "127.0.0.1:" + provider.getAddress().getPort();
+    url = URI.create("http://" + host + "/");
+    broker = new FakeBroker(host);
+    client = AuthmaterialClient.builder(broker.address()).plaintext().build();
+  }
+
+  @AfterEach
+  void end() {
+    client.close();
+    broker.close();
+    provider.stop(0);
+  }
+
+  private HttpResponse<String> send(HttpClient http) throws IOException, InterruptedException {
+    return http.send(HttpRequest.newBuilder(url).build(), BodyHandlers.ofString());
+  }
+
+  @Test
+  void anEndedCallOfTheProgramDoesNotCancelACallOfTheClient() throws Exception {
+    Context.CancellableContext ended = Context.current().withCancellation();
+    ended.cancel(null);
+    HttpResponse<String> response = ended.call(() -> send(client.httpClient("pendo")));
+    assertEquals("Bearer secret", response.body());
+  }
+
+  @Test
+  void allThreadsAreDaemons() throws Exception {
+    send(client.httpClient("pendo"));
+    for (Thread thread : Thread.getAllStackTraces().keySet()) {
+      if (thread.getName().matches("(authmaterial|grpc).*")) {
+        assertTrue(thread.isDaemon(), thread.getName());
+      }
+    }
+  }
+
+  @Test
+  void closeIsRepeatable() throws Exception {
+    HttpClient http = client.httpClient("pendo");
+    send(http);
+    client.close();
+    client.close();
+    AuthmaterialException failed = assertThrows(AuthmaterialException.class, () -> send(http));
+    assertEquals(AuthmaterialException.BROKER_UNREACHABLE, failed.reason());
+  }
+
+  @Test
+  void theTimeoutOfARequestIncludesTheCallOfTheBroker() {
+    broker.close();
+    HttpRequest request = HttpRequest.newBuilder(url).timeout(Duration.ofMillis(300)).build();
+    HttpClient http = client.httpClient("pendo");
+    assertThrows(HttpTimeoutException.class, () -> http.send(request, BodyHandlers.discarding()));
+  }
+
+  @Test
+  void aCancelledRequestEndsTheBody() throws Exception {
+    HttpRequest request = HttpRequest.newBuilder(url.resolve("/endless")).build();
+    CompletableFuture<HttpResponse<Void>> response =
+        client.httpClient("pendo").sendAsync(request, BodyHandlers.discarding());
+    assertThrows(TimeoutException.class, () -> response.get(1, TimeUnit.SECONDS));
+    response.cancel(true);
+    assertTrue(hanging.await(10, TimeUnit.SECONDS), "the provider still sends the body");
+  }
+
+  @Test
+  void anInterruptedRequestEndsTheBody() throws Exception {
+    HttpRequest request = HttpRequest.newBuilder(url.resolve("/endless")).build();
+    HttpClient http = client.httpClient("pendo");
+    CompletableFuture<Exception> failed = new CompletableFuture<>();
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                http.send(request, BodyHandlers.discarding());
+              } catch (IOException | InterruptedException e) {
+                failed.complete(e);
+              }
+            });
+    thread.start();
+    assertThrows(TimeoutException.class, () -> failed.get(1, TimeUnit.SECONDS));
+    thread.interrupt();
+    assertTrue(failed.get(10, TimeUnit.SECONDS) instanceof InterruptedException);
+    assertTrue(hanging.await(10, TimeUnit.SECONDS), "the provider still sends the body");
+  }
+
+  @Test
+  void anErrorOfTheBodyHandlerIsTheErrorOfTheRequest() {
+    HttpClient http = client.httpClient("pendo");
+    HttpRequest request = HttpRequest.newBuilder(url).build();
+    IllegalStateException failed =
+        assertThrows(
+            IllegalStateException.class,
+            () ->
+                http.send(
+                    request,
+                    info -> {
+                      throw new IllegalStateException("handler");
+                    }));
+    assertEquals("handler", failed.getMessage());
+  }
+
+  @Test
+  void theNetworkInterceptorIsNeeded() {
+    OkHttpClient.Builder builder = client.okhttp("pendo").install(new OkHttpClient.Builder());
+    builder.networkInterceptors().clear();
+    Request request = new Request.Builder().url(url.toString()).build();
+    assertThrows(
+        IllegalStateException.class, () -> builder.build().newCall(request).execute().close());
+  }
+
+  @Test
+  void webSocketsAreRefused() throws Exception {
+    OkHttpClient http = client.okhttp("pendo").install(new OkHttpClient.Builder()).build();
+    CompletableFuture<Throwable> failed = new CompletableFuture<>();
+    http.newWebSocket(
+        new Request.Builder().url(url.toString()).build(),
+        new WebSocketListener() {
+          @Override
+          public void onFailure(
+              okhttp3.WebSocket socket, Throwable error, okhttp3.Response response) {
+            failed.complete(error);
+          }
+        });
+    assertTrue(failed.get(10, TimeUnit.SECONDS).getMessage().contains("WebSockets"));
+  }
+
+  @Test
+  void aCancelledCallOfOkHttpDoesNotWaitForTheBroker() throws Exception {
+    broker.close();
+    OkHttpClient http =
+        client
+            .okhttp("pendo")
+            .install(new OkHttpClient.Builder())
+            .callTimeout(Duration.ofMillis(300))
+            .build();
+    Request request = new Request.Builder().url(url.toString()).build();
+    long began = System.nanoTime();
+    assertThrows(IOException.class, () -> http.newCall(request).execute().close());
+    assertTrue(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(4), "waited for the broker");
+  }
+
+  @Test
+  void settingsThatContradictEachOtherAreRefused() throws Exception {
+    Path token = Files.writeString(folder.resolve("token"), "abc\n");
+    AuthmaterialClient.Builder plaintext =
+        AuthmaterialClient.builder("127.0.0.1:1").plaintext().tokenFile(token);
+    assertThrows(IllegalArgumentException.class, plaintext::build);
+    AuthmaterialClient.Builder missing =
+        AuthmaterialClient.builder("127.0.0.1:1").caFile(folder.resolve("missing.pem"));
+    assertThrows(IOException.class, missing::build);
+    AuthmaterialClient.Builder invalid = AuthmaterialClient.builder("127.0.0.1:1").caFile(token);
+    assertFalse(assertThrows(IOException.class, invalid::build).getMessage().contains("abc"));
+    Path key = Files.writeString(folder.resolve("key"), "secret key");
+    AuthmaterialClient.Builder badKey =
+        AuthmaterialClient.builder("127.0.0.1:1").certificateFile(token, key);
+    assertFalse(assertThrows(IOException.class, badKey::build).getMessage().contains("secret"));
+    Path broken = Files.writeString(folder.resolve("broken"), "not a token");
+    AuthmaterialClient.Builder badToken =
+        AuthmaterialClient.builder("127.0.0.1:1").tokenFile(broken);
+    assertFalse(assertThrows(IOException.class, badToken::build).getMessage().contains("not a"));
+  }
+}
