@@ -258,7 +258,7 @@ func TestGetWrongUsage(t *testing.T) {
 		"get a -o curl --url https://user:word@a.test/":  "--url must not contain a user name and password",
 		"get a --address https://127.0.0.1:1/":           "leave out https://, as in 127.0.0.1:1; --tls turns TLS on",
 		"get a --address 127.0.0.1:99999":                "the port must be a number from 0 to 65535",
-		"get a --report-rejection v":                     "if any flags in the group [report-rejection http-status] are set they must all be set",
+		"get a --report-rejection v":                     "use --report-rejection and --http-status together: --http-status is missing",
 		"get a b --report-rejection v --http-status 401": "-o curl and --report-rejection take one ID",
 		"get a --report-rejection= --http-status 401":    "--report-rejection needs the version",
 		"get a --address broker.test:50051":              "--address: must be a loopback address, because the connection is not encrypted; use --tls",

@@ -55,8 +55,8 @@ leaves 0
 exits 0 broker get life
 
 # A canary for some callers, its end, and the roll back.
-terminal broker credentials activate life 2 --callers nobody:*
-expect 'version 2 is the canary for nobody:\*; the others get version 3'
+terminal broker credentials activate life 2 --callers token:nobody*
+expect 'version 2 is the canary for token:nobody\*; the others get version 3'
 leaves 0
 exits 0 broker get life
 terminal broker credentials withdraw life
