@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/testing/proxytest"
 )
 
@@ -204,5 +205,22 @@ func TestUnprovedProxies(t *testing.T) {
 		if response.StatusCode != one.want {
 			t.Errorf("%s: the status is %d, want %d: %s", one.name, response.StatusCode, one.want, body)
 		}
+	}
+}
+
+// TestProxiesAfterAReload checks that a reload without authentication, which is accepted on a loopback
+// address, gives proxies without a proof nothing.
+func TestProxiesAfterAReload(t *testing.T) {
+	w := proxytest.New(t, func(text string) string { return strings.ReplaceAll(text, "0.0.0.0", "127.0.0.1") })
+	w.ReplaceInConfig("    client_ca_file: ", "    # ", "proxies:\n  envoy: true\n  nginx: true\n", "", "grants:\n  - {", "# {")
+	connection := w.Dial("")
+	_, err := authmaterialv1.NewBrokerServiceClient(connection).GetAuthDecoration(t.Context(),
+		&authmaterialv1.GetAuthDecorationRequest{CredentialId: "pendo"})
+	if err != nil {
+		t.Fatalf("the reload did not remove the authentication: %v", status.Code(err))
+	}
+	_, err = authv3.NewAuthorizationClient(connection).Check(t.Context(), new(authv3.CheckRequest))
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("Check ended with %v", err)
 	}
 }

@@ -282,14 +282,14 @@ func (w *World) Dial(id string) *grpc.ClientConn {
 	return connection
 }
 
-// ReplaceInConfig changes the broker's configuration file, and makes the broker load it.
-func (w *World) ReplaceInConfig(before, after string) {
+// ReplaceInConfig replaces texts in the broker's configuration file, as strings.NewReplacer does, and makes the broker load it.
+func (w *World) ReplaceInConfig(replacements ...string) {
 	w.Helper()
 	text, err := os.ReadFile(w.Config)
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.write("broker.yaml", []byte(strings.Replace(string(text), before, after, 1)))
+	w.write("broker.yaml", []byte(strings.NewReplacer(replacements...).Replace(string(text))))
 	if err := w.Broker.Reload(w.Load); err != nil {
 		w.Fatal(err)
 	}
