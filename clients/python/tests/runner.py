@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import signal
 import threading
 import time
 import traceback
@@ -121,6 +122,7 @@ class Runner:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(30)  # ends a child that hangs
             try:
                 os.close(reader)
                 self._http = self._http_client(self._broker, self._ca_file)
@@ -137,7 +139,7 @@ class Runner:
         return json.loads(text) if text else {"results": []}
 
     def _load(self, operation: Operation) -> Any:
-        request = {"method": "GET", "headers": [], "follow_redirects": False, **operation}
+        request = {**operation, "method": "GET", "headers": [], "follow_redirects": False}
         start = time.monotonic()
         count, seconds = operation["count"], operation["seconds"]
         failures: list[str] = []
