@@ -116,7 +116,7 @@ func (w *World) read(name string) string {
 func (w *World) write(name string, text []byte) (path string) {
 	w.Helper()
 	path = filepath.Join(w.folder, name)
-	if err := os.WriteFile(path, text, 0o600); err != nil {
+	if err := os.WriteFile(path, text, 0o600); err != nil { //nolint:gosec // the name is one of this package
 		w.Fatal(err)
 	}
 	return path
