@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"check", "--config", listed, "token:ci", ""}, noFiles},
 		{[]string{"credentials", "li"}, "list=Lists credentials, of a broker or of a configuration file " + noFiles},
 		{[]string{"credentials", "list", "--config", ""}, "yaml yml " + onlyThese},
-		{[]string{"get", "--output", ""}, "table json curl " + noFiles},
+		{[]string{"get", "--output", ""}, "table json curl header env netrc " + noFiles},
 		{[]string{"get", "--address", ""}, noFiles},
 		{[]string{"get", "--url", ""}, noFiles},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -31,6 +32,10 @@ they are of no use without:
   curl  A command for a POSIX shell that calls --url with the material. It keeps the
         material out of the list of processes. The host of the URL must be one of the
         credential's allowed hosts.
+  header  Lines of the form "Name: value", for curl -H @-. Send them to allowed hosts only.
+  env   Lines for a POSIX shell: AUTH_HEADER_<NAME>=value and AUTH_QUERY_<NAME>=value.
+        Values with spaces or special characters are in single quotes.
+  netrc Lines of a netrc file, for material that is a user name and password.
 
 ` + connectionHelp + `
 
@@ -90,7 +95,7 @@ func newGet() *cobra.Command {
 		}),
 	}
 	f.addFlags(command, getTimeout)
-	f.format = addOutputFlag(command, "table", "json", "curl")
+	f.format = addOutputFlag(command, "table", "json", "curl", "header", "env", "netrc")
 	flags := command.Flags()
 	flags.BoolVar(&f.showSecrets, "show-secrets", false, "show values in the table")
 	flags.StringVar(&f.url, "url", "", "the `URL` to call, for -o curl")
@@ -105,11 +110,14 @@ func (f *getFlags) check(command *cobra.Command, ids []string) error {
 		return err
 	}
 	reports := command.Flags().Changed("report-rejection")
+	one := slices.Contains([]string{"curl", "header", "env", "netrc"}, f.format.value)
 	switch curl := f.format.value == "curl"; {
 	case curl != (f.url != ""):
 		return errors.New("-o curl and --url URL must be used together")
-	case (curl || reports) && len(ids) > 1:
-		return errors.New("-o curl and --report-rejection take one ID")
+	case one && len(ids) > 1:
+		return fmt.Errorf("-o %s takes one ID", f.format.value)
+	case reports && len(ids) > 1:
+		return errors.New("--report-rejection takes one ID")
 	case reports && f.version == "":
 		return errors.New("--report-rejection needs the version that was rejected")
 	case curl:
@@ -146,6 +154,12 @@ func (f *getFlags) get(ctx context.Context, conn *grpc.ClientConn, ids []string,
 		err = printMessage(out, made.response)
 	case "curl":
 		err = printCurl(out, made.results[0].GetAuthDecoration(), f.url)
+	case "header":
+		err = printHeaders(out, made.results[0].GetAuthDecoration())
+	case "env":
+		err = printEnv(out, made.results[0].GetAuthDecoration())
+	case "netrc":
+		err = printNetrc(out, made.results[0].GetAuthDecoration())
 	default:
 		printDecorations(newScreen(out), made, f.showSecrets)
 	}

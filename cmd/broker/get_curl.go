@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
@@ -49,11 +47,12 @@ func printCurl(out io.Writer, decoration *authmaterialv1.AuthDecoration, target 
 	text.WriteString("no-location\n")
 	text.WriteString("globoff\n")
 	fmt.Fprintf(&text, "url = %s\n", curlQuote(request.URL.String()))
-	for _, header := range decoration.GetHeaders() {
-		if !httpguts.ValidHeaderFieldName(header.GetName()) || !httpguts.ValidHeaderFieldValue(header.GetValue()) {
-			return errors.New("the broker's response has a header that HTTP does not allow")
-		}
-		fmt.Fprintf(&text, "header = %s\n", curlQuote(header.GetName()+": "+header.GetValue()))
+	lines, err := headerLines(decoration)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		fmt.Fprintf(&text, "header = %s\n", curlQuote(line))
 	}
 	text.WriteString("END_OF_CONFIG\n")
 	_, err = io.WriteString(out, text.String())

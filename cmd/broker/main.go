@@ -39,6 +39,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if failure, ok := errors.AsType[problem](err); ok {
+		if status, ok := errors.AsType[exitStatus](failure.error); ok {
+			return int(status)
+		}
 		fmt.Fprintln(stderr, failure)
 		return exitProblem
 	}
@@ -59,7 +62,7 @@ for its next request.`,
 		RunE:          needCommand,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newStatus(), newConsole(), newApply(), newDiff(), newExport(), newBackup(), newRestore(), newProviders(), newDemo(), newKeygen(), newVersion(),
+	root.AddCommand(newServe(), newCheck(), newHealth(), newGet(), newCurl(), newStatus(), newConsole(), newApply(), newDiff(), newExport(), newBackup(), newRestore(), newProviders(), newDemo(), newKeygen(), newVersion(),
 		newGroup("credentials", "Lists and manages credentials", newCredentialsList(), newCredentialsShow(), newCredentialsCreate(),
 			newCredentialsEdit(), newCredentialsVerify(), newCredentialsRotate(), newCredentialsVersions(), newCredentialsActivate(),
 			newCredentialsWithdraw(), newCredentialsDestroy(), newCredentialsDelete(), newCredentialsRestore(), newCredentialsEvents()),
