@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,16 +84,13 @@ func newCurl() *cobra.Command {
 
 func curlOptionList() string {
 	var names []string
-	for name, known := range curlOptions {
+	for _, name := range slices.Sorted(maps.Keys(curlOptions)) {
 		text := "--" + name
-		if known.short != "" {
-			text = "-" + known.short + "/" + text
+		if short := curlOptions[name].short; short != "" {
+			text = "-" + short + "/" + text
 		}
 		names = append(names, text)
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return strings.Compare(strings.TrimLeft(a[strings.Index(a, "--"):], "-"), strings.TrimLeft(b[strings.Index(b, "--"):], "-"))
-	})
 	var text strings.Builder
 	for _, line := range wrap(strings.Join(names, " "), textWidth) {
 		text.WriteString("  " + line + "\n")
@@ -170,13 +168,13 @@ func (f *curlFlags) report(command *cobra.Command, id, version string, status in
 		if err != nil {
 			return f.explainFailure(ctx, id, err, whatToDo)
 		}
-		switch response.GetOutcome() {
-		case authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED, authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED:
+		outcome := response.GetOutcome()
+		if outcome == authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED || outcome == authmaterialv1.ReportRejectionResponse_OUTCOME_ALREADY_REPLACED {
 			replacement = response.GetAuthDecoration()
 			return nil
 		}
-		outcome := strings.TrimPrefix(response.GetOutcome().String(), "OUTCOME_")
-		return fmt.Errorf("the provider rejected the material with HTTP status %d, and the broker has no other: %s", status, outcome)
+		name := strings.TrimPrefix(outcome.String(), "OUTCOME_")
+		return fmt.Errorf("the provider rejected the material with HTTP status %d, and the broker has no other: %s", status, name)
 	})
 	if err != nil {
 		fmt.Fprintln(command.ErrOrStderr(), "broker:", err)

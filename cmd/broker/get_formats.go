@@ -27,7 +27,7 @@ func headerLines(decoration *authmaterialv1.AuthDecoration) ([]string, error) {
 
 func printHeaders(out io.Writer, decoration *authmaterialv1.AuthDecoration) error {
 	if len(decoration.GetQueryParams()) > 0 {
-		return errors.New("-o header cannot be used: the credential has a query parameter\n  Use -o curl, -o env or 'broker curl'.")
+		return errors.New("-o header cannot be used: the credential has a query parameter; use -o curl, -o env or 'broker curl'")
 	}
 	lines, err := headerLines(decoration)
 	if err != nil {
@@ -54,10 +54,10 @@ func printEnv(out io.Writer, decoration *authmaterialv1.AuthDecoration) error {
 	add := func(prefix, name, value string) error {
 		variable := prefix + notInVariable.ReplaceAllString(strings.ToUpper(name), "_")
 		if seen[variable] {
-			return fmt.Errorf("-o env cannot be used: two parts of the material would get the name %s\n  Use -o json.", variable)
+			return fmt.Errorf("-o env cannot be used: two parts of the material would get the name %s; use -o json", variable)
 		}
 		if strings.ContainsAny(value, "\r\n\x00") {
-			return fmt.Errorf("-o env cannot be used: the value of %s has a line break\n  Use -o json.", variable)
+			return fmt.Errorf("-o env cannot be used: the value of %s has a line break; use -o json", variable)
 		}
 		seen[variable] = true
 		if !plainWord.MatchString(value) {
@@ -86,17 +86,17 @@ func printEnv(out io.Writer, decoration *authmaterialv1.AuthDecoration) error {
 func printNetrc(out io.Writer, decoration *authmaterialv1.AuthDecoration) error {
 	user, password, ok := basicAuth(decoration)
 	if !ok {
-		return errors.New("-o netrc cannot be used: the material is not a user name and password (HTTP Basic)\n  Use -o header, -o curl or 'broker curl'.")
+		return errors.New("-o netrc cannot be used: the material is not a user name and password (HTTP Basic); use -o header, -o curl or 'broker curl'")
 	}
 	for _, value := range []string{user, password} {
 		if value == "" || strings.ContainsAny(value, " \t\r\n\x00\"'\\#") {
-			return errors.New("-o netrc cannot be used: the user name or the password is empty or has a character that needs quotes\n  Use -o header or -o curl.")
+			return errors.New("-o netrc cannot be used: the user name or the password is empty or has a character that needs quotes; use -o header or -o curl")
 		}
 	}
 	var text strings.Builder
 	for _, host := range decoration.GetAllowedHosts() {
 		if strings.ContainsAny(host, ": \t\r\n") {
-			return fmt.Errorf("-o netrc cannot be used: the allowed host %s has a port, and a netrc file has no ports\n  Use -o header or -o curl.", printable(host))
+			return fmt.Errorf("-o netrc cannot be used: the allowed host %s has a port, and a netrc file has no ports; use -o header or -o curl", printable(host))
 		}
 		fmt.Fprintf(&text, "machine %s login %s password %s\n", host, user, password)
 	}
