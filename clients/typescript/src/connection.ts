@@ -20,8 +20,8 @@ const maxToken = 8 << 10;
 export class Connection {
   readonly #address: Address;
   readonly #options: ConnectionOptions;
-  #current: { broker: Broker; sessions: Http2SessionManager; files: string } | undefined;
-  #earlier: Http2SessionManager[] = [];
+  readonly #sessions: Http2SessionManager;
+  readonly #broker: Broker;
 
   /** Reads the certificate files once, to check them. */
   constructor(address: string, options: ConnectionOptions) {
@@ -35,63 +35,44 @@ export class Connection {
     } else if (options.caFile ?? options.certificateFile ?? options.keyFile ?? options.serverName) {
       throw new TypeError("caFile, certificateFile, keyFile and serverName need an address with https://");
     }
+    const baseUrl = this.#address.url;
+    this.#sessions = new QuietSessionManager(
+      baseUrl,
+      { pingIntervalMs: 30_000, pingTimeoutMs: 5_000 },
+      { createConnection: () => this.#connect() },
+    );
+    const transport = createGrpcTransport({
+      baseUrl,
+      sessionManager: this.#sessions,
+      acceptCompression: [],
+      readMaxBytes: 4 << 20,
+    });
+    this.#broker = createClient(BrokerService, transport);
   }
 
   /** Makes a call with the current token. */
   async unary<T>(make: (broker: Broker, options: CallOptions) => Promise<T>, timeoutMs: number, signal: AbortSignal) {
     const headers = await this.#metadata();
-    return make(this.#open().broker, { headers, timeoutMs, signal });
+    return make(this.#broker, { headers, timeoutMs, signal });
   }
 
-  /** Watches credentials, by a new connection if the certificate files have changed. */
   async *watch(credentialIds: string[], signal: AbortSignal) {
     const headers = await this.#metadata();
-    if (this.#current?.files && this.#current.files !== JSON.stringify(this.#readFiles())) {
-      this.#earlier = this.#earlier.filter((sessions) => sessions.state() === "open");
-      this.#earlier.push(this.#current.sessions);
-      this.#current = undefined;
-    }
-    yield* this.#open().broker.watchAuthDecorations({ credentialIds }, { headers, signal });
+    yield* this.#broker.watchAuthDecorations({ credentialIds }, { headers, signal });
   }
 
   close(): void {
-    for (const sessions of [...this.#earlier, ...(this.#current ? [this.#current.sessions] : [])]) {
-      sessions.abort();
-    }
+    this.#sessions.abort();
   }
 
-  #open() {
-    if (!this.#current) {
-      const opened = { files: "" };
-      const sessions = new QuietSessionManager(
-        this.#address.url,
-        { pingIntervalMs: 30_000, pingTimeoutMs: 5_000 },
-        {
-          createConnection: () => {
-            const files = this.#address.kind === "tls" ? this.#readFiles() : {};
-            opened.files = JSON.stringify(files);
-            return this.#connect(files);
-          },
-        },
-      );
-      const transport = createGrpcTransport({
-        baseUrl: this.#address.url,
-        sessionManager: sessions,
-        acceptCompression: [],
-        readMaxBytes: 4 << 20,
-      });
-      this.#current = Object.assign(opened, { sessions, broker: createClient(BrokerService, transport) });
-    }
-    return this.#current;
-  }
-
-  #connect(files: tls.SecureContextOptions): net.Socket {
+  /** Opens a connection with the current certificate files. */
+  #connect(): net.Socket {
     const address = this.#address;
     let socket: net.Socket;
     if (address.kind === "tls") {
       const name = this.#options.serverName ?? address.host;
       socket = tls.connect({
-        ...files,
+        ...this.#readFiles(),
         host: address.host,
         port: address.port,
         servername: net.isIP(name) ? "" : name,

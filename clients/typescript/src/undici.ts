@@ -5,7 +5,7 @@ import type { Dispatcher } from "undici";
 
 import type { Credential } from "./credential.js";
 import type { Prepared } from "./prepared.js";
-import { canRepeat, isRedirect, maxRedirects, redirect } from "./redirect.js";
+import { canRepeat, isRedirect, maxRedirects, redirect, type Redirect } from "./redirect.js";
 
 type Dispatch = Dispatcher["dispatch"];
 type Controller = Dispatcher.DispatchController;
@@ -14,6 +14,7 @@ type Headers = NodeJS.Dict<string | string[]>;
 type Options = Dispatcher.DispatchOptions & { maxRedirections?: number };
 
 const maxDrain = 4 << 10;
+const maxHeld = 64 << 10;
 /** How many redirects that were passed on are remembered. */
 const maxPassed = 1_000;
 
@@ -31,7 +32,8 @@ class Chain {
   readonly dispatch: Dispatch;
   /** The URLs of redirects that were passed on, and that an outer interceptor may follow. */
   readonly #passed = new Set<string>();
-  #followsInside: Promise<boolean> | undefined;
+  /** An inner interceptor follows redirects by default; undefined if this is not known yet. */
+  followsInside: boolean | undefined;
 
   constructor(credential: Credential, dispatch: Dispatch) {
     this.credential = credential;
@@ -49,24 +51,22 @@ class Chain {
   }
 
   /**
-   * Reports whether an inner interceptor follows redirects by default. It is found out by a request
-   * that is aborted before it is sent: the interceptor gives it a history of redirects.
+   * Finds out whether an inner interceptor follows redirects, by a request that is aborted before it
+   * is sent: the interceptor gives it a history of redirects.
    */
-  followsInside(origin: string): Promise<boolean> {
-    this.#followsInside ??= new Promise((resolve) => {
+  async probe(origin: string): Promise<void> {
+    this.followsInside ??= await new Promise((resolve) => {
       const handler: Handler = {
         onRequestStart: (controller, context: { history?: unknown } | null | undefined) => {
           resolve(context?.history !== undefined);
           controller.abort(new Error("this request only finds out whether redirects are followed"));
         },
-        onResponseStart: () => undefined,
         onResponseError: () => {
           resolve(false);
         },
       };
       this.dispatch({ origin, path: "/", method: "GET" }, handler);
     });
-    return this.#followsInside;
   }
 }
 
@@ -144,26 +144,30 @@ class Exchange {
     return true;
   }
 
-  /**
-   * Returns a function that sends the request again after a rejection or a redirect, or undefined if
-   * the program gets the response.
-   */
-  async again(attempt: Attempt, httpStatus: number, location: string | undefined): Promise<(() => void) | undefined> {
-    const { prepared, url } = attempt;
-    if (attempt.repeat && prepared.rejectedBy(httpStatus)) {
-      const successor = await this.chain.credential.reject(prepared, httpStatus);
-      if (!successor || !canRepeat(this.#options.body) || successor.check(url, hostOf(pairs(this.#options.headers)))) {
-        return undefined;
-      }
-      return () => this.#send(successor, false);
-    }
-    if (location === undefined || !isRedirect(httpStatus)) {
+  /** Returns a function that repeats the request after a rejection, or undefined if that is not possible. */
+  async repeated({ prepared, url }: Attempt, httpStatus: number): Promise<(() => void) | undefined> {
+    const successor = await this.chain.credential.reject(prepared, httpStatus);
+    if (!successor || !canRepeat(this.#options.body) || successor.check(url, hostOf(pairs(this.#options.headers)))) {
       return undefined;
     }
-    const inside = this.#options.maxRedirections === undefined && (await this.chain.followsInside(url.origin));
-    const target = redirect(url, this.#options.method, httpStatus, location);
-    const limit = this.#options.maxRedirections ?? (inside ? maxRedirects : 0);
-    if (this.#redirects >= limit || !(target.dropsBody || canRepeat(this.#options.body))) {
+    return () => this.#send(successor, false);
+  }
+
+  /** How many redirects are followed, or undefined if this is not known yet. */
+  get redirectLimit(): number | undefined {
+    const inside = this.chain.followsInside;
+    return this.#options.maxRedirections ?? (inside === undefined ? undefined : inside ? maxRedirects : 0);
+  }
+
+  /** Returns a function that follows a redirect, or undefined if the program gets the response. */
+  redirected({ url }: Attempt, httpStatus: number, location: string): (() => void) | undefined {
+    let target: Redirect;
+    try {
+      target = redirect(url, this.#options.method, httpStatus, location);
+    } catch {
+      return undefined;
+    }
+    if (this.#redirects >= (this.redirectLimit ?? 0) || !(target.dropsBody || canRepeat(this.#options.body))) {
       this.chain.pass(target.url);
       return undefined;
     }
@@ -185,6 +189,14 @@ class Exchange {
   }
 }
 
+/** A redirect that is held back until it is known whether redirects are followed. */
+interface Held {
+  pass: () => void;
+  next: () => (() => void) | undefined;
+  chunks: Buffer[];
+  size: number;
+}
+
 /** One request to a provider. */
 class Attempt implements Handler {
   readonly prepared: Prepared;
@@ -193,6 +205,7 @@ class Attempt implements Handler {
   readonly #exchange: Exchange;
   /** Is called at the end of a response that the program does not get. */
   #next: (() => void) | undefined;
+  #held: Held | undefined;
   #ended = false;
 
   constructor(exchange: Exchange, prepared: Prepared, url: URL, repeat: boolean) {
@@ -222,33 +235,41 @@ class Attempt implements Handler {
       }
       relay.replaceLocation(cleaned);
     }
-    const pass = () => handler.onResponseStart?.(relay, httpStatus, headers, message);
-    if (!(this.repeat && this.prepared.rejectedBy(httpStatus)) && !(cleaned !== undefined && isRedirect(httpStatus))) {
+    const pass = () => {
+      handler.onResponseStart?.(relay, httpStatus, headers, message);
+    };
+    if (this.repeat && this.prepared.rejectedBy(httpStatus)) {
+      controller.pause();
+      this.#exchange
+        .repeated(this, httpStatus)
+        .then((next) => {
+          if (!this.#ended) {
+            this.#goOn(controller, headers, next, () => {
+              relay.later(pass);
+            });
+          }
+        })
+        .catch((error: unknown) => {
+          controller.abort(error as Error);
+        });
+    } else if (cleaned !== undefined && isRedirect(httpStatus)) {
+      const next = () => this.#exchange.redirected(this, httpStatus, cleaned);
+      if (this.#exchange.redirectLimit === undefined) {
+        this.#held = { pass, next, chunks: [], size: 0 };
+      } else {
+        this.#goOn(controller, headers, next(), pass);
+      }
+    } else {
       pass();
-      return;
     }
-    controller.pause();
-    this.#exchange
-      .again(this, httpStatus, cleaned)
-      .then((next) => {
-        if (this.#ended) {
-          return;
-        }
-        if (next) {
-          this.#drop(controller, headers, next);
-        } else {
-          relay.later(pass);
-        }
-      })
-      .catch((error: unknown) => {
-        controller.abort(error as Error);
-      });
   }
 
-  /** Ends the response, before the next request. A short body is read, to keep the connection. */
-  #drop(controller: Controller, headers: Headers, next: () => void): void {
+  /** Passes the response on, or ends it before the next request. A short body is read, to keep the connection. */
+  #goOn(controller: Controller, headers: Headers, next: (() => void) | undefined, pass: () => void): void {
     this.#next = next;
-    if (Number(headers["content-length"] ?? Infinity) <= maxDrain) {
+    if (!next) {
+      pass();
+    } else if (Number(headers["content-length"] ?? Infinity) <= maxDrain) {
       controller.resume();
     } else {
       controller.abort(new Error("the response is not used"));
@@ -256,17 +277,47 @@ class Attempt implements Handler {
   }
 
   onResponseData(_: Controller, chunk: Buffer): void {
-    if (!this.#next) {
+    if (this.#held) {
+      this.#held.chunks.push(chunk);
+      this.#held.size += chunk.length;
+      if (this.#held.size > maxHeld) {
+        this.#held.next();
+        this.#release(this.#held);
+      }
+    } else if (!this.#next) {
       this.#exchange.handler.onResponseData?.(this.#exchange.controller, chunk);
     }
   }
 
   onResponseEnd(_: Controller, trailers: Headers): void {
+    const { chain, controller, handler } = this.#exchange;
     this.#ended = true;
-    if (this.#next) {
+    const held = this.#held;
+    if (held) {
+      // Only now can the probe use the connection.
+      void chain.probe(this.url.origin).then(() => {
+        const next = held.next();
+        if (controller.aborted) {
+          this.#exchange.fail(controller.reason);
+        } else if (next) {
+          next();
+        } else {
+          this.#release(held);
+          handler.onResponseEnd?.(controller, trailers);
+        }
+      });
+    } else if (this.#next) {
       this.#next();
     } else {
-      this.#exchange.handler.onResponseEnd?.(this.#exchange.controller, trailers);
+      handler.onResponseEnd?.(controller, trailers);
+    }
+  }
+
+  #release({ pass, chunks }: Held): void {
+    this.#held = undefined;
+    pass();
+    for (const chunk of chunks) {
+      this.#exchange.handler.onResponseData?.(this.#exchange.controller, chunk);
     }
   }
 
@@ -326,7 +377,7 @@ class Relay implements Controller {
   }
 
   get aborted(): boolean {
-    return this.#reason !== null || (this.#target?.aborted ?? false);
+    return this.#reason !== null;
   }
 
   get paused(): boolean {
@@ -334,7 +385,7 @@ class Relay implements Controller {
   }
 
   get reason(): Error | null {
-    return this.#reason ?? this.#target?.reason ?? null;
+    return this.#reason;
   }
 
   replaceLocation(value: string | undefined): void {

@@ -7,27 +7,43 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { AuthDecorationSchema, type AuthDecoration } from "../src/gen/authmaterial/v1/auth_decoration_pb.js";
 import { BrokerService, ReportRejectionResponse_Outcome } from "../src/gen/authmaterial/v1/broker_service_pb.js";
 
+/** Fields of a decoration. */
+type Init = Exclude<MessageInitShape<typeof AuthDecorationSchema>, AuthDecoration>;
+
 /** A broker that serves the same decoration for every credential. */
 export class FakeBroker {
   decoration: AuthDecoration;
-  /** What a report of a rejection replaces the decoration by. */
-  successor: AuthDecoration | undefined;
   calls = 0;
+  /** The header `authorization` of the last call of GetAuthDecoration. */
+  authorization: string | null = null;
   /** Calls wait for this promise. */
   wait: Promise<void> = Promise.resolve();
+  readonly #init: Init;
+  #successor: AuthDecoration | undefined;
   readonly #server: http2.Http2Server;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
 
-  private constructor(decoration: MessageInitShape<typeof AuthDecorationSchema>) {
-    this.decoration = create(AuthDecorationSchema, { version: "v1", ...decoration });
+  private constructor(decoration: Init) {
+    this.#init = { version: "v1", ...decoration };
+    this.decoration = create(AuthDecorationSchema, this.#init);
     this.#server = http2.createServer(connectNodeAdapter({ routes: this.#routes }));
     this.#server.on("session", (session) => this.#sessions.add(session));
   }
 
-  static async start(decoration: MessageInitShape<typeof AuthDecorationSchema>, socket?: string): Promise<FakeBroker> {
+  static async start(decoration: Init, socket?: string): Promise<FakeBroker> {
     const broker = new FakeBroker(decoration);
     await new Promise<void>((resolve) => broker.#server.listen(socket ?? { host: "127.0.0.1", port: 0 }, resolve));
     return broker;
+  }
+
+  /** Serves a decoration with these fields from now on. */
+  serve(changed: Init): void {
+    this.decoration = create(AuthDecorationSchema, { ...this.#init, ...changed });
+  }
+
+  /** A report of a rejection replaces the decoration by one with these fields. */
+  replaceBy(changed: Init): void {
+    this.#successor = create(AuthDecorationSchema, { ...this.#init, version: "v2", ...changed });
   }
 
   get address(): string {
@@ -38,16 +54,17 @@ export class FakeBroker {
   #routes = (router: ConnectRouter) => {
     const current = () => this.decoration;
     router.service(BrokerService, {
-      getAuthDecoration: async () => {
+      getAuthDecoration: async (_, { requestHeader }) => {
         this.calls++;
+        this.authorization = requestHeader.get("authorization");
         await this.wait;
         return { authDecoration: this.decoration };
       },
       reportRejection: () => {
         this.calls++;
-        this.decoration = this.successor ?? this.decoration;
+        this.decoration = this.#successor ?? this.decoration;
         const { REPLACED, NOT_REPLACEABLE } = ReportRejectionResponse_Outcome;
-        return { authDecoration: this.decoration, outcome: this.successor ? REPLACED : NOT_REPLACEABLE };
+        return { authDecoration: this.decoration, outcome: this.#successor ? REPLACED : NOT_REPLACEABLE };
       },
       reportUsage: () => ({}),
       async *watchAuthDecorations({ credentialIds }, { signal }) {

@@ -7,6 +7,7 @@ export interface Operation {
   session: string;
   op: string;
   why?: string;
+  figures?: unknown;
   broker: {
     address: string;
     plaintext: boolean;
