@@ -26,14 +26,14 @@ async function result(response: Response, ...objects: unknown[]): Promise<Sent> 
   return { status, url, headers: [...headers], body, objects: [response, copy, url, ...objects] };
 }
 
-export const fetchWithInit: MakeAdapter = (client, dispatcher) => ({
+const fetchWithInit: MakeAdapter = (client, dispatcher) => ({
   async send(op, credential) {
     const fetch = client.fetch(credential);
     return result(await fetch(op.url, { ...initOf(op), dispatcher } as object), fetch);
   },
 });
 
-export const fetchWithRequest: MakeAdapter = (client, dispatcher) => {
+const fetchWithRequest: MakeAdapter = (client, dispatcher) => {
   const adapter = {
     after: undefined as After | undefined,
     async send(op: Operation, credential: string) {
@@ -85,10 +85,7 @@ function undici(redirectFirst: boolean): MakeAdapter {
   };
 }
 
-export const undiciRedirectLast = undici(false);
-export const undiciRedirectFirst = undici(true);
-
-export const axiosHttp: MakeAdapter = (client, _, caFile) => {
+const axiosHttp: MakeAdapter = (client, _, caFile) => {
   const httpsAgent = new https.Agent(caFile ? { ca: readFileSync(caFile) } : {});
   const instances = new Map<string, AxiosInstance>();
   const adapter = {
@@ -142,3 +139,11 @@ export const axiosHttp: MakeAdapter = (client, _, caFile) => {
   };
   return adapter as ReturnType<MakeAdapter>;
 };
+
+export const adapters = {
+  fetch: fetchWithInit,
+  "fetch with Request": fetchWithRequest,
+  undici: undici(false),
+  "undici redirect first": undici(true),
+  axios: axiosHttp,
+} satisfies Record<string, MakeAdapter>;

@@ -1,17 +1,10 @@
 import { after, describe, test } from "node:test";
 import assert from "node:assert/strict";
 
-import { Runner, type MakeAdapter } from "./runner.js";
-import { axiosHttp, fetchWithInit, fetchWithRequest, undiciRedirectFirst, undiciRedirectLast } from "./adapters.js";
+import { Runner } from "./runner.js";
+import { adapters } from "./adapters.js";
 import { World } from "./world.js";
 
-const adapters: Record<string, MakeAdapter> = {
-  fetch: fetchWithInit,
-  "fetch with Request": fetchWithRequest,
-  axios: axiosHttp,
-  undici: undiciRedirectLast,
-  "undici redirect first": undiciRedirectFirst,
-};
 /** The names of the only adapters and vectors to run, separated by commas. */
 const only = (name: string, set: string | undefined) => !set || set.split(",").includes(name);
 
