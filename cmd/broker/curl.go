@@ -30,7 +30,8 @@ the URL, does not read ~/.curlrc, and gets no option that could send the materia
 elsewhere or print it. The accepted options are:
 
 ` + "%s" + `
-A header or query parameter of the material replaces one of the same name in the URL.
+A query parameter of the material replaces those of the same name in the URL. A header
+of the material cannot be given as an argument too.
 
 With --retry-rejected, if the provider rejects the material, the command reports the
 rejection, and sends the request once more if the broker has new material. Up to 1 MiB of
