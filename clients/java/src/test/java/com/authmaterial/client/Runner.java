@@ -91,7 +91,7 @@ final class Runner {
   }
 
   private void create(JsonObject op) throws Exception {
-    clock.set(op.get("now").getAsDouble());
+    clock.set(op.has("now") ? op.get("now").getAsDouble() : 0);
     JsonObject broker = op.getAsJsonObject("broker");
     AuthmaterialClient.Builder builder =
         AuthmaterialClient.builder(text(broker, "address")).clock(clock);
@@ -258,7 +258,7 @@ final class Runner {
   /** Sends requests at equal intervals. */
   private JsonObject load(JsonObject op) throws Exception {
     int count = op.get("count").getAsInt();
-    int concurrency = Math.max(1, op.get("concurrency").getAsInt());
+    int concurrency = op.has("concurrency") ? op.get("concurrency").getAsInt() : 1;
     long interval = (long) (op.get("seconds").getAsDouble() * 1e9 / count);
     ExecutorService threads = Executors.newFixedThreadPool(concurrency);
     Semaphore turns = new Semaphore(concurrency);
