@@ -7,6 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpServer;
 import io.grpc.Context;
+import io.grpc.InsecureServerCredentials;
+import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.grpc.netty.shaded.io.netty.channel.epoll.EpollIoHandler;
+import io.grpc.netty.shaded.io.netty.channel.epoll.EpollServerDomainSocketChannel;
+import io.grpc.netty.shaded.io.netty.channel.unix.DomainSocketAddress;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -33,6 +40,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Tests what only Java programs can see. The vectors test the rest. */
@@ -214,6 +223,30 @@ class ClientTest {
     long began = System.nanoTime();
     assertThrows(IOException.class, () -> http.newCall(request).execute().close());
     assertTrue(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(4), "waited for the broker");
+  }
+
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void theBrokerCanListenAtAUnixSocket() throws Exception {
+    Path socket = folder.resolve("broker.sock");
+    EventLoopGroup group = new MultiThreadIoEventLoopGroup(1, EpollIoHandler.newFactory());
+    NettyServerBuilder builder =
+        NettyServerBuilder.forAddress(
+                new DomainSocketAddress(socket.toFile()), InsecureServerCredentials.create())
+            .channelType(EpollServerDomainSocketChannel.class)
+            .bossEventLoopGroup(group)
+            .workerEventLoopGroup(group);
+    FakeBroker other = new FakeBroker(url.getAuthority(), builder);
+    try (AuthmaterialClient local =
+        AuthmaterialClient.builder("unix://" + socket)
+            .plaintext()
+            .tokenFile(Files.writeString(folder.resolve("token"), "abc"))
+            .build()) {
+      assertEquals("Bearer secret", send(local.httpClient("pendo")).body());
+    } finally {
+      other.close();
+      group.shutdownGracefully(0, 1, TimeUnit.SECONDS);
+    }
   }
 
   @Test

@@ -8,6 +8,7 @@ import com.authmaterial.v1.Header;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Server;
+import io.grpc.ServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 
@@ -16,6 +17,10 @@ final class FakeBroker implements AutoCloseable {
   private final Server server;
 
   FakeBroker(String allowedHost) throws IOException {
+    this(allowedHost, Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create()));
+  }
+
+  FakeBroker(String allowedHost, ServerBuilder<?> builder) throws IOException {
     AuthDecoration decoration =
         AuthDecoration.newBuilder()
             .setCredentialId("pendo")
@@ -34,11 +39,7 @@ final class FakeBroker implements AutoCloseable {
             answer.onCompleted();
           }
         };
-    server =
-        Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
-            .addService(service)
-            .build()
-            .start();
+    server = builder.addService(service).build().start();
   }
 
   String address() {

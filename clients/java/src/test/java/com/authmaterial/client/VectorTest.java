@@ -37,8 +37,7 @@ class VectorTest {
 
   @TestFactory
   Stream<DynamicTest> springFactory() throws Exception {
-    return tests(
-        "/vectors", "java spring", (client, trust) -> new SpringSender(client, trust, false));
+    return tests("/vectors", "java spring", VectorTest::spring);
   }
 
   /** The interceptor sends by the same factory, so the vectors of requests are enough. */
@@ -55,7 +54,15 @@ class VectorTest {
   @EnabledIfEnvironmentVariable(named = "LOAD", matches = "1")
   @Execution(ExecutionMode.SAME_THREAD)
   Stream<DynamicTest> load() throws Exception {
-    return tests("/vectors?kind=load", "java okhttp", OkHttpSender::new);
+    return Stream.of(
+            tests("/vectors?kind=load", "java okhttp", OkHttpSender::new),
+            tests("/vectors?kind=load", "java java.net.http", JdkSender::new),
+            tests("/vectors?kind=load", "java spring", VectorTest::spring))
+        .flatMap(tests -> tests);
+  }
+
+  private static Sender spring(AuthmaterialClient client, Trust trust) {
+    return new SpringSender(client, trust, false);
   }
 
   private static Stream<DynamicTest> tests(
