@@ -117,11 +117,15 @@ async function send(
   prepared: Prepared,
   decorated: boolean,
 ): Promise<Response> {
-  const url = new URL(hop.url);
+  let { href } = hop.url;
   const headers = new Headers(hop.headers);
   if (decorated) {
-    url.search = prepared.withParams(url.search);
     credential.use(prepared);
+    if (prepared.hasParams) {
+      const url = new URL(href);
+      url.search = prepared.withParams(url.search);
+      href = url.href;
+    }
   }
   for (const [name, value] of prepared.headers) {
     if (decorated) {
@@ -140,7 +144,7 @@ async function send(
     ...(body !== null && { duplex: "half" }),
   };
   try {
-    return await base(url.href, sent as RequestInit);
+    return await base(href, sent as RequestInit);
   } catch (error) {
     options.signal?.throwIfAborted();
     if (error instanceof Error && prepared.isIn(texts(error), hop.url.href)) {
