@@ -235,6 +235,14 @@ test-clients: client-tools clientworld $(if $(LOAD),redis-server) ## Test the cl
 	done; \
 	if [ -n "$$failed" ]; then printf '\ntest-clients: FAIL:%s\n' "$$failed"; exit 1; fi
 
+# The folder of `make stubs`, and the languages, which are all by default.
+OUT ?= stubs
+LANGUAGES ?=
+
+.PHONY: stubs
+stubs: protoc client-tools $(PLUGINS) ## Generate stubs of the protos in nine languages into stubs, or OUT=folder
+	@BIN=$(CURDIR)/.bin clients/stubs/generate '$(OUT)' $(LANGUAGES)
+
 .PHONY: screenshots
 screenshots: chromium ## Take the pictures of README.md and docs/console.md
 	BROKER_SCREENSHOTS=$(CURDIR)/docs/images go test -count=1 -timeout 5m -run '^TestScreenshots$$' ./internal/testing/consoletest
