@@ -18,8 +18,8 @@ import (
 // The reasons of the client's own errors. The other reasons are those of the enum ErrorReason in
 // the API, without the prefix ERROR_REASON_, such as CREDENTIAL_NOT_FOUND.
 const (
-	// ReasonBrokerUnreachable means that there is no material that can be used, and that the broker
-	// did not answer.
+	// ReasonBrokerUnreachable means that the broker did not answer, and the client has no unexpired
+	// copy of the material.
 	ReasonBrokerUnreachable = "BROKER_UNREACHABLE"
 	// ReasonHostNotAllowed means that the material must not be sent to the host of the request, or
 	// not without https. Nothing was sent.
