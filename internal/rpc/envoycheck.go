@@ -73,11 +73,15 @@ func (s *Service) check(ctx context.Context, m *method) (response any, err error
 
 func denied(err error) *authv3.CheckResponse {
 	refusal := toRefusal(err)
+	var headers []*corev3.HeaderValueOption
+	for name, value := range refusal.header {
+		headers = append(headers, setHeader(name, value))
+	}
 	return &authv3.CheckResponse{
 		Status: &statuspb.Status{Code: int32(status.Code(err))}, //nolint:gosec // every gRPC code is less than 17
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(refusal.status)}, //nolint:gosec // an HTTP status has three digits
-			Headers: []*corev3.HeaderValueOption{setHeader(reasonTrailer, refusal.reason)},
+			Headers: headers,
 			Body:    refusal.text,
 		}},
 	}

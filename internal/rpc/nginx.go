@@ -83,7 +83,9 @@ func permit(w http.ResponseWriter, d *broker.Decoration, requestURI string) {
 
 func refuse(w http.ResponseWriter, refused refusal) {
 	header := w.Header()
-	header.Set(reasonTrailer, refused.reason)
+	for name, value := range refused.header {
+		header.Set(name, value)
+	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(refused.status)

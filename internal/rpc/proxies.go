@@ -2,9 +2,11 @@ package rpc
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -60,17 +62,21 @@ func (c *call) beginProxy() (broker.Caller, error) {
 // refusal is what the client of a proxy gets if the broker has no material for its request.
 type refusal struct {
 	status int
-	reason string // the reason of the error
-	text   string // for people
+	header map[string]string // the reason of the error and, if there is one, the delay before a retry
+	text   string            // for people
 }
 
 // toRefusal converts a status error.
 func toRefusal(err error) refusal {
 	from := status.Convert(err)
-	made := refusal{status: http.StatusForbidden, text: "authmaterial: " + from.Message() + "\n"}
+	made := refusal{status: http.StatusForbidden, header: map[string]string{}, text: "authmaterial: " + from.Message() + "\n"}
 	for _, detail := range from.Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			made.reason = info.GetReason()
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			made.header[reasonTrailer] = detail.GetReason()
+		case *errdetails.RetryInfo:
+			seconds := math.Ceil(detail.GetRetryDelay().AsDuration().Seconds())
+			made.header["retry-after"] = strconv.FormatInt(int64(seconds), 10)
 		}
 	}
 	switch from.Code() {

@@ -8,9 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +21,6 @@ import (
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 	"github.com/authmaterial/broker/internal/testing/authtest"
-	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
 // World is a broker with the configuration of deploy/proxies/broker.yaml, simulated providers, and a
@@ -52,15 +49,15 @@ func New(t testing.TB, change func(string) string) *World {
 	}
 	t.Cleanup(func() { _ = sim.Close() })
 	w := &World{TB: t, Simulator: sim, folder: t.TempDir(), authority: authtest.NewAuthority("proxytest", time.Now())}
-	w.write("ca.crt", w.authority.PEM())
-	w.write("providers.crt", sim.CertificatePEM())
+	w.Write("ca.crt", string(w.authority.PEM()))
+	w.Write("providers.crt", string(sim.CertificatePEM()))
 	w.writePair("broker", w.authority.Issue(x509.Certificate{DNSNames: []string{"broker.example.com"}}))
 	w.writePair("egress-proxy", w.authority.IssueSPIFFE("spiffe://example.org/egress-proxy"))
-	text := w.read("broker.yaml")
+	text := w.Read("broker.yaml")
 	if change != nil {
 		text = change(text)
 	}
-	w.Config = w.write("broker.yaml", []byte(text))
+	w.Config = w.Write("broker.yaml", text)
 	w.start()
 	return w
 }
@@ -74,7 +71,7 @@ func (w *World) start() {
 	if w.Broker, err = server.New(server.Options{Config: loaded, TokenTransport: w.Simulator.Transport()}); err != nil {
 		w.Fatal(err)
 	}
-	listeners := server.Listeners{GRPC: w.listen(), HTTP: w.listen()}
+	listeners := server.Listeners{GRPC: w.listen(loaded.Listen.GRPC), HTTP: w.listen(loaded.Listen.HTTP)}
 	w.GRPC, w.HTTP = listeners.GRPC.Addr().String(), listeners.HTTP.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- w.Broker.Run(w.Context(), listeners) }()
@@ -90,41 +87,51 @@ func (w *World) Load() (*config.Config, error) {
 	return config.Load(w.Config, config.Options{LookupEnv: simulated.Environment(w.Simulator)})
 }
 
-func (w *World) listen() net.Listener {
+// listen opens a Unix socket of the configuration, or a free port in place of another address.
+func (w *World) listen(address config.Address) net.Listener {
 	w.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the broker closes the listener
+	if address.Network != "unix" {
+		address = config.Address{Network: "tcp", Address: "127.0.0.1:0"}
+	}
+	listener, err := server.Listen(w.Context(), address, 0o600)
 	if err != nil {
 		w.Fatal(err)
 	}
 	return listener
 }
 
-// read returns a file of deploy/proxies, with the names of this test's files in it.
-func (w *World) read(name string) string {
+// Read returns a file of deploy/proxies, as WithPaths does.
+func (w *World) Read(name string) string {
 	w.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "deploy/proxies", name)) //nolint:gosec // a file of the repository
 	if err != nil {
 		w.Fatal(err)
 	}
+	return w.WithPaths(string(text))
+}
+
+// WithPaths returns a text in which the paths of this test's files replace those of deploy/proxies.
+func (w *World) WithPaths(text string) string {
 	return strings.NewReplacer(
 		"/etc/authmaterial/", w.folder+"/",
 		"/var/log/authmaterial/", w.folder+"/",
 		"/etc/ssl/certs/ca-certificates.crt", filepath.Join(w.folder, "providers.crt"),
-	).Replace(string(text))
+	).Replace(text)
 }
 
-func (w *World) write(name string, text []byte) (path string) {
+// Write writes a file into the folder that has the place of /etc/authmaterial.
+func (w *World) Write(name, text string) (path string) {
 	w.Helper()
 	path = filepath.Join(w.folder, name)
-	if err := os.WriteFile(path, text, 0o600); err != nil { //nolint:gosec // the name is one of this package
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // the name is one of this package
 		w.Fatal(err)
 	}
 	return path
 }
 
 func (w *World) writePair(name string, pair tls.Certificate) {
-	w.write(name+".crt", authtest.CertificatePEM(pair))
-	w.write(name+".key", authtest.KeyPEM(pair))
+	w.Write(name+".crt", string(authtest.CertificatePEM(pair)))
+	w.Write(name+".key", string(authtest.KeyPEM(pair)))
 }
 
 // ClientTLS returns the TLS settings of a caller with this SPIFFE ID, or without a certificate.
@@ -151,91 +158,6 @@ func (w *World) Audit() (records []map[string]any) {
 		records = append(records, record)
 	}
 	return records
-}
-
-// StartEnvoy starts Envoy with deploy/proxies/envoy.yaml, and returns its URL. The function `change`
-// changes the text of the configuration; it may be nil.
-func (w *World) StartEnvoy(change func(string) string) (url string) {
-	w.Helper()
-	program, err := find("ENVOY", "envoy")
-	if err != nil {
-		w.Fatal(err)
-	}
-	text := w.read("envoy.yaml")
-	text = redirect(w, text, "address: broker.example.com, port_value: 50051", "address: %h, port_value: %p", w.GRPC)
-	for _, host := range []string{"api.sendpulse.com", "app.pendo.io", "pulsedive.com"} {
-		text = redirect(w, text, "address: "+host+", port_value: 443", "address: %h, port_value: %p", w.Simulator.Addr())
-	}
-	if change != nil {
-		text = change(text)
-	}
-	return w.startProxy("port_value: 10000", "port_value: ", text, func(text string) (*processtest.Process, error) {
-		file := w.write("envoy.yaml", []byte(text))
-		return processtest.StartServer(exec.Command(program, //nolint:gosec,noctx // processtest ends the process
-			"-c", file, "--concurrency", "2", "--use-dynamic-base-id", "-l", "info"), "starting workers", 30*time.Second)
-	})
-}
-
-// StartNginx starts nginx with deploy/proxies/nginx.conf, and returns its URL. The function `change`
-// changes the text of the configuration; it may be nil.
-func (w *World) StartNginx(change func(string) string) (url string) {
-	w.Helper()
-	program, err := find("NGINX", "nginx")
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.write("broker.conf", []byte(w.read("broker.conf")))
-	text := redirect(w, w.read("nginx.conf"), "broker.example.com:9464", "%h:%p", w.HTTP)
-	for _, host := range []string{"api.sendpulse.com", "app.pendo.io", "pulsedive.com"} {
-		text = redirect(w, text, "server "+host+":443", "server %h:%p", w.Simulator.Addr())
-	}
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} { // nginx creates these folders
-		text = strings.Replace(text, "access_log off;", "access_log off;\n"+kind+"_temp_path "+w.folder+"/"+kind+";", 1)
-	}
-	if change != nil {
-		text = change(text)
-	}
-	return w.startProxy("listen 127.0.0.1:10080", "listen 127.0.0.1:", text, func(text string) (*processtest.Process, error) {
-		file := w.write("nginx.conf", []byte(text))
-		return processtest.StartServer(exec.Command(program, "-p", w.folder, "-c", file, "-e", "stderr", //nolint:gosec,noctx // processtest ends the process
-			"-g", "daemon off; master_process off; error_log stderr notice; pid "+w.folder+"/nginx.pid;"), "using the", 30*time.Second)
-	})
-}
-
-// startProxy starts a proxy on a free port.
-func (w *World) startProxy(listen, before, text string, start func(string) (*processtest.Process, error)) (url string) {
-	w.Helper()
-	if strings.Count(text, listen) != 1 {
-		w.Fatalf("the configuration does not have %q once", listen)
-	}
-	processtest.OnFreePort(w, 17000, 2000, func(port int) error {
-		url = "http://127.0.0.1:" + strconv.Itoa(port)
-		process, err := start(strings.Replace(text, listen, before+strconv.Itoa(port), 1))
-		if err == nil {
-			w.Cleanup(process.Kill)
-		}
-		return err
-	})
-	for began := time.Now(); ; { // Envoy listens a moment after its last log line
-		connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")) //nolint:noctx // the loop ends
-		if err == nil {
-			_ = connection.Close()
-			return url
-		}
-		if time.Since(began) > 10*time.Second {
-			w.Fatal(err)
-		}
-	}
-}
-
-// redirect replaces an address in a configuration.
-func redirect(t testing.TB, text, address, form, by string) string {
-	t.Helper()
-	host, port, err := net.SplitHostPort(by)
-	if err != nil || strings.Count(text, address) != 1 {
-		t.Fatalf("the configuration does not have %q once (%v)", address, err)
-	}
-	return strings.Replace(text, address, strings.NewReplacer("%h", host, "%p", port).Replace(form), 1)
 }
 
 // Answer is the answer of a proxy to a request.
@@ -289,7 +211,7 @@ func (w *World) ReplaceInConfig(replacements ...string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.write("broker.yaml", []byte(strings.NewReplacer(replacements...).Replace(string(text))))
+	w.Write("broker.yaml", strings.NewReplacer(replacements...).Replace(string(text)))
 	if err := w.Broker.Reload(w.Load); err != nil {
 		w.Fatal(err)
 	}
