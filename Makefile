@@ -81,6 +81,20 @@ postgres:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
 	ls /usr/lib/postgresql/*/bin/postgres
 
+# Tests run the commands of documents, which use curl and OpenSSL.
+DOCUMENTED := curl openssl
+
+.PHONY: documented
+documented:
+	@missing=; for tool in $(DOCUMENTED); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The tests need$$missing: apt-get install$$missing"; exit 1; \
+	fi; \
+	echo "install$$missing"; \
+	apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
 # A test compiles the protos with the tools that users of other programming languages have. As
 # root on Debian, this target installs missing tools; on other systems it prints the command that
 # does.
@@ -187,7 +201,7 @@ envoy:
 ALONE := ./deploy ./internal/cache/redisstore ./internal/testing/consoletest ./internal/testing/fleettest ./internal/testing/hostiletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest
 
 .PHONY: test
-test: redis-server postgres protoc chromium axe nginx envoy $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
+test: redis-server postgres documented protoc chromium axe nginx envoy $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \

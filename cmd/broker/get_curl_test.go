@@ -82,9 +82,6 @@ func TestGetCurlAnyCredential(t *testing.T) {
 
 // TestGetCurlForReal checks that the real curl reads the quoted values and follows no redirect.
 func TestGetCurlForReal(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
-	}
 	var paths, headers, params []string
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		paths = append(paths, r.URL.Path)

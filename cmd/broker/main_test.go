@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,6 +21,15 @@ func TestMain(m *testing.M) {
 var programs = map[string]func(){
 	"broker":              main,
 	"unprivileged-broker": func() { dropPrivileges(); main() },
+	freePorts:             func() { useFreePorts(); main() },
+}
+
+// The program with this name is a broker whose demo listens on free ports.
+const freePorts = "broker-on-free-ports"
+
+func useFreePorts() {
+	const free = "127.0.0.1:0"
+	stayAt = strings.NewReplacer("127.0.0.1:50051", free, "127.0.0.1:9464", free, "127.0.0.1:8081", free)
 }
 
 // The user with this ID owns no files.
