@@ -28,7 +28,7 @@ const (
 )
 
 // `getDecoration` gets a decoration for all requests that wait for it. It uses the context's values,
-// but continues when the context ends.
+// but not its gRPC metadata, and continues when the context ends.
 func (c *Client) getDecoration(ctx context.Context, credentialID string) (*prepared, *Error) {
 	var response *authmaterialv1.GetAuthDecorationResponse
 	failed := c.retry(ctx, credentialID, getTimeout, func(ctx context.Context, options ...grpc.CallOption) (err error) {
@@ -46,11 +46,12 @@ func (c *Client) getDecoration(ctx context.Context, credentialID string) (*prepa
 }
 
 // `retry` makes a call, and makes it again while it fails with UNAVAILABLE. The timeout is that of
-// one attempt.
+// one attempt. The context's outgoing metadata is not sent, because it is for another service, and
+// can contain a token for that service.
 func (c *Client) retry(
 	ctx context.Context, credentialID string, timeout time.Duration, call func(context.Context, ...grpc.CallOption) error,
 ) *Error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(context.WithoutCancel(ctx), nil))
 	defer cancel()
 	defer context.AfterFunc(c.running, cancel)()
 	began, pause := time.Now(), firstPause

@@ -50,7 +50,11 @@ func (e *Error) Error() string {
 	if e.Reason == ReasonHostNotAllowed {
 		return e.cause.Error()
 	}
-	return "get the material of credential " + strconv.Quote(e.CredentialID) + ": " + e.Reason + ": " + e.cause.Error()
+	text := e.cause.Error()
+	if e.Reason != ReasonBrokerUnreachable { // the reason says more than the gRPC code
+		text = status.Convert(e.cause).Message()
+	}
+	return "get the material of credential " + strconv.Quote(e.CredentialID) + ": " + e.Reason + ": " + text
 }
 
 // Unwrap returns ErrHostNotAllowed with its details, or the gRPC status of the call.

@@ -17,6 +17,8 @@ const (
 	usageInterval = time.Minute
 	// maxUses is the maximum number of uses in a call of ReportUsage.
 	maxUses = 100
+	// maxRepeatedUses is the maximum number of uses that are reported again after a failure.
+	maxRepeatedUses = 1000
 	// usageTimeout is the timeout of all calls for one report.
 	usageTimeout = 10 * time.Second
 	// lastUsageTimeout is the timeout of the report when the client is closed.
@@ -88,7 +90,7 @@ func (c *Client) reportDueUses(now time.Time) {
 		if status.Code(err) == codes.Unimplemented {
 			c.usage.unsupported = true
 		} else if err != nil {
-			c.addUses(c.now(), uses...)
+			c.addUses(c.now(), uses[:min(len(uses), maxRepeatedUses)]...)
 		}
 	})
 }

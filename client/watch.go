@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -43,9 +44,10 @@ type stream struct {
 	stop        context.CancelFunc
 }
 
-// `watch` makes a stream watch the credential soon, unless one does already.
+// `watch` makes a stream watch the credential soon, unless one does already. An ID that is too long
+// or not UTF-8 would end the stream of other credentials.
 func (c *credential) watch() {
-	if c.watched || len(c.id) > maxID {
+	if c.watched || len(c.id) > maxID || !utf8.ValidString(c.id) {
 		return
 	}
 	c.watched, c.lastUse = true, c.client.now()

@@ -159,10 +159,17 @@ func checkCurlOption(name, value string) error {
 		return errors.New("--header: a header has one line")
 	case name == "header" && strings.EqualFold(header, "Host"):
 		return errors.New("'broker curl' does not pass on the header Host: the host is that of the URL")
-	case name == "write-out" && (strings.HasPrefix(value, "@") || strings.Contains(value, "url") || strings.Contains(value, "%{json}")):
+	case name == "write-out" && printsURL(value):
 		return errors.New("'broker curl' does not pass on --write-out with a file, with URLs or with %{json}: it could print material")
 	}
 	return nil
+}
+
+// printsURL reports whether a value of curl's option --write-out could print the URL. curl accepts
+// the names of its variables in upper and lower case.
+func printsURL(value string) bool {
+	lower := strings.ToLower(value)
+	return strings.HasPrefix(value, "@") || strings.Contains(lower, "url") || strings.Contains(lower, "%{json}")
 }
 
 // headerName returns the name in a value of curl's option --header.

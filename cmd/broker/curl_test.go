@@ -142,6 +142,8 @@ func TestCurlWrongUsage(t *testing.T) {
 		"curl a -- -H @file https://a":              "does not pass on --header @FILE",
 		"curl a -- -H host:x https://a":             "does not pass on the header Host",
 		"curl a -- -w %{url_effective} https://a":   "does not pass on --write-out",
+		"curl a -- -w %{URL_Effective} https://a":   "does not pass on --write-out",
+		"curl a -- -w %{JSON} https://a":            "does not pass on --write-out",
 		"curl a -- https://a -d":                    "curl's option -d needs an argument",
 		"curl a -- https://u:p@a":                   "the URL must not contain a user name and password",
 		"curl a --token-file - -- https://a":        "standard input belongs to curl",

@@ -74,7 +74,7 @@ func printCallers(out *screen, status *authmaterialv1.CredentialStatus) error {
 	fmt.Fprintf(out, "\n%s\n", out.bold("Callers since "+moment(status.GetSince(), false)))
 	var table [][]string
 	for _, use := range status.GetCallers() {
-		table = append(table, []string{use.GetCaller(), moment(use.GetLastUseTime(), false), fmt.Sprint(use.GetCount()), number(use.GetVersion())})
+		table = append(table, []string{use.GetCaller(), minute(use.GetLastUseTime()), fmt.Sprint(use.GetCount()), number(use.GetVersion())})
 	}
 	return out.printTable([]string{"CALLER", "LAST USE", "CALLS", "VERSION"}, table)
 }

@@ -119,7 +119,7 @@ func byCaller(uses []broker.Use) []CallerUse {
 			callers[use.Caller] = of
 		}
 		of.Count += use.Count
-		if use.Minute.After(of.LastUse) {
+		if later := use.Minute.Compare(of.LastUse); later > 0 || later == 0 && use.Version > of.Version {
 			of.LastUse, of.Version = use.Minute, use.Version
 		}
 	}
