@@ -24,7 +24,9 @@ import (
 // program needs one Client for each connection to a broker.
 type Client struct {
 	broker authmaterialv1.BrokerServiceClient
-	now    func() time.Time
+	// connectNow ends the delay before the connection's next attempt to connect.
+	connectNow func()
+	now        func() time.Time
 
 	running context.Context //nolint:containedctx // ends when the client is closed
 	stop    context.CancelFunc
@@ -59,13 +61,19 @@ func WithClock(now func() time.Time) Option {
 // New makes no call. The caller of New must call Close when the client is no longer needed, and
 // then close the connection.
 //
-// While a broker is down, gRPC waits longer before each attempt to connect, by default up to 2
-// minutes. The option grpc.WithConnectParams of the connection changes that.
+// While a broker is down, the client tries to connect again at least every 41 seconds. If the
+// connection has the method ResetConnectBackoff, as a *grpc.ClientConn has, gRPC's own delays, which
+// grow to 2 minutes, do not prevent that. But gRPC looks up a host name that could not be resolved
+// only at the times of its own delays.
 func New(connection grpc.ClientConnInterface, options ...Option) *Client {
 	c := &Client{
 		broker:      authmaterialv1.NewBrokerServiceClient(connection),
+		connectNow:  func() {},
 		now:         time.Now,
 		credentials: map[string]*credential{},
+	}
+	if delayed, ok := connection.(interface{ ResetConnectBackoff() }); ok {
+		c.connectNow = delayed.ResetConnectBackoff
 	}
 	c.running, c.stop = context.WithCancel(context.Background())
 	for _, option := range options {

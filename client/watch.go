@@ -143,6 +143,7 @@ func (s *stream) receive(ctx context.Context) (delivered bool, err error) {
 	}
 	watched := map[string]*credential{} // the credentials whose state has been delivered
 	defer s.ended(watched)
+	s.client.connectNow()
 	connecting := time.AfterFunc(connectTimeout, cancel)
 	states, err := s.client.broker.WatchAuthDecorations(ctx, request, grpc.WaitForReady(true))
 	connecting.Stop()
