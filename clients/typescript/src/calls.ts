@@ -33,7 +33,7 @@ export async function retry<T>(
       return await connection.unary(make, timeoutMs, stopped);
     } catch (caught) {
       const failed = ConnectError.from(caught);
-      const error = stopped.aborted ? closedError(credentialId) : callError(credentialId, failed);
+      const error = stopped.aborted ? closedError(credentialId) : callError(credentialId, failed, connection.address);
       const wait = error.retryDelayMs ?? pause;
       if (!isUnavailable(failed) || performance.now() - began + wait >= retryFor || !(await sleep(wait, stopped))) {
         throw stopped.aborted ? closedError(credentialId) : error;

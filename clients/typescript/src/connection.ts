@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import * as net from "node:net";
 import * as tls from "node:tls";
-import type { ClientHttp2Stream } from "node:http2";
+import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 
 import { Code, ConnectError, createClient, type Client as Stub, type CallOptions } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
@@ -18,6 +18,8 @@ const maxToken = 8 << 10;
 
 /** The connection to a broker, which is opened by the first call and again when it has ended. */
 export class Connection {
+  /** The address as the program wrote it. */
+  readonly address: string;
   readonly #address: Address;
   readonly #options: ConnectionOptions;
   readonly #sessions: Http2SessionManager;
@@ -25,6 +27,7 @@ export class Connection {
 
   /** Reads the certificate files once, to check them. */
   constructor(address: string, options: ConnectionOptions) {
+    this.address = address;
     this.#address = parseAddress(address);
     this.#options = options;
     if (options.tokenFile !== undefined && this.#address.kind === "plaintext") {
@@ -162,11 +165,19 @@ function parseAddress(address: string): Address {
   };
 }
 
-/** A session manager whose open streams do not keep the process alive. */
+/** A session manager whose open streams do not keep the process alive, and whose sessions do not end it. */
 class QuietSessionManager extends Http2SessionManager {
+  readonly #sessions = new WeakSet<ClientHttp2Session>();
+
   override async request(...call: Parameters<Http2SessionManager["request"]>): Promise<ClientHttp2Stream> {
     const stream = await super.request(...call);
-    stream.session?.unref();
+    const session = stream.session as ClientHttp2Session | undefined;
+    session?.unref();
+    if (session && !this.#sessions.has(session)) {
+      this.#sessions.add(session);
+      // The manager may let go of a session that has failed before the session emits its error.
+      session.on("error", () => undefined);
+    }
     return stream;
   }
 }

@@ -206,6 +206,7 @@ export class Credential {
       report.until = replaced ? now : now + repeatReport;
       if (replaced && successor.version !== version) {
         this.#ignore(version, now);
+        this.#replaced.delete(successor.version); // it has become current again
       }
       this.#install(successor);
       return replaced ? successor : undefined;

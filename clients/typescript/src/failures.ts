@@ -21,10 +21,29 @@ export function unusableError(credentialId: string, why: string): AuthmaterialEr
   return noMaterial("INTERNAL", credentialId, why);
 }
 
-/** Returns the error for a call that failed. */
-export function callError(credentialId: string, failed: ConnectError): AuthmaterialError {
-  const reason = failed.metadata.get("authmaterial-error-reason") ?? "BROKER_UNREACHABLE";
-  return noMaterial(reason, credentialId, failed.rawMessage, retryDelay(failed));
+/** Returns the error for a call to the broker at an address that failed. */
+export function callError(credentialId: string, failed: ConnectError, address: string): AuthmaterialError {
+  const reason = failed.metadata.get("authmaterial-error-reason");
+  const why =
+    reason === null ? `call the broker at ${address}: ${explain(failed.rawMessage, address)}` : failed.rawMessage;
+  return noMaterial(reason ?? "BROKER_UNREACHABLE", credentialId, why, retryDelay(failed));
+}
+
+/** Addresses and errors of Node.js, and what to do about them. */
+const advice: [RegExp, string][] = [
+  [/wrong version number/, "for a broker without TLS, use an address with http://"],
+  [/^http:.*(Protocol error|error code CANCEL)/, "for a broker with TLS, use an address with https://"],
+  [
+    /self-signed certificate|local issuer|first certificate/,
+    "set caFile to the authorities of the broker's certificate",
+  ],
+];
+
+function explain(message: string, address: string): string {
+  const [, openssl] = /:SSL routines:[^:]*:([^:]+):/.exec(message) ?? [];
+  const why = openssl ?? message;
+  const [, help] = advice.find(([pattern]) => pattern.test(`${address} ${why}`)) ?? [];
+  return help === undefined ? why : `${why}: ${help}`;
 }
 
 /** Returns the error for a state of a watched credential. */

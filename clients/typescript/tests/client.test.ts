@@ -1,15 +1,21 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 
+import { ConnectError } from "@connectrpc/connect";
+
+import { Connection } from "../src/connection.js";
+import { callError } from "../src/failures.js";
 import { Client } from "../src/index.js";
 import { FakeBroker } from "./broker.js";
 import { Provider } from "./provider.js";
-import { setUp } from "./setup.js";
+import { secret, setUp } from "./setup.js";
 
 const index = new URL("../src/index.js", import.meta.url).href;
 
@@ -80,3 +86,58 @@ test("after close, requests fail, and close can be called again", async (t) => {
   await Promise.all([client.close(), client.close()]);
   await assert.rejects(fetch(provider.url), { name: "AuthmaterialError", reason: "BROKER_UNREACHABLE" });
 });
+
+test("a version that was rejected can become current again", async (t) => {
+  let rejected = secret;
+  const { broker, client, provider } = await setUp(t, (request, response) => {
+    response.statusCode = request.headers["x-api-key"] === rejected ? 401 : 200;
+  });
+  const fetch = client.fetch("pendo");
+  broker.replaceBy({ headers: [{ name: "X-Api-Key", value: "secret-key-2" }] });
+  assert.equal((await fetch(provider.url)).status, 200);
+  rejected = "secret-key-2";
+  broker.replaceBy({ version: "v1" });
+  assert.equal((await fetch(provider.url)).status, 200);
+  assert.equal(provider.received.length, 4);
+  assert.equal((await fetch(provider.url)).status, 200);
+  assert.equal(provider.received.length, 5);
+});
+
+/** Starts a server that speaks neither TLS nor HTTP/2, and returns its port. */
+async function startOtherServer(t: TestContext): Promise<number> {
+  const server = createServer((socket) => {
+    socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).on("error", () => undefined);
+  }).listen(0, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+async function call(connection: Connection): Promise<unknown> {
+  const signal = new AbortController().signal;
+  return connection.unary((broker, options) => broker.getAuthDecoration({}, options), 5_000, signal);
+}
+
+test("a connection that fails while it is closed or replaced does not end the process", async (t) => {
+  const connection = new Connection(`http://127.0.0.1:${await startOtherServer(t)}`, {});
+  await assert.rejects(call(connection));
+  await assert.rejects(call(connection)); // the session has ended, and has not reported its error yet
+  connection.close();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+});
+
+for (const [scheme, advice] of [
+  ["https", /wrong version number: for a broker without TLS, use an address with http:/],
+  ["http", /Protocol error: for a broker with TLS, use an address with https:/],
+] as const) {
+  test(`the error of an address that must not start with ${scheme}`, async (t) => {
+    const connection = new Connection(`${scheme}://127.0.0.1:${await startOtherServer(t)}`, {});
+    t.after(() => {
+      connection.close();
+    });
+    const failed = await call(connection).catch((error: unknown) => ConnectError.from(error));
+    const { message } = callError("pendo", failed as ConnectError, connection.address);
+    assert.match(message, advice);
+    assert.ok(message.includes(connection.address));
+  });
+}
