@@ -69,7 +69,8 @@ public final class AuthmaterialClient implements AutoCloseable {
 
   /**
    * Returns an adapter that adds the material of a credential to the requests of OkHttp. The
-   * program needs the dependency {@code com.squareup.okhttp3:okhttp}.
+   * program needs the dependency {@code com.squareup.okhttp3:okhttp-jvm} (or {@code okhttp} before
+   * version 5).
    *
    * @param credentialId the credential's ID
    * @return the adapter
@@ -116,7 +117,7 @@ public final class AuthmaterialClient implements AutoCloseable {
     private Clock clock = Clock.systemUTC();
 
     private Builder(String address) {
-      this.address = Objects.requireNonNull(address);
+      this.address = Objects.requireNonNull(address, "address");
     }
 
     /**
@@ -137,7 +138,7 @@ public final class AuthmaterialClient implements AutoCloseable {
      * @return this builder
      */
     public Builder caFile(Path file) {
-      caFile = file;
+      caFile = Objects.requireNonNull(file);
       return this;
     }
 
@@ -164,7 +165,7 @@ public final class AuthmaterialClient implements AutoCloseable {
      * @return this builder
      */
     public Builder serverName(String name) {
-      serverName = name;
+      serverName = Objects.requireNonNull(name);
       return this;
     }
 
@@ -176,7 +177,7 @@ public final class AuthmaterialClient implements AutoCloseable {
      * @return this builder
      */
     public Builder tokenFile(Path file) {
-      tokenFile = file;
+      tokenFile = Objects.requireNonNull(file);
       return this;
     }
 
@@ -197,7 +198,8 @@ public final class AuthmaterialClient implements AutoCloseable {
      * its first request.
      *
      * @return the client
-     * @throws IOException if a file cannot be read or has no certificate, key or token
+     * @throws IOException if a file cannot be read or has no certificate, key or token, or the
+     *     address is invalid
      */
     public AuthmaterialClient build() throws IOException {
       return new AuthmaterialClient(

@@ -70,7 +70,7 @@ public final class AuthmaterialException extends IOException {
 
   /** Returns the same error with the stack of the current thread. */
   AuthmaterialException again() {
-    return new AuthmaterialException(reason, credentialId, retryDelay, getMessage(), this);
+    return new AuthmaterialException(reason, credentialId, retryDelay, getMessage(), getCause());
   }
 
   static AuthmaterialException hostNotAllowed(String credentialId, String message) {

@@ -99,16 +99,17 @@ final class Calls {
     }
 
     private void attempt() {
-      // Without Context.ROOT, the end of a call that the program serves would cancel this one.
-      Context.ROOT.run(
-          () ->
-              call.accept(
-                  connection.stub().withDeadlineAfter(timeout),
-                  new Answer<>(result::complete, this::failed)));
+      Answer<R> answer = new Answer<>(result::complete, this::failed);
+      try {
+        // Without Context.ROOT, the end of a call that the program serves would cancel this one.
+        Context.ROOT.run(() -> call.accept(connection.stub().withDeadlineAfter(timeout), answer));
+      } catch (RuntimeException e) {
+        failed(e); // requests wait for the result
+      }
     }
 
     private void failed(Throwable error) {
-      AuthmaterialException failed = Errors.ofCall(credentialId, error);
+      AuthmaterialException failed = Errors.ofCall(credentialId, connection.address(), error);
       Duration wait = failed.retryDelay().orElse(pause);
       Duration passed = Duration.ofNanos(System.nanoTime() - began);
       boolean again =

@@ -8,9 +8,10 @@ import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.TlsChannelCredentials;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,6 +29,9 @@ final class Connection {
 
   /** The broker ends connections whose clients send pings more often than every 10 seconds. */
   private static final long KEEPALIVE_SECONDS = 30;
+
+  /** The largest file of authorities, a certificate or a key. */
+  private static final int MAX_FILE = 4 << 20;
 
   private final Settings settings;
   private final ScheduledExecutorService scheduler;
@@ -47,6 +51,10 @@ final class Connection {
     }
     files = read();
     channel = open(files);
+  }
+
+  String address() {
+    return settings.address();
   }
 
   /** Returns the stub for one call. */
@@ -97,21 +105,32 @@ final class Connection {
   }
 
   private ManagedChannel open(List<byte[]> contents) throws IOException {
-    ManagedChannelBuilder<?> builder;
     try {
-      builder = Grpc.newChannelBuilder(settings.address(), credentials(contents));
+      return builder(contents)
+          .keepAliveTime(KEEPALIVE_SECONDS, TimeUnit.SECONDS)
+          .keepAliveTimeout(KEEPALIVE_SECONDS / 3, TimeUnit.SECONDS)
+          .build();
     } catch (RuntimeException e) { // gRPC does not say which one
       throw new IOException(
-          "check the address, certificate and key of the broker's connection: " + e.getMessage(),
+          "check the broker's address \""
+              + settings.address()
+              + "\", such as broker.example:50051, and the certificate and key files: "
+              + e.getMessage(),
           e);
     }
+  }
+
+  private ManagedChannelBuilder<?> builder(List<byte[]> contents) throws IOException {
+    ManagedChannelBuilder<?> builder =
+        Grpc.newChannelBuilder(settings.address(), credentials(contents));
     if (settings.serverName() != null) {
       builder.overrideAuthority(settings.serverName());
     }
-    return builder
-        .keepAliveTime(KEEPALIVE_SECONDS, TimeUnit.SECONDS)
-        .keepAliveTimeout(KEEPALIVE_SECONDS / 3, TimeUnit.SECONDS)
-        .build();
+    if (settings.address().startsWith("unix:") && builder instanceof NettyChannelBuilder netty) {
+      // gRPC sets the option, and for each connection Netty would log that Unix sockets lack it.
+      netty.withOption(ChannelOption.SO_KEEPALIVE, null);
+    }
+    return builder;
   }
 
   private ChannelCredentials credentials(List<byte[]> contents) throws IOException {
@@ -137,7 +156,7 @@ final class Connection {
     for (Path file :
         Arrays.asList(settings.caFile(), settings.certificateFile(), settings.keyFile())) {
       if (file != null) {
-        contents.add(Files.readAllBytes(file));
+        contents.add(RegularFile.read(file, MAX_FILE));
       }
     }
     return contents;

@@ -3,32 +3,18 @@ package com.authmaterial.client;
 import com.authmaterial.v1.AuthDecoration;
 import com.authmaterial.v1.GetAuthDecorationResponse;
 import com.authmaterial.v1.WatchAuthDecorationsResponse;
-import java.time.Duration;
 import java.time.Instant;
-import java.util.HashMap;
-import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** What a client knows about one credential. */
+/** One credential, with its copy of the latest decoration. */
 final class Credential {
-  private static final Duration MIN_REMEMBERED = Duration.ofSeconds(1);
-  private static final Duration MAX_REMEMBERED = Duration.ofSeconds(30);
-
-  /** A replica that does not know the successor of a rejected version could send the version. */
-  private static final Duration IGNORE_REPLACED = Duration.ofMinutes(1);
-
   private static final int MAX_ID = 128;
-  private static final Set<String> FINAL_REASONS =
-      Set.of("CREDENTIAL_NOT_FOUND", "ACCESS_DENIED", "CREDENTIAL_REJECTED");
 
   final String id;
+  final Copy copy;
+  final Reports reports;
   private final Credentials all;
-
-  /** The latest decoration, or null. */
-  private volatile Prepared copy;
 
   /** The number of working streams that have delivered the state. */
   private final AtomicInteger live = new AtomicInteger();
@@ -37,15 +23,11 @@ final class Credential {
   boolean watched; // a stream watches the credential, or will be opened for it
   Instant lastUse = Instant.MIN;
   private CompletableFuture<Prepared> call; // of GetAuthDecoration
-  private AuthmaterialException failure;
-  private Instant failedUntil = Instant.MIN;
-  private final Map<String, Instant> replaced = new HashMap<>(); // versions that are ignored
-
-  final Reports reports;
 
   Credential(Credentials all, String id) {
     this.all = all;
     this.id = id;
+    copy = new Copy(all);
     reports = new Reports(all, this);
   }
 
@@ -54,12 +36,9 @@ final class Credential {
   }
 
   /** Returns the decoration for a request, or null if the request must call {@link #get}. */
-  Prepared copy(Instant now) {
-    Prepared current = copy;
-    if (current == null || current.expired(now)) {
-      return null;
-    }
-    if (live.get() == 0) {
+  Prepared current(Instant now) {
+    Prepared current = copy.usable(now);
+    if (current != null && live.get() == 0) {
       withoutStream(now, current);
     }
     return current;
@@ -73,11 +52,12 @@ final class Credential {
       }
       watch();
       Instant now = all.now();
-      Prepared current = copy;
-      if (current != null && !current.expired(now)) {
+      Prepared current = copy.usable(now);
+      if (current != null) {
         return CompletableFuture.completedFuture(current);
       }
-      if (failure != null && now.isBefore(failedUntil)) {
+      AuthmaterialException failure = copy.failure(now);
+      if (failure != null) {
         return CompletableFuture.failedFuture(failure);
       }
       return call == null ? begin() : call;
@@ -106,7 +86,7 @@ final class Credential {
         return;
       }
       watch();
-      if (!now.isBefore(current.refresh) && !now.isBefore(failedUntil) && call == null) {
+      if (!now.isBefore(current.refresh) && copy.failure(now) == null && call == null) {
         begin();
       }
     }
@@ -131,9 +111,9 @@ final class Credential {
     }
     synchronized (all) {
       if (failed == null) {
-        install(answer);
+        copy.replace(answer);
       } else {
-        fail(failed);
+        copy.fail(failed);
       }
       if (call == begun) {
         call = null;
@@ -147,43 +127,12 @@ final class Credential {
     }
   }
 
-  /** Returns the decoration in an answer, or throws the error of the call. */
+  /** Returns the decoration in the answer of a call, or throws the error of the call. */
   Prepared prepare(AuthDecoration decoration, Throwable error) throws AuthmaterialException {
-    Throwable cause = error instanceof CompletionException ? error.getCause() : error;
-    if (cause instanceof AuthmaterialException failed) {
-      throw failed;
-    }
-    if (cause != null) {
-      throw Errors.ofCall(id, cause);
+    if (error != null) {
+      throw (AuthmaterialException) error;
     }
     return Prepared.of(id, decoration);
-  }
-
-  /** Makes a decoration the copy, unless its version was rejected and replaced. */
-  boolean install(Prepared decoration) {
-    Instant ignored = replaced.getOrDefault(decoration.version, Instant.MIN);
-    if (all.closed || all.now().isBefore(ignored)) {
-      return false;
-    }
-    copy = decoration;
-    failure = null;
-    failedUntil = Instant.MIN;
-    return true;
-  }
-
-  /** Remembers an error, and removes the copy if the error means that it must not be used. */
-  private void fail(AuthmaterialException failed) {
-    if (FINAL_REASONS.contains(failed.reason())) {
-      copy = null;
-    }
-    Duration delay = failed.retryDelay().orElse(Duration.ZERO);
-    if (delay.compareTo(MIN_REMEMBERED) < 0) {
-      delay = MIN_REMEMBERED;
-    } else if (delay.compareTo(MAX_REMEMBERED) > 0) {
-      delay = MAX_REMEMBERED;
-    }
-    failure = failed;
-    failedUntil = all.now().plus(delay);
   }
 
   /** Processes the first or a later state from a stream. */
@@ -202,8 +151,8 @@ final class Credential {
     }
     synchronized (all) {
       if (failed != null) {
-        fail(failed);
-      } else if (install(delivered)) {
+        copy.fail(failed);
+      } else if (copy.replace(delivered)) {
         ended = call;
         call = null;
       }
@@ -211,13 +160,6 @@ final class Credential {
     if (ended != null) {
       ended.complete(delivered);
     }
-  }
-
-  /** Returns the copy if it can be used and has another version. */
-  Prepared other(String version, Instant now) {
-    Prepared current = copy;
-    boolean other = current != null && !current.version.equals(version);
-    return other && !current.expired(now) ? current : null;
   }
 
   void streamWorks() {
@@ -228,19 +170,11 @@ final class Credential {
     live.decrementAndGet();
   }
 
-  /** Makes `install` ignore a version that has a successor. */
-  void ignore(String version, Prepared successor, Instant now) {
-    replaced.values().removeIf(until -> !now.isBefore(until));
-    if (!successor.version.equals(version)) {
-      replaced.put(version, now.plus(IGNORE_REPLACED));
-    }
-  }
-
   /** Removes the copy, and lets the waiting requests fail. */
   void close() {
     CompletableFuture<Prepared> ended;
     synchronized (all) {
-      copy = null;
+      copy.remove();
       ended = call;
       call = null;
     }

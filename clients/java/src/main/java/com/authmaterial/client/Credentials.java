@@ -9,6 +9,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -59,7 +60,8 @@ final class Credentials {
   }
 
   synchronized Credential credential(String id) {
-    return credentials.computeIfAbsent(id, key -> new Credential(this, key));
+    return credentials.computeIfAbsent(
+        Objects.requireNonNull(id, "credentialId"), key -> new Credential(this, key));
   }
 
   /** Makes a stream watch the credential soon. */

@@ -23,7 +23,7 @@ final class Errors {
   private Errors() {}
 
   /** Returns the error of a call that failed. */
-  static AuthmaterialException ofCall(String credentialId, Throwable failed) {
+  static AuthmaterialException ofCall(String credentialId, String address, Throwable failed) {
     Metadata trailers = Status.trailersFromThrowable(failed);
     String reason = null;
     Duration delay = null;
@@ -47,12 +47,14 @@ final class Errors {
       delay = delay == null ? pushback(trailers.get(DELAY)) : delay;
     }
     Status status = Status.fromThrowable(failed);
-    return AuthmaterialException.of(
-        reason == null ? AuthmaterialException.BROKER_UNREACHABLE : reason,
-        credentialId,
-        delay,
-        text(status),
-        failed);
+    if (reason == null) {
+      String text = "the call of the broker at " + address + " failed: " + text(status);
+      return AuthmaterialException.of(
+          AuthmaterialException.BROKER_UNREACHABLE, credentialId, delay, text, failed);
+    }
+    String text =
+        status.getDescription() == null ? status.getCode().name() : status.getDescription();
+    return AuthmaterialException.of(reason, credentialId, delay, text, failed);
   }
 
   /** Returns the error in the state of a watched credential. */
@@ -74,9 +76,20 @@ final class Errors {
     return AuthmaterialException.of("INTERNAL", credentialId, null, text, null);
   }
 
+  /** Returns the text of an error of gRPC, whose causes say what is wrong with a connection. */
   private static String text(Status status) {
-    String description = status.getDescription();
-    return description == null ? status.getCode().name() : status.getCode() + ": " + description;
+    String text = status.getCode().name();
+    if (status.getDescription() != null) {
+      text += ": " + status.getDescription().lines().findFirst().orElse("");
+    }
+    for (Throwable cause = status.getCause(); cause != null; cause = cause.getCause()) {
+      String message = cause.getMessage();
+      if (message == null) {
+        message = cause.getClass().getSimpleName();
+      }
+      text = text.contains(message) ? text : text + ": " + message;
+    }
+    return text;
   }
 
   private static Duration pushback(String milliseconds) {

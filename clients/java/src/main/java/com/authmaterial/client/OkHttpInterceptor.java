@@ -49,7 +49,7 @@ final class OkHttpInterceptor implements Interceptor {
     if ("websocket".equalsIgnoreCase(request.header("Upgrade"))) {
       throw new IOException("WebSockets are not supported with the material of a credential");
     }
-    Prepared material = credential.copy(credential.now());
+    Prepared material = credential.current(credential.now());
     if (material == null) {
       material = await(credential.get(), chain.call());
     }

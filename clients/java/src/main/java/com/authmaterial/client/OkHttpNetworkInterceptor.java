@@ -30,10 +30,14 @@ final class OkHttpNetworkInterceptor implements Interceptor {
   }
 
   /** Returns a copy of a request with the material. */
-  static Request decorate(Request request, Prepared material) {
+  static Request decorate(Request request, Prepared material) throws AuthmaterialException {
     Request.Builder decorated = request.newBuilder();
     for (Header header : material.headers) {
-      decorated.header(header.getName(), header.getValue());
+      try {
+        decorated.header(header.getName(), header.getValue());
+      } catch (IllegalArgumentException e) {
+        throw material.refused(header);
+      }
     }
     if (!material.query.isEmpty()) {
       HttpUrl url = request.url();

@@ -4,6 +4,7 @@ import com.authmaterial.v1.AuthDecoration;
 import com.authmaterial.v1.Header;
 import com.authmaterial.v1.QueryParam;
 import com.google.protobuf.Timestamp;
+import java.time.DateTimeException;
 import java.time.Instant;
 import java.util.HashSet;
 import java.util.List;
@@ -43,8 +44,8 @@ final class Prepared {
   private final Set<String> hosts = new HashSet<>();
   private final Set<Integer> rejected;
 
-  private Prepared(AuthDecoration decoration) {
-    credentialId = decoration.getCredentialId();
+  private Prepared(String credentialId, AuthDecoration decoration) {
+    this.credentialId = credentialId;
     version = decoration.getVersion();
     headers = List.copyOf(decoration.getHeadersList());
     params = List.copyOf(decoration.getQueryParamsList());
@@ -56,12 +57,17 @@ final class Prepared {
     rejected = Set.copyOf(decoration.getRejectedStatusesList());
   }
 
+  /** Throws if the decoration cannot be used. */
   static Prepared of(String credentialId, AuthDecoration decoration) throws AuthmaterialException {
     if (decoration.getHeadersCount() + decoration.getQueryParamsCount() > MAX_PLACES) {
       throw Errors.unusable(
           credentialId, "more than " + MAX_PLACES + " headers and query parameters");
     }
-    return new Prepared(decoration);
+    try {
+      return new Prepared(credentialId, decoration);
+    } catch (DateTimeException e) {
+      throw Errors.unusable(credentialId, "the broker's answer has an invalid time");
+    }
   }
 
   boolean expired(Instant now) {
@@ -80,6 +86,18 @@ final class Prepared {
       }
     }
     return false;
+  }
+
+  /**
+   * Returns the error for a header that the HTTP client refuses. The error of the HTTP client is
+   * not its cause, because it contains the value.
+   */
+  AuthmaterialException refused(Header header) {
+    return Errors.unusable(
+        credentialId,
+        "the HTTP client cannot send the name or the value of the header \""
+            + header.getName()
+            + "\"");
   }
 
   /** Throws HOST_NOT_ALLOWED if a request must not get the material. */

@@ -43,9 +43,9 @@ final class Reports {
         return CompletableFuture.completedFuture(null);
       }
       Instant now = all.now();
-      Prepared other = credential.other(rejected.version, now);
-      if (other != null) {
-        return CompletableFuture.completedFuture(other);
+      Prepared current = credential.copy.usable(now);
+      if (current != null && !current.version.equals(rejected.version)) {
+        return CompletableFuture.completedFuture(current);
       }
       reports.values().removeIf(old -> old.successor.isDone() && !now.isBefore(old.until));
       report = reports.get(rejected.version);
@@ -73,11 +73,13 @@ final class Reports {
       synchronized (all) {
         if (repeat) {
           successor = answer;
-          credential.ignore(version, answer, all.now());
+          if (!answer.version.equals(version)) {
+            credential.copy.ignore(version);
+          }
         } else {
           made.until = all.now().plus(REPEAT);
         }
-        credential.install(answer);
+        credential.copy.replace(answer);
       }
     } catch (AuthmaterialException failed) {
       Duration delay = failed.retryDelay().orElse(Duration.ZERO);

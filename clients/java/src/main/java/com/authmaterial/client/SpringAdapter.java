@@ -2,7 +2,6 @@ package com.authmaterial.client;
 
 import java.net.http.HttpClient;
 import java.time.Duration;
-import java.util.Objects;
 import org.springframework.http.client.ClientHttpRequestFactory;
 import org.springframework.http.client.ClientHttpRequestInterceptor;
 
@@ -53,7 +52,10 @@ public final class SpringAdapter {
    * @return the adapter
    */
   public SpringAdapter readTimeout(Duration timeout) {
-    return new SpringAdapter(credential, client, Objects.requireNonNull(timeout));
+    if (timeout.isNegative() || timeout.isZero()) {
+      throw new IllegalArgumentException("readTimeout: the timeout must be positive");
+    }
+    return new SpringAdapter(credential, client, timeout);
   }
 
   /**

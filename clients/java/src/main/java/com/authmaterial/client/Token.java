@@ -5,7 +5,6 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Executor;
 import java.util.regex.Pattern;
@@ -44,13 +43,8 @@ final class Token extends CallCredentials {
 
   /** Returns the token. The error does not contain the token. */
   String read() throws IOException {
-    if (!Files.isRegularFile(file)) {
-      throw new IOException(file + " is not a regular file, or does not exist");
-    }
-    if (Files.size(file) > MAX_FILE) {
-      throw new IOException(file + " has more than " + MAX_FILE + " bytes");
-    }
-    String text = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1).strip();
+    byte[] contents = RegularFile.read(file, MAX_FILE);
+    String text = new String(contents, StandardCharsets.ISO_8859_1).strip();
     if (text.length() > MAX_TOKEN) {
       throw new IOException(file + " has more than " + MAX_TOKEN + " bytes, the limit for a token");
     }

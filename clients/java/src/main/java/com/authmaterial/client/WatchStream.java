@@ -128,7 +128,8 @@ final class WatchStream {
       implements ClientResponseObserver<WatchAuthDecorationsRequest, WatchAuthDecorationsResponse> {
     private final Map<String, Credential> waiting = new HashMap<>();
     private final Map<String, Credential> delivered = new HashMap<>();
-    private ClientCallStreamObserver<WatchAuthDecorationsRequest> call;
+    private ClientCallStreamObserver<WatchAuthDecorationsRequest> starting;
+    private ClientCallStreamObserver<WatchAuthDecorationsRequest> call; // null until it has started
     private volatile Future<?> connecting;
 
     Attempt(List<Credential> watched) {
@@ -143,6 +144,12 @@ final class WatchStream {
       connecting =
           all.scheduler.schedule(() -> connect(channel), CONNECT_SECONDS, TimeUnit.SECONDS);
       stub.watchAuthDecorations(request, this);
+      synchronized (all) {
+        call = starting; // gRPC throws if a call is cancelled before it has started
+        if (stopped) {
+          cancel();
+        }
+      }
     }
 
     private List<String> ids() {
@@ -153,12 +160,7 @@ final class WatchStream {
 
     @Override
     public void beforeStart(ClientCallStreamObserver<WatchAuthDecorationsRequest> stream) {
-      synchronized (all) {
-        call = stream;
-        if (stopped) {
-          cancel();
-        }
-      }
+      starting = stream;
     }
 
     /** Ends the attempt if there is no connection. */

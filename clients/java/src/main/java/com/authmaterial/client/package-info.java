@@ -5,5 +5,7 @@
  * credential up to date, so that a request normally needs no call to the broker. It adds the
  * material to the requests of OkHttp, of {@code java.net.http} and of Spring's {@code RestClient}
  * and {@code RestTemplate}.
+ *
+ * <p>No parameter may be null, and no method returns null.
  */
 package com.authmaterial.client;

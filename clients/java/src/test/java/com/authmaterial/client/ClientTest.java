@@ -5,16 +5,20 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.authmaterial.v1.Header;
 import com.sun.net.httpserver.HttpServer;
 import io.grpc.Context;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollIoHandler;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollServerDomainSocketChannel;
 import io.grpc.netty.shaded.io.netty.channel.unix.DomainSocketAddress;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
@@ -29,10 +33,14 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
 import okhttp3.WebSocketListener;
@@ -49,6 +57,8 @@ import org.junit.jupiter.api.io.TempDir;
 class ClientTest {
   @TempDir private Path folder;
   private final CountDownLatch hanging = new CountDownLatch(1);
+  private final CountDownLatch received = new CountDownLatch(1);
+  private final CountDownLatch answer = new CountDownLatch(1);
   private HttpServer provider;
   private URI url;
   private FakeBroker broker;
@@ -79,6 +89,21 @@ class ClientTest {
               exchange.getResponseBody().write(new byte[1 << 16]);
             }
           } catch (IOException e) {
+            hanging.countDown();
+          }
+          exchange.close();
+        });
+    provider.createContext(
+        "/late",
+        exchange -> {
+          received.countDown();
+          try {
+            answer.await();
+            exchange.sendResponseHeaders(200, 0);
+            while (true) {
+              exchange.getResponseBody().write(new byte[1 << 16]);
+            }
+          } catch (IOException | InterruptedException e) {
             hanging.countDown();
           }
           exchange.close();
@@ -170,6 +195,66 @@ class ClientTest {
   }
 
   @Test
+  void theBodyOfALateResponseIsNotRead() throws Exception {
+    HttpRequest request = HttpRequest.newBuilder(url.resolve("/late")).build();
+    CompletableFuture<HttpResponse<Void>> response =
+        client.httpClient("pendo").sendAsync(request, BodyHandlers.discarding());
+    assertTrue(received.await(10, TimeUnit.SECONDS));
+    response.completeExceptionally(new TimeoutException()); // as orTimeout does
+    answer.countDown();
+    assertTrue(hanging.await(10, TimeUnit.SECONDS), "the provider still sends the body");
+  }
+
+  @Test
+  void codeThatDependsOnAFutureMayBlock() throws Exception {
+    HttpClient http = client.httpClient("pendo");
+    assertTrue(threadOf(http, url.resolve("/late")).matches(".*(ForkJoin|Thread-).*"));
+    HttpClient missing = client.httpClient("missing");
+    assertTrue(threadOf(missing, url).matches(".*(ForkJoin|Thread-).*"));
+  }
+
+  /** Returns the name of the thread that runs code that depends on a request. */
+  private String threadOf(HttpClient http, URI target) throws Exception {
+    CompletableFuture<String> name = new CompletableFuture<>();
+    HttpRequest request = HttpRequest.newBuilder(target).build();
+    http.sendAsync(request, BodyHandlers.ofInputStream())
+        .whenComplete((response, error) -> name.complete(Thread.currentThread().getName()));
+    answer.countDown();
+    return name.get(10, TimeUnit.SECONDS);
+  }
+
+  @Test
+  void theValueOfAHeaderThatCannotBeSentIsInNoText() throws Exception {
+    broker.header = Header.newBuilder().setName("x-key").setValue("se\u0142cret").build();
+    AuthmaterialException failed =
+        assertThrows(AuthmaterialException.class, () -> send(client.httpClient("pendo")));
+    assertTrue(failed.getMessage().contains("x-key"), failed.getMessage());
+    assertFalse(stack(failed).contains("cret"), stack(failed));
+    OkHttpClient okhttp = client.okhttp("pendo").install(new OkHttpClient.Builder()).build();
+    Request request = new Request.Builder().url(url.toString()).build();
+    failed =
+        assertThrows(AuthmaterialException.class, () -> okhttp.newCall(request).execute().close());
+    assertFalse(stack(failed).contains("cret"), stack(failed));
+  }
+
+  private static String stack(Throwable error) {
+    StringWriter stack = new StringWriter();
+    error.printStackTrace(new PrintWriter(stack));
+    return stack.toString();
+  }
+
+  @Test
+  void anErrorSaysWhatIsWrongWithTheConnection() {
+    String address = broker.address();
+    broker.close();
+    AuthmaterialException failed =
+        assertThrows(AuthmaterialException.class, () -> send(client.httpClient("pendo")));
+    assertTrue(failed.getMessage().contains(address), failed.getMessage());
+    assertTrue(failed.getMessage().contains("Connection refused"), failed.getMessage());
+    assertEquals(1, stack(failed).split("BROKER_UNREACHABLE", -1).length - 1, stack(failed));
+  }
+
+  @Test
   void anErrorOfTheBodyHandlerIsTheErrorOfTheRequest() {
     HttpClient http = client.httpClient("pendo");
     HttpRequest request = HttpRequest.newBuilder(url).build();
@@ -235,15 +320,21 @@ class ClientTest {
                 new DomainSocketAddress(socket.toFile()), InsecureServerCredentials.create())
             .channelType(EpollServerDomainSocketChannel.class)
             .bossEventLoopGroup(group)
-            .workerEventLoopGroup(group);
+            .workerEventLoopGroup(group)
+            .withChildOption(ChannelOption.SO_KEEPALIVE, null); // which Unix sockets do not have
     FakeBroker other = new FakeBroker(url.getAuthority(), builder);
+    List<String> logged = new CopyOnWriteArrayList<>();
+    Handler log = new LogList(logged);
+    Logger.getLogger("io.grpc").addHandler(log);
     try (AuthmaterialClient local =
         AuthmaterialClient.builder("unix://" + socket)
             .plaintext()
             .tokenFile(Files.writeString(folder.resolve("token"), "abc"))
             .build()) {
       assertEquals("Bearer secret", send(local.httpClient("pendo")).body());
+      assertEquals(List.of(), logged);
     } finally {
+      Logger.getLogger("io.grpc").removeHandler(log);
       other.close();
       group.shutdownGracefully(0, 1, TimeUnit.SECONDS);
     }
@@ -264,9 +355,36 @@ class ClientTest {
     AuthmaterialClient.Builder badKey =
         AuthmaterialClient.builder("127.0.0.1:1").certificateFile(token, key);
     assertFalse(assertThrows(IOException.class, badKey::build).getMessage().contains("secret"));
+    IOException unknown =
+        assertThrows(
+            IOException.class, AuthmaterialClient.builder("http://broker:1").plaintext()::build);
+    assertTrue(unknown.getMessage().contains("\"http://broker:1\""), unknown.getMessage());
+    assertThrows(NullPointerException.class, () -> client.httpClient(null));
+    assertThrows(
+        IllegalArgumentException.class, () -> client.spring("pendo").readTimeout(Duration.ZERO));
     Path broken = Files.writeString(folder.resolve("broken"), "not a token");
     AuthmaterialClient.Builder badToken =
         AuthmaterialClient.builder("127.0.0.1:1").tokenFile(broken);
     assertFalse(assertThrows(IOException.class, badToken::build).getMessage().contains("not a"));
+  }
+
+  /** Collects the texts of log records. */
+  private static final class LogList extends Handler {
+    private final List<String> logged;
+
+    LogList(List<String> logged) {
+      this.logged = logged;
+    }
+
+    @Override
+    public void publish(LogRecord event) {
+      logged.add(event.getMessage());
+    }
+
+    @Override
+    public void flush() {}
+
+    @Override
+    public void close() {}
   }
 }

@@ -9,31 +9,38 @@ import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Server;
 import io.grpc.ServerBuilder;
+import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 
-/** A broker that serves the header `Authorization: Bearer secret` for one host. */
+/** A broker that serves a header for one host: at first `Authorization: Bearer secret`. */
 final class FakeBroker implements AutoCloseable {
   private final Server server;
+
+  volatile Header header =
+      Header.newBuilder().setName("Authorization").setValue("Bearer secret").build();
 
   FakeBroker(String allowedHost) throws IOException {
     this(allowedHost, Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create()));
   }
 
   FakeBroker(String allowedHost, ServerBuilder<?> builder) throws IOException {
-    AuthDecoration decoration =
-        AuthDecoration.newBuilder()
-            .setCredentialId("pendo")
-            .setVersion("v1")
-            .addHeaders(
-                Header.newBuilder().setName("Authorization").setValue("Bearer secret").build())
-            .addAllowedHosts(allowedHost)
-            .build();
     BrokerServiceGrpc.BrokerServiceImplBase service =
         new BrokerServiceGrpc.BrokerServiceImplBase() {
           @Override
           public void getAuthDecoration(
               GetAuthDecorationRequest request, StreamObserver<GetAuthDecorationResponse> answer) {
+            if (request.getCredentialId().equals("missing")) {
+              answer.onError(Status.NOT_FOUND.withDescription("no such credential").asException());
+              return;
+            }
+            AuthDecoration decoration =
+                AuthDecoration.newBuilder()
+                    .setCredentialId("pendo")
+                    .setVersion("v1")
+                    .addHeaders(header)
+                    .addAllowedHosts(allowedHost)
+                    .build();
             answer.onNext(
                 GetAuthDecorationResponse.newBuilder().setAuthDecoration(decoration).build());
             answer.onCompleted();

@@ -106,7 +106,7 @@ final class JdkSender implements Sender {
   public JsonObject apply(Order order, Prepared material) throws IOException {
     HttpRequest request = request(order);
     material.check(Target.of(request.uri(), request.headers().allValues("Host")));
-    return object(HttpExchange.decorate(request, material).build());
+    return object(HttpDecoration.decorate(request, material).build());
   }
 
   private static JsonObject object(HttpRequest request) {
