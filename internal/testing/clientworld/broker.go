@@ -45,7 +45,8 @@ type broker struct {
 	answers    map[string][]*scripted
 	streams    []*stream
 	calls      []call
-	mark       int // calls before this index have been judged
+	mark       int       // calls before this index have been judged
+	marked     time.Time // when they were judged, or when the broker began
 	violations []string
 }
 
@@ -83,7 +84,7 @@ func newBroker(b *board, config *tls.Config, token string) (*broker, error) {
 	made := &broker{
 		board: b, tls: config, token: token,
 		states:  map[string]*authmaterialv1.WatchAuthDecorationsResponse{},
-		answers: map[string][]*scripted{},
+		answers: map[string][]*scripted{}, marked: time.Now(),
 	}
 	for range 100 {
 		made.address = fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports))
@@ -143,6 +144,7 @@ func (b *broker) receive(ctx context.Context, c call) (*scripted, error) {
 	if next == nil {
 		return &scripted{}, nil
 	}
+	b.gather(ctx, c.kind, next.Gather)
 	select {
 	case <-time.After(next.Delay.Duration):
 	case <-ctx.Done():
@@ -152,6 +154,17 @@ func (b *broker) receive(ctx context.Context, c call) (*scripted, error) {
 		return nil, next.Error.status(ctx)
 	}
 	return next, nil
+}
+
+// gather waits until n calls of a kind have arrived that are not judged.
+func (b *broker) gather(ctx context.Context, kind string, n int) {
+	arrived := 0
+	if b.board.await(ctx, patience, func() bool { arrived = len(b.recent(kind)); return arrived >= n }) || ctx.Err() != nil {
+		return
+	}
+	b.board.update(func() {
+		b.violations = append(b.violations, fmt.Sprintf("only %d calls of %s arrived, want %d at the same time", arrived, kind, n))
+	})
 }
 
 func (b *broker) nextAnswer(kind string) *scripted {

@@ -13,15 +13,17 @@ type waiting struct {
 }
 
 type expectedCalls struct {
-	Get         *bounds  `json:"get"`
-	Watch       *bounds  `json:"watch"`
-	Report      *bounds  `json:"report"`
-	Usage       *bounds  `json:"usage"`
-	Versions    []string `json:"versions"`    // the versions of all reports: "ID VERSION"
-	Statuses    []int32  `json:"statuses"`    // the HTTP statuses of all reports
-	Used        []string `json:"used"`        // the versions of all calls of ReportUsage: "ID VERSION"
-	Token       string   `json:"token"`       // each call had this token
-	Certificate string   `json:"certificate"` // each call had this client certificate
+	Get    *bounds `json:"get"`
+	Watch  *bounds `json:"watch"`
+	Report *bounds `json:"report"`
+	Usage  *bounds `json:"usage"`
+	// WatchInterval is the least time between two calls of watch, on average.
+	WatchInterval duration `json:"watch_interval"`
+	Versions      []string `json:"versions"`    // the versions of all reports: "ID VERSION"
+	Statuses      []int32  `json:"statuses"`    // the HTTP statuses of all reports
+	Used          []string `json:"used"`        // the versions of all calls of ReportUsage: "ID VERSION"
+	Token         string   `json:"token"`       // each call had this token
+	Certificate   string   `json:"certificate"` // each call had this client certificate
 }
 
 // expected is what the outcome of a client's step must be.

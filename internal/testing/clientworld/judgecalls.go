@@ -78,7 +78,7 @@ func (w *world) judgeCalls(ctx context.Context, want *expectedCalls) error {
 	var err error
 	w.board.update(func() {
 		err = w.broker.judge(counts, want)
-		w.broker.mark = len(w.broker.calls)
+		w.broker.mark, w.broker.marked = len(w.broker.calls), time.Now()
 	})
 	if err == nil {
 		err = w.violation()
@@ -92,6 +92,12 @@ func (b *broker) judge(counts map[string]*bounds, want *expectedCalls) error {
 	for kind, wanted := range counts {
 		if n := len(b.recent(kind)); wanted != nil && (n < wanted.least || n > wanted.most) {
 			return fmt.Errorf("the broker received %d calls of %s, want %s", n, kind, wanted)
+		}
+	}
+	if interval := want.WatchInterval.Duration; interval > 0 {
+		passed := time.Since(b.marked)
+		if n, most := len(b.recent(kindWatch)), 1+int(passed/interval); n > most {
+			return fmt.Errorf("the broker received %d calls of watch in %v, want at most one per %v, which is %d", n, passed, interval, most)
 		}
 	}
 	for kind, wanted := range map[string][]string{kindReport: want.Versions, kindUsage: want.Used} {

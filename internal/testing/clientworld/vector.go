@@ -70,7 +70,8 @@ type failure struct {
 
 // answer is a scripted answer of the broker to the next call of one kind.
 type answer struct {
-	Count   int      `json:"count"` // how many calls get the answer; default: 1
+	Count   int      `json:"count"`  // how many calls get the answer; default: 1
+	Gather  int      `json:"gather"` // answer once so many calls of the kind wait for their answer
 	Delay   duration `json:"delay"`
 	Error   *failure `json:"error"`
 	State   *state   `json:"state"`    // for report, of the credential pendo
