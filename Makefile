@@ -245,7 +245,7 @@ test-clients: client-tools clientworld $(if $(LOAD),redis-server) ## Test the cl
 	@failed=; \
 	for client in $(CLIENTS); do \
 		printf '\n-- clients/%s/test\n' $$client; \
-		CLIENTWORLD=$(CURDIR)/.bin/clientworld CLIENT_LOAD_VECTORS=$(LOAD) clients/$$client/test || failed="$$failed $$client"; \
+		CLIENTWORLD=$(CURDIR)/.bin/clientworld LOAD=$(LOAD) clients/$$client/test || failed="$$failed $$client"; \
 	done; \
 	if [ -n "$$failed" ]; then printf '\ntest-clients: FAIL:%s\n' "$$failed"; exit 1; fi
 

@@ -33,11 +33,10 @@ func TestVectors(t *testing.T) {
 	_ = all.Wait() // the functions return no errors
 }
 
-// TestLoadVectors runs the long vectors, with real brokers, if the environment variable
-// CLIENT_LOAD_VECTORS is set.
+// TestLoadVectors runs the long vectors, with real brokers, if the environment variable LOAD is set.
 func TestLoadVectors(t *testing.T) {
-	if os.Getenv("CLIENT_LOAD_VECTORS") == "" {
-		t.Skip("set CLIENT_LOAD_VECTORS=1 to run the long vectors")
+	if os.Getenv("LOAD") == "" {
+		t.Skip("set LOAD=1 to run the long vectors")
 	}
 	world := startWorld(t)
 	for _, name := range world.list("/vectors?kind=load") {

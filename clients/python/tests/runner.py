@@ -17,15 +17,11 @@ import requests
 from google.protobuf import json_format
 
 import authmaterial
-from authmaterial import _core
 from authmaterial._decoration import Decoration
 from authmaterial._requests import _refusal
 from authmaterial.v1.auth_decoration_pb2 import AuthDecoration
 
 from http_clients import HTTPClient
-
-# On a busy machine, requests of several threads start more than 100 ms apart.
-_core._JOIN_TIME = 0.5
 
 Operation = dict[str, Any]
 

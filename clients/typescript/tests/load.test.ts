@@ -6,7 +6,7 @@ import { Runner } from "./runner.js";
 import { World } from "./world.js";
 
 /** The long vectors run only on demand. */
-const skip = !process.env["CLIENT_LOAD_VECTORS"] && "CLIENT_LOAD_VECTORS is not set";
+const skip = !process.env["LOAD"] && "LOAD is not set";
 
 describe("load", { skip }, async () => {
   const world = await World.start();

@@ -66,6 +66,8 @@ func TestWrongOutcomesFail(t *testing.T) {
 		"another request header":     {vector(serve, `{"request": {}, "expect": {"seen": [{"headers": {"Authorization": null}}]}}`), same, "the header Authorization"},
 		"too many calls":             {vector(serve, passes, `{"expect_calls": {"get": 0}}`), same, "1 calls of get, want 0"},
 		"too few calls":              {vector(`{"new": {}}`, `{"expect_calls": {"get": [1, 2]}}`), same, "0 calls of get, want 1 to 2"},
+		"calls not at the same time": {vector(serve, `{"answers": {"get": [{"gather": 2}]}}`, passes), same, "only 1 calls of get arrived, want 2"},
+		"too many streams":           {vector(serve, passes, `{"new": {}}`, passes, `{"wait": {"calls": {"watch": 2}}}`, `{"expect_calls": {"watch_interval": "1h"}}`), same, "2 calls of watch in"},
 		"a call without the token":   {strings.Replace(vector(serve, passes), `{"rules"`, `{"token": "broker-token-1", "rules"`, 1), same, `the token "", want "broker-token-1"`},
 		"an unsupported request":     {vector(`{"apply": {"url": "http://x/"}, "expect": {"url": "http://x/"}}`), same, "as unsupported"},
 		"something that never comes": {vector(`{"wait": {"streams": 1, "within": "10ms"}}`), same, "did not happen within 10ms"},

@@ -23,6 +23,10 @@ _MIN_MEMORY = 1.0
 _MAX_MEMORY = 30.0
 _NOT_REPLACEABLE_MEMORY = 60.0
 
+# The seconds for which a version is ignored that was rejected and has a successor, because a
+# replica of the broker may not know the successor yet.
+_REPLACED_MEMORY = 60.0
+
 # The number of versions of a credential that are remembered as replaced, or as not to be reported.
 _MAX_VERSIONS = 16
 
@@ -52,7 +56,7 @@ class Credential:
         self._call: Optional[Future[Decoration]] = None
         self._reports: dict[str, Future[Optional[Decoration]]] = {}
         self._not_reported_until: dict[str, float] = {}
-        self._replaced: dict[str, None] = {}
+        self._replaced_until: dict[str, float] = {}
 
     def get(self) -> Decoration:
         """Return the decoration for a request."""
@@ -138,7 +142,7 @@ class Credential:
         """Replace the copy, and return the decoration of the message."""
         decoration = Decoration(message)
         with self._core.lock:
-            if decoration.version not in self._replaced:
+            if self._core.clock() >= self._replaced_until.get(decoration.version, 0.0):
                 self._copy, self._error = decoration, None
             elif self._copy is not None:
                 return self._copy
@@ -232,8 +236,9 @@ class Credential:
     def _succeed(self, sent: Decoration, message: AuthDecoration) -> Decoration:
         with self._core.lock:
             if message.version != sent.version:
-                _remember(self._replaced, sent.version, None)
-            self._replaced.pop(message.version, None)
+                until = self._core.clock() + _REPLACED_MEMORY
+                _remember(self._replaced_until, sent.version, until)
+            self._replaced_until.pop(message.version, None)
         return self.store(message)
 
 

@@ -51,7 +51,7 @@ class VectorTest {
   }
 
   @TestFactory
-  @EnabledIfEnvironmentVariable(named = "LOAD", matches = "1")
+  @EnabledIfEnvironmentVariable(named = "LOAD", matches = ".+")
   @Execution(ExecutionMode.SAME_THREAD)
   Stream<DynamicTest> load() throws Exception {
     return Stream.of(
