@@ -48,7 +48,7 @@ class Credential:
         self.id = credential_id
         self.last_request = 0.0
         self.is_watched = False
-        self.streams = 0  # the number of open streams that watch it
+        self.streams = 0  # the number of streams that have delivered its state, and work
         self._core = core
         self._copy: Optional[Decoration] = None
         self._error: Optional[Error] = None

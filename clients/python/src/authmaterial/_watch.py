@@ -64,16 +64,13 @@ class Watch:
         delay = _MIN_DELAY
         while self._newest == number:
             delivered: set[str] = set()
-            with core.lock:
-                for credential in credentials.values():
-                    credential.streams += 1
             # After an error the next attempt follows. A request that needs an answer makes a call.
             with contextlib.suppress(grpc.RpcError, Error, ValueError):
                 self._receive(number, credentials, delivered)
             with core.lock:
                 self._calls.pop(number, None)
-                for credential in credentials.values():
-                    credential.streams -= 1
+                for credential_id in delivered:
+                    credentials[credential_id].streams -= 1
             if delivered:
                 delay = _MIN_DELAY
             if core.stopping.wait(delay * random.uniform(0.8, 1.2)):
@@ -97,7 +94,10 @@ class Watch:
                 credential.store(state.auth_decoration)
             else:
                 credential.fail(error_of_state(state.error, credential.id))
-            delivered.add(state.credential_id)
-            if len(delivered) == len(credentials):
-                with self._core.lock:
+            if state.credential_id in delivered:
+                continue
+            with self._core.lock:
+                delivered.add(state.credential_id)
+                credential.streams += 1
+                if len(delivered) == len(credentials):
                     self._cancel_older(number)
