@@ -8,7 +8,8 @@ import { World } from "./world.js";
 /** The names of the only adapters and vectors to run, separated by commas. */
 const only = (name: string, set: string | undefined) => !set || set.split(",").includes(name);
 
-describe("vectors", { concurrency: 8 }, async () => {
+// Most of their time, vectors wait.
+describe("vectors", { concurrency: 20 }, async () => {
   const world = await World.start();
   after(() => {
     world.stop();
