@@ -76,7 +76,7 @@ func adviseHost(err error, target *url.URL, allowed []string) error {
 	case slices.Contains(allowed, host):
 		advice = "The host is only allowed at port 443. If the port in --url is right, add the host with this port to " + field + "."
 	case slices.ContainsFunc(allowed, func(entry string) bool { return strings.HasPrefix(entry, host+":") }):
-		advice = "The host is only allowed at another port: use that port in --url."
+		advice = "The host is only allowed at another port: use that port in the URL."
 	}
 	return fmt.Errorf("%w\n  %s", err, advice)
 }

@@ -49,7 +49,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	// `get URL` prints the status and body that an HTTP server returns.
 	"get": scriptCommand(1, (*scriptState).get),
 	// `provider hold|release|hang|refuse` sets how the simulated SendPulse handles token
-	// requests. `provider requests N` waits for N token requests, and fails if there were more.
+	// requests. `provider revoke` revokes all its tokens. `provider requests N` waits for N token requests, and fails if there were more.
 	"provider": scriptCommand(1, (*scriptState).provider),
 	// `fill FILE NAME...` replaces each $NAME in a file by the value of the variable NAME.
 	"fill": scriptCommand(2, (*scriptState).fill),
@@ -97,8 +97,8 @@ type scriptState struct {
 type scriptStateKey struct{}
 
 // newScriptState sets the script's first variables. $TOKEN_URL is SendPulse's token
-// endpoint, which accepts $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET. $SOCKETS is a folder
-// with a path that is short enough for Unix sockets.
+// endpoint, which accepts $SENDPULSE_CLIENT_ID and $SENDPULSE_CLIENT_SECRET; $API_HOST is its host,
+// with SendPulse's API. $SOCKETS is a folder with a path that is short enough for Unix sockets.
 func newScriptState(env *testscript.Env) error {
 	sim, err := simulator.New(simulator.InProcess())
 	if err != nil {
@@ -122,6 +122,7 @@ func newScriptState(env *testscript.Env) error {
 	env.Setenv("GORACE", os.Getenv("GORACE"))
 	env.Setenv("SOCKETS", sockets)
 	env.Setenv("TOKEN_URL", front.URL+"/oauth/access_token")
+	env.Setenv("API_HOST", strings.TrimPrefix(front.URL, "http://"))
 	for name, value := range accountVariables(sim) {
 		env.Setenv(name, value)
 	}
@@ -274,6 +275,8 @@ func (w *scriptState) provider(ts *testscript.TestScript, args []string) {
 		w.sim.SendPulse.FailTokenRequests(simulator.Hang())
 	case "refuse":
 		w.sim.SendPulse.FailNextTokenRequests(1, simulator.OAuthError(http.StatusUnauthorized, "invalid_client"))
+	case "revoke":
+		w.sim.SendPulse.RevokeTokens()
 	case "requests":
 		w.awaitRequests(ts, args[1])
 	default:
