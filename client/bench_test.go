@@ -63,7 +63,9 @@ type fixedAnswer struct{ response *http.Response }
 func (f fixedAnswer) RoundTrip(*http.Request) (*http.Response, error) { return f.response, nil }
 
 // BenchmarkTransport measures what a RoundTripper adds to a request when the material is there: the
-// difference to the case "base".
+// difference to the case "base". A header costs three allocations: one for the copy of the request,
+// and two of the Go runtime for the map with the headers, which must not be shared with the caller or
+// with other requests.
 func BenchmarkTransport(b *testing.B) {
 	decoration := func(id string) *authmaterialv1.AuthDecoration {
 		return &authmaterialv1.AuthDecoration{

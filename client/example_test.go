@@ -31,13 +31,13 @@ func ExampleTokenFile() {
 // request.
 func ExampleClient_HTTPClient() {
 	callPendo := func(ctx context.Context, connection *grpc.ClientConn) error {
-		broker := client.New(connection) // one for the program
-		defer broker.Close()
-		pendo := broker.HTTPClient("pendo") // for all requests with this credential
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://app.pendo.io/api/v1/feature", nil)
 		if err != nil {
 			return err
 		}
+		broker := client.New(connection) // one for the program
+		defer broker.Close()
+		pendo := broker.HTTPClient("pendo") // for all requests with this credential
 		response, err := pendo.Do(request)
 		if err != nil {
 			return err

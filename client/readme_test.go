@@ -25,6 +25,29 @@ func TestDocumentsShowTheExample(t *testing.T) {
 	}
 }
 
+// TestCallingShowsTheExamples checks that docs/calling.md shows at most five lines for each language,
+// from the README of the client, whose examples the client's tests run.
+func TestCallingShowsTheExamples(t *testing.T) {
+	calling, err := os.ReadFile("../docs/calling.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for language, source := range map[string]string{
+		"go": "example_test.go", "python": "../clients/python/README.md", "ts": "../clients/typescript/README.md", "java": "../clients/java/README.md",
+	} {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, found := strings.Cut(string(calling), "```"+language+"\n")
+		block, _, ended := strings.Cut(block, "```")
+		lines := len(strings.FieldsFunc(block, func(r rune) bool { return r == '\n' }))
+		if !found || !ended || !strings.Contains(unindented(string(text)), unindented(block)) || lines < 1 || lines > 5 {
+			t.Errorf("docs/calling.md does not show an example in %s of at most 5 lines that is also in %s", language, source)
+		}
+	}
+}
+
 func unindented(text string) string {
 	var lines strings.Builder
 	for line := range strings.Lines(text) {
