@@ -60,7 +60,7 @@ func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)
 func newCurl() *cobra.Command {
 	f := new(curlFlags)
 	command := &cobra.Command{
-		Use:     "curl ID -- CURL-ARGUMENTS...",
+		Use:     "curl ID [flags] -- CURL-ARGUMENTS...",
 		Short:   "Runs curl with the material of a credential",
 		Long:    fmt.Sprintf(curlHelp, curlOptionList()),
 		Example: curlExamples,
@@ -68,6 +68,7 @@ func newCurl() *cobra.Command {
 		RunE: explained(func(command *cobra.Command, args []string) error {
 			return f.run(command, args[0])
 		}),
+		DisableFlagsInUseLine: true, // flags of the command come before --
 	}
 	f.addFlags(command, getTimeout)
 	command.Flags().BoolVar(&f.retryRejected, "retry-rejected", false, "report a rejection, and repeat the request once with new material")

@@ -145,7 +145,7 @@ func checkConsole(address string) error {
 func (d *dataFolder) greet(ctx context.Context, out io.Writer, broker *server.Server) {
 	if d.isNew {
 		fmt.Fprintf(out, "Created the credential store in %s, and its key %s.\n"+
-			"Keep copies of the folder secret: they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
+			"Protect copies of the folder, because they contain the key too. Keep a backup of the key in another place.\n\n", d.path, dataStoreKey)
 	}
 	begin := "In"
 	if broker.HasConsole() {

@@ -61,12 +61,19 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 		return err
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
+	var provider *demoProvider
+	if stay {
+		if provider, err = newDemoProvider(ctx, sim); err != nil {
+			return err
+		}
+		defer provider.close()
+	}
 	folder, err := os.MkdirTemp("", "broker-demo")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder) //nolint:errcheck // the process ends
-	loaded, err := loadDemo(sim, folder, stay)
+	loaded, err := loadDemo(sim, folder, provider)
 	if err != nil {
 		return err
 	}
@@ -86,7 +93,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim)
 	switch {
 	case shown == nil && stay:
-		if shown = invite(ctx, stdout, broker, on, sim); shown == nil {
+		if shown = invite(ctx, stdout, broker, on, sim, provider.url()); shown == nil {
 			<-ctx.Done()
 		}
 	case shown == nil:
@@ -97,8 +104,11 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	return errors.Join(shown, <-served)
 }
 
-// invite prints how people reach the broker and its console, and a key that they can add there.
-func invite(ctx context.Context, out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator) error {
+// invite prints how people reach the broker and its console, a key that they can add there, and the
+// URL of a simulated provider.
+func invite(
+	ctx context.Context, out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator, url string,
+) error {
 	link, _, err := broker.SignInLink(ctx, authentication.Evidence{Address: "console", PrivateSocket: true})
 	if err != nil {
 		return err
@@ -106,7 +116,7 @@ func invite(ctx context.Context, out io.Writer, broker *server.Server, on server
 	fmt.Fprintf(out, `
 Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.
 
-Open the console in a browser. This link works once, within 5 minutes:
+Open the console in a browser. This link works once, within 5 minutes. Start the demo again for another link:
 
   %s
 
@@ -114,8 +124,13 @@ To add a credential there, choose Pendo. The simulated Pendo accepts this key:
 
   %s
 
-In another terminal, get credentials as a service does:
-`+tryIt, on.GRPC.Addr(), on.HTTP.Addr(), link, sim.Pendo.AddKey("app.pendo.io"))
+In another terminal, call the simulated SendPulse with curl, or with a program that uses one of the
+broker's clients:
+
+  .bin/broker curl sendpulse-oauth -- -sS %s
+
+Or get credentials as a service does:
+`+tryIt, on.GRPC.Addr(), on.HTTP.Addr(), link, sim.Pendo.AddKey("app.pendo.io"), url)
 	return nil
 }
 

@@ -10,14 +10,17 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
-// demoServes matches the line that the demo prints when it serves, and demoLink the link to its console. portTaken matches the error of
+// demoServes matches the line that the demo prints when it serves, demoLink the
+// link to its console, and demoCall the URL of the simulated SendPulse. portTaken matches the error of
 // the demo if another process uses one of its ports.
 var (
 	demoServes = regexp.MustCompile(`(?m)^Serving on (\S+); metrics on (\S+)\. Ctrl-C stops\.$`)
 	demoLink   = regexp.MustCompile(`(?m)^  (http://127\.0\.0\.1:8081/sign-in\?code=\S+)$`)
+	demoCall   = regexp.MustCompile(`(?m)^  \.bin/broker curl sendpulse-oauth -- -sS (http://127\.0\.0\.1:\d+/user/info)$`)
 	portTaken  = regexp.MustCompile(`^listen on 127\.0\.0\.1:(50051|9464|8081): .*address already in use\n  Stop the process that listens there, such as another 'make run' or broker\.\n$`)
 )
 
@@ -46,6 +49,11 @@ func TestDemoStays(t *testing.T) {
 	if response.Body.Close(); response.StatusCode != http.StatusOK {
 		t.Errorf("the link to the console is answered %s", response.Status)
 	}
+	call, err := first.await(&first.stdout, demoCall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAccepted(t, printed[1], call[1])
 	wantTaken(t, startDemo(t))
 	wantServing(t, printed[1], printed[2])
 	if err := first.command.Process.Signal(syscall.SIGINT); err != nil {
@@ -53,6 +61,25 @@ func TestDemoStays(t *testing.T) {
 	}
 	if how, err := first.wait(); how != "exit 0" || first.stderr.String() != "" {
 		t.Errorf("after SIGINT the demo ended with %q (%v), want exit 0\n%s", how, err, first.stderr.String())
+	}
+}
+
+// wantAccepted calls the simulated SendPulse as a program with the client does.
+func wantAccepted(t *testing.T, address, url string) {
+	t.Helper()
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close() //nolint:errcheck // the test ends
+	amb := client.New(connection)
+	defer amb.Close()
+	response, err := amb.HTTPClient("sendpulse-oauth").Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.Body.Close(); response.StatusCode != http.StatusOK {
+		t.Errorf("the simulated SendPulse answers %s", response.Status)
 	}
 }
 

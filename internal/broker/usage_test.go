@@ -104,6 +104,25 @@ func TestUsageOfVersions(t *testing.T) {
 	})
 }
 
+// TestMadeUpVersions checks that reports of versions that do not exist do not hide an earlier version.
+func TestMadeUpVersions(t *testing.T) {
+	inWorld(t, func(w *world) {
+		one, two := key("one", 1, "a"), key("one", 2, "b")
+		w.broker.Manage([]*credentials.Credential{one.Credential}, nil)
+		w.call("web", "one", 1)
+		earlier := w.usage("one").Versions[0].Version
+		w.broker.Manage([]*credentials.Credential{two.Credential}, nil)
+		w.call("web", "one", 1)
+		w.pass(time.Minute)
+		for i := range 11 {
+			w.report(fmt.Sprintf("caller-%d", i), "one", fmt.Sprintf("made-up-%02d", i))
+		}
+		if u := w.usage("one"); len(u.Versions) != 11 || u.Versions[1].Version != earlier || !u.Truncated {
+			t.Errorf("the usage is %s, want the earlier version second", summary(u))
+		}
+	})
+}
+
 // TestUsageOfTokens checks that the last token of an earlier secret is remembered, although later
 // tokens are more recent.
 func TestUsageOfTokens(t *testing.T) {

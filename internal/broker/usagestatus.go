@@ -17,8 +17,8 @@ const (
 // Usage is what is known about the callers that were sent a credential's material in the last 7
 // days. All times are wall-clock times, to the minute.
 type Usage struct {
-	// Versions are the versions that the broker sends to callers now, and then up to 10 others, the
-	// most recent first.
+	// Versions are the versions that the broker sends to callers now, and then up to 10 others: first
+	// those that callers were sent, and of these the most recent first.
 	Versions []VersionUsage
 	// Silent are up to 20 callers that were sent a version and have never reported a use, the most
 	// recent first. SilentCount is the number of all these callers.
@@ -109,7 +109,8 @@ type usageByCaller struct {
 	sent, used span
 }
 
-// byVersion returns the usage of each version, the most recent first.
+// byVersion returns the usage of each version, the most recent first. Versions that no caller was sent
+// are last, because a caller can report any text, and must not hide the versions that others use.
 func (c *credentialUsage) byVersion() []*usageByVersion {
 	found := map[string]*usageByVersion{}
 	var all []*usageByVersion
@@ -126,9 +127,20 @@ func (c *credentialUsage) byVersion() []*usageByVersion {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *usageByVersion) int {
+		if a.isSent() != b.isSent() {
+			if a.isSent() {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(cmp.Compare(b.latest(), a.latest()), strings.Compare(a.name, b.name))
 	})
 	return all
+}
+
+// isSent reports whether a caller was sent the version.
+func (v *usageByVersion) isSent() bool {
+	return slices.ContainsFunc(v.callers, func(c usageByCaller) bool { return c.sent != span{} })
 }
 
 func (v *usageByVersion) latest() minutes {
