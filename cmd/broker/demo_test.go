@@ -74,7 +74,7 @@ func wantAccepted(t *testing.T, address, url string) {
 	defer connection.Close() //nolint:errcheck // the test ends
 	amb := client.New(connection)
 	defer amb.Close()
-	response, err := amb.HTTPClient("sendpulse-oauth").Get(url)
+	response, err := amb.HTTPClient("sendpulse-oauth").Get(url) //nolint:noctx // the demo is a local process
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1726,8 +1726,10 @@ func (x *CredentialStatus) GetVersionsInUse() *VersionsInUse {
 // included too.
 type VersionsInUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Optional. The versions that the broker sends to callers now, then up to 10 earlier
-	// versions, the most recent first. A version that no caller was sent is missing.
+	// Optional. The versions that the broker sends to callers now, then up to 10 others:
+	// first versions that callers were sent, then versions that callers only reported. Of
+	// both, the most recent is first. A version that no caller was sent or reported is
+	// missing.
 	Versions []*VersionInUse `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
 	// Optional. The names of callers that were sent a version, but have never reported a
 	// use. The broker cannot know which version such a caller uses. The list has at most 20
