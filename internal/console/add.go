@@ -81,6 +81,27 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := formView{Provider: provider, Method: method, Given: given(r, method)}
+	var made *authmaterialv1.Credential
+	request, err := newCredential(r, provider, method)
+	if err == nil {
+		made, err = c.create(r, request)
+	}
+	if err == nil && request.GetValidateOnly() {
+		view.Result, err = c.verify(r, method, made, request)
+	}
+	switch {
+	case err != nil:
+		c.refuseForm(w, r, "add", view, err)
+	case request.GetValidateOnly():
+		c.showForm(w, r, http.StatusOK, "add", view)
+	default:
+		return done(w, r, "/credentials/"+made.GetCredentialId(), "created")
+	}
+	return nil
+}
+
+// newCredential returns the call for the content of the form.
+func newCredential(r *http.Request, provider *authmaterialv1.Provider, method *authmaterialv1.AuthMethod) (*authmaterialv1.CreateCredentialRequest, error) {
 	request := &authmaterialv1.CreateCredentialRequest{
 		Credential: &authmaterialv1.Credential{
 			DisplayName: textOf(r, "display_name"), Description: textOf(r, "description"),
@@ -90,37 +111,30 @@ func (c *Console) add(w http.ResponseWriter, r *http.Request) error {
 		AllowedHosts: linesOf(textOf(r, "allowed_hosts")),
 		ValidateOnly: r.PostFormValue("do") == "verify",
 	}
-	var created *authmaterialv1.CreateCredentialResponse
-	if request.Values, err = valuesOf(r, method); err == nil {
-		err = incomplete(request, method)
+	var err error
+	if request.Values, err = valuesOf(r, method); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		request.Credential.Labels, err = fromLines(textOf(r, "labels"))
+	if err = incomplete(request, method); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		request.Credential.SecretExpireTime, err = fromDate(textOf(r, "secret_expire_time"))
+	if request.Credential.Labels, err = fromLines(textOf(r, "labels")); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		created, err = c.api.CreateCredential(detached(r), request)
-	}
+	request.Credential.SecretExpireTime, err = fromDate(textOf(r, "secret_expire_time"))
+	return request, err
+}
+
+// create makes the call. If the person has no grant for the ID, the error is shown at its field.
+func (c *Console) create(r *http.Request, request *authmaterialv1.CreateCredentialRequest) (*authmaterialv1.Credential, error) {
+	created, err := c.api.CreateCredential(detached(r), request)
 	if connect.CodeOf(err) == connect.CodePermissionDenied {
 		id := cmp.Or(request.GetCredentialId(), credentials.IDOf(request.GetCredential().GetDisplayName()))
 		err = withFields(connect.CodePermissionDenied, map[string]string{
 			"credential_id": "you may not create a credential with the ID " + id + ". Enter an ID that your grants allow",
 		})
 	}
-	if err == nil && !request.GetValidateOnly() {
-		return done(w, r, "/credentials/"+created.GetCredential().GetCredentialId(), "created")
-	}
-	if err == nil {
-		view.Result, err = c.verify(r, method, created.GetCredential(), request)
-	}
-	if err != nil {
-		c.refuseForm(w, r, "add", view, err)
-		return nil
-	}
-	c.showForm(w, r, http.StatusOK, "add", view)
-	return nil
+	return created.GetCredential(), err
 }
 
 // verify verifies the values of a credential that is not saved.

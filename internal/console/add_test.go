@@ -41,6 +41,19 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestPublicLines checks that a form keeps a saved public value of several lines, which a field of one
+// line would change.
+func TestPublicLines(t *testing.T) {
+	w := newWorld(t, nil)
+	cookie := w.signIn("ann")
+	mail.PublicValues = map[string]string{"account": "\na\nb"}
+	t.Cleanup(func() { mail.PublicValues = nil })
+	form := w.get("/credentials/mail/rotate", cookie)
+	w.wantText("the form", form, http.StatusOK, `<textarea id="values.account"`, ">\n\na\nb</textarea>")
+	got := w.send(http.MethodPost, "/credentials/mail/rotate", url.Values{"do": {"store"}, "values.account": {"\r\na\r\nb"}}, cookie)
+	w.wantText("the same value", got, http.StatusUnprocessableEntity, "You entered no new value.")
+}
+
 // TestTokenReplacement checks that a person must allow a verification that ends a token.
 func TestTokenReplacement(t *testing.T) {
 	w := newWorld(t, nil)

@@ -9,10 +9,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 )
 
-// Unknown is the name of the caller in audit records of refused sign-ins, which identify nobody. No
-// real caller has this name.
-const Unknown = "unknown"
-
 // Denials limits how many refusals of each caller are recorded in the audit log.
 type Denials interface {
 	Allow(caller access.Caller) bool
@@ -43,7 +39,8 @@ func (c *Console) record(ctx context.Context, record audit.Record, err error) er
 	return err
 }
 
-// unknown is the caller of a refused sign-in.
+// unknown returns the caller in the audit record of a refused sign-in, which identifies nobody. No real
+// caller has this name.
 func unknown(address string) access.Caller {
-	return access.Caller{Name: Unknown, Method: authentication.MethodNone, Address: address}
+	return access.Caller{Name: "unknown", Method: authentication.MethodNone, Address: address}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/config"
@@ -89,13 +88,7 @@ var complete = url.Values{"display_name": {"Mail"}, "values.account": {"acc-1"},
 func TestAdvice(t *testing.T) {
 	w := newWorld(t, nil)
 	cookie := w.signIn("ann")
-	refused := connect.NewError(connect.CodeInvalidArgument, errors.New("filter has a condition that is not understood"))
-	detail, err := connect.NewErrorDetail(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "filter", Description: "x"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused.AddDetail(detail)
-	w.api.list = refused
+	w.api.list = badField(t, "filter", "x")
 	if answer := w.get("/credentials?label=!", cookie); answer.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(answer.text, "Write a label as key=value") {
 		t.Errorf("a list with a wrong label is answered %d %s", answer.StatusCode, answer.text)
 	}

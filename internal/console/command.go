@@ -44,7 +44,7 @@ func commandsOf(listen config.Listen, id string) (commands []command, note strin
 		{"grpcurl", "With grpcurl", grpcurl + "-d '{\"credential_id\": \"" + id + "\"}' \\\n    " +
 			quoted(strings.TrimPrefix(at, "unix://")) + " authmaterial.v1.BrokerService/GetAuthDecoration"},
 		{"go", "In Go", prepare + "connection, err := grpc.NewClient(" + strconv.Quote(dial) + ",\n\tgrpc.WithTransportCredentials(" + connect + ")" + identify +
-			")\nif err != nil {\n\treturn err\n}\nhttpClient := client.New(connection).HTTPClient(" + strconv.Quote(id) + ")"},
+			")\nif err != nil {\n\treturn err\n}\nbroker := client.New(connection) // one for the program\ndefer broker.Close()\nhttpClient := broker.HTTPClient(" + strconv.Quote(id) + ")"},
 	}, note
 }
 

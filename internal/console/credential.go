@@ -140,6 +140,7 @@ func (c *Console) showCredential(w http.ResponseWriter, r *http.Request, wrong e
 		return c.showCredentialWith(w, r, nil, result)
 	}
 	shown := toProblem(wrong)
+	shown.nameLines("callers", linesOf(r.PostFormValue("callers")))
 	if shown.Changed {
 		shown.Changed, shown.Text = false, "Nothing was saved. This page shows the changes: repeat yours if they are still needed."
 	}

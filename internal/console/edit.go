@@ -1,7 +1,6 @@
 package console
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,19 +25,9 @@ type editView struct {
 // editFields are the API's names of the fields that the form shows.
 var editFields = []string{"credential.display_name", "credential.description", "credential.labels", "credential.secret_expire_time"}
 
-// OtherProblems returns the problems that the form cannot show at a field, such as those of single
-// labels.
+// OtherProblems returns the problems that the form cannot show at a field.
 func (v editView) OtherProblems() []string {
-	var others []string
-	if v.Problem == nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.Problem.Fields)) {
-		if !slices.Contains(editFields, name) {
-			others = append(others, nameLabel(name)+v.Problem.Fields[name])
-		}
-	}
-	return others
+	return v.otherProblems(func(name string) bool { return slices.Contains(editFields, name) })
 }
 
 func (c *Console) editPage(w http.ResponseWriter, r *http.Request) error {

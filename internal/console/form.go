@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,21 +63,13 @@ func (v formView) OwnFields() []string {
 	return newFields
 }
 
-// OtherProblems returns the problems of fields that the form does not show.
+// OtherProblems returns the problems that the form cannot show at a field.
 func (v formView) OtherProblems() []string {
-	var others []string
-	if v.Problem == nil {
-		return nil
-	}
-	for name, text := range v.Problem.Fields {
-		field, isValue := strings.CutPrefix(name, "values.")
-		shown := isValue && slices.ContainsFunc(v.Method.GetFields(), func(f *authmaterialv1.Field) bool { return f.GetFieldId() == field })
-		if !shown && !slices.Contains(v.OwnFields(), name) {
-			others = append(others, nameLabel(name)+text)
-		}
-	}
-	slices.Sort(others)
-	return others
+	return v.otherProblems(func(name string) bool {
+		id, isValue := strings.CutPrefix(name, "values.")
+		hasID := func(f *authmaterialv1.Field) bool { return f.GetFieldId() == id }
+		return slices.Contains(v.OwnFields(), name) || isValue && slices.ContainsFunc(v.Method.GetFields(), hasID)
+	})
 }
 
 func (c *Console) showForm(w http.ResponseWriter, r *http.Request, status int, name string, view formView) {
@@ -97,13 +88,7 @@ func (c *Console) showForm(w http.ResponseWriter, r *http.Request, status int, n
 // refuseForm shows a form again, with the reason why it was refused.
 func (c *Console) refuseForm(w http.ResponseWriter, r *http.Request, name string, view formView, err error) {
 	shown := toProblem(err)
-	for n, host := range linesOf(textOf(r, "allowed_hosts")) { // the problem of a host is shown at the field of all hosts
-		at := fmt.Sprintf("allowed_hosts[%d]", n)
-		if text, bad := shown.Fields[at]; bad {
-			delete(shown.Fields, at)
-			shown.Fields["allowed_hosts"] = strings.TrimSpace(shown.Fields["allowed_hosts"] + " " + host + ": " + text)
-		}
-	}
+	shown.nameLines("allowed_hosts", linesOf(textOf(r, "allowed_hosts")))
 	view.Problem = &shown
 	c.showForm(w, r, shown.Status, name, view)
 }
@@ -120,6 +105,9 @@ func valuesOf(r *http.Request, method *authmaterialv1.AuthMethod) ([]*authmateri
 	for _, field := range method.GetFields() {
 		name := "values." + field.GetFieldId()
 		value := r.PostFormValue(name)
+		if field.GetMultiline() {
+			value = strings.ReplaceAll(value, "\r\n", "\n")
+		}
 		if lines := severalLines(r, field); lines != "" {
 			if value != "" {
 				return nil, invalid(name, "enter the value in only one of the two fields")

@@ -212,7 +212,7 @@ var mail = &authmaterialv1.Credential{
 
 var acme = &authmaterialv1.Provider{ProviderId: "acme", DisplayName: "Acme", Description: "Write `x<y` in a `note`.", AuthMethods: []*authmaterialv1.AuthMethod{{
 	AuthMethodId: "key", DisplayName: "Key", Verifiable: true, Fields: []*authmaterialv1.Field{
-		{FieldId: "account", DisplayName: "Account", Required: true}, {FieldId: "key", DisplayName: "Key", Required: true, Secret: true},
+		{FieldId: "account", DisplayName: "Account", Required: true, Multiline: true}, {FieldId: "key", DisplayName: "Key", Required: true, Secret: true},
 	},
 }}}
 

@@ -83,6 +83,7 @@ func (c *Console) SignInLink(ctx context.Context, evidence authentication.Eviden
 		err = errNotPrivate
 	}
 	if err = c.record(ctx, audit.Record{Caller: caller, Operation: audit.CreateSignInLink}, err); err != nil {
+		c.links.use(code) // nobody gets this link, so it must not count
 		return "", time.Time{}, err
 	}
 	return c.URL() + "/sign-in?code=" + code, clock.Wall(c.options.Clock, expires), nil

@@ -20,6 +20,7 @@ type listView struct {
 	Tiles                   []tile
 	Next                    string // the query of the next page; empty on the last page
 	Filtered                bool
+	Later                   bool   // whether this is not the first page
 	MayAdd                  bool   // whether the person may add credentials
 	States                  string // the address of the stream of states; empty if there are no tiles
 	HasStore                bool   // whether the broker has a credential store
@@ -28,7 +29,7 @@ type listView struct {
 
 // IsEmpty reports whether there is no credential, so that a search finds nothing.
 func (v listView) IsEmpty() bool {
-	return len(v.Tiles) == 0 && v.Next == "" && !v.Filtered && !v.Deleted && v.Problem == nil
+	return len(v.Tiles) == 0 && v.Next == "" && !v.Later && !v.Filtered && !v.Deleted && v.Problem == nil
 }
 
 // tile is one credential in the list.
@@ -55,7 +56,7 @@ func (c *Console) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	view.Providers = providers.GetProviders()
 	filter := view.filter()
-	view.Filtered = filter != ""
+	view.Filtered, view.Later = filter != "", r.FormValue("page") != ""
 	found, err := c.api.ListCredentials(r.Context(), &authmaterialv1.ListCredentialsRequest{
 		PageSize: tilesPerPage, PageToken: r.FormValue("page"), Filter: filter, ShowDeleted: view.Deleted, ShowLastUse: true,
 	})

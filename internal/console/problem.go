@@ -2,7 +2,10 @@ package console
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,6 +43,32 @@ func (r refusal) FieldProblem(name string) fieldProblem {
 		return fieldProblem{Name: name}
 	}
 	return fieldProblem{name, r.Problem.Fields[name]}
+}
+
+// otherProblems returns the problems of fields that a form does not show, and of single labels.
+func (r refusal) otherProblems(isShown func(name string) bool) []string {
+	if r.Problem == nil {
+		return nil
+	}
+	var others []string
+	for _, name := range slices.Sorted(maps.Keys(r.Problem.Fields)) {
+		if !isShown(name) {
+			others = append(others, nameLabel(name)+r.Problem.Fields[name])
+		}
+	}
+	return others
+}
+
+// nameLines changes the problems of single lines of a field to one problem of the field, which quotes
+// those lines.
+func (p *problem) nameLines(field string, lines []string) {
+	for n, line := range lines {
+		at := fmt.Sprintf("%s[%d]", field, n)
+		if text, bad := p.Fields[at]; bad {
+			delete(p.Fields, at)
+			p.Fields[field] = strings.TrimSpace(p.Fields[field] + " " + line + ": " + text)
+		}
+	}
 }
 
 // seeLog follows an error whose reason only the log contains.

@@ -53,18 +53,22 @@ func TestIncompleteForms(t *testing.T) {
 	}
 }
 
-// TestHostsOfForm checks that the problem of a host is shown at the field of all hosts.
-func TestHostsOfForm(t *testing.T) {
-	w := newWorld(t, nil)
+// badField returns the API's error about one field.
+func badField(t *testing.T, name, problem string) error {
+	t.Helper()
 	refused := connect.NewError(connect.CodeInvalidArgument, errors.New("invalid"))
-	detail, err := connect.NewErrorDetail(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
-		{Field: "allowed_hosts[1]", Description: "must be one of store.allowed_hosts"},
-	}})
+	detail, err := connect.NewErrorDetail(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: name, Description: problem}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused.AddDetail(detail)
-	w.api.failure = refused
+	return refused
+}
+
+// TestHostsOfForm checks that the problem of a host is shown at the field of all hosts.
+func TestHostsOfForm(t *testing.T) {
+	w := newWorld(t, nil)
+	w.api.failure = badField(t, "allowed_hosts[1]", "must be one of store.allowed_hosts")
 	form := url.Values{"allowed_hosts": {"a.example\r\nb.example"}}
 	for name, values := range complete {
 		form[name] = values
@@ -116,6 +120,14 @@ func TestRefusedVersions(t *testing.T) {
 	if got.Header.Get("Location") != "/credentials/mail?done=activated" || w.api.active.GetVersion() != 2 {
 		t.Errorf("with the tick, the answer is %d", got.StatusCode)
 	}
+}
+
+// TestRefusedCallers checks that the problem of a canary's caller names the caller.
+func TestRefusedCallers(t *testing.T) {
+	w := newWorld(t, nil)
+	w.api.failure = badField(t, "callers[1]", "must be a pattern")
+	got := w.send(http.MethodPost, "/credentials/mail/activate", url.Values{"do": {"canary"}, "version": {"2"}, "callers": {"uid:7\r\n<b>*\r\n"}}, w.signIn("ann"))
+	w.wantText("a canary", got, http.StatusUnprocessableEntity, "<bdi>&lt;b&gt;*: Must be a pattern.</bdi>")
 }
 
 // TestCanaryWarning checks that a warning about the callers of a canary is shown.

@@ -65,6 +65,11 @@ func TestEmptyList(t *testing.T) {
 		t.Errorf("the empty list offers a search, or adds a credential twice: %s", got.text)
 	}
 	w.wantText("without a store", w.get("/credentials", w.signIn("bob")), http.StatusOK, "add a <code>store</code> to the configuration file")
+	later := w.get("/credentials?page=x", w.signIn("ann"))
+	w.wantText("an empty later page", later, http.StatusOK, `role="search"`, "Nothing on this page", `<a href="/credentials">Show the first page</a>`)
+	if strings.Contains(later.text, "There are no credentials yet") {
+		t.Error("a later page claims that there are no credentials")
+	}
 	w.wantText("a search without a result", w.get("/credentials?search=x", w.signIn("ann")), http.StatusOK, `role="search"`, "No credential matches")
 }
 

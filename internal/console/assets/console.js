@@ -30,6 +30,7 @@ window.addEventListener("pagehide", () => {
     field.classList.remove("shown");
     if (field.type === "text") field.type = "password";
   }
+  for (const button of document.querySelectorAll("button[data-reveal]")) button.firstChild.textContent = "Show";
 });
 
 // Browsers join the lines of a text that is pasted into a field of one line, which makes a secret wrong.
@@ -69,6 +70,12 @@ document.addEventListener("htmx:afterSettle", (event) => {
     if (field) field.setAttribute("aria-invalid", String(problem.textContent.trim() !== ""));
   }
   if (event.detail.target?.id === "result") showProblem(document.querySelector('[aria-invalid="true"]'));
+});
+
+// If the credential can no longer be read, its open page keeps what it shows.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { requestConfig, serverResponse } = event.detail;
+  if (requestConfig.elt.hasAttribute("data-refresh") && !serverResponse.includes('id="state"')) event.detail.shouldSwap = false;
 });
 
 // A form or search without an answer, or with an answer that is no part of a page.

@@ -66,6 +66,9 @@ credentials: [{id: pendo, provider: pendo, auth_method: api_key, values: {api_ke
 				}
 			}
 			code = append(code, copied(page, "go"))
+			if !strings.Contains(copied(page, "go"), "defer broker.Close()") {
+				t.Errorf("the Go code does not close the client:\n%s", copied(page, "go"))
+			}
 		})
 	}
 	compile(t, code)

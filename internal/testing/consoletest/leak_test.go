@@ -21,7 +21,7 @@ import (
 // all pages, the event stream, the browser's stores and its profile on disk for the secrets.
 func TestNoSecretInBrowser(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "")
+	s := serve(t, defaultAccess()+"providers:\n"+robotProvider)
 	var finder leaktest.Finder
 	canaries := func(a account) map[string]string {
 		values := map[string]string{}
@@ -49,6 +49,18 @@ func TestNoSecretInBrowser(t *testing.T) {
 	page.Click(`button[data-reveal="values.client_secret"]`)
 	page.Click(`button[value="store"]`)
 	page.AwaitText("main", "The new version is saved.")
+	key := "k" + leaktest.Canary()
+	finder.Add("the private key", key)
+	page.Go(s.address + "/add/robot/key")
+	page.Type(`input[name="display_name"]`, "Robot")
+	page.Type(field("client_id"), "id")
+	page.Type(field("client_secret"), "secret")
+	page.Click("details:has(textarea[data-secret]) summary")
+	page.Type("textarea[data-secret]", key+"\nsecond line")
+	page.Click(`button[data-reveal="lines.private_key"]`)
+	page.Click(`button[value="save"]`)
+	page.AwaitText("main", "The credential is saved.")
+	ids = append(ids, "robot")
 	if got := page.Visited(); strings.Contains(strings.Join(got, " "), "code=") {
 		t.Errorf("the history has the code of the sign-in link: %q", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -77,5 +78,24 @@ func TestViewer(t *testing.T) {
 		if got := post(admin, path, form); got.Status == http.StatusForbidden {
 			t.Errorf("%s by an administrator: status %d", path, got.Status)
 		}
+	}
+}
+
+// TestLostGrant checks that the open page of a credential keeps what it shows when the person may not view
+// the credential any more.
+func TestLostGrant(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	s.addMail()
+	page := s.signedInWith("viewer")
+	page.Go(s.address + "/credentials/mail")
+	before := page.Await("#state")
+	browsertest.Eval[bool](page, `!document.addEventListener("htmx:afterRequest", () => { document.body.dataset.asked = "yes"; })`)
+	s.reload(strings.Replace(defaultAccess(), `credentials: ["*"], actions: [view]`, `credentials: ["other"], actions: [view]`, 1))
+	page.AwaitText(".mark[data-credential]", "Gone")
+	page.AwaitText("[data-changed]", "The credential has changed.")
+	page.Await("body[data-asked]")
+	if !page.Has("#state") || page.Await("#state") != before {
+		t.Errorf("the page shows the state %q, want %q", page.Await("main"), before)
 	}
 }
