@@ -49,7 +49,8 @@ func (c *Console) signedIn(inner http.Handler) http.Handler {
 			c.sessions.end(proof)
 			c.askToSignIn(w, r)
 		default:
-			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, person{found, caller, proof, c.options.MayAdd(caller), c.options.MayOperate(caller)})
+			someone := person{found, caller, proof, c.options.MayAdd(caller), c.options.MayOperate(caller)}
+			ctx := context.WithValue(c.options.WithEvidence(r.Context(), evidence), personKey{}, someone)
 			inner.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
@@ -151,7 +152,7 @@ func (c *Console) anotherLink() string {
 
 // attempt is an attempt to sign in.
 type attempt struct {
-	with     string // what the audit record says: see audit.Record
+	with     string // the value of audit.Record.SignInWith
 	evidence authentication.Evidence
 	refusal  error // a *fault.Error, or nil if the evidence decides
 }
