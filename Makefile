@@ -234,14 +234,33 @@ client-tools:
 		echo "The tests of the clients need Node.js 20 or later; node is $$(node --version)"; exit 1; \
 	}
 
-# The clients to test.
-CLIENTS ?= python typescript java
+# The programs with generated stubs need a compiler or an interpreter for each language, and gRPC.
+# Debian 12 has new versions of Rust in the packages with the suffix -web.
+.PHONY: stub-tools
+stub-tools: protoc client-tools $(PLUGINS)
+	@missing=; \
+	command -v g++ >/dev/null || missing="$$missing g++"; \
+	command -v pkg-config >/dev/null && pkg-config --exists grpc++ || missing="$$missing pkg-config libgrpc++-dev"; \
+	ruby -e 'require "grpc"' 2>/dev/null || missing="$$missing ruby-grpc"; \
+	php -r 'exit((int) !stream_resolve_include_path("Google/Protobuf/Any.php"));' 2>/dev/null || missing="$$missing php-cli php-google-protobuf"; \
+	command -v cargo >/dev/null || missing="$$missing cargo-web"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "The test of the stubs needs tools of the languages, and Rust 1.88 or later: apt-get install$$missing"; exit 1; \
+		fi; \
+		echo "install$$missing"; \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+# The clients to test, and the generated stubs.
+CLIENTS ?= python typescript java stubs
 
 # Each script installs its other dependencies from PyPI, npm or Maven Central, into ignored folders
 # of the client or the local Maven repository. With LOAD=1, the long vectors run too, which need
 # redis-server.
 .PHONY: test-clients
-test-clients: client-tools clientworld $(if $(LOAD),redis-server) ## Test the clients of other languages; LOAD=1 adds the long vectors
+test-clients: client-tools clientworld $(if $(filter stubs,$(CLIENTS)),stub-tools) $(if $(LOAD),redis-server) ## Test the clients and stubs of other languages; LOAD=1 adds the long vectors
 	@failed=; \
 	for client in $(CLIENTS); do \
 		printf '\n-- clients/%s/test\n' $$client; \
