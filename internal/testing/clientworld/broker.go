@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,10 @@ const (
 	// systems give to connections, so that no connection takes the port in the meantime.
 	firstPort, ports = 20_000, 10_000
 )
+
+// brokerPorts are the ports of all brokers of this process, so that no broker takes the port of one
+// that is stopped.
+var brokerPorts sync.Map
 
 // broker is a scripted broker. Its states and answers are guarded by the board.
 type broker struct {
@@ -87,7 +92,11 @@ func newBroker(b *board, config *tls.Config, token string) (*broker, error) {
 		answers: map[string][]*scripted{}, marked: time.Now(),
 	}
 	for range 100 {
-		made.address = fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports))
+		port := firstPort + rand.IntN(ports)
+		if _, taken := brokerPorts.LoadOrStore(port, true); taken {
+			continue
+		}
+		made.address = fmt.Sprintf("127.0.0.1:%d", port)
 		if err := made.start(); err == nil {
 			return made, nil
 		}
