@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"golang.org/x/oauth2"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/authmaterial/broker/client"
 )
@@ -45,6 +48,21 @@ func ExampleClient_HTTPClient() {
 		return response.Body.Close()
 	}
 	_ = callPendo
+}
+
+// A program connects to a broker on another machine. The pings notice a connection that the network
+// has lost silently.
+func ExampleNew() {
+	connect := func(transport credentials.TransportCredentials) (*client.Client, error) {
+		connection, err := grpc.NewClient("dns:///broker.example:50051",
+			grpc.WithTransportCredentials(transport),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
+		if err != nil {
+			return nil, err
+		}
+		return client.New(connection), nil
+	}
+	_ = connect
 }
 
 // A library that accepts no http.Client gets the token of a credential as an oauth2.TokenSource.
