@@ -84,7 +84,7 @@ func TestReconnectDuringTheDelayOfGRPC(t *testing.T) {
 	o.stop()
 	<-o.refused // from now on, gRPC waits
 	o.start("v2")
-	for deadline := time.Now().Add(41 * time.Second); send() == first; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(41 * time.Second); send() == first; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the client has not connected again")
 		}
