@@ -11,14 +11,14 @@ import (
 
 // TestIdleConnections opens thousands of connections, and sends only the HTTP/2 preface.
 func TestIdleConnections(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		reading(ctx, b, 3000, func(*rawClient) {})
 	})
 }
 
 // TestHandshakesNeverFinished opens connections, and sends nothing or half of a TLS ClientHello.
 func TestHandshakesNeverFinished(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		crowd(3000, func(i int) {
 			conn, err := b.dial([]string{b.grpc, b.http}[i%2])
 			if err != nil {
@@ -33,7 +33,7 @@ func TestHandshakesNeverFinished(t *testing.T) {
 }
 
 func TestGarbage(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		crowd(2000, func(i int) {
 			address := []string{b.grpc, b.http}[i%2]
 			conn, err := b.dial(address)
@@ -58,7 +58,7 @@ func TestGarbage(t *testing.T) {
 // TestPingsAndSettings floods the server with HTTP/2 frames that it must answer, and does not read
 // the answers.
 func TestPingsAndSettings(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 50, 2*time.Second, func(i int, c *rawClient) {
 			c.repeat(20_000, func(int) {
 				if i%2 == 0 {

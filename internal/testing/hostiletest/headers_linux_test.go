@@ -43,7 +43,7 @@ func TestEndlessHeaders(t *testing.T) {
 // TestHeadersByteByByte sends most of a HEADERS frame at once, and further bytes one by one without
 // finishing the frame.
 func TestHeadersByteByByte(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		clients(ctx, b, 900, 5*time.Second, func(_ int, c *rawClient) {
 			go c.discard()
 			const length = 12 << 10

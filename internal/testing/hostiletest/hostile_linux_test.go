@@ -22,7 +22,8 @@ type variant struct {
 	addresses   int
 	// allowance is the memory, in bytes, that the broker may use in addition to its use at rest.
 	allowance int64
-	// `always` is true if the variant also runs without BROKER_HOSTILE=all.
+	// `always` is true if the variant also runs without BROKER_HOSTILE=all, as withstand and
+	// withstandUnproved describe.
 	always bool
 }
 
@@ -49,9 +50,22 @@ type attack func(ctx context.Context, b *broker)
 // return to its earlier number of goroutines.
 func withstand(t *testing.T, attacking attack) {
 	t.Helper()
+	withstandIn(t, func(v variant) bool { return v.always }, attacking)
+}
+
+// withstandUnproved is withstand for an attack that sends no token. For such an attack, the variants
+// of a caller are repetitions, so they only run with BROKER_HOSTILE=all.
+func withstandUnproved(t *testing.T, attacking attack) {
+	t.Helper()
+	withstandIn(t, func(v variant) bool { return v.always && !v.proved }, attacking)
+}
+
+// withstandIn runs an attack in the selected variants, or in all with BROKER_HOSTILE=all.
+func withstandIn(t *testing.T, selected func(variant) bool, attacking attack) {
+	t.Helper()
 	t.Parallel()
 	for _, v := range variants {
-		if !v.always && os.Getenv("BROKER_HOSTILE") != "all" {
+		if !selected(v) && os.Getenv("BROKER_HOSTILE") != "all" {
 			continue
 		}
 		t.Run(v.name, func(t *testing.T) {
@@ -117,7 +131,7 @@ func (b *broker) wantAnswers(good *caller, more int64) {
 func crowd(n int, do func(i int)) {
 	var group sync.WaitGroup
 	var next atomic.Int64
-	for range min(n, 64) {
+	for range min(n, 256) {
 		group.Go(func() {
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
 				do(i)

@@ -26,7 +26,7 @@ const beginning = "GET /livez HTTP/1.1\r\nHost: broker.test\r\n"
 
 // TestSlowHeaders sends HTTP headers byte by byte, and never ends the headers.
 func TestSlowHeaders(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 2000, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, beginning+"X-Slow: "+strings.Repeat("x", 12<<10))
 			go func() {
@@ -46,7 +46,7 @@ func TestSlowHeaders(t *testing.T) {
 }
 
 func TestOversizedHTTPHeaders(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 500, func(conn net.Conn) {
 			_, _ = io.WriteString(conn, beginning+"X-Large: "+strings.Repeat("x", 1<<20))
 		})
@@ -55,7 +55,7 @@ func TestOversizedHTTPHeaders(t *testing.T) {
 
 // TestMetricsNeverRead requests the broker's metrics repeatedly, without reading the answers.
 func TestMetricsNeverRead(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 800, func(conn net.Conn) {
 			request := strings.Replace(beginning, "/livez", "/metrics", 1) + "Accept-Encoding: gzip\r\n\r\n"
 			_, _ = io.WriteString(conn, strings.Repeat(request, 1000))
@@ -66,7 +66,7 @@ func TestMetricsNeverRead(t *testing.T) {
 // TestIdleHTTPConnections opens thousands of connections, makes one request on each, and leaves it
 // open.
 func TestIdleHTTPConnections(t *testing.T) {
-	withstand(t, func(ctx context.Context, b *broker) {
+	withstandUnproved(t, func(ctx context.Context, b *broker) {
 		overHTTP(ctx, b, 3000, func(conn net.Conn) { _, _ = io.WriteString(conn, beginning+"\r\n") })
 	})
 }
@@ -80,7 +80,7 @@ func TestBodiesOverHTTP(t *testing.T) {
 		"a chunk":   "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			withstand(t, func(ctx context.Context, b *broker) {
+			withstandUnproved(t, func(ctx context.Context, b *broker) {
 				part := strings.Repeat("400\r\n"+strings.Repeat("x", 1024)+"\r\n", 64)
 				overHTTP(ctx, b, 200, func(conn net.Conn) {
 					_, err := io.WriteString(conn, strings.Replace(beginning, "/livez", "/metrics", 1)+body)
