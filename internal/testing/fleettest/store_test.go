@@ -211,6 +211,7 @@ func TestStoreChangesReachAllBrokers(t *testing.T) {
 
 // Of many updates with the same etag, one succeeds.
 func TestStoreLetsOneUpdateSucceed(t *testing.T) {
+	t.Parallel()
 	m := newManaged(t)
 	for round := range stress(2, 20) {
 		c := m.credentials[round%len(m.credentials)]

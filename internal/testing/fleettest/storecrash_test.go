@@ -85,6 +85,7 @@ func staticProvider() map[string]any {
 // A broker is killed while callers change credentials. After a restart, every acknowledged change
 // exists, and every change is complete. A request whose answer was lost can be repeated.
 func TestStoreSurvivesAKilledBroker(t *testing.T) {
+	t.Parallel()
 	postgres := postgrestest.Start(t)
 	for name, store := range map[string]func(*testing.T) map[string]any{
 		"PostgreSQL": func(t *testing.T) map[string]any { return postgresStore(t, postgres) },

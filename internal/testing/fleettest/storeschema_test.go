@@ -21,6 +21,7 @@ var laterSchema = []string{
 // serve and make changes, and may even restart. The brokers of this release do not lose what the
 // later release stores.
 func TestStoreHasALaterSchema(t *testing.T) {
+	t.Parallel()
 	m := newManaged(t)
 	connection := m.postgres.Connect(t, m.database)
 	for _, statement := range laterSchema {
