@@ -45,20 +45,41 @@ func measured(t *testing.T, arguments ...string) (titles []string, output string
 	return titles, out.String()
 }
 
-func TestMeasuresEverySetting(t *testing.T) {
-	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", "/")
-	var want []string
+// TestMeasuresEachKindOfSetting measures one setting of each kind. `make bench BENCH=-full` measures
+// all settings.
+func TestMeasuresEachKindOfSetting(t *testing.T) {
+	var want, patterns []string
 	goals := 0
-	for _, s := range settings() {
-		want = append(want, s.name())
+	for _, s := range oneOfEachKind() {
+		want, patterns = append(want, s.name()), append(patterns, regexp.QuoteMeta(s.name()))
 		goals += len(s.goal.verdicts([]round{make(round, sideControl+1)}))
 	}
+	only := "^(" + strings.Join(patterns, "|") + ")$"
+	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", only)
 	if !slices.Equal(titles, want) {
 		t.Errorf("the settings in the output are %q, want %q:\n%s", titles, want, output)
 	}
 	if got := strings.Count(output, "\ngoal: "); got != goals {
 		t.Errorf("the output has %d lines that begin with \"goal:\", want %d:\n%s", got, goals, output)
 	}
+}
+
+// oneOfEachKind returns settings that differ in more than the number of callers and the size of the
+// credential.
+func oneOfEachKind() []setting {
+	var kinds []setting
+	return slices.DeleteFunc(settings(), func(s setting) bool {
+		kind := s
+		kind.callers, kind.short, kind.goal = 0, false, goal{}
+		if slices.Contains([]string{smallKey, mediumKey, largeKey}, s.credential) {
+			kind.credential = mediumKey
+		}
+		if slices.Contains(kinds, kind) {
+			return true
+		}
+		kinds = append(kinds, kind)
+		return false
+	})
 }
 
 // TestMeasuresTheRest runs the measurements that are not comparisons of settings.
