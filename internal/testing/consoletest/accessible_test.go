@@ -3,6 +3,7 @@ package consoletest_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,7 +56,8 @@ const layout = `window.layout = () => {
 func TestAccessible(t *testing.T) {
 	t.Parallel()
 	script := axe(t)
-	check := func(page *browsertest.Page, name string) {
+	check := func(t *testing.T, page *browsertest.Page, name string) {
+		t.Helper()
 		browsertest.Eval[bool](page, script+"; true")
 		browsertest.Eval[bool](page, layout)
 		for _, width := range []int64{1200, 600, 320} { // 600 is 1200 at a zoom of 200 %
@@ -79,24 +81,33 @@ func TestAccessible(t *testing.T) {
 	page := browsertest.Open(t, s.address+"/sign-in")
 	for _, v := range openViews {
 		s.show(page, v)
-		check(page, v.name)
+		check(t, page, v.name)
 	}
+	t.Run("views", func(t *testing.T) {
+		for part := range slices.Chunk(views, (len(views)+2)/3) { // three pages at once take less time
+			t.Run("from "+part[0].name, func(t *testing.T) {
+				t.Parallel()
+				s := s.in(t)
+				page := s.signedIn()
+				for _, v := range part {
+					s.show(page, v)
+					check(t, page, v.name)
+				}
+			})
+		}
+	})
 	page = s.signedIn()
-	for _, v := range views {
-		s.show(page, v)
-		check(page, v.name)
-	}
 	s.reloadWithProblem()
 	page.Go(s.address + "/fleet")
 	page.AwaitText("main", "The last reload failed")
-	check(page, "fleet-problem")
-	check(empty.signedIn(), "credentials-empty")
+	check(t, page, "fleet-problem")
+	check(t, empty.signedIn(), "credentials-empty")
 	page = browsertest.Open(t, s.address+"/sign-in")
 	page.Type("#token", tokenOf("viewer"))
 	page.Click("main button")
 	page.AwaitPath("/credentials")
 	page.Go(s.address + rich)
-	check(page, "credential-of-a-viewer")
+	check(t, page, "credential-of-a-viewer")
 }
 
 // focus is the value of the expression focused.
