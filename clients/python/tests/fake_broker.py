@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authmaterial.v1 import broker_service_pb2 as pb
-from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, Header
+from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, Header, QueryParam
 
 
 class FakeBroker:
@@ -19,7 +19,9 @@ class FakeBroker:
 
     def __init__(self, *hosts: str) -> None:
         self.calls: list[str] = []
+        self.ids: set[str] = set()  # the IDs that streams have watched
         self.version = "v1"
+        self.query: list[QueryParam] = []
         self._hosts = hosts
         self._stopped = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(50))
@@ -32,6 +34,11 @@ class FakeBroker:
                             self._get,
                             pb.GetAuthDecorationRequest.FromString,
                             pb.GetAuthDecorationResponse.SerializeToString,
+                        ),
+                        "ReportRejection": grpc.unary_unary_rpc_method_handler(
+                            self._report,
+                            pb.ReportRejectionRequest.FromString,
+                            pb.ReportRejectionResponse.SerializeToString,
                         ),
                         "WatchAuthDecorations": grpc.unary_stream_rpc_method_handler(
                             self._watch,
@@ -54,6 +61,7 @@ class FakeBroker:
             credential_id=credential_id,
             version=self.version,
             headers=[Header(name="Authorization", value=f"Bearer {credential_id}-{self.version}")],
+            query_params=self.query,
             allowed_hosts=self._hosts,
             refresh_time=Timestamp(seconds=int(time.time()) + 300),
             rejected_statuses=[401],
@@ -63,8 +71,18 @@ class FakeBroker:
         self.calls.append("get")
         return pb.GetAuthDecorationResponse(auth_decoration=self._decoration(request.credential_id))
 
+    def _report(self, request, context):
+        """Replace each version by v2."""
+        self.calls.append("report")
+        self.version = "v2"
+        return pb.ReportRejectionResponse(
+            auth_decoration=self._decoration(request.credential_id),
+            outcome=pb.ReportRejectionResponse.OUTCOME_REPLACED,
+        )
+
     def _watch(self, request, context):
         self.calls.append("watch")
+        self.ids.update(request.credential_ids)
         context.add_callback(self._stopped.set)
         for credential_id in request.credential_ids:
             yield pb.WatchAuthDecorationsResponse(
@@ -74,10 +92,12 @@ class FakeBroker:
 
 
 class Provider:
-    """Answers each request with its header Authorization."""
+    """Answers each request with its header Authorization, and with the next status of a list."""
 
     def __init__(self) -> None:
+        self.statuses: list[int] = []  # then 200
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.statuses = self.statuses
         self.host = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -91,7 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         body = self.headers.get("Authorization", "").encode()
-        self.send_response(200)
+        statuses = self.server.statuses
+        self.send_response(statuses.pop(0) if statuses else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -11,9 +11,14 @@ import time
 
 import httpx
 import pytest
+import requests
+import requests.adapters
 import trio
+import urllib3
 
 import authmaterial
+from authmaterial import _core
+from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, QueryParam
 
 
 @pytest.fixture
@@ -106,6 +111,100 @@ def test_parent_watches_again_after_fork(client, broker, provider):
     assert broker.calls == ["watch"]
 
 
+def test_forks_of_two_threads(broker, provider):
+    """A client can be used after two threads have called fork at the same time."""
+    client = authmaterial.Client(broker.address, plaintext=True)
+    start = threading.Barrier(2)
+    texts = []
+
+    def fork():  # without os.fork, for which concurrent.futures may take a lock of its own
+        start.wait()
+        _core._before_fork()
+        time.sleep(0.1)
+        _core._after_fork_in_parent()
+
+    def send(name):
+        with httpx.Client(auth=client.httpx_auth(name)) as http:
+            texts.append(http.get(f"http://{provider.host}/").text)
+
+    send("pendo")
+    watched(broker)
+    runs = [(fork, ()), (fork, ())], [(send, ("other",))]
+    for run in runs:
+        threads = [threading.Thread(target=f, args=args, daemon=True) for f, args in run]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a lock of the client is held forever"
+    assert texts == ["Bearer pendo-v1", "Bearer other-v1"]
+    client.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_child_reports_usage_after_a_fork_during_a_report(client):
+    core = client._core
+    core._is_reporting = True
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if core._is_reporting else 0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_version_that_was_replaced_is_ignored_for_a_minute(client, broker, provider):
+    core = client._core
+    with httpx.Client(auth=client.httpx_auth("pendo")) as http:
+        provider.statuses.append(401)
+        assert http.get(f"http://{provider.host}/").text == "Bearer pendo-v2"
+        credential = core.credential("pendo")
+        late = AuthDecoration(credential_id="pendo", version="v1", allowed_hosts=[provider.host])
+        assert credential.store(late).version == "v2"
+        core.clock = lambda: time.time() + 61
+        assert credential.store(late).version == "v1"
+
+
+def test_expired_copy_is_not_used_instead_of_a_version_that_was_replaced(client, provider):
+    with httpx.Client(auth=client.httpx_auth("pendo")) as http:
+        provider.statuses.append(401)
+        assert http.get(f"http://{provider.host}/").text == "Bearer pendo-v2"
+    credential = client._core.credential("pendo")
+    credential._copy.expire_time = time.time() - 1
+    late = AuthDecoration(credential_id="pendo", version="v1", allowed_hosts=[provider.host])
+    assert credential.store(late).version == "v1"
+
+
+def test_long_id_is_not_watched(client, broker, provider):
+    long = "a" * 129
+    for name in (long, "pendo"):
+        with httpx.Client(auth=client.httpx_auth(name)) as http:
+            http.get(f"http://{provider.host}/")
+    watched(broker)
+    assert broker.ids == {"pendo"}
+
+
+def test_decoration_from_a_stream_ends_the_wait_for_a_call(client, broker, provider):
+    credential = client._core.credential("pendo")
+    answer = threading.Event()
+    credential._get = lambda: answer.wait(60)
+    waiting = credential._shared_call()
+    credential.deliver(AuthDecoration(credential_id="pendo", version="v3"))
+    assert waiting.result(10).version == "v3"
+    answer.set()
+
+
+def test_response_of_urllib3_has_no_material(client, broker, provider):
+    broker.query.append(QueryParam(name="key", value="secret"))
+    retry = urllib3.Retry(1, status_forcelist=[503], backoff_factor=0)
+    inner = requests.adapters.HTTPAdapter(max_retries=retry)
+    with requests.Session() as session:
+        session.mount("http://", client.requests_adapter("pendo", inner))
+        response = session.get(f"http://{provider.host}/path?a=b")
+        assert response.raw.geturl() == "/path?a=b"
+        provider.statuses.append(503)
+        response = session.get(f"http://{provider.host}/path?a=b")
+    assert [attempt.url for attempt in response.raw.retries.history] == ["/path?a=b"]
+
+
 def test_other_transports(client, provider):
     def answer(request):
         return httpx.Response(200, text=request.headers.get("authorization", ""))
@@ -149,3 +248,52 @@ def test_errors_can_be_pickled_and_decorations_cannot(client, provider):
 def test_options_that_exclude_each_other(options):
     with pytest.raises(ValueError):  # noqa: PT011
         authmaterial.Client("dns:///broker:50051", **options)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("127.0.0.1:50051", True),
+        ("dns:///127.0.0.1:50051", True),
+        ("ipv6:[::1]:50051", True),
+        ("unix:/run/broker.sock", True),
+        ("127.example.com:50051", False),
+        ("127.0.0.1.example.com:50051", False),
+        ("ipv4:127.0.0.1:50051,10.0.0.1:50051", False),
+    ],
+)
+def test_token_without_tls_stays_on_the_machine(address, is_local):
+    try:
+        authmaterial.Client(address, plaintext=True, token_file="token")
+    except ValueError:
+        assert not is_local
+    else:
+        assert is_local
+
+
+def test_plaintext_uses_no_proxy(broker, provider, monkeypatch):
+    monkeypatch.setenv("grpc_proxy", "http://127.0.0.1:1")
+    with (
+        authmaterial.Client(broker.address, plaintext=True) as client,
+        httpx.Client(auth=client.httpx_auth("pendo")) as http,
+    ):
+        assert http.get(f"http://{provider.host}/").text == "Bearer pendo-v1"
+
+
+def test_errors_say_what_to_do(broker):
+    with pytest.raises(ValueError, match="write dns:///HOST:PORT, and set plaintext=True"):
+        authmaterial.Client("http://broker:50051")
+    for options, text in [
+        ({}, f"call the broker at {broker.address}: .*: for a broker without TLS, set plaintext"),
+        ({"ca_file": "nowhere.pem"}, "credential 'pendo': read the file nowhere.pem"),
+    ]:
+        with (
+            authmaterial.Client(broker.address, **options) as client,
+            httpx.Client(auth=client.httpx_auth("pendo")) as http,
+            pytest.raises(authmaterial.Error, match=text),
+        ):
+            http.get("https://127.0.0.1:1/")
+
+
+def test_names_of_classes():
+    assert f"{authmaterial.Error}" == "<class 'authmaterial.Error'>"

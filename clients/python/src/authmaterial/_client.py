@@ -78,7 +78,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End all streams and calls. Requests after that fail."""
+        """End all streams and calls. Requests after that fail.
+
+        The client first reports which versions were used, and waits up to 2 s for the broker.
+        """
         self._core.close()
 
     def httpx_auth(self, credential_id: str) -> authmaterial._httpx.Auth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ _TOKEN_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
 
+_LOOPBACK = re.compile(r"(dns:(///)?|ipv[46]:)?(127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?")
+
 _OPTIONS = [
     # A broker that vanished without closing the connection is noticed after 40 s.
     ("grpc.keepalive_time_ms", 30_000),
@@ -42,6 +45,12 @@ _OPTIONS = [
     # A new channel gets a new connection, with the certificates that it was created with.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+# Texts of gRPC, and what to do about them.
+_ADVICE = {
+    "WRONG_VERSION_NUMBER": ": for a broker without TLS, set plaintext=True",
+    "CERTIFICATE_VERIFY_FAILED": ": set ca_file to the authorities of the broker's certificate",
+}
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -67,8 +76,12 @@ class Address:
             raise ValueError("set both certificate_file and key_file, or neither")
         if self.plaintext and (self.ca_file or self.certificate_file or self.server_name):
             raise ValueError("plaintext excludes ca_file, certificate_file and server_name")
-        host = self.target.rpartition("/")[2].removeprefix("ipv4:").removeprefix("ipv6:")
-        if self.plaintext and self.token_file and not host.startswith(("127.", "[::1]:")):
+        if self.target.startswith(("http://", "https://")):
+            raise ValueError(
+                f"the address {self.target!r} is a URL: write dns:///HOST:PORT,"
+                " and set plaintext=True for a broker without TLS"
+            )
+        if self.plaintext and self.token_file and not self.is_local:
             raise ValueError(
                 "a token is sent only over TLS, to a loopback address or to a Unix socket"
             )
@@ -76,6 +89,10 @@ class Address:
     @property
     def is_unix(self) -> bool:
         return self.target.startswith(("unix:", "unix-abstract:"))
+
+    @property
+    def is_local(self) -> bool:
+        return self.is_unix or _LOOPBACK.fullmatch(self.target) is not None
 
 
 class Connection:
@@ -94,19 +111,24 @@ class Connection:
         """Make a unary call. While the broker is unavailable, call again for up to 5 s."""
         start = time.monotonic()
         delay = 0.2
+        credential_id: str = getattr(request, "credential_id", "")
         while True:
-            channel = self._open()
+            try:
+                channel, metadata = self._open(), self._metadata()
+            except Error as failed:
+                failed.credential_id = credential_id
+                raise
             try:
                 stub = channel.unary_unary(
                     _SERVICE + method, type(request).SerializeToString, response.FromString
                 )
                 left = max(start + timeout - time.monotonic(), 0.001)
-                answer: _Response = stub(request, timeout=left, metadata=self._metadata())
+                answer: _Response = stub(request, timeout=left, metadata=metadata)
                 return answer
             except (grpc.RpcError, ValueError) as failure:
                 if channel is not self._channel and not self._stopped.is_set():
                     continue  # `hold` has ended the call
-                error = _error(failure, getattr(request, "credential_id", ""))
+                error = _error(failure, credential_id, self._address.target)
                 if not _is_unavailable(failure):
                     raise error from None
             if error.retry_delay is not None:
@@ -179,6 +201,8 @@ class Connection:
         address = self._address
         options: list[tuple[str, object]] = list(_OPTIONS)
         if address.plaintext or address.is_unix:
+            # A proxy could read what is sent without TLS.
+            options.append(("grpc.enable_http_proxy", 0))
             return grpc.insecure_channel(address.target, options)
         if address.server_name:
             options.append(("grpc.ssl_target_name_override", address.server_name))
@@ -203,14 +227,15 @@ def _is_unavailable(failure: Exception) -> bool:
     return isinstance(failure, grpc.Call) and failure.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def _error(failure: Exception, credential_id: str) -> Error:
+def _error(failure: Exception, credential_id: str, target: str) -> Error:
     if not isinstance(failure, grpc.Call):  # a channel that `stop` has closed
         return _unreachable("the client is closed", credential_id)
     trailer = {str(key): value for key, value in failure.trailing_metadata() or ()}
     reason = trailer.get("authmaterial-error-reason")
     message = failure.details() or "the call failed"
     if reason is None:  # gRPC's own texts contain addresses and causes, and no metadata of the call
-        message = f"the broker does not answer: {failure.code().name}: {message}"
+        message = f"call the broker at {target}: {failure.code().name}: {message}"
+        message += "".join(help_ for text, help_ in _ADVICE.items() if text in message)
     unimplemented = failure.code() is grpc.StatusCode.UNIMPLEMENTED
     return (UnimplementedError if unimplemented else Error)(
         message,

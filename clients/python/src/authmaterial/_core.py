@@ -15,6 +15,8 @@ from authmaterial._errors import Error, Reason
 from authmaterial._watch import MAX_CREDENTIALS, Watch
 from authmaterial.v1 import broker_service_pb2 as pb
 
+_MAX_ID = 128  # the broker cuts a longer ID in the states of a stream
+
 # All times are in seconds.
 _JOIN_TIME = 0.1  # several new credentials join one stream
 _IDLE_TIME = 3600.0  # a credential without requests is not watched any more
@@ -41,9 +43,9 @@ class Core:
         self.uses: set[tuple[str, str]] = set()
         self._credentials: dict[str, Credential] = {}
         self._reports_usage = True
-        self._is_reporting = False
         self._reset()
-        _cores.add(self)
+        with _fork_lock:
+            _cores.add(self)
 
     def _reset(self) -> None:
         self.lock = threading.RLock()
@@ -51,6 +53,7 @@ class Core:
         self._changed = threading.Condition(self.lock)
         self._new: list[Credential] = []
         self._watches: list[Watch] = []
+        self._is_reporting = False
         self._thread: Optional[threading.Thread] = None
 
     def credential(self, credential_id: str) -> Credential:
@@ -118,7 +121,7 @@ class Core:
             self._changed.wait(left)
         if self.is_closed:
             return
-        new, self._new = self._new, []
+        new, self._new = [new for new in self._new if len(new.id) <= _MAX_ID], []
         for watch in self._watches:
             room = MAX_CREDENTIALS - len(watch.credentials)
             if new and room:
@@ -222,9 +225,11 @@ class Core:
 
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()
 _held: list[Core] = []
+_fork_lock = threading.Lock()  # guards both, from before a fork until after it
 
 
 def _before_fork() -> None:
+    _fork_lock.acquire()
     _held[:] = list(_cores)
     if True in [core.before_fork() for core in _held]:
         time.sleep(_FORK_PAUSE)
@@ -233,11 +238,13 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     while _held:
         _held.pop().after_fork_in_parent()
+    _fork_lock.release()
 
 
 def _after_fork_in_child() -> None:
     while _held:
         _held.pop().after_fork_in_child()
+    _fork_lock.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -139,19 +139,26 @@ class Credential:
             return report
 
     def store(self, message: AuthDecoration) -> Decoration:
-        """Replace the copy, and return the decoration of the message."""
+        """Replace the copy, unless its version is ignored, and return the decoration to use."""
         decoration = Decoration(message)
         with self._core.lock:
-            if self._core.clock() >= self._replaced_until.get(decoration.version, 0.0):
+            now = self._core.clock()
+            until = self._replaced_until.get(decoration.version, 0.0)
+            if not 0 < until - now <= _REPLACED_MEMORY:
                 self._copy, self._error = decoration, None
-            elif self._copy is not None:
+            elif self._copy is not None and now < self._copy.expire_time:
                 return self._copy
         return decoration
 
+    def deliver(self, message: AuthDecoration) -> None:
+        """Store a decoration from a stream, and let the requests continue that wait for a call."""
+        decoration = self.store(message)
+        with self._core.lock:
+            if self._call is not None and not self._call.done():
+                self._call.set_result(decoration)
+
     def fail(self, error: Error) -> None:
-        """Remember an error of the broker."""
-        if error.reason == Reason.BROKER_UNREACHABLE:
-            return
+        """Remember an error."""
         with self._core.lock:
             if error.reason in _REMOVING:
                 self._copy = None
@@ -189,9 +196,13 @@ class Credential:
             try:
                 result = run(*arguments)
             except BaseException as error:
-                future.set_exception(error)
+                with self._core.lock:
+                    if not future.done():
+                        future.set_exception(error)
             else:
-                future.set_result(result)
+                with self._core.lock:
+                    if not future.done():
+                        future.set_result(result)
 
         threading.Thread(target=complete, name=f"authmaterial {self.id}", daemon=True).start()
         return future
@@ -238,7 +249,7 @@ class Credential:
             if message.version != sent.version:
                 until = self._core.clock() + _REPLACED_MEMORY
                 _remember(self._replaced_until, sent.version, until)
-            self._replaced_until.pop(message.version, None)
+            self._replaced_until.pop(message.version, None)  # it is current again
         return self.store(message)
 
 

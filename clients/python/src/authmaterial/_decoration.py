@@ -69,7 +69,8 @@ class Decoration:
         if port is None:
             port = default
         if (host, port) not in self._allowed:
-            return f"{host} port {port} is not one of the allowed hosts"
+            allowed = ", ".join(sorted(f"{host}:{port}" for host, port in self._allowed))
+            return f"{host} port {port} is not among the allowed hosts {allowed}"
         if host_header is not None:
             bracketed = f"[{host}]" if ":" in host else host
             names = {f"{bracketed}:{port}"} | ({bracketed} if port == default else set())

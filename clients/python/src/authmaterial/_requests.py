@@ -130,6 +130,7 @@ def _clean(
 ) -> None:
     response.request = request
     response.url = request.url or ""
+    _clean_raw(response.raw, request.path_url)
     location = response.headers.get("Location")
     if location is None:
         return
@@ -138,3 +139,12 @@ def _clean(
         headers.pop("Location", None)
         if cleaned is not None:
             headers["Location"] = cleaned
+
+
+def _clean_raw(raw: Any, target: str) -> None:
+    """Replace the target of a request in the response of urllib3."""
+    if getattr(raw, "_request_url", None) is not None:
+        raw._request_url = target
+    retries = getattr(raw, "retries", None)
+    if retries is not None:
+        retries.history = tuple(attempt._replace(url=target) for attempt in retries.history)

@@ -60,7 +60,7 @@ class Watch:
     def _run(self, number: int) -> None:
         core = self._core
         with core.lock:
-            credentials = {credential.id[:128]: credential for credential in self.credentials}
+            credentials = {credential.id: credential for credential in self.credentials}
         delay = _MIN_DELAY
         while self._newest == number:
             delivered: set[str] = set()
@@ -91,7 +91,7 @@ class Watch:
         for state in call:
             credential = credentials[state.credential_id]
             if state.HasField("auth_decoration"):
-                credential.store(state.auth_decoration)
+                credential.deliver(state.auth_decoration)
             else:
                 credential.fail(error_of_state(state.error, credential.id))
             if state.credential_id in delivered:
