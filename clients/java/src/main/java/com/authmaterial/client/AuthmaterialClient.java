@@ -56,7 +56,8 @@ public final class AuthmaterialClient implements AutoCloseable {
    * sent again if its publisher knows its length and does not come from {@code
    * BodyPublishers.fromPublisher}.
    *
-   * <p>The client has no WebSockets and accepts no HTTP/2 pushes.
+   * <p>Use one client for all requests with the credential, because each has its own connections.
+   * The client has no WebSockets and accepts no HTTP/2 pushes.
    *
    * @param credentialId the credential's ID
    * @param builder configures the HTTP client that sends the requests; after the call, the builder

@@ -10,6 +10,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
+import java.util.List;
 
 /** Makes an {@link AuthmaterialException} of the broker's errors. */
 final class Errors {
@@ -17,6 +18,7 @@ final class Errors {
       Metadata.Key.of("authmaterial-error-reason", Metadata.ASCII_STRING_MARSHALLER);
   private static final Metadata.Key<String> DELAY =
       Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
+  private static final long MAX_DELAY = Duration.ofDays(1).toSeconds(); // longer ones are invalid
   private static final String DOMAIN = "authmaterial";
   private static final String PREFIX = "ERROR_REASON_";
 
@@ -27,19 +29,16 @@ final class Errors {
     Metadata trailers = Status.trailersFromThrowable(failed);
     String reason = null;
     Duration delay = null;
-    com.google.rpc.Status details = StatusProto.fromThrowable(failed);
-    if (details != null) {
-      for (Any detail : details.getDetailsList()) {
-        try {
-          if (detail.is(ErrorInfo.class)) {
-            ErrorInfo info = detail.unpack(ErrorInfo.class);
-            reason = info.getDomain().equals(DOMAIN) ? info.getReason() : reason;
-          } else if (detail.is(RetryInfo.class)) {
-            delay = delay(detail.unpack(RetryInfo.class).getRetryDelay());
-          }
-        } catch (InvalidProtocolBufferException e) {
-          continue; // the trailer also has the reason
+    for (Any detail : details(failed)) {
+      try {
+        if (detail.is(ErrorInfo.class)) {
+          ErrorInfo info = detail.unpack(ErrorInfo.class);
+          reason = info.getDomain().equals(DOMAIN) ? info.getReason() : reason;
+        } else if (detail.is(RetryInfo.class)) {
+          delay = delay(detail.unpack(RetryInfo.class).getRetryDelay());
         }
+      } catch (InvalidProtocolBufferException e) {
+        continue; // the trailer also has the reason
       }
     }
     if (trailers != null) {
@@ -55,6 +54,15 @@ final class Errors {
     String text =
         status.getDescription() == null ? status.getCode().name() : status.getDescription();
     return AuthmaterialException.of(reason, credentialId, delay, text, failed);
+  }
+
+  private static List<Any> details(Throwable failed) {
+    try {
+      com.google.rpc.Status status = StatusProto.fromThrowable(failed);
+      return status == null ? List.of() : status.getDetailsList();
+    } catch (IllegalArgumentException e) { // the trailer with the details is invalid
+      return List.of();
+    }
   }
 
   /** Returns the error in the state of a watched credential. */
@@ -102,7 +110,10 @@ final class Errors {
   }
 
   private static Duration delay(com.google.protobuf.Duration delay) {
-    Duration positive = Duration.ofSeconds(delay.getSeconds(), delay.getNanos());
-    return positive.isNegative() || positive.isZero() ? null : positive;
+    if (delay.getSeconds() < 0 || delay.getNanos() < 0) {
+      return null;
+    }
+    long seconds = Math.min(delay.getSeconds(), MAX_DELAY);
+    return seconds + delay.getNanos() == 0 ? null : Duration.ofSeconds(seconds, delay.getNanos());
   }
 }

@@ -1,6 +1,7 @@
 package com.authmaterial.client;
 
 import java.net.http.HttpClient;
+import java.net.http.HttpClient.Redirect;
 import java.time.Duration;
 import org.springframework.http.client.ClientHttpRequestFactory;
 import org.springframework.http.client.ClientHttpRequestInterceptor;
@@ -16,15 +17,11 @@ import org.springframework.http.client.ClientHttpRequestInterceptor;
  */
 public final class SpringAdapter {
   private final Credential credential;
-  private final MaterialHttpClient client;
+  private final MaterialHttpClient client; // or null
   private final Duration readTimeout;
 
   SpringAdapter(Credential credential) {
-    this(
-        credential,
-        MaterialHttpClient.of(
-            credential, HttpClient.newBuilder().followRedirects(HttpClient.Redirect.NORMAL)),
-        null);
+    this(credential, null, null);
   }
 
   private SpringAdapter(Credential credential, MaterialHttpClient client, Duration readTimeout) {
@@ -60,7 +57,8 @@ public final class SpringAdapter {
 
   /**
    * Returns a request factory that adds the material to each request. Interceptors do not see the
-   * material, whatever their order:
+   * material, whatever their order. Use one factory for all requests, because each call of this
+   * method without {@link #httpClient} makes an HTTP client with its own connections:
    *
    * <pre>{@code
    * RestClient pendo = RestClient.builder()
@@ -71,7 +69,12 @@ public final class SpringAdapter {
    * @return the factory
    */
   public ClientHttpRequestFactory requestFactory() {
-    return new SpringRequestFactory(client, readTimeout);
+    MaterialHttpClient used = client;
+    if (used == null) {
+      HttpClient.Builder builder = HttpClient.newBuilder().followRedirects(Redirect.NORMAL);
+      used = MaterialHttpClient.of(credential, builder);
+    }
+    return new SpringRequestFactory(used, readTimeout);
   }
 
   /**

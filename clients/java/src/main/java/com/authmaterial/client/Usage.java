@@ -26,6 +26,9 @@ final class Usage {
   /** The largest number of uses in a call. */
   private static final int MAX_USES = 100;
 
+  /** The largest number of uses that are reported again after a failure. */
+  private static final int MAX_REPEATED = 1000;
+
   private final Credentials all;
   private Set<VersionUse> uses = new LinkedHashSet<>();
   private Instant due; // the time of the report, by the client's clock
@@ -101,7 +104,7 @@ final class Usage {
       if (Status.fromThrowable(cause).getCode() == Status.Code.UNIMPLEMENTED) {
         unsupported = true;
       } else if (!all.closed) {
-        add(taken, all.now());
+        add(taken.subList(0, Math.min(taken.size(), MAX_REPEATED)), all.now());
       }
     }
   }

@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.authmaterial.v1.AuthDecoration;
 import com.authmaterial.v1.Header;
+import com.google.protobuf.Timestamp;
 import com.sun.net.httpserver.HttpServer;
 import io.grpc.Context;
 import io.grpc.InsecureServerCredentials;
+import io.grpc.Metadata;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
@@ -252,6 +255,49 @@ class ClientTest {
     assertTrue(failed.getMessage().contains(address), failed.getMessage());
     assertTrue(failed.getMessage().contains("Connection refused"), failed.getMessage());
     assertEquals(1, stack(failed).split("BROKER_UNREACHABLE", -1).length - 1, stack(failed));
+  }
+
+  @Test
+  void aRequestEndsWhenTheBrokersAnswerIsInvalid() throws Exception {
+    HttpClient missing = client.httpClient("missing");
+    broker.trailers.put(
+        Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER),
+        new byte[] {1, 2, 3});
+    assertThrows(AuthmaterialException.class, () -> send(missing));
+    broker.expires = Timestamp.newBuilder().setSeconds(Long.MAX_VALUE).build();
+    assertThrows(AuthmaterialException.class, () -> send(client.httpClient("pendo")));
+  }
+
+  @Test
+  void usesThatCannotBeReportedAreLimited() throws Exception {
+    FixedClock clock = new FixedClock();
+    double now = 1.8e9;
+    clock.set(now);
+    broker.refusesUsage = true;
+    Settings settings = new Settings(broker.address(), true, null, null, null, null, null, clock);
+    Credentials credentials = new Credentials(settings);
+    AuthDecoration decoration = AuthDecoration.newBuilder().setVersion("v1").build();
+    Credential last = null;
+    Prepared sent = null;
+    for (int i = 0; i < 1200; i++) {
+      last = credentials.credential("key-" + i);
+      sent = Prepared.of(last.id, decoration);
+      last.use(sent, credentials.now());
+    }
+    clock.set(now += 60);
+    last.use(sent, credentials.now()); // reports the uses
+    while (broker.refusals.get() < 12) { // the class has a timeout
+      Thread.sleep(10);
+    }
+    broker.refusesUsage = false;
+    while (broker.uses.get() == 0) {
+      clock.set(now += 60);
+      last.use(sent, credentials.now());
+      Thread.sleep(10);
+    }
+    credentials.close();
+    assertTrue(broker.uses.get() >= 1000, "uses: " + broker.uses);
+    assertTrue(broker.uses.get() < 1200, "uses: " + broker.uses);
   }
 
   @Test

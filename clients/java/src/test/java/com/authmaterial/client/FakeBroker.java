@@ -5,18 +5,28 @@ import com.authmaterial.v1.BrokerServiceGrpc;
 import com.authmaterial.v1.GetAuthDecorationRequest;
 import com.authmaterial.v1.GetAuthDecorationResponse;
 import com.authmaterial.v1.Header;
+import com.authmaterial.v1.ReportUsageRequest;
+import com.authmaterial.v1.ReportUsageResponse;
+import com.google.protobuf.Timestamp;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
+import io.grpc.Metadata;
 import io.grpc.Server;
 import io.grpc.ServerBuilder;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** A broker that serves a header for one host: at first `Authorization: Bearer secret`. */
 final class FakeBroker implements AutoCloseable {
   private final Server server;
 
+  volatile Metadata trailers = new Metadata(); // of the error for the credential `missing`
+  volatile boolean refusesUsage;
+  final AtomicInteger refusals = new AtomicInteger();
+  final AtomicInteger uses = new AtomicInteger(); // which were reported
+  volatile Timestamp expires = Timestamp.newBuilder().setSeconds(1L << 33).build();
   volatile Header header =
       Header.newBuilder().setName("Authorization").setValue("Bearer secret").build();
 
@@ -31,7 +41,7 @@ final class FakeBroker implements AutoCloseable {
           public void getAuthDecoration(
               GetAuthDecorationRequest request, StreamObserver<GetAuthDecorationResponse> answer) {
             if (request.getCredentialId().equals("missing")) {
-              answer.onError(Status.NOT_FOUND.withDescription("no such credential").asException());
+              answer.onError(Status.NOT_FOUND.asException(trailers));
               return;
             }
             AuthDecoration decoration =
@@ -40,9 +50,23 @@ final class FakeBroker implements AutoCloseable {
                     .setVersion("v1")
                     .addHeaders(header)
                     .addAllowedHosts(allowedHost)
+                    .setExpireTime(expires)
                     .build();
             answer.onNext(
                 GetAuthDecorationResponse.newBuilder().setAuthDecoration(decoration).build());
+            answer.onCompleted();
+          }
+
+          @Override
+          public void reportUsage(
+              ReportUsageRequest request, StreamObserver<ReportUsageResponse> answer) {
+            if (refusesUsage) {
+              answer.onError(Status.RESOURCE_EXHAUSTED.asException());
+              refusals.incrementAndGet();
+              return;
+            }
+            uses.addAndGet(request.getUsesCount());
+            answer.onNext(ReportUsageResponse.getDefaultInstance());
             answer.onCompleted();
           }
         };
