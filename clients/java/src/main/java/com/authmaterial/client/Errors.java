@@ -47,7 +47,7 @@ final class Errors {
     }
     Status status = Status.fromThrowable(failed);
     if (reason == null) {
-      String text = "the call of the broker at " + address + " failed: " + text(status);
+      String text = "the call to the broker at " + address + " failed: " + text(status);
       return AuthmaterialException.of(
           AuthmaterialException.BROKER_UNREACHABLE, credentialId, delay, text, failed);
     }
