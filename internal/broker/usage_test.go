@@ -329,14 +329,16 @@ func (s *sharedUsage) Usage(_ context.Context, id string) ([]json.RawMessage, er
 	return []json.RawMessage{s.values[id], nil}, nil
 }
 
-func (s *sharedUsage) UpdateUsage(_ context.Context, id string, change func([]json.RawMessage) json.RawMessage) error {
+func (s *sharedUsage) UpdateUsage(_ context.Context, ids []string, change func(string, []json.RawMessage) json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fails {
 		return errors.New("away")
 	}
-	change(nil) // as if another replica made a change meanwhile
-	s.values[id] = change([]json.RawMessage{s.values[id]})
+	for _, id := range ids {
+		change(id, nil) // as if another replica made a change meanwhile
+		s.values[id] = change(id, []json.RawMessage{s.values[id]})
+	}
 	return nil
 }
 
@@ -350,7 +352,11 @@ func TestSharedUsage(t *testing.T) {
 		w.call("web", "board", 1)
 		version := w.usage("board").Versions[0].Version
 		other.report("job", "board", version)
+		other.report("job", "mail", "of-mail")
 		other.broker.SaveUsage(w.Context())
+		if mail, board := string(shared.values["mail"]), string(shared.values["board"]); !strings.Contains(mail, "of-mail") || strings.Contains(board, "of-mail") {
+			t.Errorf("the shared usage is %s and %s", mail, board)
+		}
 		w.wantUsage("board", "0* sent 1 used 1 job,web | silent 1 web")
 		other.wantUsage("board", "0* sent 0 used 1 job")
 		w.pass(time.Minute)

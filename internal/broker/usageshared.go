@@ -13,15 +13,18 @@ const (
 	shareInterval = time.Minute
 	// maxSharedUsage is the maximum size of the saved usage of one credential, in bytes.
 	maxSharedUsage = 400 << 10
+	// sharedBatch is the number of credentials whose usage is saved at once. It limits the memory to
+	// sharedBatch times maxSharedUsage for what is read, and as much for what is written.
+	sharedBatch = 32
 )
 
 // SharedUsage keeps the usage of credentials for the replicas of a fleet, as JSON.
 type SharedUsage interface {
 	// Usage returns what is known about a credential: any number of JSON values, in no order.
 	Usage(ctx context.Context, credentialID string) ([]json.RawMessage, error)
-	// UpdateUsage replaces what is known about a credential by the result of `change`, which gets
+	// UpdateUsage replaces what is known about some credentials by the results of `change`, which gets
 	// what Usage returns. It calls `change` again if another replica makes a change meanwhile.
-	UpdateUsage(ctx context.Context, credentialID string, change func([]json.RawMessage) json.RawMessage) error
+	UpdateUsage(ctx context.Context, credentialIDs []string, change func(credentialID string, known []json.RawMessage) json.RawMessage) error
 }
 
 // ShareUsage saves the usage of versions in Options.SharedUsage once a minute until ctx ends.
@@ -47,16 +50,16 @@ func (b *Broker) SaveUsage(ctx context.Context) {
 	if b.options.SharedUsage == nil {
 		return
 	}
-	for _, id := range b.usages.changed() {
-		mine, now := b.usages.take(id), minutesOf(b.wall(b.options.Clock.Now()))
-		err := b.options.SharedUsage.UpdateUsage(ctx, id, func(known []json.RawMessage) json.RawMessage {
+	for ids := range slices.Chunk(b.usages.changed(), sharedBatch) {
+		mine, now := b.usages.take(ids), minutesOf(b.wall(b.options.Clock.Now()))
+		err := b.options.SharedUsage.UpdateUsage(ctx, ids, func(id string, known []json.RawMessage) json.RawMessage {
 			all := new(credentialUsage)
 			all.mergeAll(known, now)
-			all.merge(mine, now)
+			all.merge(mine[id], now)
 			return all.encode(now)
 		})
 		if err != nil {
-			b.usages.keep(id)
+			b.usages.keep(ids)
 			return
 		}
 	}
@@ -120,19 +123,27 @@ func (x *usages) changed() []string {
 	return slices.Collect(maps.Keys(x.unsaved))
 }
 
-// take returns the usage of a credential that is about to be saved. If it cannot be saved, keep must
-// be called.
-func (x *usages) take(id string) *credentialUsage {
+// take returns the usage of credentials that is about to be saved. If it cannot be saved, keep must be
+// called.
+func (x *usages) take(ids []string) map[string]*credentialUsage {
 	x.mu.Lock()
-	delete(x.unsaved, id)
+	for _, id := range ids {
+		delete(x.unsaved, id)
+	}
 	x.mu.Unlock()
-	return x.of(id)
+	taken := make(map[string]*credentialUsage, len(ids))
+	for _, id := range ids {
+		taken[id] = x.of(id)
+	}
+	return taken
 }
 
-func (x *usages) keep(id string) {
+func (x *usages) keep(ids []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.byCredential[id] != nil {
-		x.unsaved[id] = struct{}{}
+	for _, id := range ids {
+		if x.byCredential[id] != nil {
+			x.unsaved[id] = struct{}{}
+		}
 	}
 }

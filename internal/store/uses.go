@@ -42,28 +42,49 @@ func (s *Store) RecordUses(ctx context.Context, uses []Use) error {
 	return nil
 }
 
-// recordUses stores uses, which must be sorted by credential.
+// recordUses stores uses, which must be sorted by credential, by one statement, and removes the least
+// recent uses of their credentials by another.
 func (w *writer) recordUses(uses []Use) error {
+	var rows, ids placeholders
 	for i, use := range uses {
 		minute := use.Minute.Truncate(time.Minute)
-		_, err := w.exec(`INSERT INTO uses (credential_id, caller, version, minute, count) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (credential_id, caller, version) DO UPDATE SET count = uses.count + excluded.count,
-			minute = CASE WHEN uses.minute > excluded.minute THEN uses.minute ELSE excluded.minute END`,
-			use.CredentialID, use.Caller, use.Version, instant{&minute}, use.Count)
-		if err != nil {
-			return err
-		}
-		if i+1 < len(uses) && uses[i+1].CredentialID == use.CredentialID {
-			continue
-		}
-		_, err = w.exec(`DELETE FROM uses WHERE credential_id = $1 AND (caller, version) NOT IN
-			(SELECT caller, version FROM uses WHERE credential_id = $1 ORDER BY minute DESC, caller, version LIMIT $2)`,
-			use.CredentialID, UseLimit)
-		if err != nil {
-			return err
+		rows.add(use.CredentialID, use.Caller, use.Version, instant{&minute}, use.Count)
+		if i == 0 || uses[i-1].CredentialID != use.CredentialID {
+			ids.add(use.CredentialID)
 		}
 	}
-	return nil
+	_, err := w.exec(`INSERT INTO uses (credential_id, caller, version, minute, count) VALUES `+rows.text+`
+		ON CONFLICT (credential_id, caller, version) DO UPDATE SET count = uses.count + excluded.count,
+		minute = CASE WHEN uses.minute > excluded.minute THEN uses.minute ELSE excluded.minute END`, rows.values...)
+	if err != nil {
+		return err
+	}
+	_, err = w.exec(`DELETE FROM uses WHERE (credential_id, caller, version) IN (
+		SELECT credential_id, caller, version FROM (
+			SELECT credential_id, caller, version,
+				row_number() OVER (PARTITION BY credential_id ORDER BY minute DESC, caller, version) AS place
+			FROM uses WHERE credential_id IN (`+strings.NewReplacer("(", "", ")", "").Replace(ids.text)+`)) AS placed
+		WHERE place > `+strconv.Itoa(UseLimit)+`)`, ids.values...)
+	return err
+}
+
+// placeholders are parameters of a statement.
+type placeholders struct {
+	text   string // such as "($1, $2), ($3, $4)"
+	values []any
+}
+
+// add adds a row of parameters.
+func (p *placeholders) add(values ...any) {
+	if p.text != "" {
+		p.text += ", "
+	}
+	marks := make([]string, len(values))
+	for i := range values {
+		marks[i] = "$" + strconv.Itoa(len(p.values)+i+1)
+	}
+	p.text += "(" + strings.Join(marks, ", ") + ")"
+	p.values = append(p.values, values...)
 }
 
 // LastUses returns the minute in which each of the given credentials was last used. Credentials that

@@ -115,7 +115,7 @@ func use(ctx context.Context, one, other *redisstore.Store) error {
 	failed = one.Announce(ctx, replicaNamed("a"))
 	_, unread := one.Replicas(ctx)
 	err = errors.Join(err, failed, unread)
-	failed = one.UpdateUsage(ctx, "a", func([]json.RawMessage) json.RawMessage { return json.RawMessage(`1`) })
+	failed = one.UpdateUsage(ctx, []string{"a"}, func(string, []json.RawMessage) json.RawMessage { return json.RawMessage(`1`) })
 	_, unread = one.Usage(ctx, "a")
 	return errors.Join(err, failed, unread, one.ForgetFailures(ctx))
 }

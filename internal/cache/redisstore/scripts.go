@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"context"
 	"embed"
 
 	"github.com/redis/go-redis/v9"
@@ -35,4 +36,36 @@ func newScript(names ...string) *redis.Script {
 		source += string(text)
 	}
 	return redis.NewScript(source)
+}
+
+// scriptCall has the keys and arguments for a script.
+type scriptCall struct {
+	keys      []string
+	arguments []any
+}
+
+// runAll runs a script for each call, all in one round trip.
+func (s *Store) runAll(ctx context.Context, operation string, script *redis.Script, calls []scriptCall) (replies []*redis.Cmd, err error) {
+	replies = make([]*redis.Cmd, len(calls))
+	err = s.do(ctx, operation, func(ctx context.Context) error {
+		_, failed := s.client.Pipelined(ctx, func(pipeline redis.Pipeliner) error {
+			for i, call := range calls {
+				replies[i] = script.EvalSha(ctx, pipeline, call.keys, call.arguments...)
+			}
+			return nil
+		})
+		for i, call := range calls {
+			if redis.HasErrorPrefix(replies[i].Err(), "NOSCRIPT") {
+				replies[i] = script.Eval(ctx, s.client, call.keys, call.arguments...)
+				failed = nil
+			}
+		}
+		for _, reply := range replies {
+			if reply.Err() != nil {
+				return reply.Err()
+			}
+		}
+		return failed
+	})
+	return replies, err
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -23,59 +25,102 @@ var errReplaced = errors.New("other replicas change the record at the same time"
 // Usage returns the JSON values that UpdateUsage stored for a credential: at most one for each fleet
 // key. Values that cannot be read are left out.
 func (s *Store) Usage(ctx context.Context, credentialID string) ([]json.RawMessage, error) {
-	_, values, err := s.readUsage(ctx, s.usageKeys(credentialID))
-	return values, err
+	found, err := s.readUsage(ctx, []string{credentialID})
+	if err != nil {
+		return nil, err
+	}
+	return found[0].values, nil
 }
 
-// UpdateUsage replaces the JSON values of a credential by the result of `change`, which gets what
-// Usage returns. The result must have at most 400 KiB. UpdateUsage calls `change` again if another
-// replica makes a change meanwhile.
-func (s *Store) UpdateUsage(ctx context.Context, credentialID string, change func([]json.RawMessage) json.RawMessage) error {
-	keys := s.usageKeys(credentialID)
+// UpdateUsage replaces the JSON values of some credentials by the results of `change`, which gets what
+// Usage returns. A result must have at most 400 KiB. UpdateUsage calls `change` again for a credential
+// if another replica makes a change meanwhile. All credentials share one round trip for reading and
+// one for writing, so their number should be small enough for memory and for the time limit of an
+// operation.
+func (s *Store) UpdateUsage(
+	ctx context.Context, credentialIDs []string, change func(credentialID string, known []json.RawMessage) json.RawMessage,
+) error {
 	for range maxUsageAttempts {
-		sealed, values, err := s.readUsage(ctx, keys)
+		found, err := s.readUsage(ctx, credentialIDs)
 		if err != nil {
 			return err
 		}
-		reply, err := s.run(ctx, "usage_write", replaceScript, keys[:1],
-			maxEntry, sealed[:min(len(sealed), identifying)], s.seal(keys[0], change(values)), usageLife.Milliseconds())
+		calls := make([]scriptCall, len(found))
+		for i, u := range found {
+			key := s.usageKeys(u.credentialID)[:1]
+			calls[i] = scriptCall{key, []any{
+				maxEntry, u.sealed[:min(len(u.sealed), identifying)], s.seal(key[0], change(u.credentialID, u.values)), usageLife.Milliseconds(),
+			}}
+		}
+		replies, err := s.runAll(ctx, "usage_write", replaceScript, calls)
 		if err != nil {
 			return err
 		}
-		if replaced, _ := reply.Bool(); replaced {
+		credentialIDs = nil // those that another replica has changed
+		for i, reply := range replies {
+			if replaced, _ := reply.Bool(); !replaced {
+				credentialIDs = append(credentialIDs, found[i].credentialID)
+			}
+		}
+		if len(credentialIDs) == 0 {
 			return nil
 		}
 	}
 	return errReplaced
 }
 
-// readUsage returns the encrypted entry at the first of some Redis keys, and the JSON values in the
-// entries at all of them.
-func (s *Store) readUsage(ctx context.Context, keys []string) (first string, values []json.RawMessage, err error) {
-	for i, key := range keys {
-		reply, err := s.run(ctx, "usage_read", recordScript, []string{key}, maxEntry)
-		if err != nil {
-			return "", nil, err
+// knownUsage is what Redis has about the usage of a credential.
+type knownUsage struct {
+	credentialID string
+	sealed       string            // the encrypted entry under the first fleet key
+	values       []json.RawMessage // the JSON values under all fleet keys
+}
+
+func (s *Store) readUsage(ctx context.Context, credentialIDs []string) ([]knownUsage, error) {
+	var calls []scriptCall
+	perCredential := 0 // the number of fleet keys
+	for _, id := range credentialIDs {
+		keys := s.usageKeys(id)
+		perCredential = len(keys)
+		for _, key := range keys {
+			calls = append(calls, scriptCall{[]string{key}, []any{maxEntry}})
 		}
-		answer, err := reply.Slice()
-		if err != nil || len(answer) != 2 {
-			return "", nil, errReply
+	}
+	replies, err := s.runAll(ctx, "usage_read", recordScript, calls)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]knownUsage, len(credentialIDs))
+	for i, reply := range replies {
+		u := &found[i/perCredential]
+		u.credentialID = credentialIDs[i/perCredential]
+		sealed, value, err := s.openUsage(calls[i].keys[0], reply)
+		if i%perCredential == 0 {
+			u.sealed = sealed
 		}
-		var value json.RawMessage
-		sealed, life, err := s.open(key, answer[0], answer[1], &value)
-		if i == 0 {
-			first = sealed
-		}
-		if err == nil && life > usageLife {
-			err = errNoEnd
+		if errors.Is(err, errReply) {
+			return nil, err
 		}
 		if err != nil {
 			s.observeUnreadable(err)
-			continue
+		} else {
+			u.values = append(u.values, value)
 		}
-		values = append(values, value)
 	}
-	return first, values, nil
+	return found, nil
+}
+
+// openUsage returns the encrypted entry in a reply of recordScript, and the JSON value in it.
+func (s *Store) openUsage(key string, reply *redis.Cmd) (sealed string, value json.RawMessage, err error) {
+	answer, err := reply.Slice()
+	if err != nil || len(answer) != 2 {
+		return "", nil, errReply
+	}
+	sealed, life, err := s.open(key, answer[0], answer[1], &value)
+	if err == nil && life > usageLife {
+		err = errNoEnd
+	}
+	return sealed, value, err
 }
 
 // usageKeys returns the Redis keys of a credential's usage, one for each fleet key. The replica

@@ -3,7 +3,9 @@ package redisstore_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +38,7 @@ func wantUsage(t *testing.T, store *redisstore.Store, id string, want ...string)
 // setUsage replaces the usage of a credential.
 func setUsage(t *testing.T, store *redisstore.Store, id, value string, found ...string) {
 	t.Helper()
-	err := store.UpdateUsage(t.Context(), id, func(known []json.RawMessage) json.RawMessage {
+	err := store.UpdateUsage(t.Context(), []string{id}, func(_ string, known []json.RawMessage) json.RawMessage {
 		if !slices.EqualFunc(known, found, func(a json.RawMessage, b string) bool { return string(a) == b }) {
 			t.Errorf("the usage of %s was %q, want %q", id, known, found)
 		}
@@ -70,7 +72,7 @@ func TestConcurrentUsage(t *testing.T) {
 		store := open(t, server, keys)
 		adding.Go(func() {
 			for made := 0; made < 25; {
-				err := store.UpdateUsage(t.Context(), "mail", func(known []json.RawMessage) json.RawMessage {
+				err := store.UpdateUsage(t.Context(), []string{"mail"}, func(_ string, known []json.RawMessage) json.RawMessage {
 					var ones []int
 					for _, value := range known {
 						_ = json.Unmarshal(value, &ones)
@@ -91,6 +93,56 @@ func TestConcurrentUsage(t *testing.T) {
 	var ones []int
 	if values := usageOf(t, open(t, server, keys), "mail"); len(values) != 1 || json.Unmarshal([]byte(values[0]), &ones) != nil || len(ones) != 100 {
 		t.Errorf("the usage is %q, want 100 elements", values)
+	}
+}
+
+// TestUsageOfSeveralCredentials changes the usage of several credentials at once, while another replica
+// changes one of them. The script is not in the script cache of Redis.
+func TestUsageOfSeveralCredentials(t *testing.T) {
+	t.Parallel()
+	server, rings := redistest.Start(t), phases(t)
+	setUsage(t, open(t, server, rings[0]), "b", `["old"]`)
+	store, other := open(t, server, rings[2]), open(t, server, rings[2])
+	setUsage(t, store, "c", `1`)
+	if err := server.Client().ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	err := store.UpdateUsage(t.Context(), []string{"a", "b", "c"}, func(id string, known []json.RawMessage) json.RawMessage {
+		if calls = append(calls, id); len(calls) == 2 {
+			setUsage(t, other, "b", `["new"]`, `["old"]`)
+		}
+		encoded, _ := json.Marshal(known)
+		return encoded
+	})
+	if err != nil || !slices.Equal(calls, []string{"a", "b", "c", "b"}) {
+		t.Errorf("the function was called for %q, want a, b, c, and b again; the error is %v", calls, err)
+	}
+	wantUsage(t, store, "a", `null`)
+	wantUsage(t, store, "b", `[["new"],["old"]]`, `["old"]`)
+	wantUsage(t, store, "c", `[1]`)
+}
+
+// BenchmarkUpdateUsage measures the time for each credential if the usage of one or of 32 credentials
+// is updated at once.
+func BenchmarkUpdateUsage(b *testing.B) {
+	server := redistest.Start(b)
+	store := redisstore.New(redisstore.Options{Server: at(server.Addr()), Keys: fleetkeys.RandomRing(), Logger: slog.New(slog.DiscardHandler)})
+	defer store.Close()
+	usage := json.RawMessage(`{"callers": {"spiffe://example.org/mailer": [{"version": "0123456789012345678901", "sent": [29000000, 29000001], "used": [29000000, 29000001]}]}}`)
+	for _, size := range []int{1, 32} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			ids, next := make([]string, size), 0
+			for b.Loop() {
+				if ids[next%size] = strconv.Itoa(next); next%size == size-1 {
+					err := store.UpdateUsage(b.Context(), ids, func(string, []json.RawMessage) json.RawMessage { return usage })
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				next++
+			}
+		})
 	}
 }
 
@@ -154,7 +206,7 @@ func TestUsageWithoutRedis(t *testing.T) {
 	store := open(t, server, fleetkeys.RandomRing())
 	server.Kill()
 	_, err := store.Usage(t.Context(), "mail")
-	updated := store.UpdateUsage(t.Context(), "mail", func([]json.RawMessage) json.RawMessage { return json.RawMessage(`1`) })
+	updated := store.UpdateUsage(t.Context(), []string{"mail"}, func(string, []json.RawMessage) json.RawMessage { return json.RawMessage(`1`) })
 	if err == nil || updated == nil {
 		t.Errorf("without Redis, the errors are %v and %v", err, updated)
 	}
