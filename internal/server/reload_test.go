@@ -568,7 +568,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 		r.changeSeveral, r.refuse, r.changeKey, r.remove,
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	wanted := int64(soak(200, 5000))
+	wanted := int64(soak(80, 5000))
 	for i := 0; r.loads.Load() < wanted && !t.Failed(); i++ {
 		changes[i%len(changes)](random)
 	}
