@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Union
 
-from authmaterial._connection import Address
+from authmaterial._address import Address
 from authmaterial._core import Core
 
 if TYPE_CHECKING:

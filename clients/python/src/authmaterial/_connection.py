@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
@@ -15,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from authmaterial._address import Address
 from authmaterial._errors import Error, Reason
 from authmaterial.v1 import broker_service_pb2 as pb
 from authmaterial.v1.error_reason_pb2 import ErrorReason
@@ -30,8 +29,6 @@ _MAX_CERTIFICATE_FILE = 1 << 20
 _TOKEN_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 )
-
-_LOOPBACK = re.compile(r"(dns:(///)?|ipv[46]:)?(127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?")
 
 _OPTIONS = [
     # A broker that vanished without closing the connection is noticed after 40 s.
@@ -57,42 +54,6 @@ _Response = TypeVar("_Response", bound=Message)
 
 class UnimplementedError(Error):
     """The broker does not know the method of a call."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the broker is, and how the client shows who it is."""
-
-    target: str
-    plaintext: bool
-    ca_file: Optional[str]
-    certificate_file: Optional[str]
-    key_file: Optional[str]
-    server_name: Optional[str]
-    token_file: Optional[str]
-
-    def __post_init__(self) -> None:
-        if bool(self.certificate_file) != bool(self.key_file):
-            raise ValueError("set both certificate_file and key_file, or neither")
-        if self.plaintext and (self.ca_file or self.certificate_file or self.server_name):
-            raise ValueError("plaintext excludes ca_file, certificate_file and server_name")
-        if self.target.startswith(("http://", "https://")):
-            raise ValueError(
-                f"the address {self.target!r} is a URL: write dns:///HOST:PORT,"
-                " and set plaintext=True for a broker without TLS"
-            )
-        if self.plaintext and self.token_file and not self.is_local:
-            raise ValueError(
-                "a token is sent only over TLS, to a loopback address or to a Unix socket"
-            )
-
-    @property
-    def is_unix(self) -> bool:
-        return self.target.startswith(("unix:", "unix-abstract:"))
-
-    @property
-    def is_local(self) -> bool:
-        return self.is_unix or _LOOPBACK.fullmatch(self.target) is not None
 
 
 class Connection:

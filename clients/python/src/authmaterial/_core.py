@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable
 from typing import Optional
 
-from authmaterial._connection import Address, Connection, UnimplementedError
+from authmaterial._address import Address
+from authmaterial._connection import Connection, UnimplementedError
 from authmaterial._credential import Credential
 from authmaterial._errors import Error, Reason
 from authmaterial._watch import MAX_CREDENTIALS, Watch
