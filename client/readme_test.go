@@ -6,46 +6,38 @@ import (
 	"testing"
 )
 
-// TestDocumentsShowTheExample checks that the documents show the compiled example.
-func TestDocumentsShowTheExample(t *testing.T) {
-	example, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
+// TestDocumentsShowTheExamples checks that the documents show at most five lines for a language, and
+// that these lines are in the README of the client, or for Go in the compiled example. The tests of
+// the clients run the examples of their READMEs.
+func TestDocumentsShowTheExamples(t *testing.T) {
+	sources := map[string]string{
+		"go":     "example_test.go",
+		"python": "../clients/python/README.md",
+		"ts":     "../clients/typescript/README.md",
+		"java":   "../clients/java/README.md",
 	}
-	for _, path := range []string{"../README.md", "../docs/calling.md"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, block, found := strings.Cut(string(text), "```go\nbroker := ")
-		block, _, ended := strings.Cut("broker := "+block, "```")
-		if !found || !ended || !strings.Contains(unindented(string(example)), unindented(block)) {
-			t.Errorf("%s does not show the lines of ExampleClient_HTTPClient", path)
+	for document, languages := range map[string][]string{
+		"../README.md":       {"go", "python"},
+		"../docs/calling.md": {"go", "python", "ts", "java"},
+	} {
+		for _, language := range languages {
+			_, block, found := strings.Cut(read(t, document), "```"+language+"\n")
+			block, _, ended := strings.Cut(block, "```")
+			lines := strings.Count(strings.ReplaceAll(block, "\n\n", "\n"), "\n")
+			if !found || !ended || lines < 1 || lines > 5 || !strings.Contains(unindented(read(t, sources[language])), unindented(block)) {
+				t.Errorf("%s does not show at most 5 lines in %s that are also in %s", document, language, sources[language])
+			}
 		}
 	}
 }
 
-// TestCallingShowsTheExamples checks that docs/calling.md shows at most five lines for each language,
-// from the README of the client, whose examples the client's tests run.
-func TestCallingShowsTheExamples(t *testing.T) {
-	calling, err := os.ReadFile("../docs/calling.md")
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for language, source := range map[string]string{
-		"go": "example_test.go", "python": "../clients/python/README.md", "ts": "../clients/typescript/README.md", "java": "../clients/java/README.md",
-	} {
-		text, err := os.ReadFile(source)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, block, found := strings.Cut(string(calling), "```"+language+"\n")
-		block, _, ended := strings.Cut(block, "```")
-		lines := len(strings.FieldsFunc(block, func(r rune) bool { return r == '\n' }))
-		if !found || !ended || !strings.Contains(unindented(string(text)), unindented(block)) || lines < 1 || lines > 5 {
-			t.Errorf("docs/calling.md does not show an example in %s of at most 5 lines that is also in %s", language, source)
-		}
-	}
+	return string(text)
 }
 
 func unindented(text string) string {
