@@ -109,10 +109,11 @@ func (c *credential) make(ctx context.Context, made *report, version string, htt
 	c.install(answer)
 }
 
-// ignore makes install ignore a version that has a successor.
+// ignore makes install ignore a version that has a successor, which itself is no longer ignored.
 func (c *credential) ignore(version string, successor *prepared, now time.Time) {
 	maps.DeleteFunc(c.replaced, func(_ string, until time.Time) bool { return !now.Before(until) })
 	if successor.version() != version {
 		c.replaced[version] = now.Add(ignoreReplaced)
+		delete(c.replaced, successor.version())
 	}
 }

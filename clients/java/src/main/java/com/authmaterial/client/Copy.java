@@ -68,11 +68,12 @@ final class Copy {
     failedUntil = all.now().plus(delay);
   }
 
-  /** Ignores a rejected version from now on, because it has a successor. */
-  void ignore(String version) {
+  /** Ignores a rejected version from now on, and its successor no longer. */
+  void ignore(String version, String successor) {
     Instant now = all.now();
     ignored.values().removeIf(until -> !now.isBefore(until));
     ignored.put(version, now.plus(IGNORE_REPLACED));
+    ignored.remove(successor);
   }
 
   void remove() {

@@ -74,7 +74,7 @@ final class Reports {
         if (repeat) {
           successor = answer;
           if (!answer.version.equals(version)) {
-            credential.copy.ignore(version);
+            credential.copy.ignore(version, answer.version);
           }
         } else {
           made.until = all.now().plus(REPEAT);
