@@ -16,6 +16,8 @@ import io.grpc.ServerBuilder;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** A broker that serves a header for one host: at first `Authorization: Bearer secret`. */
@@ -25,7 +27,8 @@ final class FakeBroker implements AutoCloseable {
   volatile Metadata trailers = new Metadata(); // of the error for the credential `missing`
   volatile boolean refusesUsage;
   final AtomicInteger refusals = new AtomicInteger();
-  final AtomicInteger uses = new AtomicInteger(); // which were reported
+  final Set<String> used =
+      ConcurrentHashMap.newKeySet(); // the credentials whose uses were reported
   volatile Timestamp expires = Timestamp.newBuilder().setSeconds(1L << 33).build();
   volatile Header header =
       Header.newBuilder().setName("Authorization").setValue("Bearer secret").build();
@@ -65,7 +68,7 @@ final class FakeBroker implements AutoCloseable {
               refusals.incrementAndGet();
               return;
             }
-            uses.addAndGet(request.getUsesCount());
+            request.getUsesList().forEach(use -> used.add(use.getCredentialId()));
             answer.onNext(ReportUsageResponse.getDefaultInstance());
             answer.onCompleted();
           }
