@@ -6,14 +6,11 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -30,14 +27,7 @@ import (
 	"github.com/authmaterial/broker/internal/testing/browsertest"
 )
 
-// TestMain lets more tests run at once than the default, because these tests wait most of the time.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if parallel := flag.Lookup("test.parallel").Value; parallel.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = parallel.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
-	}
-	os.Exit(browsertest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }
 
 // scene is a broker with a console, a store, and simulated providers.
 type scene struct {
