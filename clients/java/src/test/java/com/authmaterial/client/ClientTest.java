@@ -24,6 +24,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -66,6 +67,7 @@ class ClientTest {
   private URI url;
   private FakeBroker broker;
   private AuthmaterialClient client;
+  private final Socket taken = new Socket(); // a port that nobody else can take
 
   @BeforeEach
   void start() throws IOException {
@@ -120,10 +122,20 @@ class ClientTest {
   }
 
   @AfterEach
-  void end() {
+  void end() throws IOException {
     client.close();
     broker.close();
     provider.stop(0);
+    taken.close();
+  }
+
+  /** Makes `client` a client of an address at which nothing listens, and returns the address. */
+  private String withoutBroker() throws IOException {
+    client.close();
+    taken.bind(new InetSocketAddress("127.0.0.1", 0));
+    String address = "127.0.0.1:" + taken.getLocalPort();
+    client = AuthmaterialClient.builder(address).plaintext().build();
+    return address;
   }
 
   private HttpResponse<String> send(HttpClient http) throws IOException, InterruptedException {
@@ -159,8 +171,8 @@ class ClientTest {
   }
 
   @Test
-  void theTimeoutOfARequestIncludesTheCallOfTheBroker() {
-    broker.close();
+  void theTimeoutOfARequestIncludesTheCallOfTheBroker() throws IOException {
+    withoutBroker();
     HttpRequest request = HttpRequest.newBuilder(url).timeout(Duration.ofMillis(300)).build();
     HttpClient http = client.httpClient("pendo");
     assertThrows(HttpTimeoutException.class, () -> http.send(request, BodyHandlers.discarding()));
@@ -247,9 +259,8 @@ class ClientTest {
   }
 
   @Test
-  void anErrorSaysWhatIsWrongWithTheConnection() {
-    String address = broker.address();
-    broker.close();
+  void anErrorSaysWhatIsWrongWithTheConnection() throws IOException {
+    String address = withoutBroker();
     AuthmaterialException failed =
         assertThrows(AuthmaterialException.class, () -> send(client.httpClient("pendo")));
     assertTrue(failed.getMessage().contains(address), failed.getMessage());
@@ -342,7 +353,7 @@ class ClientTest {
 
   @Test
   void aCancelledCallOfOkHttpDoesNotWaitForTheBroker() throws Exception {
-    broker.close();
+    withoutBroker();
     OkHttpClient http =
         client
             .okhttp("pendo")
