@@ -68,7 +68,7 @@ func TestEmptyList(t *testing.T) {
 	later := w.get("/credentials?page=x", w.signIn("ann"))
 	w.wantText("an empty later page", later, http.StatusOK, `role="search"`, "Nothing on this page", `<a href="/credentials">Show the first page</a>`)
 	if strings.Contains(later.text, "There are no credentials yet") {
-		t.Error("a later page claims that there are no credentials")
+		t.Error("an empty later page says that there are no credentials yet")
 	}
 	w.wantText("a search without a result", w.get("/credentials?search=x", w.signIn("ann")), http.StatusOK, `role="search"`, "No credential matches")
 }

@@ -63,7 +63,7 @@ func (w *writer) recordUses(uses []Use) error {
 		SELECT credential_id, caller, version FROM (
 			SELECT credential_id, caller, version,
 				row_number() OVER (PARTITION BY credential_id ORDER BY minute DESC, caller, version) AS place
-			FROM uses WHERE credential_id IN (`+strings.NewReplacer("(", "", ")", "").Replace(ids.text)+`)) AS placed
+			FROM uses WHERE credential_id IN (`+ids.text+`)) AS placed
 		WHERE place > `+strconv.Itoa(UseLimit)+`)`, ids.values...)
 	return err
 }
