@@ -2,11 +2,11 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -90,28 +90,25 @@ func TestCurlPassesOtherResponsesOn(t *testing.T) {
 	}
 }
 
+// TestCurlForReal checks that the real curl follows no redirect, and that its exit code is that of the
+// command.
 func TestCurlForReal(t *testing.T) {
-	var paths, headers, bodies []string
-	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		paths = append(paths, r.URL.Path)
-		headers = append(headers, r.Header.Values("X-Odd")...)
-		bodies = append(bodies, r.PostFormValue("a"))
-		http.Redirect(w, r, "/elsewhere", http.StatusTeapot)
-	}))
-	startBroker(t, "tcp", strings.TrimPrefix(provider.URL, "http://"))
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, ".curlrc"), []byte("location\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("HOME", folder)
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
-	stdout, _, code := invoke(t, "curl", "odd", "--retry-rejected", "--", "-sSfw", "%{http_code}", "-d", "a=1", provider.URL+"/{a,b}")
-	provider.Close()
-	if code != 22 || !strings.HasSuffix(stdout, "418") || !slices.Equal(paths, []string{"/{a,b}"}) || !slices.Equal(bodies, []string{"1"}) {
-		t.Errorf("got exit code %d, %q, and requests to %q with %q", code, stdout, paths, bodies)
-	}
-	if !slices.Equal(headers, []string{oddSecret}) {
-		t.Error("the header that the provider received differs from the credential's value")
+	for status, want := range map[int]int{http.StatusFound: exitOK, http.StatusTeapot: 22} {
+		provider := startProvider(t, status)
+		stdout, _, code := invoke(t, "curl", "odd", "--retry-rejected", "--", "-sSfw", "%{http_code}", "-d", "a=1", provider.URL+"/{a,b}")
+		provider.Close()
+		if code != want || !strings.HasSuffix(stdout, strconv.Itoa(status)) || !slices.Equal(provider.paths, []string{"/{a,b}"}) || !slices.Equal(provider.bodies, []string{"1"}) {
+			t.Errorf("%d: got exit code %d, %q, and requests to %q with %q", status, code, stdout, provider.paths, provider.bodies)
+		}
+		if !slices.Equal(provider.headers, []string{oddSecret}) {
+			t.Errorf("%d: the header that the provider received differs from the credential's value", status)
+		}
 	}
 }
 

@@ -80,16 +80,31 @@ func TestGetCurlAnyCredential(t *testing.T) {
 	}
 }
 
+// realProvider records what it receives, and answers each request with a redirect.
+type realProvider struct {
+	*httptest.Server
+	paths, headers, params, bodies []string
+}
+
+// startProvider starts a provider, which redirects with the given status, and a broker that has a
+// credential for it.
+func startProvider(t *testing.T, status int) *realProvider {
+	t.Helper()
+	p := new(realProvider)
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.paths = append(p.paths, r.URL.Path)
+		p.headers = append(p.headers, r.Header.Values("X-Odd")...)
+		p.params = append(p.params, r.URL.Query()["odd"]...)
+		p.bodies = append(p.bodies, r.PostFormValue("a"))
+		http.Redirect(w, r, "/elsewhere", status)
+	}))
+	startBroker(t, "tcp", strings.TrimPrefix(p.URL, "http://"))
+	return p
+}
+
 // TestGetCurlForReal checks that the real curl reads the quoted values and follows no redirect.
 func TestGetCurlForReal(t *testing.T) {
-	var paths, headers, params []string
-	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		paths = append(paths, r.URL.Path)
-		headers = append(headers, r.Header.Values("X-Odd")...)
-		params = append(params, r.URL.Query()["odd"]...)
-		http.Redirect(w, r, "/elsewhere", http.StatusFound)
-	}))
-	startBroker(t, "tcp", strings.TrimPrefix(provider.URL, "http://"))
+	provider := startProvider(t, http.StatusFound)
 	script := succeed(t, "get", "odd", "-o", "curl", "--url", provider.URL+"/{a,b}?odd=old")
 
 	folder := t.TempDir()
@@ -100,10 +115,10 @@ func TestGetCurlForReal(t *testing.T) {
 	t.Setenv("CURL_HOME", folder)
 	shell(t, script, folder)
 	provider.Close() // Close waits until the handler has returned
-	if !slices.Equal(paths, []string{"/{a,b}"}) {
-		t.Errorf("curl requested %q", paths)
+	if !slices.Equal(provider.paths, []string{"/{a,b}"}) {
+		t.Errorf("curl requested %q", provider.paths)
 	}
-	if !slices.Equal(headers, []string{oddSecret}) || !slices.Equal(params, []string{oddSecret}) {
+	if !slices.Equal(provider.headers, []string{oddSecret}) || !slices.Equal(provider.params, []string{oddSecret}) {
 		t.Error("the header or the query parameter that the provider received differs from the credential's value")
 	}
 }
