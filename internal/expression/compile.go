@@ -26,7 +26,7 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	for offset := 0; offset < len(text); {
 		literal, rest, found := strings.Cut(text[offset:], "${")
 		if literal != "" {
-			template.parts = append(template.parts, part{literal: literal})
+			template.parts = append(template.parts, Part{Literal: literal})
 		}
 		if !found {
 			break
@@ -38,11 +38,11 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 			break
 		}
 		offset += len("${")
-		program, wrong := e.compile(template, rest[:end])
+		part, wrong := e.compile(template, rest[:end])
 		for _, problem := range wrong {
 			problems = append(problems, Problem{offset + problem.Offset, problem.Message})
 		}
-		template.parts = append(template.parts, part{program: program})
+		template.parts = append(template.parts, part)
 		offset += end + len("}")
 	}
 	if problems != nil {
@@ -71,27 +71,28 @@ func endOfExpression(text string) int {
 }
 
 // compile compiles one expression, and adds the expression's variables to the template.
-func (e *Environment) compile(template *Template, expression string) (cel.Program, []Problem) {
+func (e *Environment) compile(template *Template, expression string) (part Part, problems []Problem) {
 	if strings.TrimSpace(expression) == "" {
-		return nil, []Problem{{0, "`${}` holds no expression"}}
+		return Part{}, []Problem{{0, "`${}` holds no expression"}}
 	}
 	checked, issues := e.cel.Compile(expression)
-	var problems []Problem
 	for _, issue := range issues.Errors() {
 		problems = append(problems, Problem{byteOffset(expression, issue.Location), e.explain(issue.Message)})
 	}
 	if problems != nil {
-		return nil, problems
+		return Part{}, problems
 	}
 	program, err := e.cel.Program(checked)
 	if err != nil || !checked.OutputType().IsExactType(cel.StringType) {
-		return nil, []Problem{{0, "the expression is not a string"}}
+		return Part{}, []Problem{{0, "the expression is not a string"}}
 	}
-	return program, e.addVariables(template, checked.NativeRep(), expression)
+	part.program = program
+	return part, e.addVariables(template, &part, checked.NativeRep(), expression)
 }
 
-// addVariables adds the variables of an expression to the template's fields `uses` and `needs`.
-func (e *Environment) addVariables(template *Template, checked *ast.AST, expression string) []Problem {
+// addVariables adds the variables of an expression to the fields `uses` and `needs` of the template,
+// and to the field Uses of the part.
+func (e *Environment) addVariables(template *Template, part *Part, checked *ast.AST, expression string) []Problem {
 	var problems []Problem
 	defaulted := map[int64]bool{}
 	isOptional := func(expr ast.Expr) bool {
@@ -107,6 +108,7 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 				problems = append(problems, Problem{at, "orValue() may only follow the name of an optional field"})
 			}
 		case expr.Kind() == ast.IdentKind:
+			part.Uses = appendOnce(part.Uses, expr.AsIdent())
 			template.uses = appendOnce(template.uses, expr.AsIdent())
 			if isOptional(expr) && !defaulted[expr.ID()] {
 				template.needs = appendOnce(template.needs, expr.AsIdent())
@@ -118,14 +120,13 @@ func (e *Environment) addVariables(template *Template, checked *ast.AST, express
 
 // explain translates a message of the CEL library into the terms of provider definitions.
 func (e *Environment) explain(message string) string {
-	const allowed = "fields, quoted text, `+`, base64(text) and field.orValue(text)"
 	switch {
 	case strings.HasPrefix(message, "undeclared reference to '"):
 		var names []string
 		for _, variable := range e.variables {
 			names = append(names, variable.Name)
 		}
-		return "unknown field or function; there are: " + strings.Join(append(names, "base64(text)", "field.orValue(text)"), ", ")
+		return "unknown field or function; there are: " + strings.Join(append(names, signatures...), ", ")
 	case strings.HasPrefix(message, "found no matching overload"):
 		return "only strings can be used here: " + allowed
 	default:

@@ -1,10 +1,10 @@
 package expression
 
 import (
-	"encoding/base64"
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
@@ -38,8 +38,10 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 		cel.ParserExpressionSizeLimit(maxSize),
 		cel.ParserRecursionLimit(maxRecursion),
 		cel.Function(operators.Add, cel.Overload(overloads.AddString, []*cel.Type{text, text}, text, cel.BinaryBinding(concatenate))),
-		cel.Function("base64", cel.Overload("base64_string", []*cel.Type{text}, text, cel.UnaryBinding(encodeBase64))),
 		cel.Function(orValue, cel.MemberOverload("string_or_value_string", []*cel.Type{text, text}, text, cel.BinaryBinding(firstNotEmpty))),
+	}
+	for _, f := range functions {
+		options = append(options, f.option())
 	}
 	for i, variable := range variables {
 		repeats := func(earlier Variable) bool { return earlier.Name == variable.Name }
@@ -55,9 +57,14 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 // This pattern also matches the reserved words of CEL.
 var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidName reports whether a variable can have this name: it must be an identifier, and not a
-// reserved word of CEL.
+// ValidName reports whether a variable can have this name: it must consist of one or more
+// identifiers, separated by dots, and none of them may be a reserved word of CEL.
 func ValidName(name string) bool {
+	first, rest, dotted := strings.Cut(name, ".")
+	return validIdentifier(first) && (!dotted || ValidName(rest))
+}
+
+func validIdentifier(name string) bool {
 	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
 	if err != nil || !identifier.MatchString(name) {
 		return false
@@ -68,10 +75,6 @@ func ValidName(name string) bool {
 
 func concatenate(left, right ref.Val) ref.Val {
 	return bounded(left.(types.String) + right.(types.String))
-}
-
-func encodeBase64(text ref.Val) ref.Val {
-	return bounded(types.String(base64.StdEncoding.EncodeToString([]byte(text.(types.String)))))
 }
 
 func bounded(value types.String) ref.Val {

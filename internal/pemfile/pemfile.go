@@ -5,6 +5,7 @@
 package pemfile
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -115,4 +116,48 @@ func (b *block) unexpected(format string) error {
 		return b.errorf(format, b.kind)
 	}
 	return b.errorf(format, "a block of another type")
+}
+
+// PrivateKey returns the only private key in a text, whose form is PKCS #1, PKCS #8 or SEC 1. Errors
+// have the same form as those of Certificates.
+func PrivateKey(name string, data []byte) (crypto.Signer, error) {
+	block, err := privateKey(name, data)
+	if err != nil {
+		return nil, err
+	}
+	var key any
+	switch block.kind {
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.bytes)
+	default:
+		key, err = x509.ParsePKCS8PrivateKey(block.bytes)
+	}
+	signer, ok := key.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, block.errorf("the private key is damaged or of an unsupported kind")
+	}
+	return signer, nil
+}
+
+// PublicKey returns the public key in a text, or the public key that belongs to the only private key
+// in the text. Errors have the same form as those of Certificates.
+func PublicKey(name string, data []byte) (crypto.PublicKey, error) {
+	found, err := blocks(name, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 || found[0].kind != "PUBLIC KEY" {
+		key, err := PrivateKey(name, data)
+		if err != nil {
+			return nil, err
+		}
+		return key.Public(), nil
+	}
+	key, err := x509.ParsePKIXPublicKey(found[0].bytes)
+	if err != nil {
+		return nil, found[0].errorf("the public key is damaged or of an unsupported kind")
+	}
+	return key, nil
 }
