@@ -50,13 +50,9 @@ type Verification struct {
 
 // VerificationAnswer is one kind of answer to a verification request, and its meaning.
 type VerificationAnswer struct {
-	// Statuses has at least one HTTP status from 200 to 599.
-	Statuses []int `json:"statuses"`
-	// JSON has members that the body of the answer must have, with the same values: strings, bools
-	// or float64s. If JSON is nil, every body matches. If JSON is empty but not nil, every body in
-	// JSON matches.
-	JSON    map[string]any `json:"json,omitzero"`
-	Outcome Outcome        `json:"outcome"`
+	// Condition.Statuses has at least one status.
+	Condition
+	Outcome Outcome `json:"outcome"`
 	// Explanation tells a person what the answer means and what to do. Explanation may be empty.
 	Explanation string `json:"explanation,omitempty"`
 }
@@ -91,26 +87,15 @@ func defineVerification(item yamlfile.Value, allowedHosts []string) *Verificatio
 }
 
 func defineAnswer(item yamlfile.Value, method string) VerificationAnswer {
-	item.Mapping("statuses", "json", "outcome", "explanation").Requires("statuses", "outcome")
+	item.Mapping(append(slices.Clone(conditionKeys), "outcome", "explanation")...).Requires("statuses", "outcome")
 	if method == http.MethodHead {
 		item.Get("json").Key().Problemf("the answer to HEAD has no body: use GET")
 	}
-	answer := VerificationAnswer{
-		Statuses:    readStatuses(item.Get("statuses"), 1, http.StatusOK),
+	return VerificationAnswer{
+		Condition:   defineCondition(item),
 		Outcome:     Outcome(item.Get("outcome").OneOf(string(Accepted), string(Refused), string(Inconclusive))),
 		Explanation: item.Get("explanation").FreeText(1, maxParagraph),
 	}
-	members, ok := item.Get("json").Entries()
-	if ok {
-		answer.JSON = make(map[string]any, len(members))
-	}
-	if len(members) > 20 {
-		item.Get("json").Problemf("must have at most 20 keys")
-	}
-	for _, member := range members {
-		answer.JSON[member.Key().FreeText(0, yamlfile.MaxText)] = member.Scalar()
-	}
-	return answer
 }
 
 // hostOf returns the host of a URL in the form that allowed_hosts has. A host without a port stands

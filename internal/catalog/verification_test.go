@@ -19,6 +19,7 @@ func TestVerificationIsRead(t *testing.T) {
 	const text = `{method: POST, path: "/me?full=1", allow_private_addresses: true, answers: [` +
 		`{statuses: [200, 204], json: {ok: true, code: 0, text: "", more: 1.5}, outcome: ACCEPTED}, ` +
 		`{statuses: [401], json: {}, outcome: REFUSED, explanation: Check it.}, ` +
+		`{statuses: [400], headers: {X-Reason: a b}, json: {"error.\\.x.0": {not: 1}}, outcome: REFUSED}, ` +
 		`{statuses: [403], outcome: INCONCLUSIVE}]}`
 	provider, err := define(verified(text))
 	if err != nil {
@@ -26,9 +27,16 @@ func TestVerificationIsRead(t *testing.T) {
 	}
 	want := &catalog.Verification{
 		Method: "POST", Path: "/me?full=1", AllowPrivateAddresses: true, Answers: []catalog.VerificationAnswer{
-			{Statuses: []int{200, 204}, JSON: map[string]any{"ok": true, "code": 0.0, "text": "", "more": 1.5}, Outcome: catalog.Accepted},
-			{Statuses: []int{401}, JSON: map[string]any{}, Outcome: catalog.Refused, Explanation: "Check it."},
-			{Statuses: []int{403}, Outcome: catalog.Inconclusive},
+			{Condition: catalog.Condition{Statuses: []int{200, 204}, JSON: catalog.Members{
+				{Path: []string{"ok"}, Value: true}, {Path: []string{"code"}, Value: 0.0},
+				{Path: []string{"text"}, Value: ""}, {Path: []string{"more"}, Value: 1.5},
+			}}, Outcome: catalog.Accepted},
+			{Condition: catalog.Condition{Statuses: []int{401}, JSON: catalog.Members{}}, Outcome: catalog.Refused, Explanation: "Check it."},
+			{Condition: catalog.Condition{
+				Statuses: []int{400}, Headers: map[string]string{"X-Reason": "a b"},
+				JSON: catalog.Members{{Path: []string{"error", ".x", "0"}, Value: 1.0, Not: true}},
+			}, Outcome: catalog.Refused},
+			{Condition: catalog.Condition{Statuses: []int{403}}, Outcome: catalog.Inconclusive},
 		},
 	}
 	if diff := cmp.Diff(want, provider.AuthMethods[0].Verification); diff != "" {
@@ -71,6 +79,15 @@ func TestVerificationMistakes(t *testing.T) {
 		"{path: /a, answers: [{statuses: [199], outcome: ACCEPTED}]}":                        "9:50: must be a whole number from 200 to 599",
 		"{path: /a, answers: [{statuses: [200], outcome: MAYBE}]}":                           `9:65: must be one of "ACCEPTED", "REFUSED", "INCONCLUSIVE"`,
 		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: [b]}}]}":         "9:84: must be a string, a number, or true or false, and is a list",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: {nor: b}}}]}":    "9:84: the key \"not\" is missing\n9:85: unknown key; did you mean \"not\"?",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: {not: [b]}}}]}":  "9:90: must be a string, a number, or true or false, and is a list",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a..b: 1}}]}":        "9:81: must be names of members and indexes of elements, separated by dots, such as data.items.0.id",
+		`{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a\b: 1}}]}`:         `9:81: must have a backslash only in "\." and "\\"`,
+		`{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a\: 1}}]}`:          `9:81: must have a backslash only in "\." and "\\"`,
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, headers: {a b: x}}]}":      "9:84: this is not a name of an HTTP header: use letters, digits and hyphens",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, headers: {a: x, A: x}}]}":  "9:90: duplicate name: it is already in line 9",
+		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, headers: {a: ' x'}}]}":     "9:87: must have no control characters, and no space at either end",
+		"{path: /a, answers: [{outcome: REFUSED, headers: {a: x}}]}":                         `9:38: the key "statuses" is missing`,
 		"{path: /a, answers: [{statuses: [200], outcome: REFUSED, json: {a: .inf}}]}":        "9:84: must be a decimal number",
 		"{path: /a, method: HEAD, answers: [{statuses: [200], outcome: REFUSED, json: {}}]}": "9:88: the answer to HEAD has no body: use GET",
 	} {

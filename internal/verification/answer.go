@@ -1,7 +1,6 @@
 package verification
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -10,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/jsonbody"
 )
 
 // answer is a complete answer of a provider.
 type answer struct {
 	status   int
-	value    any // the body if it is JSON
-	isJSON   bool
+	header   http.Header
+	body     jsonbody.Body
 	isHTML   bool
 	tooLarge bool
 }
@@ -31,12 +31,14 @@ func readAnswer(response *http.Response) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{status: response.StatusCode, tooLarge: len(body) > maxAnswerSize}
-	a.isJSON = !a.tooLarge && json.Unmarshal(body, &a.value) == nil
+	a := answer{status: response.StatusCode, header: response.Header, tooLarge: len(body) > maxAnswerSize}
+	if !a.tooLarge {
+		a.body = jsonbody.Decode(body)
+	}
 	// Some APIs label JSON as HTML, so a body in JSON is no HTML page, and neither is an empty
 	// body.
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	a.isHTML = strings.HasPrefix(http.DetectContentType(body), "text/html") || mediaType == "text/html" && len(body) > 0 && !a.isJSON
+	a.isHTML = strings.HasPrefix(http.DetectContentType(body), "text/html") || mediaType == "text/html" && len(body) > 0 && !a.body.IsJSON()
 	return a, nil
 }
 
@@ -45,24 +47,10 @@ func readAnswer(response *http.Response) (answer, error) {
 // answer.
 func (a answer) match(definition *catalog.Verification) *catalog.VerificationAnswer {
 	i := slices.IndexFunc(definition.Answers, func(described catalog.VerificationAnswer) bool {
-		return slices.Contains(described.Statuses, a.status) && a.hasMembers(described.JSON)
+		return described.Matches(a.status, a.header, a.body)
 	})
 	if i < 0 || a.isHTML {
 		return nil
 	}
 	return &definition.Answers[i]
-}
-
-// hasMembers reports whether the body is a JSON object with the wanted members, or `want` is nil.
-func (a answer) hasMembers(want map[string]any) bool {
-	if want == nil {
-		return true
-	}
-	members, _ := a.value.(map[string]any)
-	for name, value := range want {
-		if members[name] != value {
-			return false
-		}
-	}
-	return a.isJSON
 }

@@ -24,6 +24,9 @@ func (v Value) Exists() bool { return v.node != nil }
 // Empty reports whether the value is null in YAML.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
+// IsMapping reports whether the value is a mapping. Another value is no problem.
+func (v Value) IsMapping() bool { return v.node != nil && v.node.Kind == yaml.MappingNode }
+
 // Place returns the place where the value begins.
 func (v Value) Place() Place {
 	if v.node == nil {
