@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/authmaterial/broker/internal/jsonbody"
+	"github.com/authmaterial/broker/internal/jsonpath"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
@@ -30,7 +30,7 @@ type Members []Member
 
 // Member is a condition for one value in a body in JSON.
 type Member struct {
-	Path jsonbody.Path
+	Path jsonpath.Path
 	// Value is a string, a float64 or a bool.
 	Value any
 	// Not reverses the condition: the value must be present, and differ from Value.
@@ -50,9 +50,9 @@ func (m Members) MarshalJSON() ([]byte, error) {
 	return marshal(definition)
 }
 
-// Matches reports whether an answer with this status, these headers and this body matches the
-// condition.
-func (c Condition) Matches(status int, header http.Header, body jsonbody.Body) bool {
+// Matches reports whether an answer matches the condition. The body is the result of
+// jsonpath.Decode; isJSON is false if Decode returned an error.
+func (c Condition) Matches(status int, header http.Header, body any, isJSON bool) bool {
 	if len(c.Statuses) > 0 && !slices.Contains(c.Statuses, status) {
 		return false
 	}
@@ -61,9 +61,9 @@ func (c Condition) Matches(status int, header http.Header, body jsonbody.Body) b
 			return false
 		}
 	}
-	return c.JSON == nil || body.IsJSON() && !slices.ContainsFunc(c.JSON, func(member Member) bool {
-		value, found := body.Find(member.Path)
-		return !found || jsonbody.Equal(value, member.Value) == member.Not
+	return c.JSON == nil || isJSON && !slices.ContainsFunc(c.JSON, func(member Member) bool {
+		value, found := member.Path.Find(body)
+		return !found || jsonpath.Equal(value, member.Value) == member.Not
 	})
 }
 
@@ -110,7 +110,7 @@ func readMembers(mapping yamlfile.Value) Members {
 	}
 	members := Members{}
 	for _, entry := range readEntries(mapping) {
-		path, err := jsonbody.ParsePath(entry.Key().FreeText(1, yamlfile.MaxText))
+		path, err := jsonpath.Parse(entry.Key().FreeText(1, yamlfile.MaxText))
 		if err != nil {
 			entry.Key().Problemf("%s", err)
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/jsonbody"
+	"github.com/authmaterial/broker/internal/jsonpath"
 )
 
 // condition returns the condition with these keys, in YAML's flow style.
@@ -42,11 +42,13 @@ func TestConditions(t *testing.T) {
 		{both, 200, http.Header{"X-A": {"1, 2"}}, `{"ok": false, "error": {"code": 3.0}}`, false},
 		{both, 200, http.Header{"X-A": {"1, 2"}}, `{"ok": false, "error": {}}`, false},
 		{both, 200, http.Header{"X-A": {"1, 2"}}, `{"ok": 0, "error": {"code": 4}}`, false},
+		{both, 200, http.Header{"X-A": {"1, 2"}}, `{"ok": false, "error": {"code": 1e400}}`, true},
 		{both, 200, http.Header{"X-A": {"2, 1"}}, `{"ok": false, "error": {"code": 4}}`, false},
 		{both, 201, http.Header{"X-A": {"1, 2"}}, `{"ok": false, "error": {"code": 4}}`, false},
 	} {
 		t.Run(fmt.Sprint(test), func(t *testing.T) {
-			if got := condition(t, test.keys).Matches(test.status, test.header, jsonbody.Decode([]byte(test.body))); got != test.want {
+			body, err := jsonpath.Decode([]byte(test.body))
+			if got := condition(t, test.keys).Matches(test.status, test.header, body, err == nil); got != test.want {
 				t.Errorf("the condition matches: %v", got)
 			}
 		})

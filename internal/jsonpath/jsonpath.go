@@ -109,3 +109,17 @@ func Text(value any, found bool) (text string, ok bool) {
 		return "", false
 	}
 }
+
+// Equal reports whether a value that Find returned equals a string, a float64 or a bool. Values of
+// different types differ. Numbers are compared as float64.
+func Equal(value, scalar any) bool {
+	switch value := value.(type) {
+	case json.Number:
+		number, err := value.Float64()
+		return err == nil && number == scalar
+	case string, bool:
+		return value == scalar
+	default:
+		return false
+	}
+}

@@ -44,3 +44,18 @@ func TestInvalidJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestEqual(t *testing.T) {
+	value, err := jsonpath.Decode([]byte(`{"n": 10.0, "s": "10", "t": true, "big": 1e400, "z": null, "o": {}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{"n": 10.0, "s": "10", "t": true, "big": "", "z": "", "o": ""} {
+		found, _ := jsonpath.Path{name}.Find(value)
+		for _, scalar := range []any{10.0, "10", true, 11.0, "true", false, 0.0, nil} {
+			if got := jsonpath.Equal(found, scalar); got != (scalar == want) {
+				t.Errorf("%s equals %v: %v", name, scalar, got)
+			}
+		}
+	}
+}

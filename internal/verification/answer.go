@@ -9,14 +9,15 @@ import (
 	"strings"
 
 	"github.com/authmaterial/broker/internal/catalog"
-	"github.com/authmaterial/broker/internal/jsonbody"
+	"github.com/authmaterial/broker/internal/jsonpath"
 )
 
 // answer is a complete answer of a provider.
 type answer struct {
 	status   int
 	header   http.Header
-	body     jsonbody.Body
+	value    any // the body if it is JSON
+	isJSON   bool
 	isHTML   bool
 	tooLarge bool
 }
@@ -32,13 +33,13 @@ func readAnswer(response *http.Response) (answer, error) {
 		return answer{}, err
 	}
 	a := answer{status: response.StatusCode, header: response.Header, tooLarge: len(body) > maxAnswerSize}
-	if !a.tooLarge {
-		a.body = jsonbody.Decode(body)
+	if value, err := jsonpath.Decode(body); err == nil && !a.tooLarge {
+		a.value, a.isJSON = value, true
 	}
 	// Some APIs label JSON as HTML, so a body in JSON is no HTML page, and neither is an empty
 	// body.
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-	a.isHTML = strings.HasPrefix(http.DetectContentType(body), "text/html") || mediaType == "text/html" && len(body) > 0 && !a.body.IsJSON()
+	a.isHTML = strings.HasPrefix(http.DetectContentType(body), "text/html") || mediaType == "text/html" && len(body) > 0 && !a.isJSON
 	return a, nil
 }
 
@@ -47,7 +48,7 @@ func readAnswer(response *http.Response) (answer, error) {
 // answer.
 func (a answer) match(definition *catalog.Verification) *catalog.VerificationAnswer {
 	i := slices.IndexFunc(definition.Answers, func(described catalog.VerificationAnswer) bool {
-		return described.Matches(a.status, a.header, a.body)
+		return described.Matches(a.status, a.header, a.value, a.isJSON)
 	})
 	if i < 0 || a.isHTML {
 		return nil
