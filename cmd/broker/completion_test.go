@@ -34,10 +34,10 @@ func TestCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"providers", ""}, "pendo=Pendo pulsedive=Pulsedive sendpulse=SendPulse spotdraft=SpotDraft " + noFiles},
-		{[]string{"providers", "s"}, "sendpulse=SendPulse spotdraft=SpotDraft " + noFiles},
-		{[]string{"providers", "--config", path, "a"}, "acme_=Acme " + noFiles},
-		{[]string{"providers", "--config", broken, "p"}, "pendo=Pendo pulsedive=Pulsedive " + noFiles},
+		{[]string{"providers", "pul"}, "pulsedive=Pulsedive " + noFiles},
+		{[]string{"providers", "sendp"}, "sendpulse=SendPulse " + noFiles},
+		{[]string{"providers", "--config", path, "acme"}, "acme_=Acme " + noFiles},
+		{[]string{"providers", "--config", broken, "pendo"}, "pendo=Pendo " + noFiles},
 		{[]string{"providers", "pendo", ""}, noFiles},
 		{[]string{"providers", "-o", ""}, "table json " + noFiles},
 		{[]string{"providers", "--config", ""}, "yaml yml " + onlyThese},

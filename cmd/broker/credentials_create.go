@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,9 +151,9 @@ func (m *manager) chooseProvider(ctx context.Context, id string) (*authmaterialv
 	}
 	switch {
 	case id != "":
-		return nil, misused("--provider: there is no provider %q; there are: %s", id, strings.Join(ids, ", "))
+		return nil, misused("--provider: there is no provider %q; %s", id, otherProvider(id, ids))
 	case m.prompter == nil:
-		return nil, misused("a provider is needed, and there is no terminal to ask for it: use --provider with one of %s", strings.Join(ids, ", "))
+		return nil, misused("a provider is needed, and there is no terminal to ask for it: use --provider; 'broker providers' prints all of them")
 	}
 	chosen, err := m.prompter.choose("Provider", options)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 const providersHelp = `Lists the providers and their auth methods. With an ID: the fields that a credential of that
@@ -60,12 +61,20 @@ func showProviders(out *screen, path string, args []string, asJSON bool) error {
 		for _, provider := range known.Providers() {
 			ids = append(ids, provider.ID)
 		}
-		return fmt.Errorf("there is no provider %q; there are: %s", args[0], strings.Join(ids, ", "))
+		return fmt.Errorf("there is no provider %q; %s", args[0], otherProvider(args[0], ids))
 	case asJSON:
 		return printJSON(out, provider)
 	}
 	printProvider(out, provider)
 	return nil
+}
+
+// otherProvider completes an error about an unknown provider: it suggests the most similar ID.
+func otherProvider(id string, ids []string) string {
+	if nearest, found := yamlfile.Nearest(id, ids); found {
+		return fmt.Sprintf("did you mean %q?", nearest)
+	}
+	return "'broker providers' prints all of them"
 }
 
 // loadCatalog returns the built-in providers and, unless the path is empty, the providers in the

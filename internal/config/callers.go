@@ -97,7 +97,7 @@ func checkKnown(name, noun, section string, known []string) (warning string) {
 }
 
 // `among` completes an error about an unknown name: it suggests the most similar known name, or
-// lists all known names. The unknown name is not quoted, because a user may have entered a secret
+// lists known names. The unknown name is not quoted, because a user may have entered a secret
 // there by mistake.
 func among(name string, known []string) string {
 	if nearest, found := yamlfile.Nearest(name, known); found {
@@ -105,6 +105,10 @@ func among(name string, known []string) string {
 	}
 	if len(known) == 0 {
 		return ": the list is empty"
+	}
+	const most = 10
+	if more := len(known) - most; more > 0 {
+		return fmt.Sprintf("; there are: %s and %d more", strings.Join(known[:most], ", "), more)
 	}
 	return "; there are: " + strings.Join(known, ", ")
 }
