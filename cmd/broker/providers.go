@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -120,7 +119,7 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	printDescription(out, "  ", method.Description)
 	var list rows
 	if method.TokenRequest != nil {
-		list.add("token from", method.TokenRequest.URL)
+		list.add("token from", method.TokenRequest.URL.String())
 	}
 	for _, header := range method.Headers {
 		list.add("header", header.Name+": "+source(header))
@@ -131,7 +130,7 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 	list.add("rejected by", statuses(method.RejectedStatuses))
 	list.add("new secret", rotations[method.Rotation])
 	if verification := method.Verification; verification != nil {
-		list.add("verified by", verification.Method+" "+cmp.Or(verification.URL, verification.Path+" at each allowed host"))
+		list.add("verified by", verification.Method+" "+target(verification))
 	}
 	list.add("documentation", method.DocumentationURL)
 	out.printRows("  ", list)
@@ -205,4 +204,12 @@ func completeProviders(path string, given []string, begun string) []cobra.Comple
 		}
 	}
 	return ids
+}
+
+// target describes where a verification request goes.
+func target(verification *catalog.Verification) string {
+	if verification.URL != nil {
+		return verification.URL.String()
+	}
+	return verification.Path + " at each allowed host"
 }

@@ -129,7 +129,7 @@ func (b *Broker) newAccount(credential *credentials.Credential) (*account, error
 	if credential.Stored != nil {
 		a.version = credential.Stored.Number
 	}
-	if credential.Method.TokenRequest != nil {
+	if credential.Method.HasToken() {
 		var err error
 		if a.source, err = strategies.NewTokenSource(credential, b.options.TokenClient); err != nil {
 			return nil, err

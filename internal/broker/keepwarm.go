@@ -22,7 +22,7 @@ type warm struct {
 // note adds the ID if the token of its entry must be kept warm, and otherwise removes the ID. The
 // entry is nil if there is no credential with this ID.
 func (w *warm) note(id string, e *entry) {
-	if e == nil || !e.credential.KeepWarm || e.credential.Disabled || e.credential.Method.TokenRequest == nil {
+	if e == nil || !e.credential.KeepWarm || e.credential.Disabled || !e.credential.Method.HasToken() {
 		delete(w.steps, id)
 		return
 	}

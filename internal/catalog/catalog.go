@@ -1,5 +1,5 @@
-// Package catalog defines providers and their auth methods in YAML files. Four definitions are
-// embedded in this package; the configuration file can define more.
+// Package catalog defines providers and their auth methods in YAML files. The definitions of the
+// built-in providers are embedded in this package; the configuration file can define more.
 package catalog
 
 import (
@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/authmaterial/broker/internal/expression"
 )
@@ -17,24 +16,25 @@ import (
 // TokenVariable is the variable for the token in the expressions of a token method.
 const TokenVariable = "token"
 
-// A token method authenticates to the provider with the values of these two fields.
-const (
-	ClientIDField     = "client_id"
-	ClientSecretField = "client_secret"
-)
-
 // Provider is a product whose API is called. As JSON, a Provider is the provider's definition.
 type Provider struct {
 	ID               string `json:"id"`
 	DisplayName      string `json:"display_name"`
 	Description      string `json:"description,omitempty"`
 	DocumentationURL string `json:"documentation_url,omitempty"`
-	// AllowedHosts are the only hosts to which the auth material may be sent. A host is an exact
-	// name in lower case, optionally with a port.
+	// Sources are links to the documentation and the programs that confirm the definition. A
+	// built-in definition with fewer than two is unverified.
+	Sources []string `json:"sources,omitempty"`
+	// AllowedHosts are the only hosts to which the auth material may be sent, as in the definition: a
+	// host is an exact name in lower case, optionally with a port, and may have expressions. The
+	// method Hosts returns the hosts for one credential.
 	AllowedHosts []string `json:"allowed_hosts"`
+	// AnyHost is true if customers of the provider choose the domain of a host.
+	AnyHost bool `json:"any_host,omitempty"`
 	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
+	hosts      []Host
 	definition string // the values of all exported fields as JSON
 }
 
@@ -65,6 +65,8 @@ type AuthMethod struct {
 	// TokenRequest defines how to obtain a token. TokenRequest is nil if the method uses only
 	// fields.
 	TokenRequest *TokenRequest `json:"token_request,omitempty"`
+	// JWT defines a token that the broker signs itself. JWT or TokenRequest is nil.
+	JWT *JWT `json:"jwt,omitempty"`
 	// Headers and QueryParams define where in a request the auth material is placed, and together
 	// have at least one entry.
 	Headers     []Placement `json:"headers,omitempty"`
@@ -74,6 +76,32 @@ type AuthMethod struct {
 	// Verification defines how to check a credential at the provider. If Verification is nil,
 	// credentials cannot be checked.
 	Verification *Verification `json:"verification,omitempty"`
+
+	tokenUses []string // the variables in TokenRequest or JWT
+	oneLine   []string // the fields whose values must have one line
+	inURLs    []string // the fields that are part of a host or a URL
+}
+
+// HasToken reports whether the material contains a token, which the broker obtains or signs.
+func (m *AuthMethod) HasToken() bool { return m.TokenRequest != nil || m.JWT != nil }
+
+// EndsPrevious reports whether a new token ends the previous one.
+func (m *AuthMethod) EndsPrevious() bool { return m.TokenRequest != nil && m.TokenRequest.EndsPrevious }
+
+// TokenFields returns the IDs of the fields on which the token depends.
+func (m *AuthMethod) TokenFields() []string { return m.fieldsAmong(m.tokenUses) }
+
+// FieldsInURLs returns the IDs of the fields that are part of a host or a URL to which secrets are
+// sent.
+func (m *AuthMethod) FieldsInURLs() []string { return m.fieldsAmong(m.inURLs) }
+
+func (m *AuthMethod) fieldsAmong(variables []string) (ids []string) {
+	for _, field := range m.Fields {
+		if slices.Contains(variables, field.ID) {
+			ids = append(ids, field.ID)
+		}
+	}
+	return ids
 }
 
 // Field returns the auth method's field with this ID, or nil.
@@ -98,16 +126,10 @@ func (m *AuthMethod) UnclassifiedFields() []string {
 	return ids
 }
 
-// IsMultiline reports whether the value of a field may have several lines: only in the body of a token
-// request are line breaks possible. The client's ID and secret have one line even there.
-func (m *AuthMethod) IsMultiline(field string) bool {
-	if m.TokenRequest == nil || field == ClientIDField || field == ClientSecretField {
-		return false
-	}
-	return !slices.ContainsFunc(slices.Concat(m.Headers, m.QueryParams), func(p Placement) bool {
-		return slices.Contains(p.Value.Uses(), field)
-	})
-}
+// IsMultiline reports whether the value of a field may have several lines: a field that is part of a
+// header, a query parameter, a host or a URL has one line, and so have the client's ID and secret. The
+// argument of a function that reads JSON, a key or a certificate may have several lines.
+func (m *AuthMethod) IsMultiline(field string) bool { return !slices.Contains(m.oneLine, field) }
 
 // Field describes one value of a credential.
 type Field struct {
@@ -141,62 +163,6 @@ type Placement struct {
 	// Value is a text with expressions, which may use the fields of the auth method and, in a token
 	// method, TokenVariable.
 	Value *expression.Template `json:"value"`
-}
-
-// BodyFormat is the format of a token request's body.
-type BodyFormat string
-
-// These are the supported formats of a token request's body.
-const (
-	BodyJSON BodyFormat = "JSON"
-	BodyForm BodyFormat = "FORM"
-)
-
-// ClientAuthentication is the part of a token request that contains the client's ID and secret.
-type ClientAuthentication string
-
-// RFC 6749, section 2.3.1, allows the client's ID and secret in the request body and in HTTP Basic
-// authentication.
-const (
-	ClientInRequestBody ClientAuthentication = "REQUEST_BODY"
-	ClientInBasic       ClientAuthentication = "BASIC"
-)
-
-// TokenRequest defines how an auth method obtains a token with OAuth 2.0 client credentials (RFC
-// 6749, section 4.4), in the form that the provider expects.
-type TokenRequest struct {
-	// URL is an https URL, or an http URL whose host is a literal loopback address.
-	URL                  string               `json:"url"`
-	Body                 BodyFormat           `json:"body"`
-	ClientAuthentication ClientAuthentication `json:"client_authentication"`
-	// Parameters are additional parameters in the request's body. Expressions in parameters may use
-	// the fields of the auth method.
-	Parameters []Placement `json:"-"`
-	// DefaultLifetime is the lifetime of a token if the answer has no usable expires_in.
-	// DefaultLifetime is between 1 s and 7 days.
-	DefaultLifetime time.Duration `json:"-"`
-	// AllowPrivateAddresses lets the host of the URL have addresses outside the public internet.
-	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
-	// EndsPrevious is true if the provider revokes the previous token when it issues a new one.
-	EndsPrevious bool `json:"-"`
-}
-
-// MarshalJSON returns the definition of the token request, in which the character & is not escaped.
-func (r *TokenRequest) MarshalJSON() ([]byte, error) {
-	type sameForm TokenRequest
-	definition := struct {
-		*sameForm
-		Parameters      map[string]*expression.Template `json:"parameters,omitempty"`
-		DefaultLifetime string                          `json:"default_lifetime"`
-		PreviousToken   string                          `json:"previous_token"`
-	}{(*sameForm)(r), map[string]*expression.Template{}, r.DefaultLifetime.String(), "KEPT"}
-	for _, parameter := range r.Parameters {
-		definition.Parameters[parameter.Name] = parameter.Value
-	}
-	if r.EndsPrevious {
-		definition.PreviousToken = "ENDED"
-	}
-	return marshal(definition)
 }
 
 // marshal returns a value as JSON, in which the character & is not escaped.

@@ -77,16 +77,16 @@ func tokenRequest(rest string) string {
 
 const unevaluated = "`${` is not evaluated here and would be used as it is written: write the text that is meant"
 
-const unused = "this field is never used: use the field in a ${ } of a header, a query parameter or a token request parameter, or remove the field"
+const unused = "this field is never used: use the field in a ${ } of a header, a query parameter, a host or the token request, or remove the field"
 
 func TestDefinitionMistakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
 		want string
 	}{
-		"misspelt field":        {with(fieldA + "  headers: [{name: X, value: \"Bearer ${b}\"}]\n"), `p.yaml:8:40: unknown field or function; there are: a, base64(text), field.orValue(text)`},
+		"misspelt field":        {with(fieldA + "  headers: [{name: X, value: \"Bearer ${b}\"}]\n"), `p.yaml:8:40: unknown field or function; there are: a, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)`},
 		"open expression":       {with(fieldA + "  headers: [{name: X, value: \"Bearer ${a\"}]\n"), "p.yaml:8:38: `${` without its `}`"},
-		"token without one":     {with(fieldA + "  headers: [{name: X, value: \"${token}\"}]\n"), `p.yaml:8:33: unknown field or function; there are: a, base64(text), field.orValue(text)`},
+		"token without one":     {with(fieldA + "  headers: [{name: X, value: \"${token}\"}]\n"), `p.yaml:8:33: unknown field or function; there are: a, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)`},
 		"nothing placed":        {with(fieldA), "p.yaml:5:3: the method places nothing: add headers or query_params"},
 		"forbidden header":      {with(fieldA + "  headers: [{name: content-length, value: \"${a}\"}]\n"), "p.yaml:8:20: the header content-length is reserved for HTTP itself: use another header"},
 		"pseudo-header":         {with(fieldA + "  headers: [{name: \":path\", value: \"${a}\"}]\n"), `p.yaml:8:20: this is not a name of an HTTP header: use letters, digits and hyphens`},
@@ -96,19 +96,19 @@ func TestDefinitionMistakes(t *testing.T) {
 		"field twice":           {with("  fields: [{id: a, display_name: A}, {id: a, display_name: A}]\n  headers: [{name: X, value: \"${a}\"}]\n"), `p.yaml:7:43: duplicate field: it is already in line 7`},
 		"reserved word":         {with("  fields: [{id: in, display_name: A}]\n  headers: [{name: X, value: x}]\n"), `p.yaml:7:17: use another name: this name is a reserved word of the expression language`},
 		"status":                {with(fieldA + "  rejected_statuses: [200]\n  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:8:23: must be a whole number from 400 to 599"},
-		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method with a token_request needs a required field \"client_id\"\np.yaml:7:11: a method with a token_request needs a required field \"client_secret\"\np.yaml:7:17: " + unused},
-		"variable in the URL":   {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/${tenant_id}/t", 1)), "p.yaml:8:40: " + unevaluated},
-		"variable in the host":  {with(strings.Replace(tokenRequest(""), "p.test/t", "${client_id}.test/t", 1)), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token\np.yaml:8:33: " + unevaluated},
-		"half a variable":       {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/t?a=${", 1)), "p.yaml:8:44: " + unevaluated},
+		"no client fields":      {with(fieldA + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method whose token_request has the client_authentication BASIC needs a required field \"client_id\"\np.yaml:7:11: a method whose token_request has the client_authentication BASIC needs a required field \"client_secret\"\np.yaml:7:17: " + unused},
+		"variable in the URL":   {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/${tenant_id}/t", 1)), "p.yaml:8:42: unknown field or function; there are: client_id, client_secret, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)"},
+		"variable in the host":  {with(strings.Replace(tokenRequest(""), "p.test/t", "${client_id}.test/t", 1)), "p.yaml:8:24: must end, after its last expression, in a dot and a domain of the provider, such as .example.com; if the provider's customers choose the domain, set any_host: true, and each credential must list its host in allowed_hosts"},
+		"half a variable":       {with(strings.Replace(tokenRequest(""), "p.test/t", "p.test/t?a=${", 1)), "p.yaml:8:44: `${` without its `}`"},
 		"variable as header":    {with(fieldA + "  headers: [{name: \"X-${a}\", value: \"${a}\"}]\n"), "p.yaml:8:20: this is not a name of an HTTP header: use letters, digits and hyphens\np.yaml:8:23: " + unevaluated},
 		"variable as parameter": {with(fieldA + "  query_params: [{name: \"x${a}\", value: \"${a}\"}]\n"), "p.yaml:8:27: " + unevaluated},
 		"variable in a request": {with(tokenRequest(", parameters: {\"x${client_id}\": y}")), "p.yaml:8:101: " + unevaluated},
-		"variable in a body":    {with(strings.Replace(tokenRequest(""), "body: JSON", "body: \"${JSON}\"", 1)), "p.yaml:8:50: must be one of \"JSON\", \"FORM\"\np.yaml:8:51: " + unevaluated},
+		"variable in a body":    {with(strings.Replace(tokenRequest(""), "body: JSON", "body: \"${JSON}\"", 1)), "p.yaml:8:50: must be one of \"JSON\", \"FORM\", \"QUERY\", \"NONE\"\np.yaml:8:51: " + unevaluated},
 		"variable in a link":    {with("  documentation_url: \"https://p.test/${a}\"\n" + fieldA + "  headers: [{name: X, value: \"${a}\"}]\n"), "p.yaml:7:38: " + unevaluated},
 		"field never used":      {with("  fields: [{id: a, display_name: A}, {id: b, display_name: B, required: true}]\n  headers: [{name: X, value: \"${a} b\"}]\n"), "p.yaml:7:43: " + unused},
 		"field and a token":     {with(strings.Replace(tokenRequest(", parameters: {scope: \"${client_id}\"}"), "[{id", "[{id: a, display_name: A}, {id", 1)), "p.yaml:7:17: " + unused},
 		"broken expression":     {with(fieldA + "  headers: [{name: X, value: \"${a\"}, {name: Y, value: y}]\n"), "p.yaml:8:31: `${` without its `}`"},
-		"field named token":     {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), `p.yaml:7:17: use another name: in a method with a token_request, "token" is the token`},
+		"field named token":     {with("  fields: [{id: token, display_name: T}]\n  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:7:11: a method whose token_request has the client_authentication BASIC needs a required field \"client_id\"\np.yaml:7:11: a method whose token_request has the client_authentication BASIC needs a required field \"client_secret\"\np.yaml:7:17: use another name: in a method with a token, \"token\" is not a field"},
 		"token never used":      {with(clientFields + "  token_request: {url: \"https://p.test/t\", body: JSON, client_authentication: BASIC}\n  headers: [{name: A, value: x}]\n"), "p.yaml:8:18: the token is never used: no header or query parameter holds ${token}"},
 		"plain http":            {with(clientFields + "  token_request: {url: \"http://p.test/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
 		"localhost by name":     {with(clientFields + "  token_request: {url: \"http://localhost/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must begin with https://, or with http:// and a literal loopback address"},
@@ -117,16 +117,16 @@ func TestDefinitionMistakes(t *testing.T) {
 		"long lifetime":         {with(tokenRequest(", default_lifetime: 169h")), "p.yaml:8:104: must be a duration from 1s to 168h, such as 3600s or 15m"},
 		"lifetime of a word":    {with(tokenRequest(", default_lifetime: long")), "p.yaml:8:104: must be a duration from 1s to 168h, such as 3600s or 15m"},
 		"reserved parameter":    {with(tokenRequest(", parameters: {grant_type: x}")), `p.yaml:8:99: the broker sets the parameter "grant_type" itself`},
-		"token in parameters":   {with(tokenRequest(", parameters: {scope: \"${token}\"}")), `p.yaml:8:109: unknown field or function; there are: client_id, client_secret, base64(text), field.orValue(text)`},
+		"token in parameters":   {with(tokenRequest(", parameters: {scope: \"${token}\"}")), `p.yaml:8:109: unknown field or function; there are: client_id, client_secret, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)`},
 		"port of the URL":       {with(clientFields + "  token_request: {url: \"https://p.test:99999/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
 		"port of a host":        {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"p.test:99999\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
 		"number of a host":      {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"127.1\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
 		"number in the URL":     {with(clientFields + "  token_request: {url: \"https://0x7f000001/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
 		"dot in the URL":        {with(clientFields + "  token_request: {url: \"https://p.test./t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
 		"address of a host":     {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"[:::]\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},
-		"reserved, in capitals": {with(tokenRequest(", parameters: {Client_ID: x}")), `p.yaml:8:99: the broker sets the parameter "Client_ID" itself`},
+		"reserved, in capitals": {with(strings.Replace(tokenRequest(", parameters: {Client_ID: x}"), "BASIC", "REQUEST_BODY", 1)), `p.yaml:8:106: the broker sets the parameter "Client_ID" itself`},
 		"private by a word":     {with(tokenRequest(", allow_private_addresses: private")), `p.yaml:8:111: must be true or false, and is a string`},
-		"odd body":              {with(strings.Replace(tokenRequest(""), "JSON", "XML", 1)), `p.yaml:8:50: must be one of "JSON", "FORM"`},
+		"odd body":              {with(strings.Replace(tokenRequest(""), "JSON", "XML", 1)), `p.yaml:8:50: must be one of "JSON", "FORM", "QUERY", "NONE"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := define(test.text)

@@ -1,10 +1,8 @@
 package catalog
 
 import (
-	"cmp"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,7 +10,6 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
@@ -20,32 +17,43 @@ import (
 const (
 	maxLine      = 200  // characters
 	maxParagraph = 4000 // characters
-	maxURL       = 2000 // characters
 )
 
 var (
-	idPattern   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	idPattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	linkPattern = regexp.MustCompile(`^https://[^\s/]+(/\S*)?$`)
-	hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 )
 
 // Define reads the definition of a provider and reports problems in the definition's document. The
 // returned provider is usable only if the definition has no problems.
 func Define(definition yamlfile.Value) *Provider {
-	definition.Mapping("id", "display_name", "description", "documentation_url", "allowed_hosts", "auth_methods").
+	definition.Mapping("id", "display_name", "description", "documentation_url", "sources", "allowed_hosts", "any_host", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")
 	provider := &Provider{
 		ID:               readID(definition),
 		DisplayName:      definition.Get("display_name").FreeText(1, maxLine),
 		Description:      definition.Get("description").FreeText(1, maxParagraph),
-		DocumentationURL: readLink(definition),
-		AllowedHosts:     ReadHosts(definition.Get("allowed_hosts"), 1),
+		DocumentationURL: readLink(definition.Get("documentation_url")),
+		AnyHost:          definition.Get("any_host").Bool(false),
+	}
+	for _, source := range definition.Get("sources").List(1, 10) {
+		provider.Sources = append(provider.Sources, readLink(source))
 	}
 	ids := yamlfile.Unique{}
+	var definers []*methodDefiner
 	for _, item := range definition.Get("auth_methods").List(1, 20) {
-		method := defineMethod(item, provider.AllowedHosts)
-		ids.Check(item.Get("id"), method.ID, "auth method")
-		provider.AuthMethods = append(provider.AuthMethods, method)
+		definer := defineMethod(item, provider.AnyHost)
+		ids.Check(item.Get("id"), definer.method.ID, "auth method")
+		provider.AuthMethods = append(provider.AuthMethods, definer.method)
+		definers = append(definers, definer)
+	}
+	var inHosts *scope
+	provider.hosts, inHosts = readProviderHosts(definition.Get("allowed_hosts"), provider.AuthMethods, provider.AnyHost)
+	for _, host := range provider.hosts {
+		provider.AllowedHosts = append(provider.AllowedHosts, host.template.String())
+	}
+	for _, definer := range definers {
+		definer.finish(provider, inHosts)
 	}
 	if text, err := json.Marshal(provider); err == nil { // Marshal cannot fail, because JSON can represent every field
 		provider.definition = string(text)
@@ -54,69 +62,63 @@ func Define(definition yamlfile.Value) *Provider {
 }
 
 func readID(item yamlfile.Value) string {
-	return item.Get("id").Match(idPattern, "must be 1 to 63 lower-case letters, digits and underscores, and begin with a letter")
+	return item.Get("id").Match(idPattern, "must be 1 to 63 lower-case letters, digits, underscores and hyphens, and begin with a letter or digit")
 }
 
-func readLink(item yamlfile.Value) string {
-	link := item.Get("documentation_url")
+func readLink(link yamlfile.Value) string {
 	_ = link.Text(yamlfile.MaxText) // the method Text reports `${` as a problem
 	return link.Match(linkPattern, "must be a link that begins with https://")
 }
 
-// ReadHosts reads a list of hosts that must have at least `least` items.
-func ReadHosts(list yamlfile.Value, least int) []string {
-	const form = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
-	var hosts []string
-	unique := yamlfile.Unique{}
-	for _, item := range list.List(least, 100) {
-		host := item.Match(hostPattern, form)
-		if host != "" && !validHost(host) {
-			item.Problemf(form)
-		}
-		unique.Check(item, host, "host")
-		hosts = append(hosts, host)
-	}
-	return hosts
+// methodDefiner reads the definition of one auth method.
+type methodDefiner struct {
+	item   yamlfile.Value
+	method *AuthMethod
+	scope  *scope
 }
 
-// validHost checks the rules that a regular expression cannot check: the port must be in range, and
-// the host must be a name or an IP address.
-func validHost(text string) bool {
-	parsed, err := url.Parse("https://" + text)
-	if err != nil {
-		return false
-	}
-	_, err = strconv.ParseUint(cmp.Or(parsed.Port(), "0"), 10, 16)
-	return err == nil && egress.IsHost(parsed.Hostname())
-}
-
-func defineMethod(item yamlfile.Value, allowedHosts []string) *AuthMethod {
-	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "fields", "token_request",
+func defineMethod(item yamlfile.Value, anyHost bool) *methodDefiner {
+	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "fields", "token_request", "jwt",
 		"headers", "query_params", "rotation", "verification").Requires("id", "display_name", "fields")
-	request := item.Get("token_request")
+	item.Excludes("jwt", "token_request")
+	request, jwt := item.Get("token_request"), item.Get("jwt")
 	method := &AuthMethod{
 		ID:               readID(item),
 		DisplayName:      item.Get("display_name").FreeText(1, maxLine),
 		Description:      item.Get("description").FreeText(1, maxParagraph),
-		DocumentationURL: readLink(item),
+		DocumentationURL: readLink(item.Get("documentation_url")),
 		RejectedStatuses: readRejectedStatuses(item.Get("rejected_statuses")),
-		Fields:           defineFields(item.Get("fields"), request.Exists()),
+		Fields:           defineFields(item.Get("fields"), request.Exists() || jwt.Exists()),
 		Rotation:         readRotation(item.Get("rotation")),
 	}
-	if verification := item.Get("verification"); verification.Exists() {
-		method.Verification = defineVerification(verification, allowedHosts)
+	scope := &scope{fields: method.Fields}
+	scope.oneLine(ClientIDField, ClientSecretField)
+	placed := scope.with()
+	switch {
+	case request.Exists():
+		var variables []string
+		method.TokenRequest, variables = defineTokenRequest(request, item.Get("fields"), scope, anyHost)
+		method.tokenUses = slices.Compact(slices.Sorted(slices.Values(scope.used)))
+		placed = placed.with(append(variables, TokenVariable)...)
+	case jwt.Exists():
+		method.JWT = defineJWT(jwt, scope)
+		method.tokenUses = slices.Compact(slices.Sorted(slices.Values(scope.used)))
+		placed = placed.with(JWTVariable)
 	}
-	environment, err := newEnvironment(method.Fields, request.Exists())
-	if err != nil {
-		return method // a problem was already reported
+	method.Headers = definePlacements(item.Get("headers"), placed, true)
+	method.QueryParams = definePlacements(item.Get("query_params"), placed, false)
+	scope.join(placed)
+	return &methodDefiner{item, method, scope}
+}
+
+// finish reads what depends on the hosts of the provider, and checks what the method uses.
+func (d *methodDefiner) finish(provider *Provider, inHosts *scope) {
+	if verification := d.item.Get("verification"); verification.Exists() {
+		d.method.Verification = defineVerification(verification, d.scope, provider)
 	}
-	if request.Exists() {
-		method.TokenRequest = defineTokenRequest(request, item.Get("fields"), method)
-	}
-	method.Headers = definePlacements(item.Get("headers"), environment, true)
-	method.QueryParams = definePlacements(item.Get("query_params"), environment, false)
-	checkUses(item, method)
-	return method
+	d.scope.join(inHosts)
+	d.checkUses()
+	d.method.oneLine, d.method.inURLs = d.scope.lines, d.scope.inURLs
 }
 
 func readRejectedStatuses(list yamlfile.Value) []int {
@@ -144,7 +146,7 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	for _, item := range list.List(1, 50) {
 		item.Mapping("id", "display_name", "description", "required", "secret").Requires("id", "display_name")
 		field := Field{
-			ID:          readID(item),
+			ID:          item.Get("id").Match(identifierPattern, identifierForm),
 			DisplayName: item.Get("display_name").FreeText(1, maxLine),
 			Description: item.Get("description").FreeText(1, maxParagraph),
 			Required:    item.Get("required").Bool(false),
@@ -153,8 +155,8 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 		field.SecretStated = item.Get("secret").Exists()
 		ids.Check(item.Get("id"), field.ID, "field")
 		switch {
-		case withToken && field.ID == TokenVariable:
-			item.Get("id").Problemf("use another name: in a method with a token_request, %q is the token", TokenVariable)
+		case withToken && (field.ID == TokenVariable || field.ID == JWTVariable || field.ID == responsePrefix):
+			item.Get("id").Problemf("use another name: in a method with a token, %q is not a field", field.ID)
 		case field.ID != "" && !expression.ValidName(field.ID):
 			item.Get("id").Problemf("use another name: this name is a reserved word of the expression language")
 		}
@@ -163,23 +165,10 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// newEnvironment returns the variables that the expressions of an auth method may use, or an error
-// if the ID of a field cannot be the name of a variable.
-func newEnvironment(fields []Field, withToken bool) (*expression.Environment, error) {
-	var variables []expression.Variable
-	for _, field := range fields {
-		variables = append(variables, expression.Variable{Name: field.ID, Optional: !field.Required})
-	}
-	if withToken {
-		variables = append(variables, expression.Variable{Name: TokenVariable})
-	}
-	return expression.NewEnvironment(variables...)
-}
-
 // No auth method may set these headers, which delimit an HTTP message or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
-func definePlacements(list yamlfile.Value, environment *expression.Environment, areHeaders bool) []Placement {
+func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool) []Placement {
 	var placements []Placement
 	names := yamlfile.Unique{}
 	isControl := func(char rune) bool { return char < ' ' || char == 0x7f }
@@ -200,54 +189,29 @@ func definePlacements(list yamlfile.Value, environment *expression.Environment, 
 			value.Problemf("the name of a query parameter must not have control characters")
 		}
 		names.Check(value, folded, "name")
-		placements = append(placements, Placement{Name: name, Value: compile(item.Get("value"), 1, environment)})
+		placements = append(placements, Placement{Name: name, Value: scope.compileLine(item.Get("value"), maxParagraph)})
 	}
 	return placements
-}
-
-var broken = new(expression.Template)
-
-// compile compiles a text with expressions, and returns `broken` if the text has a problem.
-func compile(value yamlfile.Value, least int, environment *expression.Environment) *expression.Template {
-	template, problems := environment.Compile(value.FreeText(least, maxParagraph))
-	for _, problem := range problems {
-		value.ProblemAtf(problem.Offset, "%s", problem.Message)
-	}
-	if problems != nil {
-		return broken
-	}
-	return template
 }
 
 // checkUses reports an auth method that adds nothing to a request, an unused token, and unused
 // fields. If an expression has a problem, unused fields are not reported, because the faulty
 // expression may be meant to use them.
-func checkUses(item yamlfile.Value, method *AuthMethod) {
-	places := slices.Concat(method.Headers, method.QueryParams)
-	if len(places) == 0 {
-		item.Problemf("the method places nothing: add headers or query_params")
+func (d *methodDefiner) checkUses() {
+	switch {
+	case len(d.method.Headers)+len(d.method.QueryParams) == 0:
+		d.item.Problemf("the method places nothing: add headers or query_params")
 		return
-	}
-	var used []string
-	for _, place := range places {
-		used = append(used, place.Value.Uses()...)
-	}
-	if request := method.TokenRequest; request != nil {
-		if !slices.Contains(used, TokenVariable) {
-			item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
-		}
-		used = append(used, ClientIDField, ClientSecretField)
-		for _, parameter := range request.Parameters {
-			places = append(places, parameter)
-			used = append(used, parameter.Value.Uses()...)
-		}
-	}
-	if slices.ContainsFunc(places, func(p Placement) bool { return p.Value == broken }) {
+	case d.scope.broken:
 		return
+	case d.method.TokenRequest != nil && !d.scope.uses(TokenVariable) && len(d.method.TokenRequest.Response.Values) == 0:
+		d.item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
+	case d.method.JWT != nil && !d.scope.uses(JWTVariable):
+		d.item.Get("jwt").Problemf("the JWT is never used: no header or query parameter holds ${%s}", JWTVariable)
 	}
-	for i, field := range item.Get("fields").List(1, 50) {
-		if id := method.Fields[i].ID; id != "" && !slices.Contains(used, id) {
-			field.Get("id").Problemf("this field is never used: use the field in a ${ } of a header, a query parameter or a token request parameter, or remove the field")
+	for i, field := range d.item.Get("fields").List(1, 50) {
+		if id := d.method.Fields[i].ID; id != "" && !d.scope.uses(id) {
+			field.Get("id").Problemf("this field is never used: use the field in a ${ } of a header, a query parameter, a host or the token request, or remove the field")
 		}
 	}
 }

@@ -36,8 +36,8 @@ type Verification struct {
 	// Method is GET, HEAD or POST. The request has no body.
 	Method string `json:"method"`
 	// URL is an https URL, or an http URL whose host is a literal loopback address. The host of URL
-	// is one of the provider's allowed hosts.
-	URL string `json:"url,omitempty"`
+	// is one of the provider's allowed hosts. URL is nil if Path is set.
+	URL *URL `json:"url,omitempty"`
 	// Path is a path, optionally with a query. The request for this path is sent by https to each
 	// allowed host of the credential in turn, until a host accepts the credential.
 	Path string `json:"path,omitempty"`
@@ -62,7 +62,7 @@ func readRotation(value yamlfile.Value) Rotation {
 	return Rotation(cmp.Or(text, string(RotationUnknown)))
 }
 
-func defineVerification(item yamlfile.Value, allowedHosts []string) *Verification {
+func defineVerification(item yamlfile.Value, scope *scope, provider *Provider) *Verification {
 	item.Mapping("method", "url", "path", "allow_private_addresses", "answers").Requires("answers")
 	item.Excludes("path", "url")
 	if !item.Get("url").Exists() && !item.Get("path").Exists() {
@@ -70,15 +70,17 @@ func defineVerification(item yamlfile.Value, allowedHosts []string) *Verificatio
 	}
 	verification := &Verification{
 		Method:                http.MethodGet,
-		URL:                   readURL(item.Get("url")),
 		Path:                  readPath(item.Get("path")),
 		AllowPrivateAddresses: item.Get("allow_private_addresses").Bool(false),
 	}
 	if method := item.Get("method").OneOf(http.MethodGet, http.MethodHead, http.MethodPost); method != "" {
 		verification.Method = method
 	}
-	if text := verification.URL; text != "" && !slices.Contains(allowedHosts, hostOf(text)) {
-		item.Get("url").Problemf("the host must be one of allowed_hosts")
+	if url := item.Get("url"); url.Exists() {
+		verification.URL = readURL(url, scope, provider.AnyHost)
+		if !verification.URL.isAtOneOf(provider.AllowedHosts) {
+			url.Problemf("the host must be one of allowed_hosts")
+		}
 	}
 	for _, answer := range item.Get("answers").List(1, 20) {
 		verification.Answers = append(verification.Answers, defineAnswer(answer, verification.Method))
@@ -96,20 +98,6 @@ func defineAnswer(item yamlfile.Value, method string) VerificationAnswer {
 		Outcome:     Outcome(item.Get("outcome").OneOf(string(Accepted), string(Refused), string(Inconclusive))),
 		Explanation: item.Get("explanation").FreeText(1, maxParagraph),
 	}
-}
-
-// hostOf returns the host of a URL in the form that allowed_hosts has. A host without a port stands
-// for port 443.
-func hostOf(text string) string {
-	parsed, err := url.Parse(text)
-	if err != nil {
-		return ""
-	}
-	host := strings.ToLower(parsed.Host)
-	if parsed.Scheme == "http" && parsed.Port() == "" {
-		host += ":80"
-	}
-	return strings.TrimSuffix(host, ":443")
 }
 
 func readPath(value yamlfile.Value) string {

@@ -68,7 +68,7 @@ func TestVerificationMistakes(t *testing.T) {
 		"{url: \"https://other.test/\"" + answers:                                            "9:23: the host must be one of allowed_hosts",
 		"{url: \"https://p.test:8443/\"" + answers:                                           "9:23: the host must be one of allowed_hosts",
 		"{url: \"http://p.test/\"" + answers:                                                 "9:23: must begin with https://, or with http:// and a literal loopback address",
-		"{url: \"https://p.test/${a}\"" + answers:                                            "9:39: " + unevaluated,
+		"{url: \"https://p.test/${b}\"" + answers:                                            "9:41: unknown field or function; there are: a, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)",
 		"{path: \"/${a}\"" + answers:                                                         "9:26: " + unevaluated,
 		"{path: me" + answers:                                                                "9:24: must be a path such as /api/v1/me, optionally with a query",
 		"{path: \".other.test/\"" + answers:                                                  "9:24: must be a path such as /api/v1/me, optionally with a query",

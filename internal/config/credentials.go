@@ -1,8 +1,8 @@
 package config
 
 import (
+	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,12 +123,6 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 		}
 		return credential
 	}
-	credential.AllowedHosts = slices.Clip(credential.Provider.AllowedHosts)
-	for _, host := range item.allowedHosts {
-		if !slices.Contains(credential.AllowedHosts, host) {
-			credential.AllowedHosts = append(credential.AllowedHosts, host)
-		}
-	}
 	credential.Method = credential.Provider.AuthMethod(item.method.value)
 	if credential.Method == nil {
 		if id := item.method.value; id != "" {
@@ -165,12 +159,33 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 			complete = false
 		}
 	}
+	p.setHosts(credential, item, complete)
 	for _, problem := range strategies.Check(credential) {
 		at, _ := item.placeOf(problem.Field)
 		if _, known := credential.Values[problem.Field]; known || complete {
 			p.document.Problemf(item.at(at), "%s", problem.Message)
 		}
 	}
+}
+
+// setHosts sets the hosts of a credential, whose values must be set before. If a value is missing, it
+// does not report a problem.
+func (p *parser) setHosts(credential *credentials.Credential, item placedItem, complete bool) {
+	values := map[string]string{}
+	for field, value := range credential.Values {
+		values[field] = value.Reveal()
+	}
+	hosts, err := credential.Provider.Hosts(values, item.allowedHosts)
+	credential.AllowedHosts = hosts
+	if err == nil || !complete {
+		return
+	}
+	at, message := item.valuesAt, err.Error()
+	if inField, ok := errors.AsType[*catalog.FieldError](err); ok {
+		at, _ = item.placeOf(inField.Field)
+		message = inField.Message
+	}
+	p.document.Problemf(item.at(at), "%s", message)
 }
 
 // placeOf returns the place of the source of a field's value. If the field has no source, placeOf

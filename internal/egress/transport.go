@@ -99,7 +99,13 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 type (
 	privateKey struct{} // set if the request may go to any address
 	proxyKey   struct{} // the value is the *url.URL of the proxy that RoundTrip chose
+	clientKey  struct{} // the value is the *tls.Certificate to present to the server
 )
+
+// WithClientCertificate returns a context for requests that present a certificate to the server.
+func WithClientCertificate(ctx context.Context, certificate *tls.Certificate) context.Context {
+	return context.WithValue(ctx, clientKey{}, certificate)
+}
 
 // AllowPrivate returns a context for requests that may go to any address.
 func AllowPrivate(ctx context.Context) context.Context {
@@ -121,6 +127,11 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			_ = request.Body.Close()
 		}
 		return nil, err
+	}
+	if certificate, ok := request.Context().Value(clientKey{}).(*tls.Certificate); ok {
+		// No connection outlives its request, so the copy leaves nothing behind.
+		transport = transport.Clone()
+		transport.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
 	}
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }

@@ -90,31 +90,39 @@ func (e *Environment) compile(template *Template, expression string) (part Part,
 	return part, e.addVariables(template, &part, checked.NativeRep(), expression)
 }
 
-// addVariables adds the variables of an expression to the fields `uses` and `needs` of the template,
-// and to the field Uses of the part.
-func (e *Environment) addVariables(template *Template, part *Part, checked *ast.AST, expression string) []Problem {
-	var problems []Problem
-	defaulted := map[int64]bool{}
+// addVariables records the variables of an expression in the template and in the part.
+func (e *Environment) addVariables(template *Template, part *Part, checked *ast.AST, expression string) (problems []Problem) {
 	isOptional := func(expr ast.Expr) bool {
 		return expr.Kind() == ast.IdentKind && slices.Contains(e.variables, Variable{Name: expr.AsIdent(), Optional: true})
 	}
-	ast.PreOrderVisit(checked.Expr(), ast.NewExprVisitor(func(expr ast.Expr) {
-		switch {
-		case expr.Kind() == ast.CallKind && expr.AsCall().FunctionName() == orValue:
-			target := expr.AsCall().Target()
-			defaulted[target.ID()] = true
-			if !isOptional(target) {
-				at := byteOffset(expression, checked.SourceInfo().GetStartLocation(target.ID()))
-				problems = append(problems, Problem{at, "orValue() may only follow the name of an optional field"})
-			}
-		case expr.Kind() == ast.IdentKind:
+	// The argument `inline` is false within a function that takes a text of several lines.
+	var visit func(expr ast.Expr, defaulted, inline bool)
+	visit = func(expr ast.Expr, defaulted, inline bool) {
+		switch expr.Kind() {
+		case ast.IdentKind:
 			part.Uses = appendOnce(part.Uses, expr.AsIdent())
 			template.uses = appendOnce(template.uses, expr.AsIdent())
-			if isOptional(expr) && !defaulted[expr.ID()] {
+			if inline {
+				template.inline = appendOnce(template.inline, expr.AsIdent())
+			}
+			if isOptional(expr) && !defaulted {
 				template.needs = appendOnce(template.needs, expr.AsIdent())
 			}
+		case ast.CallKind:
+			call := expr.AsCall()
+			if call.IsMemberFunction() { // orValue
+				if !isOptional(call.Target()) {
+					at := byteOffset(expression, checked.SourceInfo().GetStartLocation(call.Target().ID()))
+					problems = append(problems, Problem{at, "orValue() may only follow the name of an optional field"})
+				}
+				visit(call.Target(), true, inline)
+			}
+			for _, argument := range call.Args() {
+				visit(argument, false, inline && !takesLines(call.FunctionName()))
+			}
 		}
-	}))
+	}
+	visit(checked.Expr(), false, true)
 	return problems
 }
 

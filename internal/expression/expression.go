@@ -28,10 +28,11 @@ type Variable struct {
 
 // Template is a compiled text with expressions.
 type Template struct {
-	text  string
-	parts []Part
-	uses  []string // names of the variables, without duplicates, in order of appearance
-	needs []string // names of the optional variables without a default
+	text   string
+	parts  []Part
+	uses   []string // names of the variables, without duplicates, in order of appearance
+	needs  []string // names of the optional variables without a default
+	inline []string // names of the variables that UsesInline returns
 }
 
 // Part is a part of a text: either literal text, or one expression.
@@ -49,12 +50,19 @@ func (p Part) IsExpression() bool { return p.program != nil }
 // errEvaluation replaces CEL's errors, which can quote values.
 var errEvaluation = errors.New("the expression cannot be evaluated")
 
+// String returns the text from which the template was compiled.
+func (t *Template) String() string { return t.text }
+
 // MarshalText returns the text from which the template was compiled, so that definitions can be
 // compared.
 func (t *Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
 
 // Uses returns the names of the variables in the text.
 func (t *Template) Uses() []string { return slices.Clone(t.uses) }
+
+// UsesInline returns the names of the variables that occur outside the arguments of functions such as
+// json(text, path), whose texts usually have several lines.
+func (t *Template) UsesInline() []string { return slices.Clone(t.inline) }
 
 // Parts returns the parts of the text.
 func (t *Template) Parts() []Part { return slices.Clone(t.parts) }

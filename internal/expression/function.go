@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -55,6 +56,11 @@ type functionError struct{ message string }
 
 func (e *functionError) Error() string { return e.message }
 
+// takesLines reports whether the arguments of a function usually have several lines.
+func takesLines(name string) bool {
+	return slices.Contains([]string{"json", "fingerprint", "thumbprint"}, name)
+}
+
 func (f function) option() cel.EnvOption {
 	parameters := make([]*cel.Type, len(f.parameters))
 	for i := range parameters {
@@ -94,7 +100,7 @@ func digest(data []byte) []byte {
 func member(arguments []string) (string, error) {
 	path, err := jsonpath.Parse(arguments[1])
 	if err != nil {
-		return "", err
+		return "", errors.New("the path is not valid")
 	}
 	value, err := jsonpath.Decode([]byte(arguments[0]))
 	if err != nil {

@@ -326,6 +326,10 @@ func manages(c *config.Config, id string) bool {
 // version converts a version to a credential for package broker.
 func (s *Service) version(stored *store.Credential, v *store.Version, c *config.Config) *credentials.Credential {
 	provider, method, err := definition(c.Catalog, stored.Provider, stored.AuthMethod)
+	hosts, hostErr := provider.Hosts(v.PublicValues, addedHosts(c, provider, v))
+	if err == nil {
+		err = hostErr
+	}
 	problem := ""
 	if err != nil {
 		problem = "The credential cannot be used: " + err.Error() + "."
@@ -333,7 +337,7 @@ func (s *Service) version(stored *store.Credential, v *store.Version, c *config.
 	return &credentials.Credential{
 		ID: stored.ID, DisplayName: stored.DisplayName, Description: stored.Description, Labels: stored.Labels,
 		Disabled: stored.Disabled, KeepWarm: stored.KeepWarm, SecretExpireTime: stored.SecretExpireTime,
-		Provider: provider, Method: method, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(c, provider, v)),
+		Provider: provider, Method: method, AllowedHosts: hosts,
 		Stored: &credentials.Stored{Number: v.Number, ID: v.ID, Problem: problem, Open: func() (map[string]secret.Text, error) {
 			if err != nil {
 				return nil, err

@@ -137,6 +137,21 @@ func (m *material) setHosts(c *config.Config, hosts []string, problems *violatio
 	}
 }
 
+// newRecipient explains how the material may reach a host or a URL that the kept values do not reach, or
+// returns "".
+func (m *material) newRecipient(kept *credentials.Credential, keptHosts []string) string {
+	if slices.ContainsFunc(m.hosts, func(host string) bool { return !slices.Contains(keptHosts, host) }) {
+		return "adds a host"
+	}
+	present := m.credential("")
+	for _, field := range m.method.FieldsInURLs() {
+		if !present.Values[field].Equal(kept.Values[field]) {
+			return fmt.Sprintf("changes %q, which is part of a host or a URL", field)
+		}
+	}
+	return ""
+}
+
 // allowsHost reports whether managed credentials may add a host.
 func allowsHost(c *config.Config, host string) bool {
 	return c.Store != nil && slices.Contains(c.Store.AllowedHosts, host)
@@ -158,7 +173,12 @@ func (m *material) check(id string, problems *violations) {
 	if len(*problems) > 0 {
 		return // the known problems may be the cause of any others
 	}
-	for _, problem := range strategies.Check(m.credential(id)) {
+	credential := m.credential(id)
+	if _, err := m.provider.Hosts(m.public, m.hosts); err != nil {
+		problems.add("values", "cannot be used: "+err.Error())
+		return
+	}
+	for _, problem := range strategies.Check(credential) {
 		at := "values"
 		if problem.Field != "" {
 			at += "." + problem.Field
@@ -167,16 +187,15 @@ func (m *material) check(id string, problems *violations) {
 	}
 }
 
-// credential returns a credential with this material.
+// credential returns a credential with this material. It has no hosts if the values do not result in
+// valid ones.
 func (m *material) credential(id string) *credentials.Credential {
 	values := maps.Clone(m.secrets)
 	for field, value := range m.public {
 		values[field] = secret.New(value)
 	}
-	return &credentials.Credential{
-		ID: id, Provider: m.provider, Method: m.method, Values: values,
-		AllowedHosts: slices.Concat(m.provider.AllowedHosts, m.hosts),
-	}
+	hosts, _ := m.provider.Hosts(m.public, m.hosts) // the method check reports the error
+	return &credentials.Credential{ID: id, Provider: m.provider, Method: m.method, Values: values, AllowedHosts: hosts}
 }
 
 // clip shortens a text from a request, so that an error can quote it.

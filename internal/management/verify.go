@@ -31,11 +31,6 @@ var (
 	errUnusable = fault.New(fault.Internal, "the stored values of the version cannot be decrypted: the broker's log has the reason")
 )
 
-// endsPrevious reports whether a new token ends the one that callers use.
-func endsPrevious(m *catalog.AuthMethod) bool {
-	return m.TokenRequest != nil && m.TokenRequest.EndsPrevious
-}
-
 // unusable logs why the values of a version cannot be decrypted, and returns the error for the
 // caller.
 func (s *Service) unusable(c *call, v *store.Version, err error) error {
@@ -56,7 +51,7 @@ func (s *Service) Verify(
 		if err != nil {
 			return err
 		}
-		if endsPrevious(tried.Method) && !replace {
+		if tried.Method.EndsPrevious() && !replace {
 			return errEndsPrevious
 		}
 		if result, err = s.try(ctx, c, tried); err != nil {

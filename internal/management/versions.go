@@ -102,7 +102,7 @@ func (s *Service) createVersion(ctx context.Context, c *call, n NewVersion) erro
 	c.fields = fieldsOf(n.Values, len(n.AllowedHosts) > 0)
 	activate := n.Activate
 	if n.Verify {
-		if !activate && endsPrevious(m.method) {
+		if !activate && m.method.EndsPrevious() {
 			return errEndsUnlessActivated
 		}
 		result, err := s.try(ctx, c, m.credential(row.ID))
@@ -144,6 +144,7 @@ func (s *Service) nextMaterial(
 		m.keep(active, secrets)
 		keptHosts = addedHosts(c.caller.Config, m.provider, active)
 	}
+	kept := m.credential(row.ID)
 	keptSecrets := slices.Sorted(maps.Keys(m.secrets))
 	m.set(n.Values, &problems)
 	hosts := n.AllowedHosts
@@ -151,10 +152,10 @@ func (s *Service) nextMaterial(
 		hosts = keptHosts
 	}
 	m.setHosts(c.caller.Config, hosts, &problems)
-	if slices.ContainsFunc(m.hosts, func(host string) bool { return !slices.Contains(keptHosts, host) }) {
+	if reason := m.newRecipient(kept, keptHosts); reason != "" {
 		for _, field := range keptSecrets {
 			if !slices.ContainsFunc(n.Values, func(v FieldValue) bool { return v.Field == field }) {
-				problems.add("values."+field, "must be sent again, because the version adds a host to which the secret may be sent")
+				problems.add("values."+field, "must be sent again, because the version "+reason+" to which the secret may be sent")
 			}
 		}
 	}

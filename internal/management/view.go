@@ -83,7 +83,8 @@ func declaredView(c *credentials.Credential, hidden *item) *Credential {
 // managedView returns the view of a managed credential with this active version.
 func managedView(c *store.Credential, active *store.Version, by *config.Config) *Credential {
 	provider, method, _ := definition(by.Catalog, c.Provider, c.AuthMethod)
-	view := &Credential{Credential: *c, AllowedHosts: slices.Concat(provider.AllowedHosts, addedHosts(by, provider, active)), ActivateTime: active.ActivateTime, ETag: etag(c.Revision)}
+	hosts, _ := provider.Hosts(active.PublicValues, addedHosts(by, provider, active)) // the state of the credential explains the error
+	view := &Credential{Credential: *c, AllowedHosts: hosts, ActivateTime: active.ActivateTime, ETag: etag(c.Revision)}
 	view.PublicValues, view.SecretFields = shown(active, method)
 	return view
 }

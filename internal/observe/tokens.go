@@ -75,7 +75,7 @@ func (m *tokenMetrics) create(c *config.Config) {
 	for credential := range c.Credentials.All() {
 		k := kind{credential.Provider.ID, credential.Method.ID}
 		countersOf(m.usageReports, k, usageReports)
-		if credential.Method.TokenRequest == nil {
+		if !credential.Method.HasToken() {
 			countersOf(m.staticReports, k, staticReports)
 			continue
 		}

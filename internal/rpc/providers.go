@@ -67,8 +67,8 @@ func toAuthMethod(m *catalog.AuthMethod) *authmaterialv1.AuthMethod {
 	rotation := authmaterialv1.Rotation_value["ROTATION_"+string(m.Rotation)]
 	message := &authmaterialv1.AuthMethod{
 		AuthMethodId: m.ID, DisplayName: m.DisplayName, Description: m.Description, DocumentationUrl: m.DocumentationURL,
-		Verifiable: m.Verification != nil, Rotation: authmaterialv1.Rotation(rotation), UsesToken: m.TokenRequest != nil,
-		EndsPreviousToken: m.TokenRequest != nil && m.TokenRequest.EndsPrevious,
+		Verifiable: m.Verification != nil, Rotation: authmaterialv1.Rotation(rotation), UsesToken: m.HasToken(),
+		EndsPreviousToken: m.EndsPrevious(),
 	}
 	for _, header := range m.Headers {
 		message.HeaderNames = append(message.HeaderNames, header.Name)

@@ -61,8 +61,6 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 		"a refused connection":         {"https://127.0.0.1:1/?key=" + canary, false, egress.Options{}, "the connection was refused"},
 		"an unreachable proxy":         {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through("127.0.0.1:1")}, "the proxy that HTTPS_PROXY names cannot be reached"},
 		"a server that is not a proxy": {"https://example.com/?key=" + canary, false, egress.Options{Proxy: through(server.Listener.Addr().String())}, "the connection was cut off"},
-		"a number as host":             {"https://2130706433/?key=" + canary, true, egress.Options{}, "the host of the URL is neither a DNS name nor a plain IP address"},
-		"plain HTTP":                   {"http://example.com/?key=" + canary, true, egress.Options{}, "the URL is not https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.options.Proxy == nil {
@@ -75,7 +73,7 @@ func TestWhereTokenRequestsGo(t *testing.T) {
 				Transport: transport, Observe: func(e strategies.TokenRequestEvent) { event = e },
 			})
 			_, err := elsewhere(t, client, func(r *catalog.TokenRequest) {
-				r.URL, r.AllowPrivateAddresses = test.location, test.allowed
+				r.URL, r.AllowPrivateAddresses = urlOf(t, test.location), test.allowed
 			}).RequestToken(t.Context())
 			if test.want == "" {
 				if err != nil || asked != 1 {
@@ -105,7 +103,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}))
 		server := httptest.NewServer(http.RedirectHandler(other.URL+"/"+canary, status))
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{})
-		_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = server.URL }).RequestToken(t.Context())
+		_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = urlOf(t, server.URL) }).RequestToken(t.Context())
 		if err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("after status %d: %v", status, err)
 		}

@@ -22,7 +22,7 @@ func TestAnswersOfAHostileProvider(t *testing.T) {
 	for name, answer := range peertest.Answers() {
 		t.Run(name, func(t *testing.T) {
 			client := strategies.NewTokenClient(strategies.TokenClientOptions{})
-			tokens := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = "http://" + peertest.Serve(t, answer) })
+			tokens := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = urlOf(t, "http://"+peertest.Serve(t, answer)) })
 			peertest.WantAllocated(t, 8<<20, func() {
 				_, err := tokens.RequestToken(t.Context())
 				if got := outcome(err); got != "PROVIDER_UNAVAILABLE" {
@@ -54,7 +54,7 @@ func TestAnswersByteByByte(t *testing.T) {
 					Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 				})
 				began := time.Now()
-				_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = "http://127.0.0.1" }).RequestToken(t.Context())
+				_, err := elsewhere(t, client, func(r *catalog.TokenRequest) { r.URL = urlOf(t, "http://127.0.0.1") }).RequestToken(t.Context())
 				if got := outcome(err); got != "PROVIDER_UNAVAILABLE" || time.Since(began) != 10*time.Second {
 					t.Errorf("the outcome is %s after %v, want PROVIDER_UNAVAILABLE after 10s", got, time.Since(began))
 				}

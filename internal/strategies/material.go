@@ -5,7 +5,10 @@ package strategies
 
 import (
 	"fmt"
+	"maps"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -39,10 +42,21 @@ func problem(field, format string, parts ...any) ValueProblem {
 	return ValueProblem{Field: field, Message: fmt.Sprintf(format, parts...)}
 }
 
+// sample stands for a value that is not known before a request was sent.
+const sample = "t"
+
 // Check returns the problems that prevent making material from a credential. Check needs no
-// network, because it uses a single letter in place of a token.
-func Check(credential *credentials.Credential) []ValueProblem {
-	material, problems := place(credential, secret.New("t"))
+// network, because it uses a sample in place of each value that the provider issues.
+func Check(credential *credentials.Credential) (problems []ValueProblem) {
+	values := fieldValues(credential)
+	if credential.Method.HasToken() {
+		problems = checkToken(credential)
+		for name := range sampleValues(credential.Method) {
+			values[name] = sample
+		}
+	}
+	material, more := place(credential, values)
+	problems = append(problems, more...)
 	for _, field := range credential.Method.Fields {
 		if _, set := credential.Values[field.ID]; field.Required && !set {
 			problems = append(problems, problem(field.ID, "the required value is missing"))
@@ -52,43 +66,37 @@ func Check(credential *credentials.Credential) []ValueProblem {
 		problems = append(problems, problem("",
 			"these values result in no header and no query parameter: set one of the optional fields"))
 	}
-	if credential.Method.TokenRequest == nil {
-		return problems
-	}
-	// RFC 6749, appendix A, allows only visible ASCII characters and spaces in the client ID and
-	// the client secret.
-	for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
-		if found := invalidHeaderValue(credential.Values[field].Reveal()); found != "" {
-			problems = append(problems, problem(field, "the value has %s, which is not allowed in a token request", found))
-		}
-	}
 	return problems
 }
 
 // Place returns the material of a credential that has no problem according to Check. For a static
-// method, the token is the empty secret.
+// method, the token is the empty secret. Otherwise it is the Value of a token.Token.
 func Place(credential *credentials.Credential, token secret.Text) (Material, error) {
-	material, problems := place(credential, token)
+	values := fieldValues(credential)
+	if credential.Method.HasToken() {
+		issued, err := unpack(credential.Method, token.Reveal())
+		if err != nil {
+			return Material{}, err
+		}
+		maps.Copy(values, issued)
+	}
+	material, problems := place(credential, values)
 	if problems != nil {
 		return Material{}, problems[0]
 	}
 	return material, nil
 }
 
-func place(credential *credentials.Credential, token secret.Text) (Material, []ValueProblem) {
-	values := variables(credential, token)
+func place(credential *credentials.Credential, values map[string]string) (Material, []ValueProblem) {
 	headers, problems := evaluate(credential.Method.Headers, values, invalidHeaderValue)
-	params, more := evaluate(credential.Method.QueryParams, values, invalidHeaderValue)
+	params, more := evaluate(credential.Method.QueryParams, values, invalidQueryValue)
 	return Material{Headers: headers, QueryParams: params}, append(problems, more...)
 }
 
-func variables(credential *credentials.Credential, token secret.Text) map[string]string {
+func fieldValues(credential *credentials.Credential) map[string]string {
 	values := make(map[string]string, len(credential.Values)+1)
 	for field, value := range credential.Values {
 		values[field] = value.Reveal()
-	}
-	if credential.Method.TokenRequest != nil {
-		values[catalog.TokenVariable] = token.Reveal()
 	}
 	return values
 }
@@ -103,10 +111,10 @@ func evaluate(
 		found := invalid(value)
 		switch {
 		case err != nil:
-			problems = append(problems, problem("", "%q cannot be computed from these values", p.Name))
+			problems = append(problems, problem(onlyField(p.Value), "%q cannot be computed from these values: %s", p.Name, err))
 		case !set:
 		case found != "":
-			problems = append(problems, blame(p, values, found)...)
+			problems = append(problems, blame(p, values, found, invalid)...)
 		default:
 			pairs = append(pairs, Pair{Name: p.Name, Value: secret.New(value)})
 		}
@@ -114,11 +122,11 @@ func evaluate(
 	return pairs, problems
 }
 
-// blame returns a problem for each field whose value is not valid in a header. If every field is
+// blame returns a problem for each field whose value is not valid by itself. If every field is
 // valid by itself, blame returns one problem for the whole placement.
-func blame(p catalog.Placement, values map[string]string, found string) (problems []ValueProblem) {
+func blame(p catalog.Placement, values map[string]string, found string, invalid func(string) string) (problems []ValueProblem) {
 	for _, field := range p.Value.Uses() {
-		if inField := invalidHeaderValue(values[field]); inField != "" {
+		if inField := invalid(values[field]); inField != "" {
 			problems = append(problems, problem(field, "the value has %s, which is not allowed in %q", inField, p.Name))
 		}
 	}
@@ -143,6 +151,23 @@ func invalidHeaderValue(text string) string {
 	}
 	if strings.TrimSpace(text) != text {
 		return "a space at its beginning or end"
+	}
+	return ""
+}
+
+// invalidQueryValue describes the first problem that makes a text invalid as the value of a query
+// parameter, which may be any UTF-8 text without control characters.
+func invalidQueryValue(text string) string {
+	if !utf8.ValidString(text) {
+		return "bytes that are not UTF-8"
+	}
+	for i, char := range text {
+		switch {
+		case char == '\n' || char == '\r':
+			return fmt.Sprintf("a line break at byte %d", i+1)
+		case unicode.IsControl(char):
+			return fmt.Sprintf("a control character at byte %d", i+1)
+		}
 	}
 	return ""
 }

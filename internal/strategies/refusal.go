@@ -13,6 +13,8 @@ import (
 func (a *tokenAnswer) reason() fault.Reason {
 	is := func(statuses ...int) bool { return slices.Contains(statuses, a.status) }
 	switch class := a.status / 100; {
+	case a.refused:
+		return fault.CredentialRejected
 	case is(429): // RFC 6585, section 4, defines the status 429 for too many requests
 		return fault.ProviderRateLimited
 	case class != 2 && class != 4 && class != 5:
@@ -31,7 +33,7 @@ func (a *tokenAnswer) reason() fault.Reason {
 		// An OAuth error can come with the statuses 400 and 401 (RFC 6749, section 5.2), 200
 		// (golang/oauth2#441) and 403 (Nanocloud/nanocloud#59).
 		return fault.CredentialRejected
-	case is(400, 401) && a.fields != nil && a.meaning == "":
+	case is(400, 401) && a.isObject && a.meaning == "":
 		// When SendPulse rejects a credential, its answer has no OAuth error code. Many other
 		// providers use codes of their own.
 		return fault.CredentialRejected

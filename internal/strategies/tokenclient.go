@@ -9,6 +9,7 @@ import (
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/fault"
@@ -110,10 +111,10 @@ func NewTokenClient(options TokenClientOptions) *TokenClient {
 	}
 }
 
-// RequestToken requests a token with one HTTP request of at most 10 seconds. A second request may
-// follow if the machine slept during the first request. RequestToken returns a *fault.Error, whose
-// RetryDelay is the delay that the provider demanded, and calls Begin and Observe of the
-// TokenClientOptions.
+// RequestToken obtains a token within 10 seconds, with one HTTP request in most cases. Another request
+// may follow if the machine slept during the first request. RequestToken returns a *fault.Error, whose
+// RetryDelay is the delay that the provider demanded. RequestToken calls Begin and Observe of the
+// TokenClientOptions, unless the token is signed without a request.
 func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
 	issued, event := s.TryToken(ctx)
 	if event.Err != nil {
@@ -128,6 +129,11 @@ func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestE
 	options, sentAt := s.client.options, s.now()
 	provider, method := s.Kind()
 	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
+	if s.credential.Method.JWT != nil {
+		var signed *token.Token
+		signed, event.Err = s.signToken(sentAt)
+		return signed, event
+	}
 	if wait := s.client.budget.Take(s.budgetKey, 1, sentAt); wait > 0 {
 		event.Err = fault.New(fault.RateLimited,
 			"too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
@@ -153,40 +159,106 @@ func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestE
 
 func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
-// send makes one HTTP request for a token. If no answer arrived, the returned answer is empty.
-func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token, tokenAnswer, *fault.Error) {
+// signToken returns a token that the broker signs itself.
+func (s *TokenSource) signToken(now time.Time) (*token.Token, *fault.Error) {
+	definition := s.credential.Method.JWT
+	text, problems := signJWT(definition, fieldValues(s.credential), clock.Wall(s.client.options.Clock, now))
+	if problems != nil {
+		return nil, fault.Opaque()
+	}
+	return &token.Token{
+		Value: secret.New(text), RequestedAt: now, Lifetime: definition.Lifetime, Window: s.client.options.RenewalWindow,
+	}, nil
+}
+
+// send sends the requests for a token. The returned answer is the last one, and is empty if none
+// arrived.
+func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token, *tokenAnswer, *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	request, err := s.newRequest(ctx)
-	if err != nil {
-		return nil, tokenAnswer{}, fault.Opaque()
+	spec, values := s.credential.Method.TokenRequest, fieldValues(s.credential)
+	for _, first := range spec.First {
+		request, problems := s.makeRequest(ctx, &first.Request, values, nil)
+		answer, failure := s.ask(request, problems)
+		if failure != nil {
+			return nil, answer, failure
+		}
+		found, failure := answer.values(first.Values)
+		if failure != nil {
+			return nil, answer, failure.WithRetryDelay(s.retryAfter(answer))
+		}
+		for name, value := range found {
+			values[first.ID+"."+name] = value
+		}
 	}
-	response, err := s.client.http.Do(request)
-	if err != nil {
-		return nil, tokenAnswer{}, s.unreachable(err)
+	if spec.JWT != nil {
+		text, problems := signJWT(spec.JWT, values, clock.Wall(s.client.options.Clock, s.now()))
+		if problems != nil {
+			return nil, &tokenAnswer{}, fault.Opaque()
+		}
+		values[catalog.JWTVariable] = text
 	}
-	defer response.Body.Close()
-	body, err := readBody(response)
-	receivedAt := s.now()
-	retryAfter := parseRetryAfter(response.Header, clock.Wall(s.client.options.Clock, receivedAt))
-	if err != nil && response.StatusCode/100 == 2 {
-		return nil, tokenAnswer{status: response.StatusCode}, s.unreachable(err).WithRetryDelay(retryAfter)
-	}
-	answer := readTokenAnswer(s.credential.Provider.DisplayName, response.StatusCode, body)
-	value, lifetime, failure := answer.token()
+	request, problems := s.makeTokenRequest(ctx, values)
+	answer, failure := s.ask(request, problems)
 	if failure != nil {
-		return nil, *answer, failure.WithRetryDelay(retryAfter)
+		return nil, answer, failure
 	}
-	spec := s.credential.Method.TokenRequest
+	issued, failure := s.read(answer, sentAt)
+	if failure != nil {
+		return nil, answer, failure.WithRetryDelay(s.retryAfter(answer))
+	}
+	return issued, answer, nil
+}
+
+// read returns the token in an answer that has just arrived.
+func (s *TokenSource) read(answer *tokenAnswer, sentAt time.Time) (*token.Token, *fault.Error) {
+	spec, receivedAt := s.credential.Method.TokenRequest, s.now()
+	value, lifetime, failure := answer.token(&spec.Response, clock.Wall(s.client.options.Clock, receivedAt))
+	if failure != nil {
+		return nil, failure
+	}
+	values, failure := answer.values(spec.Response.Values)
+	if failure != nil {
+		return nil, failure
+	}
+	packed, err := pack(s.credential.Method, value, values)
+	if err != nil {
+		return nil, fault.Opaque()
+	}
 	issued := &token.Token{
-		Value: secret.New(value), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
+		Value: secret.New(packed), RequestedAt: sentAt, Delay: max(0, receivedAt.Sub(sentAt)),
 		Lifetime: cmp.Or(lifetime, spec.DefaultLifetime), Assumed: lifetime == 0,
 		Window: s.client.options.RenewalWindow, EndsPrevious: spec.EndsPrevious,
 	}
 	if issued.Delay > token.MaxDelay {
 		issued.Delay = 0 // the machine slept during the request, so the answer may be as old as the request
 	}
-	return issued, *answer, nil
+	return issued, nil
+}
+
+// ask sends one request, whose values have the given problems, and returns the answer.
+func (s *TokenSource) ask(request *http.Request, problems []ValueProblem) (*tokenAnswer, *fault.Error) {
+	if problems != nil {
+		// The fields were checked before, so the reason is a value of an earlier answer.
+		return &tokenAnswer{}, fault.New(fault.ProviderUnavailable,
+			s.credential.Provider.DisplayName+" answered with a value that cannot be used: "+problems[0].Message)
+	}
+	response, err := s.client.http.Do(request)
+	if err != nil {
+		return &tokenAnswer{}, s.unreachable(err)
+	}
+	defer response.Body.Close()
+	text, err := readBody(response)
+	answer := readTokenAnswer(s.credential.Provider.DisplayName, response.StatusCode, response.Header, text,
+		s.credential.Method.TokenRequest.Response.Refused)
+	if err != nil && response.StatusCode/100 == 2 {
+		return &tokenAnswer{status: response.StatusCode}, s.unreachable(err).WithRetryDelay(s.retryAfter(answer))
+	}
+	return answer, nil
+}
+
+func (s *TokenSource) retryAfter(answer *tokenAnswer) time.Duration {
+	return parseRetryAfter(answer.header, clock.Wall(s.client.options.Clock, s.now()))
 }
 
 // readBody returns at most one byte more than maxAnswerSize, and nothing if the body is cut off.

@@ -22,6 +22,7 @@ import (
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
+	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 const canary = "canary-51c7"
@@ -35,6 +36,27 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 		Method:   provider.AuthMethod("oauth2_client_credentials"),
 		Values:   map[string]secret.Text{"client_id": secret.New(clientID), "client_secret": secret.New(clientSecret)},
 	}
+}
+
+// urlOf returns the URL of a token request that the given text defines.
+func urlOf(t testing.TB, text string) *catalog.URL {
+	t.Helper()
+	document := yamlfile.Parse("p.yaml", []byte(`
+id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields: [{id: client_id, display_name: I, required: true}, {id: client_secret, display_name: S, required: true}]
+  token_request: {url: "`+text+`", body: JSON, client_authentication: BASIC}
+  headers: [{name: A, value: "${token}"}]
+`))
+	provider := catalog.Define(document.Root())
+	if err := document.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return provider.AuthMethods[0].TokenRequest.URL
 }
 
 type transport func(*http.Request) (*http.Response, error)
@@ -91,16 +113,16 @@ func TestTokenKeyFollowsTheRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parameter := func(name, value string) []catalog.Placement {
+	parameter := func(name, value string) map[string]any {
 		template, problems := environment.Compile(value)
 		if problems != nil {
 			t.Fatal(problems)
 		}
-		return []catalog.Placement{{Name: name, Value: template}}
+		return map[string]any{name: template}
 	}
 	for what, change := range map[string]func(*catalog.TokenRequest){
 		"nothing":           func(*catalog.TokenRequest) {},
-		"URL":               func(r *catalog.TokenRequest) { r.URL = "https://api.sendpulse.com/oauth/access_token/market" },
+		"URL":               func(r *catalog.TokenRequest) { r.URL = urlOf(t, "https://api.sendpulse.com/oauth/access_token/market") },
 		"body":              func(r *catalog.TokenRequest) { r.Body = catalog.BodyForm },
 		"authentication":    func(r *catalog.TokenRequest) { r.ClientAuthentication = catalog.ClientInBasic },
 		"a parameter":       func(r *catalog.TokenRequest) { r.Parameters = parameter("scope", "a") },

@@ -4,58 +4,67 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
-	"github.com/authmaterial/broker/internal/egress"
 	"github.com/authmaterial/broker/internal/secret"
 )
 
-// TokenSource requests the tokens of one credential with the OAuth 2.0 client credentials grant
-// (RFC 6749, section 4.4).
+// TokenSource obtains the tokens of one credential: it requests them, or signs them itself.
 type TokenSource struct {
-	credential *credentials.Credential
-	client     *TokenClient
-	parameters []Pair
-	key        string
-	budgetKey  string
-	assumed    atomic.Bool // whether the latest token has the default lifetime
+	requester
+
+	client    *TokenClient
+	key       string
+	budgetKey string
+	assumed   atomic.Bool // whether the latest token has the default lifetime
 }
 
-// NewTokenSource returns the token source of a credential, which must have a TokenRequest and no
-// problem according to Check.
+// NewTokenSource returns the token source of a credential, whose method must have a token, and which
+// must have no problem according to Check.
 func NewTokenSource(credential *credentials.Credential, client *TokenClient) (*TokenSource, error) {
-	request, values := credential.Method.TokenRequest, variables(credential, secret.Text{})
-	parameters, problems := evaluate(request.Parameters, values, func(string) string { return "" })
-	if problems != nil {
+	if problems := checkToken(credential); problems != nil {
 		return nil, problems[0]
 	}
-	s := &TokenSource{credential: credential, client: client, parameters: parameters}
-	s.key = s.digest()
-	s.budgetKey = string(secret.Digest(nil, request.URL, s.value(catalog.ClientIDField)))
+	s := &TokenSource{requester: requester{credential, client.options.UserAgent}, client: client}
+	var err error
+	if s.key, err = s.digest(); err != nil {
+		return nil, err
+	}
+	s.budgetKey = s.budget()
 	return s, nil
 }
 
-// digest computes the token key, which differs for token requests that differ in any part.
-func (s *TokenSource) digest() string {
-	spec := s.credential.Method.TokenRequest
-	parts := []string{
-		spec.URL, string(spec.Body), string(spec.ClientAuthentication), spec.DefaultLifetime.String(),
-		strconv.FormatBool(spec.EndsPrevious), strconv.FormatBool(spec.AllowPrivateAddresses),
-		s.value(catalog.ClientIDField), s.value(catalog.ClientSecretField),
+// digest computes the token key, which differs for tokens that differ in anything on which they depend:
+// the definition, and the values of the fields that the definition uses for the token.
+func (s *TokenSource) digest() (string, error) {
+	method := s.credential.Method
+	definition, err := json.Marshal([]any{method.TokenRequest, method.JWT})
+	if err != nil {
+		return "", err
 	}
-	for _, parameter := range s.parameters {
-		parts = append(parts, parameter.Name, parameter.Value.Reveal())
+	parts := []string{string(definition)}
+	for _, field := range method.TokenFields() {
+		parts = append(parts, field, s.value(field))
 	}
-	return hex.EncodeToString(secret.Digest(nil, parts...))
+	return hex.EncodeToString(secret.Digest(nil, parts...)), nil
 }
 
-func (s *TokenSource) value(field string) string { return s.credential.Values[field].Reveal() }
+// budget computes the key of the budget of token requests, which the accounts at one URL do not share.
+func (s *TokenSource) budget() string {
+	method := s.credential.Method
+	if method.TokenRequest == nil {
+		return ""
+	}
+	parts := []string{method.TokenRequest.URL.String()}
+	for _, id := range method.TokenFields() {
+		if field := method.Field(id); !field.Secret || id == catalog.ClientIDField {
+			parts = append(parts, id, s.value(id))
+		}
+	}
+	return string(secret.Digest(nil, parts...))
+}
 
 // Kind returns the IDs of the provider and the auth method.
 func (s *TokenSource) Kind() (provider, authMethod string) {
@@ -67,45 +76,47 @@ func (s *TokenSource) Kind() (provider, authMethod string) {
 // checking guesses of the client secret, so show or store only an HMAC of the TokenKey.
 func (s *TokenSource) TokenKey() string { return s.key }
 
-func (s *TokenSource) newRequest(ctx context.Context) (*http.Request, error) {
-	spec := s.credential.Method.TokenRequest
-	clientID, clientSecret := s.value(catalog.ClientIDField), s.value(catalog.ClientSecretField)
-	parameters := map[string]string{"grant_type": "client_credentials"}
-	if spec.ClientAuthentication == catalog.ClientInRequestBody {
-		parameters[catalog.ClientIDField], parameters[catalog.ClientSecretField] = clientID, clientSecret
+// checkToken returns the problems that prevent obtaining a token with the values of a credential. It
+// makes the requests without sending them, with samples in place of the values of earlier answers.
+func checkToken(credential *credentials.Credential) (problems []ValueProblem) {
+	method, values := credential.Method, fieldValues(credential)
+	jwt, request := method.JWT, method.TokenRequest
+	if request != nil {
+		jwt = request.JWT
+		problems = checkRequests(credential, values)
 	}
-	for _, parameter := range s.parameters {
-		parameters[parameter.Name] = parameter.Value.Reveal()
+	if jwt != nil {
+		_, more := signingKey(jwt, values)
+		problems = append(problems, more...)
 	}
-	body, contentType, err := encode(spec.Body, parameters)
-	if err != nil {
-		return nil, err
-	}
-	if spec.AllowPrivateAddresses {
-		ctx = egress.AllowPrivate(ctx)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, spec.URL, strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", contentType)
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", s.client.options.UserAgent)
-	if spec.ClientAuthentication == catalog.ClientInBasic {
-		// RFC 6749, section 2.3.1: the client ID and the client secret must first be form-encoded.
-		request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(clientSecret))
-	}
-	return request, nil
+	return problems
 }
 
-func encode(format catalog.BodyFormat, parameters map[string]string) (body, contentType string, err error) {
-	if format == catalog.BodyJSON {
-		data, err := json.Marshal(parameters)
-		return string(data), "application/json", err
+func checkRequests(credential *credentials.Credential, values map[string]string) (problems []ValueProblem) {
+	r, request := requester{credential: credential}, credential.Method.TokenRequest
+	if request.ClientAuthentication != catalog.ClientUnauthenticated {
+		// RFC 6749, appendix A, allows only visible ASCII characters and spaces in the client ID and
+		// the client secret.
+		for _, field := range []string{catalog.ClientIDField, catalog.ClientSecretField} {
+			if found := invalidHeaderValue(r.value(field)); found != "" {
+				problems = append(problems, problem(field, "the value has %s, which is not allowed in a token request", found))
+			}
+		}
 	}
-	values := url.Values{}
-	for name, value := range parameters {
-		values.Set(name, value)
+	check := func(definition *catalog.Request, more map[string]string) {
+		if definition.URL.IsFromAnswer() {
+			return
+		}
+		_, wrong := r.makeRequest(context.Background(), definition, values, more)
+		problems = append(problems, wrong...)
 	}
-	return values.Encode(), "application/x-www-form-urlencoded", nil
+	for _, first := range request.First {
+		check(&first.Request, nil)
+		for name := range first.Values {
+			values[first.ID+"."+name] = sample
+		}
+	}
+	values[catalog.JWTVariable] = sample
+	check(&request.Request, r.clientParameters())
+	return problems
 }

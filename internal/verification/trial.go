@@ -63,7 +63,10 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 	if err != nil {
 		return Result{}, fault.Opaque()
 	}
-	targets := t.targets()
+	targets, err := t.targets()
+	if err != nil {
+		return Result{}, fault.Opaque()
+	}
 	var decisive finding
 	for i, target := range targets {
 		where := ""
@@ -83,23 +86,27 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 
 // targets returns the URLs to request. The hosts that the credential adds come first, because
 // somebody added them for this credential.
-func (t *trial) targets() []*url.URL {
-	definition, hosts := t.credential.Method.Verification, t.credential.Provider.AllowedHosts
-	texts := []string{definition.URL}
-	if definition.URL == "" {
-		own := slices.DeleteFunc(slices.Clone(t.credential.AllowedHosts), func(host string) bool { return slices.Contains(hosts, host) })
-		texts = nil
-		for _, host := range slices.Concat(own, hosts) {
-			texts = append(texts, "https://"+host+definition.Path)
-		}
+func (t *trial) targets() ([]*url.URL, error) {
+	definition, values := t.credential.Method.Verification, map[string]string{}
+	for field, value := range t.credential.Values {
+		values[field] = value.Reveal()
 	}
+	if definition.URL != nil {
+		target, err := definition.URL.Evaluate(values, t.credential.AllowsHost)
+		return []*url.URL{target}, err
+	}
+	provided, err := t.credential.Provider.Hosts(values, nil)
+	if err != nil {
+		provided = nil // the credential adds all hosts
+	}
+	own := slices.DeleteFunc(slices.Clone(t.credential.AllowedHosts), func(host string) bool { return slices.Contains(provided, host) })
 	var targets []*url.URL
-	for _, text := range texts {
-		if target, err := url.Parse(text); err == nil { // parsing does not fail, because hosts and paths were checked before
+	for _, host := range slices.Concat(own, provided) {
+		if target, err := url.Parse("https://" + host + definition.Path); err == nil { // parsing does not fail, because hosts and paths were checked before
 			targets = append(targets, target)
 		}
 	}
-	return targets
+	return targets, nil
 }
 
 // ask sends one verification request, of at most 10 seconds.
@@ -110,7 +117,7 @@ func (t *trial) ask(ctx context.Context, target *url.URL, material strategies.Ma
 	switch address, _ := netip.ParseAddr(target.Hostname()); {
 	case definition.AllowPrivateAddresses:
 		ctx = egress.AllowPrivate(ctx)
-	case definition.URL == "" && address.Unmap().IsLoopback():
+	case definition.URL == nil && address.Unmap().IsLoopback():
 		return t.unreachable(where) // such a host may have been added by a manager, and package egress would send the request to it
 	}
 	request, err := http.NewRequestWithContext(ctx, definition.Method, target.String(), nil)

@@ -83,7 +83,7 @@ func New(options Options) *Verifier {
 // Verify tries a credential, which strategies.Check must accept. It takes at most 30 seconds.
 //
 // For a token method, Verify requests a token, unless the caller passes the current token to try
-// instead. A token request ends the current token if the method's TokenRequest.EndsPrevious is set.
+// instead. A token request ends the current token if the method ends its previous tokens.
 //
 // The error is a *fault.Error with the reason VerificationUnsupported, or RateLimited if too many
 // tokens were requested for the client.
@@ -98,7 +98,7 @@ func (v *Verifier) Verify(ctx context.Context, credential *credentials.Credentia
 	defer cancel()
 	t := trial{options: v.options, credential: credential, subject: theCredential}
 	switch {
-	case method.TokenRequest == nil:
+	case !method.HasToken():
 		return t.tryHosts(ctx, secret.Text{})
 	case current != nil:
 		t.subject = theCurrentToken

@@ -1,6 +1,7 @@
 package yamlfile
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"regexp"
@@ -93,6 +94,26 @@ func (v Value) Scalar() any {
 	default:
 		v.document.refuse(v.node, "must be a string, a number, or true or false, and is %s", got)
 		return nil
+	}
+}
+
+// JSON returns the JSON value that a scalar has: a string, a json.Number, a bool, or nil for a null
+// value. JSON returns nil if the value is absent or is no scalar.
+func (v Value) JSON() any {
+	if v.node == nil || v.document.refused[v.node] {
+		return nil
+	}
+	switch got := kindOf(v.node); got {
+	case isNull:
+		return nil
+	case isNumber:
+		if number := json.Number(v.node.Value); json.Valid([]byte(number)) {
+			return number
+		}
+		v.Problemf("must be a decimal number in the form of JSON, such as 5 or 0.5")
+		return nil
+	default:
+		return v.Scalar()
 	}
 }
 

@@ -24,8 +24,14 @@ func (v Value) Exists() bool { return v.node != nil }
 // Empty reports whether the value is null in YAML.
 func (v Value) Empty() bool { return v.node != nil && kindOf(v.node) == isNull }
 
-// IsMapping reports whether the value is a mapping. Another value is no problem.
-func (v Value) IsMapping() bool { return v.node != nil && v.node.Kind == yaml.MappingNode }
+// IsList reports whether the value is a list.
+func (v Value) IsList() bool { return v.node != nil && kindOf(v.node) == isList }
+
+// IsMapping reports whether the value is a mapping.
+func (v Value) IsMapping() bool { return v.node != nil && kindOf(v.node) == isMapping }
+
+// IsString reports whether the value is a string.
+func (v Value) IsString() bool { return v.node != nil && kindOf(v.node) == isString }
 
 // Place returns the place where the value begins.
 func (v Value) Place() Place {
