@@ -18,8 +18,11 @@ func newBackup() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "backup FILE {--config FILE | --data DIR}",
 		Short: "Writes the credential store to an encrypted file",
-		Long: `Writes all managed credentials, their versions and events to a new file, encrypted with the first
-store key. Brokers may serve meanwhile: the backup has one state of the store.
+		Long: `Writes all managed credentials, their versions and events, and all refresh tokens, to a new file,
+encrypted with the first store key. Brokers may serve meanwhile: the backup has one state of the store.
+
+A provider may replace a refresh token at each use. After such a use, the backup has the old one, which
+the provider no longer accepts.
 
 The backup does not contain the store key. Keep a copy of the key at another place: without it, the
 backup cannot be restored.`,
@@ -67,7 +70,10 @@ func newRestore() *cobra.Command {
 		Short: "Restores a backup into an empty credential store",
 		Long: `Restores a backup into a database that has no credentials yet, and that may be of another kind
 than the original. The store keys must include the key that encrypted the backup. Either all or
-nothing is restored. Stop the brokers that use the database before, and start them afterwards.`,
+nothing is restored. Stop the brokers that use the database before, and start them afterwards.
+
+The command lists the credentials with a refresh token that each use replaces. If such a token was used
+after the backup, the credential needs a new one: obtain it, and rotate the credential.`,
 		Example: `  broker restore credentials-2027-01-31.backup --config broker.yaml`,
 		Args:    backupArgs,
 		RunE: explained(func(command *cobra.Command, args []string) error {
@@ -105,5 +111,26 @@ func (f *storeFlags) restore(command *cobra.Command, path string) (err error) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	_, err = fmt.Fprintf(command.OutOrStdout(), "restored the store %s as it was on %s\n", header.StoreID, header.Time.Format(time.RFC3339))
-	return err
+	if err != nil {
+		return err
+	}
+	return warnOfUsedTokens(command, driver, options)
+}
+
+// warnOfUsedTokens lists the credentials whose restored refresh tokens may have been used.
+func warnOfUsedTokens(command *cobra.Command, driver store.Driver, options store.Options) error {
+	opened, err := store.Open(command.Context(), driver, options)
+	if err != nil {
+		return err
+	}
+	report, err := opened.Check(command.Context())
+	if err != nil || len(report.Rotating) == 0 {
+		return err
+	}
+	out := newScreen(command.OutOrStdout())
+	fmt.Fprintf(out, "%d credentials have a refresh token that each use replaces: %s:\n", len(report.Rotating), usedSince)
+	for _, id := range report.Rotating {
+		fmt.Fprintln(out, printable(id))
+	}
+	return nil
 }

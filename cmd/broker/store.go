@@ -80,7 +80,7 @@ func newStoreRekey() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "rekey {--config FILE | --data DIR}",
 		Short: "Encrypts the data keys with the first store key",
-		Long: `Encrypts the data key of each version again, with the first of the store keys. Brokers may
+		Long: `Encrypts the data key of each version and each refresh token again, with the first of the store keys. Brokers may
 serve meanwhile. To replace a store key:
 
   1. Make a key with 'broker keygen', and add it to store.keys after the present key.
@@ -93,9 +93,9 @@ serve meanwhile. To replace a store key:
 			return f.use(command, false, func(ctx context.Context, opened *store.Store) error {
 				rewritten, err := opened.Rekey(ctx)
 				if err != nil {
-					return fmt.Errorf("encryption with the first store key stopped after %d data keys: %w", rewritten, err)
+					return fmt.Errorf("encryption with the first store key stopped after %d data keys and refresh tokens: %w", rewritten, err)
 				}
-				_, err = fmt.Fprintf(command.OutOrStdout(), "encrypted again with the first store key: %d data keys\n", rewritten)
+				_, err = fmt.Fprintf(command.OutOrStdout(), "encrypted again with the first store key: %d data keys and refresh tokens\n", rewritten)
 				return err
 			})
 		}),
@@ -129,10 +129,10 @@ func newStoreCheck() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check {--config FILE | --data DIR}",
 		Short: "Decrypts all versions, and reports those that cannot be used",
-		Long: `Decrypts the values of all versions, and reports the versions that cannot be used. No value is
-printed.
+		Long: `Decrypts the values of all versions and all refresh tokens, and reports those that cannot be used. No
+value is printed. The command cannot find out whether the provider still accepts a refresh token.
 
-Exit status: 0 if all versions can be used, otherwise 1.`,
+Exit status: 0 if all versions and refresh tokens can be used, otherwise 1.`,
 		Example: `  broker store check --config broker.yaml`,
 		Args:    noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
@@ -145,6 +145,9 @@ Exit status: 0 if all versions can be used, otherwise 1.`,
 	return command
 }
 
+// usedSince is what people must know about the refresh tokens in a backup.
+const usedSince = "in a restored backup it may have been used since, and then the credential needs a new one"
+
 func checkStore(ctx context.Context, opened *store.Store, out *screen) error {
 	report, err := opened.Check(ctx)
 	if err != nil {
@@ -154,15 +157,22 @@ func checkStore(ctx context.Context, opened *store.Store, out *screen) error {
 	list.add("store", opened.ID())
 	list.add("credentials", fmt.Sprint(report.Credentials))
 	list.add("versions", fmt.Sprintf("%d, of which %d are destroyed", report.Versions, report.Destroyed))
+	if n := len(report.Rotating); n > 0 {
+		list.add("refresh tokens", fmt.Sprintf("%d credentials have a refresh token that each use replaces: %s", n, usedSince))
+	}
 	if report.Outdated > 0 {
-		list.add("older key", fmt.Sprintf("%d versions have an older key: run 'broker store rekey'", report.Outdated))
+		list.add("older key", fmt.Sprintf("%d versions or refresh tokens have an older key: run 'broker store rekey'", report.Outdated))
 	}
 	out.printRows("", list)
 	for _, problem := range report.Problems {
-		fmt.Fprintf(out, "%s, version %d: %s\n", printable(problem.CredentialID), problem.Version, printable(problem.Err.Error()))
+		what := "refresh token"
+		if problem.Version != 0 {
+			what = fmt.Sprintf("version %d", problem.Version)
+		}
+		fmt.Fprintf(out, "%s, %s: %s\n", printable(problem.CredentialID), what, printable(problem.Err.Error()))
 	}
 	if n := len(report.Problems); n > 0 {
-		return fmt.Errorf("%d versions cannot be used", n)
+		return fmt.Errorf("%d versions or refresh tokens cannot be used", n)
 	}
 	return nil
 }

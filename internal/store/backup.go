@@ -28,7 +28,7 @@ const (
 )
 
 // tables lists the tables of the store in an order in which their rows can be inserted.
-var tables = []string{"store", "credentials", "versions", "events", "requests", "uses"}
+var tables = []string{"store", "credentials", "versions", "events", "requests", "uses", "refresh_tokens"}
 
 // BackupHeader describes a backup. The header is not encrypted, but it is authenticated together
 // with the content of the backup.

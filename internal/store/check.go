@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"slices"
 )
 
 // Report is what Check found.
@@ -12,22 +13,26 @@ type Report struct {
 	Versions    int
 	// Destroyed is the number of versions that are destroyed.
 	Destroyed int
-	// Outdated is the number of versions that were encrypted with another key than the first store
-	// key.
+	// Rotating are the IDs of the credentials whose refresh tokens are in the store, in alphabetical
+	// order. They include declared credentials.
+	Rotating []string
+	// Outdated is the number of versions and refresh tokens that were encrypted with another key than
+	// the first store key.
 	Outdated int
 	Problems []Problem
 }
 
-// Problem is a version that cannot be used.
+// Problem is a version or a refresh token that cannot be used.
 type Problem struct {
 	CredentialID string
-	Version      int
+	// Version is the number of the version, or 0 for a refresh token.
+	Version int
 	// Err is ErrDamaged, ErrUnknownKey or ErrUnknownFormat. If an active version or a canary is
 	// missing or destroyed, Err is ErrVersionNotFound.
 	Err error
 }
 
-// Check decrypts all versions, and reports the versions that cannot be used.
+// Check decrypts all versions and refresh tokens, and reports those that cannot be used.
 func (s *Store) Check(ctx context.Context) (*Report, error) {
 	report := new(Report)
 	err := s.read(ctx, "check the store", func(ctx context.Context, tx *sql.Tx, extend func()) error {
@@ -63,7 +68,10 @@ func (s *Store) Check(ctx context.Context) (*Report, error) {
 			s.checkVersion(report, k)
 			extend()
 		}
-		return rows.Err()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return s.checkRefreshTokens(ctx, tx, report, extend)
 	})
 	return report, err
 }
@@ -81,4 +89,29 @@ func (s *Store) checkVersion(report *Report, k *keyed) {
 	if _, err := s.decrypt(&k.Credential, &k.Version); err != nil {
 		report.Problems = append(report.Problems, Problem{k.CredentialID, k.Number, err})
 	}
+}
+
+func (s *Store) checkRefreshTokens(ctx context.Context, tx *sql.Tx, report *Report, extend func()) error {
+	rows, err := tx.QueryContext(ctx, `SELECT `+columnsR+` FROM refresh_tokens ORDER BY credential_id, chain`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err returns the error
+	for rows.Next() {
+		r := new(sealedRefreshToken)
+		if err := rows.Scan(r.columns()...); err != nil {
+			return err
+		}
+		if !slices.Contains(report.Rotating[max(0, len(report.Rotating)-1):], r.CredentialID) {
+			report.Rotating = append(report.Rotating, r.CredentialID)
+		}
+		if !bytes.HasPrefix(r.sealed, s.keys.Header()) {
+			report.Outdated++
+		}
+		if err := s.openRefreshToken(&r.RefreshToken, r.sealed); err != nil {
+			report.Problems = append(report.Problems, Problem{CredentialID: r.CredentialID, Err: err})
+		}
+		extend()
+	}
+	return rows.Err()
 }

@@ -22,6 +22,9 @@ type Driver interface {
 	// Unavailable reports whether a statement failed for a temporary reason: the database could not
 	// be reached, or did not accept the statement at the time.
 	Unavailable(err error) bool
+	// Now returns an SQL expression for the present time of the database's clock, in microseconds
+	// since 1970.
+	Now() string
 	// Close closes all connections.
 	Close() error
 }

@@ -30,6 +30,8 @@ const (
 	// ErrVersionNotFound means that a version does not exist, is destroyed, or cannot be destroyed
 	// because it is the active version or the canary.
 	ErrVersionNotFound refusal = "the version does not exist, is destroyed, or is in use"
+	// ErrLeased means that another caller, which may be another replica, uses the refresh token.
+	ErrLeased refusal = "the refresh token is being used"
 	// ErrDestroyed means that the values of the version were erased.
 	ErrDestroyed refusal = "the values of this version were destroyed"
 	// ErrDamaged means that somebody changed encrypted data, or data that is authenticated together
@@ -43,7 +45,7 @@ const (
 	ErrNotBackup refusal = "this is not a backup of a credential store, or its beginning is damaged or missing"
 	// ErrTruncated means that the last bytes of the file are not the trailer of a backup.
 	ErrTruncated refusal = "the end of the backup is missing, or is followed by other data"
-	// ErrNotEmpty means that the database already contains credentials or events.
+	// ErrNotEmpty means that the database already contains credentials, events or refresh tokens.
 	ErrNotEmpty refusal = "the database is in use: restore the backup into a new, empty database"
 	// ErrReplaced means that the database was deleted, or now belongs to another store than when the
 	// Store was opened.

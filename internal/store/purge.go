@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -12,10 +13,14 @@ const (
 	// useAge is how long the store keeps a use of a credential that is not in the store, for example
 	// because it is declared in the configuration file.
 	useAge = 365 * 24 * time.Hour
+	// afterDeletion is how long a replica may still use a credential that was deleted. A refresh token
+	// that is used later belongs to a declared credential, which has the same ID and the same first
+	// refresh token.
+	afterDeletion = time.Hour
 )
 
-// Purge removes up to 1,000 credentials that were deleted before a time, with their versions,
-// events and uses, and returns the IDs of these credentials. If several replicas call Purge at once,
+// Purge removes up to 1,000 credentials that were deleted before a time, with their versions, events,
+// uses and refresh tokens, and returns the IDs of these credentials. If several replicas call Purge at once,
 // each ID is returned to only one replica.
 //
 // Purge also removes request IDs that are older than the time, copies of destroyed values that could
@@ -75,6 +80,14 @@ func (s *Store) deleted(ctx context.Context, before time.Time) (ids []string, er
 
 // purge removes a credential, and reports whether the credential was still there.
 func (w *writer) purge(id string, before time.Time) (purged bool, err error) {
+	var deleted time.Time
+	err = w.tx.QueryRowContext(w.ctx, `SELECT delete_time FROM credentials WHERE id = $1`, id).Scan(instant{&deleted})
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	changed, err := w.exec(`DELETE FROM credentials WHERE id = $1 AND delete_time > 0 AND delete_time < $2`, id, instant{&before})
 	if err != nil || changed == 0 {
 		return false, err
@@ -84,5 +97,7 @@ func (w *writer) purge(id string, before time.Time) (purged bool, err error) {
 			return false, err
 		}
 	}
-	return true, nil
+	usedBefore := deleted.Add(afterDeletion)
+	_, err = w.exec(`DELETE FROM refresh_tokens WHERE credential_id = $1 AND update_time < $2`, id, instant{&usedBefore})
+	return err == nil, err
 }

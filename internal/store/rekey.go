@@ -23,14 +23,14 @@ func (k *keyed) columns() []any {
 
 const keyedColumns = `c.provider, c.auth_method, ` + columnsV
 
-// Rekey encrypts all data keys with the first store key, and returns the number of data keys that
-// it encrypted. Rekey does not encrypt values again. Other processes may use the store at the same
+// Rekey encrypts all data keys and refresh tokens with the first store key, and returns how many it
+// encrypted. Rekey does not encrypt values again. Other processes may use the store at the same
 // time if their keys include the first store key. If Rekey fails, call it again; it then continues
 // where it stopped.
 //
-// Rekey returns ErrUnknownKey or ErrDamaged if some data keys could not be decrypted. In that case
-// all other data keys are encrypted with the first store key, and Check reports the versions whose
-// data keys could not be decrypted.
+// Rekey returns ErrUnknownKey or ErrDamaged if some data keys or refresh tokens could not be decrypted.
+// In that case all others are encrypted with the first store key, and Check reports those that could
+// not be decrypted.
 func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
 	defer s.erase(ctx) // remove the data keys that the old store key encrypted, because that key may become known
 	if err := s.rekeyStore(ctx); err != nil {
@@ -39,13 +39,18 @@ func (s *Store) Rekey(ctx context.Context) (rewritten int, err error) {
 	// Another replica may still encrypt new data keys with its own first store key, so rekeyPass is
 	// called until it finds nothing to encrypt.
 	for {
-		pass, failed, err := s.rekeyPass(ctx)
-		rewritten += pass
+		keys, failed, err := s.rekeyPass(ctx)
+		rewritten += keys
 		if err != nil {
 			return rewritten, err
 		}
-		if pass == 0 {
-			return rewritten, failed
+		tokens, failedToken, err := s.rekeyRefreshTokens(ctx)
+		rewritten += tokens
+		if err != nil {
+			return rewritten, err
+		}
+		if keys+tokens == 0 {
+			return rewritten, cmp.Or(failed, failedToken)
 		}
 	}
 }

@@ -14,10 +14,13 @@ import (
 	"filippo.io/age"
 )
 
-// headerLimit is the largest size of a backup's header in bytes.
-const headerLimit = 4 << 10
+const (
+	headerLimit = 4 << 10 // the largest size of a backup's header in bytes
+	// refreshTokenSchema is the first schema with the table refresh_tokens.
+	refreshTokenSchema = 2
+)
 
-// Restore writes the data of a backup into a database that has no credentials and no events. This
+// Restore writes the data of a backup into a database that has no credentials, no events and no refresh tokens. This
 // database may be of another kind than the original. The restored store has the ID of the original.
 // Restore writes all data or none. Afterwards, restart the brokers that have the database open.
 //
@@ -139,7 +142,7 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 	defer cancel()
 	err = inTransaction(limited, s.driver.Writer(), nil, func(tx *sql.Tx) error {
 		for _, step := range []func() error{
-			func() error { return clearStore(limited, tx) },
+			func() error { return clearStore(limited, tx, header.Schema) },
 			func() error { return insertRows(limited, tx, rows, extend) },
 			content.verify,
 			func() error { return s.checkIdentity(limited, tx) },
@@ -156,16 +159,20 @@ func (s *Store) restore(ctx context.Context, header *BackupHeader, content *summ
 	return s.migrate(ctx)
 }
 
-// clearStore checks that the database has no credentials and no events, and removes all other rows,
-// such as the ID of an empty store.
-func clearStore(ctx context.Context, tx *sql.Tx) error {
+// clearStore checks that the database has no credentials, no events and no refresh tokens, and removes
+// all other rows, such as the ID of an empty store.
+func clearStore(ctx context.Context, tx *sql.Tx, schema int64) error {
 	// This statement must be the first: it locks the row of the store, and with it the whole store,
 	// until the transaction ends.
 	if _, err := tx.ExecContext(ctx, `DELETE FROM store`); err != nil {
 		return err
 	}
 	var found int
-	err := tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM events)`).Scan(&found)
+	query := `SELECT (SELECT count(*) FROM credentials) + (SELECT count(*) FROM events)`
+	if schema >= refreshTokenSchema {
+		query += ` + (SELECT count(*) FROM refresh_tokens)`
+	}
+	err := tx.QueryRowContext(ctx, query).Scan(&found)
 	if err == nil && found > 0 {
 		return ErrNotEmpty
 	}

@@ -16,6 +16,8 @@ const (
 	forValues     = "authmaterial store v1 values"
 	forDataKey    = "authmaterial store v1 data key"
 	forRequestKey = "authmaterial store v1 request key"
+
+	forRefreshToken = "authmaterial store v1 refresh token"
 )
 
 const (

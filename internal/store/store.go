@@ -1,6 +1,7 @@
-// Package store keeps managed credentials in a SQL database. The values of secret fields are
-// encrypted. The package does not check who may use a credential, and does not know which fields a
-// provider has.
+// Package store keeps managed credentials in a SQL database, and the current refresh tokens of managed
+// and declared credentials whose provider rotates them. The values of secret fields and the refresh
+// tokens are encrypted. The package does not check who may use a credential, and does not know which
+// fields a provider has.
 //
 // A Store uses a Driver, which adapts the Store to one kind of database. The SQL statements that
 // create the tables belong to the Driver. All other SQL statements are in this package, and are the

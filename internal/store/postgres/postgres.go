@@ -122,6 +122,11 @@ func (d *driver) Writer() *sql.DB { return d.writer }
 func (d *driver) Reader() *sql.DB { return d.reader }
 func (d *driver) Close() error    { return errors.Join(d.reader.Close(), d.writer.Close()) }
 
+// Now implements store.Driver.
+func (d *driver) Now() string {
+	return `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
+}
+
 // Migrations returns the migrations of the schema, which lock the database while they run.
 func (d *driver) Migrations(log *slog.Logger) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")

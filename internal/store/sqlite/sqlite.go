@@ -135,6 +135,9 @@ func (d *driver) Erase(ctx context.Context) error {
 	return err
 }
 
+// Now implements store.Driver.
+func (d *driver) Now() string { return `CAST(unixepoch('subsec') * 1000000 AS INTEGER)` }
+
 // Unavailable implements store.Driver.
 func (d *driver) Unavailable(err error) bool {
 	var failed *sqlite.Error

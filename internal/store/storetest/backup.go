@@ -40,6 +40,7 @@ func (f *fixture) fill(s *store.Store) {
 	if err := s.RecordUses(f.t.Context(), []store.Use{{CredentialID: name(0), Caller: "bob", Version: 1, Minute: start, Count: 7}}); err != nil {
 		f.t.Fatal(err)
 	}
+	f.rotate(s, name(0), canary("second"))
 }
 
 // content returns as text everything that a store contains, with decrypted values.
@@ -70,6 +71,9 @@ func (f *fixture) content(s *store.Store) string {
 			_, _ = fmt.Fprintf(all, "%+v\n", *u)
 		}
 		fingerprint, found, err3 := s.Request(f.t.Context(), store.RequestKey{Caller: "alice", RequestID: id})
+		leased := f.lease(s, id)
+		_, _ = fmt.Fprintln(all, "refresh token", leased.Chain, leased.Sequence, leased.Value.Reveal(), leased.Interrupted)
+		err = errors.Join(err, s.ReleaseRefreshToken(f.t.Context(), leased, leased.Interrupted))
 		_, _ = fmt.Fprintf(all, "the request with the fingerprint %x was found: %v %v\n", fingerprint, found, errors.Join(err, err2, err3))
 	}
 	// A Version contains a pointer to its verification, so the verification is printed separately.
@@ -189,7 +193,7 @@ func restoresNothing(t *testing.T, f *fixture) {
 	f.fill(s)
 	backup := f.backup(s)
 	f.exec(`UPDATE store SET store_id = 'another'`)
-	for _, table := range []string{"versions", "credentials", "events", "requests", "uses"} {
+	for _, table := range []string{"versions", "credentials", "events", "requests", "uses", "refresh_tokens"} {
 		if _, err := f.driver().Writer().ExecContext(t.Context(), `DELETE FROM `+table); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +236,7 @@ func backsUpOneState(t *testing.T, f *fixture) {
 	}
 	for _, backup := range backups {
 		f.exec(`UPDATE store SET revision = 0`)
-		for _, table := range []string{"credentials", "events"} {
+		for _, table := range []string{"credentials", "events", "refresh_tokens"} {
 			if _, err := f.driver().Writer().ExecContext(t.Context(), `DELETE FROM `+table); err != nil {
 				t.Fatal(err)
 			}

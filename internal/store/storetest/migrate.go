@@ -51,7 +51,8 @@ func migrates(t *testing.T, f *fixture) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("schema-%d.backup", header.Schema)), data, 0o600); err != nil { //nolint:gosec // the developer chose the folder
+		text := base64.StdEncoding.AppendEncode(nil, data)
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("schema-%d.backup.base64", header.Schema)), text, 0o600); err != nil { //nolint:gosec // the developer chose the folder
 			t.Fatal(err)
 		}
 		return
@@ -65,13 +66,26 @@ func migrates(t *testing.T, f *fixture) {
 		t.Fatal("the driver has no migrations")
 	}
 	for _, source := range sources {
-		data, err := backups.ReadFile(fmt.Sprintf("testdata/schema-%d.backup", source.Version))
+		data, err := readBackup(fmt.Sprintf("testdata/schema-%d.backup", source.Version))
 		if err != nil {
 			t.Errorf("%v: to write the missing backup, run the tests of package sqlite with %s=../storetest/testdata", err, writing)
 			continue
 		}
 		f.migratesFrom(data)
 	}
+}
+
+// readBackup reads a backup, which is either a file of this name, or base64 text in a file with the
+// suffix .base64.
+func readBackup(name string) ([]byte, error) {
+	if data, err := backups.ReadFile(name); err == nil {
+		return data, nil
+	}
+	text, err := backups.ReadFile(name + ".base64")
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.AppendDecode(nil, text)
 }
 
 func (f *fixture) migratesFrom(backup []byte) {
@@ -100,7 +114,7 @@ func (f *fixture) migratesFrom(backup []byte) {
 func acceptsNewer(t *testing.T, f *fixture) {
 	f.fill(f.open())
 	f.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
-	for _, table := range []string{"store", "credentials", "versions", "events", "requests", "uses"} {
+	for _, table := range []string{"store", "credentials", "versions", "events", "requests", "uses", "refresh_tokens"} {
 		if _, err := f.driver().Writer().ExecContext(t.Context(), `ALTER TABLE `+table+` ADD COLUMN of_a_newer_release TEXT NOT NULL DEFAULT 'x'`); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/authmaterial/broker/internal/secret"
+)
+
+const (
+	// FirstRefreshTokenField is the ID of the field whose value begins a chain of refresh tokens, if
+	// the auth method rotates refresh tokens. Other auth methods may use the ID for another purpose;
+	// their versions begin chains that are never used.
+	FirstRefreshTokenField = "refresh_token"
+	// MaxLease is the longest time for which a refresh token can be leased. A lease that seems to end
+	// later is ignored, because the clock of the database was set back.
+	MaxLease = time.Minute
+)
+
+// RefreshToken is the current refresh token of a chain, leased to the caller. A chain consists of the
+// refresh tokens that a provider issued one after the other, each in exchange for the one before. The
+// chain begins with a value of the credential, which may be managed or declared.
+type RefreshToken struct {
+	CredentialID string
+	// Chain is a keyed digest of the credential's ID and the first refresh token.
+	Chain string
+	// Sequence is the position in the chain. The first refresh token has the position 1.
+	Sequence int64
+	Value    secret.Text
+	// Interrupted reports that an earlier lease of this refresh token ended without a result, so that
+	// the provider may have exchanged it already.
+	Interrupted bool
+
+	fence int64 // identifies the lease among the leases of the chain
+}
+
+// chain returns the chain of a credential that begins with a refresh token. A change of other values
+// of the credential does not change the chain.
+func (s *Store) chain(credentialID string, first secret.Text) string {
+	return hex.EncodeToString(s.Fingerprint(secret.New(forRefreshToken), secret.New(credentialID), first))
+}
+
+// chainOf returns the chain that begins with one of the values of a version, or an empty text.
+func (s *Store) chainOf(credentialID string, values map[string]secret.Text) string {
+	first, found := values[FirstRefreshTokenField]
+	if !found {
+		return ""
+	}
+	return s.chain(credentialID, first)
+}
+
+// bound returns an unambiguous encoding of everything to which the encrypted refresh token is bound.
+func (t *RefreshToken) bound(storeID string) string {
+	data, _ := json.Marshal([]any{forRefreshToken, storeID, t.CredentialID, t.Chain, t.Sequence}) // these types can always be encoded
+	return string(data)
+}
+
+func (s *Store) sealRefreshToken(t *RefreshToken, value secret.Text) []byte {
+	return s.keys.Seal(t.bound(s.id), []byte(value.Reveal()))
+}
+
+func (s *Store) openRefreshToken(t *RefreshToken, sealed []byte) error {
+	plain, err := s.open(t.bound(s.id), sealed)
+	if err == nil {
+		t.Value = secret.New(string(plain))
+	}
+	return err
+}
+
+// LeaseRefreshToken returns the current refresh token of the chain that begins with `first`. No other
+// caller, in any replica, can lease a refresh token of the chain until the given time has passed, or
+// the lease was ended by ReplaceRefreshToken or ReleaseRefreshToken. The database's clock measures
+// the time, which is at most MaxLease.
+//
+// LeaseRefreshToken also stores that the refresh token may be used from now on. If the lease ends
+// without a result, the next lease of this refresh token has Interrupted set.
+//
+// If another caller has the lease, LeaseRefreshToken returns ErrLeased, and how long that lease lasts
+// unless it is ended earlier.
+func (s *Store) LeaseRefreshToken(
+	ctx context.Context, credentialID string, first secret.Text, life time.Duration,
+) (leased *RefreshToken, wait time.Duration, err error) {
+	t := &RefreshToken{CredentialID: credentialID, Chain: s.chain(credentialID, first), Sequence: 1, Value: first}
+	err = s.exclusive(ctx, "lease a refresh token", 0, func(w *writer) (err error) {
+		wait, err = w.leaseRefreshToken(t, min(life, MaxLease))
+		return err
+	})
+	if err != nil {
+		return nil, wait, err
+	}
+	return t, 0, nil
+}
+
+func (w *writer) leaseRefreshToken(t *RefreshToken, life time.Duration) (wait time.Duration, err error) {
+	now, end := w.driver.Now(), life.Microseconds()
+	var sealed []byte
+	var left int64
+	err = w.tx.QueryRowContext(w.ctx, `SELECT sequence, sealed, attempted, fence, lease_end - `+now+`
+		FROM refresh_tokens WHERE credential_id = $1 AND chain = $2`, t.CredentialID, t.Chain).
+		Scan(&t.Sequence, &sealed, &t.Interrupted, &t.fence, &left)
+	if errors.Is(err, sql.ErrNoRows) {
+		t.fence = 1
+		_, err = w.exec(`INSERT INTO refresh_tokens (credential_id, chain, sequence, sealed, attempted, fence, lease_end, update_time)
+			VALUES ($1, $2, $3, $4, $5, $6, `+now+` + $7, $8)`,
+			t.CredentialID, t.Chain, t.Sequence, w.sealRefreshToken(t, t.Value), true, t.fence, end, instant{&w.now})
+		return 0, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	if wait := time.Duration(left) * time.Microsecond; wait > 0 && wait <= MaxLease {
+		return wait, ErrLeased
+	}
+	if err := w.openRefreshToken(t, sealed); err != nil {
+		return 0, err
+	}
+	t.fence++
+	return 0, w.execOne(ErrReplaced, `UPDATE refresh_tokens SET attempted = $3, fence = $4, lease_end = `+now+` + $5, update_time = $6
+		WHERE credential_id = $1 AND chain = $2`, t.CredentialID, t.Chain, true, t.fence, end, instant{&w.now})
+}
+
+// ReplaceRefreshToken stores the successor of a refresh token, and ends the lease. When
+// ReplaceRefreshToken returns nil, the successor survives a crash. It may be called again after an
+// error, and it stores the successor even if the lease has ended, because the provider accepts only
+// the successor.
+//
+// ReplaceRefreshToken returns ErrChanged, and stores nothing, if another successor was stored, or if
+// the chain was removed with its credential or version.
+func (s *Store) ReplaceRefreshToken(ctx context.Context, t *RefreshToken, successor secret.Text) error {
+	return s.exclusive(ctx, "store a refresh token", 0, func(w *writer) error {
+		next := *t
+		next.Sequence++
+		err := w.execOne(ErrChanged, `UPDATE refresh_tokens SET sequence = $4, sealed = $5, attempted = $6, update_time = $7,
+			lease_end = CASE WHEN fence = $8 THEN 0 ELSE lease_end END WHERE credential_id = $1 AND chain = $2 AND sequence = $3`,
+			t.CredentialID, t.Chain, t.Sequence, next.Sequence, w.sealRefreshToken(&next, successor), false, instant{&w.now}, t.fence)
+		if !errors.Is(err, ErrChanged) {
+			return err
+		}
+		return w.alreadyReplaced(&next, successor)
+	})
+}
+
+// alreadyReplaced returns nil if an earlier call stored the successor, although the call returned an
+// error, and otherwise ErrChanged.
+func (w *writer) alreadyReplaced(next *RefreshToken, successor secret.Text) error {
+	var sealed []byte
+	err := w.tx.QueryRowContext(w.ctx, `SELECT sealed FROM refresh_tokens WHERE credential_id = $1 AND chain = $2 AND sequence = $3`,
+		next.CredentialID, next.Chain, next.Sequence).Scan(&sealed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrChanged
+	case err != nil:
+		return err
+	case w.openRefreshToken(next, sealed) != nil || !next.Value.Equal(successor):
+		return ErrChanged
+	}
+	return nil
+}
+
+// ReleaseRefreshToken ends the lease of a refresh token that has no successor. If `interrupted` is
+// set, the next lease of the refresh token has Interrupted set. ReleaseRefreshToken returns ErrChanged
+// if a successor was stored meanwhile.
+func (s *Store) ReleaseRefreshToken(ctx context.Context, t *RefreshToken, interrupted bool) error {
+	var found int
+	err := s.exclusive(ctx, "release a refresh token", 0, func(w *writer) error {
+		_, err := w.exec(`UPDATE refresh_tokens SET lease_end = 0, attempted = CASE WHEN sequence = $4 THEN $5 ELSE attempted END
+			WHERE credential_id = $1 AND chain = $2 AND fence = $3`, t.CredentialID, t.Chain, t.fence, t.Sequence, interrupted)
+		if err != nil {
+			return err
+		}
+		return w.tx.QueryRowContext(w.ctx, `SELECT count(*) FROM refresh_tokens WHERE credential_id = $1 AND chain = $2 AND sequence = $3`,
+			t.CredentialID, t.Chain, t.Sequence).Scan(&found)
+	})
+	if err == nil && found == 0 {
+		return s.failure(ctx, "release a refresh token", ErrChanged)
+	}
+	return err
+}
