@@ -303,7 +303,7 @@ hostile: ## Attack a broker from 20 and 900 connections, authenticated and not
 	BROKER_HOSTILE=all go test -count=1 -timeout 0 -v ./internal/testing/hostiletest
 
 .PHONY: lint
-lint: lint-proto lint-generated lint-go lint-modules lint-systemd ## Run all checks but the tests
+lint: lint-proto lint-generated lint-go lint-modules lint-providers lint-systemd ## Run all checks but the tests
 
 .PHONY: lint-proto
 lint-proto: $(BUF)
@@ -332,6 +332,9 @@ lint-modules:
 # `systemd-analyze security` fails if the unit's exposure level is higher than the level in
 # docs/deploying.md. The threshold is that level, times ten.
 .PHONY: lint-systemd
+lint-providers: ## Check that the definitions of providers decorate requests as their examples show
+	go test ./internal/catalog -count=1 -run '^Test(Builtin|EveryMethod|Examples)'
+
 lint-systemd: build
 	@if ! command -v systemd-analyze >/dev/null; then \
 		echo 'NOT CHECKED: deploy/systemd. systemd-analyze is not installed.'; exit 0; \
