@@ -398,6 +398,7 @@ FUZZ := \
 	config:FuzzSplit \
 	credentials:FuzzValidID \
 	catalog:FuzzDefine \
+	draft:FuzzFromCurl \
 	expression:FuzzCompile \
 	fleetkeys:FuzzOpen \
 	pemfile:FuzzPEM \

@@ -40,6 +40,7 @@ func newProviders() *cobra.Command {
 	}
 	addConfigFlag(command, &path, "also show the providers in this configuration file")
 	format = addOutputFlag(command, "table", "json")
+	command.AddCommand(newProvidersNew())
 	return command
 }
 

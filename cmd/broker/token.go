@@ -48,7 +48,7 @@ token, and then remove the old hash: from then on the old token is rejected.`,
 			}
 			if file == "" {
 				text = fmt.Sprintf("token:  %s\n%s", token.Reveal(), text)
-			} else if err := writeNew(file, token.Reveal()+"\n"); err != nil {
+			} else if err := writeNew(file, token.Reveal()+"\n", 0o600); err != nil {
 				return err
 			}
 			_, err := fmt.Fprint(command.OutOrStdout(), text)
@@ -60,8 +60,9 @@ token, and then remove the old hash: from then on the old token is rejected.`,
 	return command
 }
 
-func writeNew(path, text string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
+// writeNew writes a file that must not exist.
+func writeNew(path, text string, mode os.FileMode) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,166 @@
+package draft
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/authmaterial/broker/internal/curlcommand"
+)
+
+// readSecrets adds every secret of the command to the definition.
+func (r *reader) readSecrets() error {
+	if user := r.command.User; user != nil && r.command.Header("Authorization") == "" {
+		r.placeHeader("Authorization", r.basic(*user))
+	}
+	for _, header := range r.headers() {
+		if hasWord(header.Name, signatures) {
+			return errSigned("a header of the command")
+		}
+		id := fieldID(header.Name, "api_key")
+		if strings.EqualFold(header.Name, "Authorization") {
+			id = "api_key"
+		}
+		if r.places(header.Name) || !namesSecret(header.Name) {
+			continue
+		}
+		value, err := r.authorization(header.Value, id)
+		if err != nil {
+			return err
+		}
+		r.placeHeader(header.Name, value)
+	}
+	for _, param := range r.command.Query {
+		switch {
+		case hasWord(param.Name, signatures):
+			return errSigned("a query parameter of the command")
+		case namesSecret(param.Name) && !r.placesParam(param.Name):
+			r.placeParam(param.Name, "${"+r.secret(fieldID(param.Name, "api_key"), param.Value)+"}")
+		}
+	}
+	if cookie := r.command.Header("Cookie"); cookie != "" && len(r.Method.Headers)+len(r.Method.QueryParams) == 0 {
+		r.placeHeader("Cookie", "${"+r.secret("cookie", cookie)+"}")
+		r.Method.Notes = append(r.Method.Notes, "The command has only cookies. If they belong to a person's session in a browser, they expire: look for an API key.")
+	}
+	return nil
+}
+
+// headers returns the headers of the command. If a token is to be placed, the headers that probably
+// have it come first.
+func (r *reader) headers() []curlcommand.Pair {
+	if !r.token {
+		return r.command.Headers
+	}
+	rank := func(header curlcommand.Pair) int {
+		switch {
+		case strings.EqualFold(header.Name, "Authorization"):
+			return 0
+		case slices.Contains(words(header.Name), "token"):
+			return 1
+		}
+		return 2
+	}
+	return slices.SortedStableFunc(slices.Values(r.command.Headers), func(a, b curlcommand.Pair) int { return rank(a) - rank(b) })
+}
+
+// readIdentifiers adds the headers and query parameters that identify an account beside a secret.
+func (r *reader) readIdentifiers() {
+	for _, header := range r.command.Headers {
+		switch {
+		case r.places(header.Name) || isStandard(header.Name):
+		case namesIdentifier(header.Name):
+			r.placeHeader(header.Name, "${"+r.public(fieldID(header.Name, "account"), header.Value)+"}")
+		default:
+			r.skipped = append(r.skipped, fmt.Sprintf("%+q", header.Name))
+		}
+	}
+	if len(r.Method.QueryParams) == 0 {
+		return
+	}
+	for _, param := range r.command.Query {
+		if accountParams[strings.Join(words(param.Name), "_")] && !r.placesParam(param.Name) {
+			r.placeParam(param.Name, "${"+r.public(fieldID(param.Name, "account"), param.Value)+"}")
+		}
+	}
+}
+
+// accountParams are the query parameters that identify an account if another parameter is a secret.
+var accountParams = map[string]bool{
+	"client_id": true, "app_id": true, "application_id": true, "api_user": true, "username": true, "user": true, "login": true,
+}
+
+// isStandard reports whether a header belongs to the call and not to the authentication.
+func isStandard(name string) bool {
+	name = strings.ToLower(name)
+	for _, start := range []string{"accept", "content-", "sec-", "if-", "upgrade", "x-requested-with", "trace"} {
+		if strings.HasPrefix(name, start) {
+			return true
+		}
+	}
+	switch name {
+	case "host", "user-agent", "referer", "origin", "cookie", "connection", "cache-control", "pragma", "range", "expect", "te", "dnt", "priority":
+		return true
+	}
+	return hasWord(name, otherKeys)
+}
+
+// secret adds a field for a secret, and returns the variable for its value. If a token is still to be
+// placed, the token takes the place of the secret.
+func (r *reader) secret(id, value string) (variable string) {
+	if r.token {
+		r.token = false
+		return "token"
+	}
+	return r.addField(id, value, true)
+}
+
+func (r *reader) public(id, value string) (variable string) { return r.addField(id, value, false) }
+
+// addField adds a required field, and returns its ID, which differs from the IDs of other fields.
+func (d *Definition) addField(id, value string, secret bool) string {
+	unique := id
+	for i := 2; d.hasField(unique); i++ {
+		unique = fmt.Sprintf("%s_%d", id, i)
+	}
+	d.Method.Fields = append(d.Method.Fields, Field{ID: unique, Secret: secret})
+	d.values[unique] = value
+	return unique
+}
+
+func (d *Definition) hasField(id string) bool {
+	for _, field := range d.Method.Fields {
+		if field.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// placeHeader adds a header, unless the definition already has one with this name.
+func (r *reader) placeHeader(name, value string) {
+	if !r.places(name) {
+		r.Method.Headers = append(r.Method.Headers, Placement{name, value})
+	}
+}
+
+func (r *reader) placeParam(name, value string) {
+	r.Method.QueryParams = append(r.Method.QueryParams, Placement{name, value})
+}
+
+func (r *reader) places(header string) bool {
+	for _, placed := range r.Method.Headers {
+		if strings.EqualFold(placed.Name, header) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reader) placesParam(name string) bool {
+	for _, placed := range r.Method.QueryParams {
+		if placed.Name == name {
+			return true
+		}
+	}
+	return false
+}
