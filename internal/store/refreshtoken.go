@@ -21,12 +21,24 @@ const (
 	MaxLease = time.Minute
 )
 
-// RefreshToken is the current refresh token of a chain, leased to the caller. A chain consists of the
-// refresh tokens that a provider issued one after the other, each in exchange for the one before. The
-// chain begins with a value of the credential, which may be managed or declared.
+// Chain identifies a chain, which consists of the refresh tokens that a provider issued one after the
+// other, each in exchange for the one before.
+type Chain struct {
+	// CredentialID is the ID of a managed or declared credential.
+	CredentialID string
+	// First is the first refresh token, which is a value of the credential.
+	First secret.Text
+	// Recipient stands for everything in the credential that determines where refresh tokens are sent.
+	// With another recipient, the first refresh token begins another chain, so that nobody who knows
+	// only the first one can have later ones sent to another place. Other values of the credential may
+	// change without beginning another chain.
+	Recipient string
+}
+
+// RefreshToken is the current refresh token of a chain, leased to the caller.
 type RefreshToken struct {
 	CredentialID string
-	// Chain is a keyed digest of the credential's ID and the first refresh token.
+	// Chain is a keyed digest of the Chain.
 	Chain string
 	// Sequence is the position in the chain. The first refresh token has the position 1.
 	Sequence int64
@@ -38,19 +50,23 @@ type RefreshToken struct {
 	fence int64 // identifies the lease among the leases of the chain
 }
 
-// chain returns the chain of a credential that begins with a refresh token. A change of other values
-// of the credential does not change the chain.
-func (s *Store) chain(credentialID string, first secret.Text) string {
-	return hex.EncodeToString(s.Fingerprint(secret.New(forRefreshToken), secret.New(credentialID), first))
+// origin returns a keyed digest of the ID of a credential and the first refresh token.
+func (s *Store) origin(credentialID string, first secret.Text) string {
+	return s.digest(secret.New(credentialID), first)
 }
 
-// chainOf returns the chain that begins with one of the values of a version, or an empty text.
-func (s *Store) chainOf(credentialID string, values map[string]secret.Text) string {
+func (s *Store) digest(parts ...secret.Text) string {
+	return hex.EncodeToString(s.Fingerprint(append(parts, secret.New(forRefreshToken))...))
+}
+
+// originOf returns the origin of the chains that begin with one of the values of a version, or an empty
+// text.
+func (s *Store) originOf(credentialID string, values map[string]secret.Text) string {
 	first, found := values[FirstRefreshTokenField]
 	if !found {
 		return ""
 	}
-	return s.chain(credentialID, first)
+	return s.origin(credentialID, first)
 }
 
 // bound returns an unambiguous encoding of everything to which the encrypted refresh token is bound.
@@ -71,8 +87,8 @@ func (s *Store) openRefreshToken(t *RefreshToken, sealed []byte) error {
 	return err
 }
 
-// LeaseRefreshToken returns the current refresh token of the chain that begins with `first`. No other
-// caller, in any replica, can lease a refresh token of the chain until the given time has passed, or
+// LeaseRefreshToken returns the current refresh token of a chain. No other caller, in any replica, can
+// lease a refresh token of the chain until the given time has passed, or
 // the lease was ended by ReplaceRefreshToken or ReleaseRefreshToken. The database's clock measures
 // the time, which is at most MaxLease.
 //
@@ -82,11 +98,12 @@ func (s *Store) openRefreshToken(t *RefreshToken, sealed []byte) error {
 // If another caller has the lease, LeaseRefreshToken returns ErrLeased, and how long that lease lasts
 // unless it is ended earlier.
 func (s *Store) LeaseRefreshToken(
-	ctx context.Context, credentialID string, first secret.Text, life time.Duration,
+	ctx context.Context, chain Chain, life time.Duration,
 ) (leased *RefreshToken, wait time.Duration, err error) {
-	t := &RefreshToken{CredentialID: credentialID, Chain: s.chain(credentialID, first), Sequence: 1, Value: first}
+	t := &RefreshToken{CredentialID: chain.CredentialID, Sequence: 1, Value: chain.First}
+	t.Chain = s.digest(secret.New(chain.CredentialID), chain.First, secret.New(chain.Recipient))
 	err = s.exclusive(ctx, "lease a refresh token", 0, func(w *writer) (err error) {
-		wait, err = w.leaseRefreshToken(t, min(life, MaxLease))
+		wait, err = w.leaseRefreshToken(t, s.origin(chain.CredentialID, chain.First), min(life, MaxLease))
 		return err
 	})
 	if err != nil {
@@ -95,7 +112,7 @@ func (s *Store) LeaseRefreshToken(
 	return t, 0, nil
 }
 
-func (w *writer) leaseRefreshToken(t *RefreshToken, life time.Duration) (wait time.Duration, err error) {
+func (w *writer) leaseRefreshToken(t *RefreshToken, origin string, life time.Duration) (wait time.Duration, err error) {
 	now, end := w.driver.Now(), life.Microseconds()
 	var sealed []byte
 	var left int64
@@ -104,9 +121,9 @@ func (w *writer) leaseRefreshToken(t *RefreshToken, life time.Duration) (wait ti
 		Scan(&t.Sequence, &sealed, &t.Interrupted, &t.fence, &left)
 	if errors.Is(err, sql.ErrNoRows) {
 		t.fence = 1
-		_, err = w.exec(`INSERT INTO refresh_tokens (credential_id, chain, sequence, sealed, attempted, fence, lease_end, update_time)
-			VALUES ($1, $2, $3, $4, $5, $6, `+now+` + $7, $8)`,
-			t.CredentialID, t.Chain, t.Sequence, w.sealRefreshToken(t, t.Value), true, t.fence, end, instant{&w.now})
+		_, err = w.exec(`INSERT INTO refresh_tokens (credential_id, chain, origin, sequence, sealed, attempted, fence, lease_end, update_time)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, `+now+` + $8, $9)`,
+			t.CredentialID, t.Chain, origin, t.Sequence, w.sealRefreshToken(t, t.Value), true, t.fence, end, instant{&w.now})
 		return 0, err
 	}
 	if err != nil {

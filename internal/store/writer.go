@@ -92,10 +92,10 @@ func (w *writer) insertVersion(c Credential, n *NewVersion) error {
 		return err
 	}
 	err = w.execOne(ErrChanged, `INSERT INTO versions (credential_id, number, id, allowed_hosts, public_values, secret_fields, create_time,
-		activate_time, destroy_time, creator, verification, sealed, data_key, chain)
+		activate_time, destroy_time, creator, verification, sealed, data_key, origin)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
 		v.CredentialID, v.Number, v.ID, document{v.AllowedHosts}, document{v.PublicValues}, document{v.SecretFields}, instant{&v.CreateTime},
-		v.Creator, document{v.Verification}, v.Sealed, v.DataKey, w.chainOf(c.ID, n.Values))
+		v.Creator, document{v.Verification}, v.Sealed, v.DataKey, w.originOf(c.ID, n.Values))
 	if err != nil {
 		return err
 	}
@@ -114,10 +114,10 @@ func (w *writer) destroy(id string, number int) error {
 	if err != nil {
 		return err
 	}
-	// Other versions may begin the same chain, if only other values differ.
+	// Other versions may have the same first refresh token.
 	_, err = w.exec(`DELETE FROM refresh_tokens WHERE credential_id = $1 AND
-		chain = (SELECT chain FROM versions WHERE credential_id = $1 AND number = $2) AND
-		chain NOT IN (SELECT chain FROM versions WHERE credential_id = $1 AND destroy_time = 0)`, id, number)
+		origin = (SELECT origin FROM versions WHERE credential_id = $1 AND number = $2) AND
+		origin NOT IN (SELECT origin FROM versions WHERE credential_id = $1 AND destroy_time = 0)`, id, number)
 	return err
 }
 

@@ -16,9 +16,13 @@ const long = time.Minute
 
 func first(id string) secret.Text { return secret.New(canary("first-" + id)) }
 
+func chain(id string) store.Chain {
+	return store.Chain{CredentialID: id, First: first(id), Recipient: "example.com"}
+}
+
 func (f *fixture) lease(s *store.Store, id string) *store.RefreshToken {
 	f.t.Helper()
-	leased, wait, err := s.LeaseRefreshToken(f.t.Context(), id, first(id), long)
+	leased, wait, err := s.LeaseRefreshToken(f.t.Context(), chain(id), long)
 	if err != nil || wait != 0 {
 		f.t.Fatalf("leasing the refresh token of %s returned the wait %v and the error %v", id, wait, err)
 	}
@@ -59,7 +63,7 @@ func rotates(t *testing.T, f *fixture) {
 		t.Errorf("a new chain begins with the refresh token %d, with Interrupted %v", leased.Sequence, leased.Interrupted)
 	}
 	for _, s := range []*store.Store{a, b} {
-		if _, wait, err := s.LeaseRefreshToken(t.Context(), "one", first("one"), long); !errors.Is(err, store.ErrLeased) || wait <= 0 || wait > long {
+		if _, wait, err := s.LeaseRefreshToken(t.Context(), chain("one"), long); !errors.Is(err, store.ErrLeased) || wait <= 0 || wait > long {
 			t.Errorf("leasing a leased refresh token returned the wait %v and the error %v", wait, err)
 		}
 	}
@@ -74,8 +78,14 @@ func rotates(t *testing.T, f *fixture) {
 			t.Error("the database contains a refresh token that is not encrypted")
 		}
 	}
-	if other, _, err := a.LeaseRefreshToken(t.Context(), "one", secret.New("new"), long); err != nil || other.Sequence != 1 || other.Chain == leased.Chain {
-		t.Errorf("another first refresh token did not begin a new chain; the error is %v", err)
+	for what, other := range map[string]store.Chain{
+		"first refresh token": {CredentialID: "one", First: secret.New("new"), Recipient: "example.com"},
+		"recipient":           {CredentialID: "one", First: first("one"), Recipient: "example.org"},
+	} {
+		got, _, err := a.LeaseRefreshToken(t.Context(), other, long)
+		if err != nil || got.Sequence != 1 || !got.Value.Equal(other.First) || got.Chain == leased.Chain {
+			t.Errorf("another %s did not begin a new chain; the error is %v", what, err)
+		}
 	}
 	if revision, err := a.Revision(t.Context()); revision != 0 || err != nil {
 		t.Errorf("the refresh tokens raised the revision of the store to %d; the error is %v", revision, err)
@@ -98,7 +108,7 @@ func interrupts(t *testing.T, f *fixture) {
 	f.wantLease(s, "one", canary("first-one"), 1, false)
 	var err error
 	for leases := 0; leases < 2 && (err == nil || errors.Is(err, store.ErrLeased)); {
-		if leased, _, err = s.LeaseRefreshToken(t.Context(), "one", first("one"), time.Microsecond); err == nil {
+		if leased, _, err = s.LeaseRefreshToken(t.Context(), chain("one"), time.Microsecond); err == nil {
 			leases++
 		}
 	}
@@ -122,7 +132,7 @@ func keepsLateSuccessors(t *testing.T, f *fixture) {
 			t.Errorf("a holder whose lease ended could not store its successor: %v", err)
 		}
 	}
-	if _, _, err := c.LeaseRefreshToken(t.Context(), "one", first("one"), long); !errors.Is(err, store.ErrLeased) {
+	if _, _, err := c.LeaseRefreshToken(t.Context(), chain("one"), long); !errors.Is(err, store.ErrLeased) {
 		t.Errorf("while another replica has the lease, a late successor ended the lease; the error is %v", err)
 	}
 	if err := b.ReplaceRefreshToken(t.Context(), second, secret.New("other")); !errors.Is(err, store.ErrChanged) {
@@ -139,7 +149,7 @@ func keepsLateSuccessors(t *testing.T, f *fixture) {
 	if err := a.ReleaseRefreshToken(t.Context(), late, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.LeaseRefreshToken(t.Context(), "one", first("one"), long); !errors.Is(err, store.ErrLeased) {
+	if _, _, err := c.LeaseRefreshToken(t.Context(), chain("one"), long); !errors.Is(err, store.ErrLeased) {
 		t.Errorf("the release of an ended lease ended the lease of another replica; the error is %v", err)
 	}
 }
@@ -149,7 +159,7 @@ func leasesOnce(t *testing.T, f *fixture) {
 	replicas := []*store.Store{f.open(), f.open(), f.open(), f.open()}
 	for round := range 5 {
 		errs := together(len(replicas)*2, func(i int) error {
-			leased, _, err := replicas[i/2].LeaseRefreshToken(f.context(), "one", first("one"), long)
+			leased, _, err := replicas[i/2].LeaseRefreshToken(f.context(), chain("one"), long)
 			if err == nil {
 				err = replicas[i/2].ReplaceRefreshToken(f.context(), leased, secret.New(name(round)))
 			}
@@ -183,7 +193,7 @@ func bindsRefreshTokens(t *testing.T, f *fixture) {
 			f.rotate(s, id, "second")
 		}
 		f.exec(attack)
-		if _, _, err := s.LeaseRefreshToken(t.Context(), "one", first("one"), long); !errors.Is(err, store.ErrDamaged) {
+		if _, _, err := s.LeaseRefreshToken(t.Context(), chain("one"), long); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("leasing a refresh token %s returned the error %v, want ErrDamaged", what, err)
 		}
 		report, err := s.Check(t.Context())
@@ -275,7 +285,7 @@ func rekeysRefreshTokens(t *testing.T, f *fixture) {
 	go func() {
 		var errs []error
 		for range 10 {
-			leased, _, err := writer.LeaseRefreshToken(f.context(), name(1), first(name(1)), long)
+			leased, _, err := writer.LeaseRefreshToken(f.context(), chain(name(1)), long)
 			if err == nil {
 				err = writer.ReplaceRefreshToken(f.context(), leased, secret.New("later"))
 			}

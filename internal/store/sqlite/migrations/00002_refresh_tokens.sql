@@ -5,6 +5,8 @@
 CREATE TABLE refresh_tokens (
 	credential_id TEXT    NOT NULL,
 	chain         TEXT    NOT NULL,
+	-- A keyed digest of the first refresh token.
+	origin        TEXT    NOT NULL,
 	sequence      BIGINT  NOT NULL,
 	sealed        BLOB    NOT NULL,
 	-- Whether the refresh token may have been used.
@@ -16,5 +18,5 @@ CREATE TABLE refresh_tokens (
 	PRIMARY KEY (credential_id, chain)
 );
 
--- The chain that begins with a value of the version, or an empty text.
-ALTER TABLE versions ADD COLUMN chain TEXT NOT NULL DEFAULT '';
+-- The origin of the chains that begin with a value of the version, or an empty text.
+ALTER TABLE versions ADD COLUMN origin TEXT NOT NULL DEFAULT '';
