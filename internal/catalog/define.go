@@ -210,7 +210,7 @@ func (d *methodDefiner) checkUses() {
 		d.item.Get("jwt").Problemf("the JWT is never used: no header or query parameter holds ${%s}", JWTVariable)
 	}
 	for i, field := range d.item.Get("fields").List(1, 50) {
-		if id := d.method.Fields[i].ID; id != "" && !d.scope.uses(id) {
+		if id := d.method.Fields[i].ID; expression.ValidName(id) && !d.scope.uses(id) {
 			field.Get("id").Problemf("this field is never used: use the field in a ${ } of a header, a query parameter, a host or the token request, or remove the field")
 		}
 	}

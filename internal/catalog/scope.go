@@ -84,6 +84,9 @@ func (s *scope) prepare() error {
 // the text has a problem.
 func (s *scope) compile(value yamlfile.Value, least, most int) *expression.Template {
 	text := value.FreeText(least, most)
+	if template := expression.Literal(text); template != nil {
+		return template
+	}
 	if s.prepare() != nil {
 		s.broken = true // the problem was reported where the field is defined
 		return broken

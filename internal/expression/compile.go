@@ -18,6 +18,18 @@ type Problem struct {
 	Message string
 }
 
+// Literal returns the Template of a text that has no expression, or nil if the text contains `${`.
+func Literal(text string) *Template {
+	switch {
+	case strings.Contains(text, "${"):
+		return nil
+	case text == "":
+		return &Template{}
+	default:
+		return &Template{text: text, parts: []Part{{Literal: text}}}
+	}
+}
+
 // Compile compiles a text with expressions. Compile returns either a Template or the problems that it
 // finds.
 func (e *Environment) Compile(text string) (*Template, []Problem) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
@@ -30,9 +31,8 @@ type Environment struct {
 	variables []Variable
 }
 
-// NewEnvironment returns an environment with the given variables. A name that is not valid or is
-// a duplicate causes an error.
-func NewEnvironment(variables ...Variable) (*Environment, error) {
+// base is the environment without variables.
+var base = sync.OnceValues(func() (*cel.Env, error) {
 	text := cel.StringType
 	options := []cel.EnvOption{
 		cel.ParserExpressionSizeLimit(maxSize),
@@ -43,14 +43,25 @@ func NewEnvironment(variables ...Variable) (*Environment, error) {
 	for _, f := range functions {
 		options = append(options, f.option())
 	}
+	return cel.NewCustomEnv(options...)
+})
+
+// NewEnvironment returns an environment with the given variables. A name that is not valid or is
+// a duplicate causes an error.
+func NewEnvironment(variables ...Variable) (*Environment, error) {
+	var options []cel.EnvOption
 	for i, variable := range variables {
 		repeats := func(earlier Variable) bool { return earlier.Name == variable.Name }
 		if !ValidName(variable.Name) || slices.ContainsFunc(variables[:i], repeats) {
 			return nil, fmt.Errorf("the variable %q has an invalid name, or occurs twice", variable.Name)
 		}
-		options = append(options, cel.Variable(variable.Name, text))
+		options = append(options, cel.Variable(variable.Name, cel.StringType))
 	}
-	env, err := cel.NewCustomEnv(options...)
+	env, err := base()
+	if err != nil {
+		return nil, err
+	}
+	env, err = env.Extend(options...)
 	return &Environment{cel: env, variables: slices.Clone(variables)}, err
 }
 
@@ -65,11 +76,11 @@ func ValidName(name string) bool {
 }
 
 func validIdentifier(name string) bool {
-	env, err := cel.NewCustomEnv(cel.Variable(name, cel.StringType))
+	env, err := base()
 	if err != nil || !identifier.MatchString(name) {
 		return false
 	}
-	ast, issues := env.Compile(name)
+	ast, issues := env.Parse(name)
 	return issues.Err() == nil && ast.NativeRep().Expr().Kind() != celast.LiteralKind
 }
 
