@@ -40,8 +40,8 @@ type AuthDecoration struct {
 	// fleet key returns another version after each restart.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// Optional. The headers to set. Each header replaces all values that the request has
-	// for this header name. No two headers have the same name, compared without regard to
-	// case.
+	// for this header name, unless the header has only_if_absent. No two headers have the
+	// same name, compared without regard to case.
 	Headers []*Header `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty"`
 	// Optional. The query parameters to set. Each parameter replaces all values that the
 	// request's URL has for this parameter name. No two parameters have the same name.
@@ -72,11 +72,11 @@ type AuthDecoration struct {
 	AllowedHosts []string `protobuf:"bytes,7,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
 	// material. A caller that receives one of these statuses calls ReportRejection once,
-	// and retries only if the outcome allows a retry. If the list is empty, callers
-	// cannot recognise a rejection by its status.
+	// and retries only if the outcome allows a retry. If this list and rejected_when are
+	// empty, callers cannot recognise a rejection.
 	RejectedStatuses []int32 `protobuf:"varint,8,rep,packed,name=rejected_statuses,json=rejectedStatuses,proto3" json:"rejected_statuses,omitempty"`
-	// Optional. The last time that a caller reported one of rejected_statuses for this
-	// version of static material. The broker cannot replace static material, so a person
+	// Optional. The last time that a caller reported a rejection of this version of static
+	// material. The broker cannot replace static material, so a person
 	// has to check the values of the credential. If last_rejection_time is absent, the
 	// material is a token, or the answering replica has received no such report since it
 	// started.
@@ -85,8 +85,14 @@ type AuthDecoration struct {
 	// for people, and programs continue to use the material. If only last_rejection_time
 	// changes, a watch does not send the decoration again.
 	LastRejectionTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_rejection_time,json=lastRejectionTime,proto3" json:"last_rejection_time,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Optional. Further answers, besides rejected_statuses, with which this provider rejects
+	// the material: those that match one of these conditions. At most 10 conditions. A
+	// caller that receives such an answer does the same as for one of rejected_statuses,
+	// and reports the answer's status. A caller that cannot evaluate conditions ignores
+	// them.
+	RejectedWhen  []*RejectionCondition `protobuf:"bytes,10,rep,name=rejected_when,json=rejectedWhen,proto3" json:"rejected_when,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuthDecoration) Reset() {
@@ -182,6 +188,13 @@ func (x *AuthDecoration) GetLastRejectionTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *AuthDecoration) GetRejectedWhen() []*RejectionCondition {
+	if x != nil {
+		return x.RejectedWhen
+	}
+	return nil
+}
+
 // Header is one HTTP header.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -193,7 +206,10 @@ type Header struct {
 	// Required. Secret. The whole header value, for example `Bearer …`. The value
 	// consists of visible ASCII characters and spaces, and has no space at either end. If
 	// the value contains a token, the token has at most 64 KiB.
-	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Optional. If true, the header is set only if the request has no header of this name.
+	// A caller that cannot find out whether the request has one sets the header.
+	OnlyIfAbsent  bool `protobuf:"varint,3,opt,name=only_if_absent,json=onlyIfAbsent,proto3" json:"only_if_absent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +256,13 @@ func (x *Header) GetValue() string {
 		return x.Value
 	}
 	return ""
+}
+
+func (x *Header) GetOnlyIfAbsent() bool {
+	if x != nil {
+		return x.OnlyIfAbsent
+	}
+	return false
 }
 
 // QueryParam is one query parameter of the request's URL.
@@ -299,11 +322,309 @@ func (x *QueryParam) GetValue() string {
 	return ""
 }
 
+// RejectionCondition describes answers of a provider. An answer matches if it matches each
+// of the three parts that the condition has.
+type RejectionCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The HTTP statuses, 200 to 599, of which the answer has one. 1 to 20.
+	Statuses []int32 `protobuf:"varint,1,rep,packed,name=statuses,proto3" json:"statuses,omitempty"`
+	// Optional. Headers that the answer has. At most 20.
+	Headers []*HeaderCondition `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Optional. If present, the answer's body matches this condition.
+	Json          *JsonCondition `protobuf:"bytes,3,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectionCondition) Reset() {
+	*x = RejectionCondition{}
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectionCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectionCondition) ProtoMessage() {}
+
+func (x *RejectionCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectionCondition.ProtoReflect.Descriptor instead.
+func (*RejectionCondition) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_auth_decoration_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RejectionCondition) GetStatuses() []int32 {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *RejectionCondition) GetHeaders() []*HeaderCondition {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *RejectionCondition) GetJson() *JsonCondition {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+// HeaderCondition describes an answer's header.
+type HeaderCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The header's name, which is compared without regard to case. 1 to 200
+	// characters.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The header's value, which is compared exactly. If the answer has several
+	// headers of this name, their values are joined by a comma and a space before the
+	// comparison. 1 to 4096 characters.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderCondition) Reset() {
+	*x = HeaderCondition{}
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderCondition) ProtoMessage() {}
+
+func (x *HeaderCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderCondition.ProtoReflect.Descriptor instead.
+func (*HeaderCondition) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_auth_decoration_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HeaderCondition) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HeaderCondition) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// JsonCondition describes an answer's body. A body matches if it is one JSON value in UTF-8
+// with at most 64 KiB, without a content coding, and matches all members.
+type JsonCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. Values in the body. At most 20. If the list is empty, each body in JSON
+	// matches.
+	Members       []*JsonMemberCondition `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JsonCondition) Reset() {
+	*x = JsonCondition{}
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JsonCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JsonCondition) ProtoMessage() {}
+
+func (x *JsonCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JsonCondition.ProtoReflect.Descriptor instead.
+func (*JsonCondition) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_auth_decoration_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *JsonCondition) GetMembers() []*JsonMemberCondition {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// JsonMemberCondition describes a value in a JSON document. It matches if the document has
+// the value at the path, and this value equals the condition's value or, if negated is
+// true, does not equal it. Values of different types are not equal.
+type JsonMemberCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The steps from the whole document to the value, 1 to 20. In an object, a
+	// step is the name of a member. In an array, a step is the index of an element in decimal
+	// digits, from 0, without leading zeros. Each step has at least one character.
+	Path []string `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	// Required.
+	//
+	// Types that are valid to be assigned to Value:
+	//
+	//	*JsonMemberCondition_StringValue
+	//	*JsonMemberCondition_NumberValue
+	//	*JsonMemberCondition_BoolValue
+	Value isJsonMemberCondition_Value `protobuf_oneof:"value"`
+	// Optional. If true, the document must have another value at the path, of any type, also
+	// null.
+	Negated       bool `protobuf:"varint,5,opt,name=negated,proto3" json:"negated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JsonMemberCondition) Reset() {
+	*x = JsonMemberCondition{}
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JsonMemberCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JsonMemberCondition) ProtoMessage() {}
+
+func (x *JsonMemberCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_authmaterial_v1_auth_decoration_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JsonMemberCondition.ProtoReflect.Descriptor instead.
+func (*JsonMemberCondition) Descriptor() ([]byte, []int) {
+	return file_authmaterial_v1_auth_decoration_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *JsonMemberCondition) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *JsonMemberCondition) GetValue() isJsonMemberCondition_Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *JsonMemberCondition) GetStringValue() string {
+	if x != nil {
+		if x, ok := x.Value.(*JsonMemberCondition_StringValue); ok {
+			return x.StringValue
+		}
+	}
+	return ""
+}
+
+func (x *JsonMemberCondition) GetNumberValue() float64 {
+	if x != nil {
+		if x, ok := x.Value.(*JsonMemberCondition_NumberValue); ok {
+			return x.NumberValue
+		}
+	}
+	return 0
+}
+
+func (x *JsonMemberCondition) GetBoolValue() bool {
+	if x != nil {
+		if x, ok := x.Value.(*JsonMemberCondition_BoolValue); ok {
+			return x.BoolValue
+		}
+	}
+	return false
+}
+
+func (x *JsonMemberCondition) GetNegated() bool {
+	if x != nil {
+		return x.Negated
+	}
+	return false
+}
+
+type isJsonMemberCondition_Value interface {
+	isJsonMemberCondition_Value()
+}
+
+type JsonMemberCondition_StringValue struct {
+	// A text, which is compared exactly. At most 4096 characters.
+	StringValue string `protobuf:"bytes,2,opt,name=string_value,json=stringValue,proto3,oneof"`
+}
+
+type JsonMemberCondition_NumberValue struct {
+	// A finite number. Numbers are compared as IEEE 754 double-precision numbers.
+	NumberValue float64 `protobuf:"fixed64,3,opt,name=number_value,json=numberValue,proto3,oneof"`
+}
+
+type JsonMemberCondition_BoolValue struct {
+	// A boolean.
+	BoolValue bool `protobuf:"varint,4,opt,name=bool_value,json=boolValue,proto3,oneof"`
+}
+
+func (*JsonMemberCondition_StringValue) isJsonMemberCondition_Value() {}
+
+func (*JsonMemberCondition_NumberValue) isJsonMemberCondition_Value() {}
+
+func (*JsonMemberCondition_BoolValue) isJsonMemberCondition_Value() {}
+
 var File_authmaterial_v1_auth_decoration_proto protoreflect.FileDescriptor
 
 const file_authmaterial_v1_auth_decoration_proto_rawDesc = "" +
 	"\n" +
-	"%authmaterial/v1/auth_decoration.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x03\n" +
+	"%authmaterial/v1/auth_decoration.proto\x12\x0fauthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n" +
 	"\x0eAuthDecoration\x12#\n" +
 	"\rcredential_id\x18\x01 \x01(\tR\fcredentialId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x121\n" +
@@ -314,14 +635,34 @@ const file_authmaterial_v1_auth_decoration_proto_rawDesc = "" +
 	"\frefresh_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vrefreshTime\x12#\n" +
 	"\rallowed_hosts\x18\a \x03(\tR\fallowedHosts\x12+\n" +
 	"\x11rejected_statuses\x18\b \x03(\x05R\x10rejectedStatuses\x12J\n" +
-	"\x13last_rejection_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x11lastRejectionTime\"2\n" +
+	"\x13last_rejection_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x11lastRejectionTime\x12H\n" +
+	"\rrejected_when\x18\n" +
+	" \x03(\v2#.authmaterial.v1.RejectionConditionR\frejectedWhen\"X\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12$\n" +
+	"\x0eonly_if_absent\x18\x03 \x01(\bR\fonlyIfAbsent\"6\n" +
 	"\n" +
 	"QueryParam\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05valueB\xca\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xa0\x01\n" +
+	"\x12RejectionCondition\x12\x1a\n" +
+	"\bstatuses\x18\x01 \x03(\x05R\bstatuses\x12:\n" +
+	"\aheaders\x18\x02 \x03(\v2 .authmaterial.v1.HeaderConditionR\aheaders\x122\n" +
+	"\x04json\x18\x03 \x01(\v2\x1e.authmaterial.v1.JsonConditionR\x04json\";\n" +
+	"\x0fHeaderCondition\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"O\n" +
+	"\rJsonCondition\x12>\n" +
+	"\amembers\x18\x01 \x03(\v2$.authmaterial.v1.JsonMemberConditionR\amembers\"\xb7\x01\n" +
+	"\x13JsonMemberCondition\x12\x12\n" +
+	"\x04path\x18\x01 \x03(\tR\x04path\x12#\n" +
+	"\fstring_value\x18\x02 \x01(\tH\x00R\vstringValue\x12#\n" +
+	"\fnumber_value\x18\x03 \x01(\x01H\x00R\vnumberValue\x12\x1f\n" +
+	"\n" +
+	"bool_value\x18\x04 \x01(\bH\x00R\tboolValue\x12\x18\n" +
+	"\anegated\x18\x05 \x01(\bR\anegatedB\a\n" +
+	"\x05valueB\xca\x01\n" +
 	"\x13com.authmaterial.v1B\x13AuthDecorationProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03AMV\xaa\x02\x0fAuthmaterial.V1\xca\x02\x0fAuthmaterial\\V1\xe2\x02\x1bAuthmaterial\\V1\\GPBMetadata\xea\x02\x10Authmaterial::V1b\x06proto3"
 
 var (
@@ -336,24 +677,32 @@ func file_authmaterial_v1_auth_decoration_proto_rawDescGZIP() []byte {
 	return file_authmaterial_v1_auth_decoration_proto_rawDescData
 }
 
-var file_authmaterial_v1_auth_decoration_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_authmaterial_v1_auth_decoration_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_authmaterial_v1_auth_decoration_proto_goTypes = []any{
 	(*AuthDecoration)(nil),        // 0: authmaterial.v1.AuthDecoration
 	(*Header)(nil),                // 1: authmaterial.v1.Header
 	(*QueryParam)(nil),            // 2: authmaterial.v1.QueryParam
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*RejectionCondition)(nil),    // 3: authmaterial.v1.RejectionCondition
+	(*HeaderCondition)(nil),       // 4: authmaterial.v1.HeaderCondition
+	(*JsonCondition)(nil),         // 5: authmaterial.v1.JsonCondition
+	(*JsonMemberCondition)(nil),   // 6: authmaterial.v1.JsonMemberCondition
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_authmaterial_v1_auth_decoration_proto_depIdxs = []int32{
 	1, // 0: authmaterial.v1.AuthDecoration.headers:type_name -> authmaterial.v1.Header
 	2, // 1: authmaterial.v1.AuthDecoration.query_params:type_name -> authmaterial.v1.QueryParam
-	3, // 2: authmaterial.v1.AuthDecoration.expire_time:type_name -> google.protobuf.Timestamp
-	3, // 3: authmaterial.v1.AuthDecoration.refresh_time:type_name -> google.protobuf.Timestamp
-	3, // 4: authmaterial.v1.AuthDecoration.last_rejection_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	7, // 2: authmaterial.v1.AuthDecoration.expire_time:type_name -> google.protobuf.Timestamp
+	7, // 3: authmaterial.v1.AuthDecoration.refresh_time:type_name -> google.protobuf.Timestamp
+	7, // 4: authmaterial.v1.AuthDecoration.last_rejection_time:type_name -> google.protobuf.Timestamp
+	3, // 5: authmaterial.v1.AuthDecoration.rejected_when:type_name -> authmaterial.v1.RejectionCondition
+	4, // 6: authmaterial.v1.RejectionCondition.headers:type_name -> authmaterial.v1.HeaderCondition
+	5, // 7: authmaterial.v1.RejectionCondition.json:type_name -> authmaterial.v1.JsonCondition
+	6, // 8: authmaterial.v1.JsonCondition.members:type_name -> authmaterial.v1.JsonMemberCondition
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_authmaterial_v1_auth_decoration_proto_init() }
@@ -361,13 +710,18 @@ func file_authmaterial_v1_auth_decoration_proto_init() {
 	if File_authmaterial_v1_auth_decoration_proto != nil {
 		return
 	}
+	file_authmaterial_v1_auth_decoration_proto_msgTypes[6].OneofWrappers = []any{
+		(*JsonMemberCondition_StringValue)(nil),
+		(*JsonMemberCondition_NumberValue)(nil),
+		(*JsonMemberCondition_BoolValue)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_authmaterial_v1_auth_decoration_proto_rawDesc), len(file_authmaterial_v1_auth_decoration_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

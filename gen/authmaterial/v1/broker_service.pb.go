@@ -37,8 +37,8 @@ const (
 	ReportRejectionResponse_OUTCOME_REPLACED ReportRejectionResponse_Outcome = 2
 	// Retrying is pointless, and auth_decoration has the current version.
 	// Either the material is static and the reported version is the current
-	// version, or the reported status is not one of rejected_statuses, so it
-	// does not mean rejection for this auth method.
+	// version, or the reported status is neither one of rejected_statuses nor a
+	// status of rejected_when, so it does not mean rejection for this auth method.
 	ReportRejectionResponse_OUTCOME_NOT_REPLACEABLE ReportRejectionResponse_Outcome = 3
 )
 

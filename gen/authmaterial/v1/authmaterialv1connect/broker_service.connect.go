@@ -88,7 +88,8 @@ type BrokerServiceClient interface {
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
-	// Call ReportRejection once when a provider answers with one of rejected_statuses.
+	// Call ReportRejection once when a provider answers with one of rejected_statuses, or
+	// with an answer that matches rejected_when.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
 	// OUTCOME_REPLACED and the body can be sent again. A caller that does not retry uses
 	// the provider's answer.
@@ -249,7 +250,8 @@ type BrokerServiceHandler interface {
 	// ReportRejection reports that a provider rejected a version of the material, and
 	// returns the material to use instead.
 	//
-	// Call ReportRejection once when a provider answers with one of rejected_statuses.
+	// Call ReportRejection once when a provider answers with one of rejected_statuses, or
+	// with an answer that matches rejected_when.
 	// Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
 	// OUTCOME_REPLACED and the body can be sent again. A caller that does not retry uses
 	// the provider's answer.
