@@ -59,6 +59,9 @@ type AuthMethod struct {
 	DocumentationURL string `json:"documentation_url,omitempty"`
 	// RejectedStatuses are the HTTP statuses with which the provider rejects auth material.
 	RejectedStatuses []int `json:"rejected_statuses"`
+	// RejectedWhen describes further answers with which the provider rejects auth material. Each
+	// condition has at least one status.
+	RejectedWhen []Condition `json:"rejected_when,omitempty"`
 	// Fields has at least one entry. Each entry describes a value that a credential has for this
 	// method.
 	Fields []Field `json:"fields"`
@@ -163,6 +166,8 @@ type Placement struct {
 	// Value is a text with expressions, which may use the fields of the auth method and, in a token
 	// method, TokenVariable.
 	Value *expression.Template `json:"value"`
+	// OnlyIfAbsent is true if the header is not added to a request that has the header already.
+	OnlyIfAbsent bool `json:"only_if_absent,omitempty"`
 }
 
 // marshal returns a value as JSON, in which the character & is not escaped.

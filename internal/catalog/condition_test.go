@@ -66,3 +66,47 @@ func TestConditionsAsJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestRejections(t *testing.T) {
+	provider, err := define(with(fieldA + "  rejected_when: [{statuses: [403], headers: {X-Reason: expired}}, {statuses: [200, 403], json: {ok: false}}]\n" +
+		"  headers: [{name: X, value: \"${a}\"}, {name: Y, value: z, only_if_absent: true}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	method := provider.AuthMethods[0]
+	for status, want := range map[int]bool{200: true, 201: false, 400: false, 401: true, 403: true} {
+		if got := method.MayReject(status); got != want {
+			t.Errorf("MayReject(%d) = %v", status, got)
+		}
+	}
+	if method.Headers[0].OnlyIfAbsent || !method.Headers[1].OnlyIfAbsent {
+		t.Errorf("the headers are %+v", method.Headers)
+	}
+	text, err := json.Marshal(method)
+	for _, want := range []string{
+		`"rejected_when":[{"statuses":[403],"headers":{"X-Reason":"expired"}},{"statuses":[200,403],"json":{"ok":false}}]`,
+		`{"name":"X","value":"${a}"},{"name":"Y","value":"z","only_if_absent":true}`,
+	} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("the definition as JSON is %s (%v), and lacks %s", text, err, want)
+		}
+	}
+}
+
+func TestRejectionMistakes(t *testing.T) {
+	const x = "  headers: [{name: X, value: \"${a}\"}]\n"
+	for text, want := range map[string]string{
+		"  rejected_when: [{json: {ok: false}}]\n" + x:                                                                                   `8:19: the key "statuses" is missing`,
+		"  rejected_when: [{statuses: [403, 200], json: {}}]\n" + x:                                                                      "8:30: a status below 400 needs headers or json too, because most answers with this status are no rejections",
+		"  rejected_when: [{statuses: [403], outcome: REFUSED}]\n" + x:                                                                   `8:37: unknown key; known here: "headers", "json", "statuses"`,
+		"  rejected_when: [{statuses: [403], json: {a: " + strings.Repeat("x", 4096) + ", b: " + strings.Repeat("x", 4096) + "}}]\n" + x: "8:18: must have at most 8 KiB",
+		"  rejected_when: []\n" + x: "8:18: must have 1 to 10 items, and has 0",
+		"  query_params: [{name: x, value: \"${a}\", only_if_absent: true}]\n": `8:43: unknown key; known here: "name", "value"`,
+		"  headers: [{name: x, value: \"${a}\", only_if_absent: yes}]\n":       "8:54: must be true or false, and is a string",
+	} {
+		_, err := define(with(fieldA + text))
+		if want = "p.yaml:" + want; err == nil || err.Error() != want {
+			t.Errorf("%.60s: the problems are\n%v\nwant\n%s", text, err, want)
+		}
+	}
+}

@@ -78,8 +78,8 @@ type methodDefiner struct {
 }
 
 func defineMethod(item yamlfile.Value, anyHost bool) *methodDefiner {
-	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "fields", "token_request", "jwt",
-		"headers", "query_params", "rotation", "verification").Requires("id", "display_name", "fields")
+	item.Mapping("id", "display_name", "description", "documentation_url", "rejected_statuses", "rejected_when", "fields",
+		"token_request", "jwt", "headers", "query_params", "rotation", "verification").Requires("id", "display_name", "fields")
 	item.Excludes("jwt", "token_request")
 	request, jwt := item.Get("token_request"), item.Get("jwt")
 	method := &AuthMethod{
@@ -88,6 +88,7 @@ func defineMethod(item yamlfile.Value, anyHost bool) *methodDefiner {
 		Description:      item.Get("description").FreeText(1, maxParagraph),
 		DocumentationURL: readLink(item.Get("documentation_url")),
 		RejectedStatuses: readRejectedStatuses(item.Get("rejected_statuses")),
+		RejectedWhen:     defineRejectedWhen(item.Get("rejected_when")),
 		Fields:           defineFields(item.Get("fields"), request.Exists() || jwt.Exists()),
 		Rotation:         readRotation(item.Get("rotation")),
 	}
@@ -105,7 +106,7 @@ func defineMethod(item yamlfile.Value, anyHost bool) *methodDefiner {
 		method.tokenUses = slices.Compact(slices.Sorted(slices.Values(scope.used)))
 		placed = placed.with(JWTVariable)
 	}
-	method.Headers = definePlacements(item.Get("headers"), placed, true)
+	method.Headers = definePlacements(item.Get("headers"), placed, true, "only_if_absent")
 	method.QueryParams = definePlacements(item.Get("query_params"), placed, false)
 	scope.join(placed)
 	return &methodDefiner{item, method, scope}
@@ -168,12 +169,14 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 // No auth method may set these headers, which delimit an HTTP message or name its receiver.
 var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
 
-func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool) []Placement {
+// definePlacements reads a list of headers or query parameters. An item has a name and a value, and can
+// have the other keys.
+func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool, otherKeys ...string) []Placement {
 	var placements []Placement
 	names := yamlfile.Unique{}
 	isControl := func(char rune) bool { return char < ' ' || char == 0x7f }
 	for _, item := range list.List(1, 50) {
-		item.Mapping("name", "value").Requires("name", "value")
+		item.Mapping(append(otherKeys, "name", "value")...).Requires("name", "value")
 		value := item.Get("name")
 		name := value.Text(maxLine)
 		folded := name
@@ -189,7 +192,9 @@ func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool) []Plac
 			value.Problemf("the name of a query parameter must not have control characters")
 		}
 		names.Check(value, folded, "name")
-		placements = append(placements, Placement{Name: name, Value: scope.compileLine(item.Get("value"), maxParagraph)})
+		placements = append(placements, Placement{
+			Name: name, Value: scope.compileLine(item.Get("value"), maxParagraph), OnlyIfAbsent: item.Get("only_if_absent").Bool(false),
+		})
 	}
 	return placements
 }

@@ -39,7 +39,7 @@ func Parse(text string) (Path, error) {
 	}
 	for _, step := range path {
 		if step == "" || escaped || len(path) > maxSteps {
-			return nil, errors.New("a path has 1 to 20 names of members, separated by dots, such as data.token; a dot in a name is written \\.")
+			return nil, errors.New("a path has 1 to 20 names of members, separated by dots, such as data.token; write \\. for a dot in a name")
 		}
 	}
 	return path, nil

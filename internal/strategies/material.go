@@ -19,6 +19,8 @@ import (
 type Pair struct {
 	Name  string
 	Value secret.Text
+	// OnlyIfAbsent is true for a header that a caller adds only to requests without this header.
+	OnlyIfAbsent bool
 }
 
 // Material is what authenticates a request when it is added to the request. Material is immutable.
@@ -116,7 +118,7 @@ func evaluate(
 		case found != "":
 			problems = append(problems, blame(p, values, found, invalid)...)
 		default:
-			pairs = append(pairs, Pair{Name: p.Name, Value: secret.New(value)})
+			pairs = append(pairs, Pair{Name: p.Name, Value: secret.New(value), OnlyIfAbsent: p.OnlyIfAbsent})
 		}
 	}
 	return pairs, problems
