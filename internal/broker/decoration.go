@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
@@ -35,6 +36,8 @@ type Decoration struct {
 	AllowedHosts []string
 	// RejectedStatuses are the HTTP statuses that mean that the provider rejects the material.
 	RejectedStatuses []int
+	// RejectedWhen describes further answers with which the provider rejects the material.
+	RejectedWhen []catalog.Condition
 	// LastRejectionTime is when this replica last received a report that the provider rejected this
 	// version of static material, or zero if there was no such report.
 	LastRejectionTime time.Time
@@ -55,8 +58,8 @@ type Decoration struct {
 func (b *Broker) makeDecoration(a *account, t *token.Token, now time.Time) (*Decoration, error) {
 	d := &Decoration{
 		CredentialID: a.credential.ID, AllowedHosts: a.credential.AllowedHosts,
-		RejectedStatuses: a.credential.Method.RejectedStatuses,
-		number:           a.version, token: t, rejection: a.rejection.Load(), since: now,
+		RejectedStatuses: a.credential.Method.RejectedStatuses, RejectedWhen: a.credential.Method.RejectedWhen,
+		number: a.version, token: t, rejection: a.rejection.Load(), since: now,
 	}
 	if t != nil {
 		d.expiry = t.ExpireTime()
@@ -138,7 +141,11 @@ func version(key []byte, credentialID string, material strategies.Material) stri
 	for _, pairs := range [][]strategies.Pair{material.Headers, material.QueryParams} {
 		parts = append(parts, strconv.Itoa(len(pairs)))
 		for _, pair := range pairs {
-			parts = append(parts, pair.Name, pair.Value.Reveal())
+			name := pair.Name
+			if pair.OnlyIfAbsent {
+				name += " only if absent" // no name of a header contains a space
+			}
+			parts = append(parts, name, pair.Value.Reveal())
 		}
 	}
 	return base64.RawURLEncoding.EncodeToString(secret.Digest(key, parts...)[:versionSize])

@@ -94,7 +94,8 @@ func (b *Broker) graceDecoration(a *account, caller access.Caller) *Decoration {
 		return nil
 	}
 	d, now := *g.previous.latest.Load(), b.options.Clock.Now()
-	d.AllowedHosts, d.RejectedStatuses = commonHosts(a, g.previous), a.credential.Method.RejectedStatuses
+	d.AllowedHosts = commonHosts(a, g.previous)
+	d.RejectedStatuses, d.RejectedWhen = a.credential.Method.RejectedStatuses, a.credential.Method.RejectedWhen
 	d.refresh = now.Add(graceRefresh)
 	b.finish(&d, now)
 	return &d

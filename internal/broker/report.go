@@ -56,7 +56,7 @@ func (b *Broker) ReportRejection(
 	var outcome Outcome
 	a, by, err := b.admit(g, &caller.Caller, id)
 	if err == nil {
-		rejected := slices.Contains(a.credential.Method.RejectedStatuses, status)
+		rejected := a.credential.Method.MayReject(status)
 		switch {
 		case a.source == nil:
 			d, outcome, err = b.reportStatic(caller.Caller, a, version, status, rejected)

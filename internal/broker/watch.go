@@ -262,7 +262,7 @@ func fingerprint(state Result) string {
 		return string(known.Reason) + " " + known.Message
 	}
 	d := state.Decoration
-	return fmt.Sprintln(d.Version, d.expiry.UnixNano(), d.AllowedHosts, d.RejectedStatuses)
+	return fmt.Sprintf("%s %d %v %v %#v", d.Version, d.expiry.UnixNano(), d.AllowedHosts, d.RejectedStatuses, d.RejectedWhen)
 }
 
 // Watchers returns the number of open watches.

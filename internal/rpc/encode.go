@@ -101,16 +101,14 @@ func toProto(decoration *broker.Decoration) *authmaterialv1.AuthDecoration {
 		QueryParams:      make([]*authmaterialv1.QueryParam, len(material.QueryParams)),
 		RefreshTime:      timestamppb.New(decoration.RefreshTime),
 		AllowedHosts:     decoration.AllowedHosts,
-		RejectedStatuses: make([]int32, len(decoration.RejectedStatuses)),
+		RejectedStatuses: statuses(decoration.RejectedStatuses),
+		RejectedWhen:     toConditions(decoration.RejectedWhen),
 	}
 	for i, pair := range material.Headers {
-		message.Headers[i] = &authmaterialv1.Header{Name: pair.Name, Value: pair.Value.Reveal()}
+		message.Headers[i] = &authmaterialv1.Header{Name: pair.Name, Value: pair.Value.Reveal(), OnlyIfAbsent: pair.OnlyIfAbsent}
 	}
 	for i, pair := range material.QueryParams {
 		message.QueryParams[i] = &authmaterialv1.QueryParam{Name: pair.Name, Value: pair.Value.Reveal()}
-	}
-	for i, status := range decoration.RejectedStatuses {
-		message.RejectedStatuses[i] = int32(status) //nolint:gosec // the conversion is safe, because a status is from 400 to 599
 	}
 	if !decoration.LastRejectionTime.IsZero() {
 		message.LastRejectionTime = timestamppb.New(decoration.LastRejectionTime)
