@@ -7,8 +7,8 @@ import (
 )
 
 // Apply adds the headers and query parameters of a decoration to a request, in place of all
-// headers and query parameters with the same names. If Apply returns an error, the request is
-// unchanged.
+// headers and query parameters with the same names. A header with only_if_absent is added only if
+// the request has no header of its name. If Apply returns an error, the request is unchanged.
 //
 // Apply returns an Error with ReasonHostNotAllowed if the host in the request's URL is not one of
 // the decoration's allowed hosts, if the request's field Host differs from the host in the URL, or
@@ -35,9 +35,7 @@ func Apply(request *http.Request, decoration *authmaterialv1.AuthDecoration) err
 			delete(request.Header, name)
 		}
 	}
-	for _, header := range p.headers {
-		request.Header[header.name] = header.values
-	}
+	p.addHeaders(request.Header)
 	if p.query != "" {
 		request.URL.RawQuery = p.replaceParams(request.URL.RawQuery)
 	}

@@ -35,8 +35,9 @@ type prepared struct {
 }
 
 type preparedHeader struct {
-	name   string // in canonical form
-	values []string
+	name         string // in canonical form
+	values       []string
+	onlyIfAbsent bool
 }
 
 type allowedHost struct{ host, port string }
@@ -47,7 +48,9 @@ func prepare(decoration *authmaterialv1.AuthDecoration) (*prepared, error) {
 	}
 	p := &prepared{decoration: decoration}
 	for _, header := range decoration.GetHeaders() {
-		p.headers = append(p.headers, preparedHeader{http.CanonicalHeaderKey(header.GetName()), []string{header.GetValue()}})
+		p.headers = append(p.headers, preparedHeader{
+			http.CanonicalHeaderKey(header.GetName()), []string{header.GetValue()}, header.GetOnlyIfAbsent(),
+		})
 	}
 	var pairs []string
 	for _, param := range decoration.GetQueryParams() {
@@ -80,10 +83,6 @@ func parseHost(entry string) allowedHost {
 func (p *prepared) version() string { return p.decoration.GetVersion() }
 
 func (p *prepared) expired(now time.Time) bool { return !p.expires.IsZero() && !now.Before(p.expires) }
-
-func (p *prepared) rejectedBy(httpStatus int) bool {
-	return slices.Contains(p.decoration.GetRejectedStatuses(), int32(httpStatus)) //nolint:gosec // a status fits into 32 bits: in net/http, it has three digits
-}
 
 // `check` returns an Error with ReasonHostNotAllowed if the request must not get the material.
 func (p *prepared) check(request *http.Request) error {
@@ -147,9 +146,7 @@ func (p *prepared) decorate(request *http.Request) (*http.Request, error) {
 	}
 	if len(p.headers) > 0 {
 		decorated.Header = p.otherHeaders(request.Header)
-		for _, header := range p.headers {
-			decorated.Header[header.name] = header.values
-		}
+		p.addHeaders(decorated.Header)
 	}
 	return decorated, nil
 }
@@ -176,9 +173,27 @@ func (p *prepared) otherHeaders(header http.Header) http.Header {
 	return others
 }
 
+// addHeaders adds the material's headers to headers that the material does not replace.
+func (p *prepared) addHeaders(others http.Header) {
+	for _, header := range p.headers {
+		if !header.onlyIfAbsent || !hasHeader(others, header.name) {
+			others[header.name] = header.values
+		}
+	}
+}
+
+func hasHeader(header http.Header, name string) bool {
+	for other := range header {
+		if strings.EqualFold(other, name) {
+			return true
+		}
+	}
+	return false
+}
+
 func (p *prepared) replaces(name string) bool {
 	for i := range p.headers {
-		if strings.EqualFold(p.headers[i].name, name) {
+		if strings.EqualFold(p.headers[i].name, name) && !p.headers[i].onlyIfAbsent {
 			return true
 		}
 	}

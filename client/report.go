@@ -80,7 +80,7 @@ func (c *credential) make(ctx context.Context, made *report, version string, htt
 		response, err = c.client.broker.ReportRejection(ctx, &authmaterialv1.ReportRejectionRequest{
 			CredentialId: c.id,
 			Version:      version,
-			HttpStatus:   int32(httpStatus), //nolint:gosec // one of rejected_statuses
+			HttpStatus:   int32(httpStatus), //nolint:gosec // a status of an answer, with three digits
 		}, options...)
 		return err
 	})

@@ -36,7 +36,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	t.credential.use(p, now)
 	response, err := t.send(request, decorated, p)
-	if err != nil || !p.rejectedBy(response.StatusCode) {
+	if err != nil || !Rejected(response, p.decoration) {
 		return response, err
 	}
 	successor := t.credential.reject(request.Context(), p, response.StatusCode)

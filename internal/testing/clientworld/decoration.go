@@ -44,6 +44,13 @@ func (w *world) decoration(id string, s state) *authmaterialv1.AuthDecoration {
 		made.Headers = append(made.Headers, &authmaterialv1.Header{Name: header[0], Value: header[1]})
 		w.secrets.add(header[1], made.AllowedHosts...)
 	}
+	for _, header := range s.IfAbsent {
+		made.Headers = append(made.Headers, &authmaterialv1.Header{Name: header[0], Value: header[1], OnlyIfAbsent: true})
+		w.secrets.add(header[1], made.AllowedHosts...)
+	}
+	for _, one := range s.RejectedWhen {
+		made.RejectedWhen = append(made.RejectedWhen, one.RejectionCondition)
+	}
 	for _, param := range s.Query {
 		made.QueryParams = append(made.QueryParams, &authmaterialv1.QueryParam{Name: param[0], Value: param[1]})
 		w.secrets.add(param[1], made.AllowedHosts...)

@@ -30,6 +30,7 @@ type expectedCalls struct {
 type expected struct {
 	Status     int            `json:"status"`
 	Body       *string        `json:"body"`
+	Pad        int            `json:"pad"` // the body has so many bytes, the last of which are spaces
 	Error      *expectedError `json:"error"`
 	Seen       []seen         `json:"seen"`
 	Eventually bool           `json:"eventually"`

@@ -50,8 +50,10 @@ func judgeResult(credential string, got *result, want *expected) error {
 		return fmt.Errorf("the request failed with reason %q: %s", got.Error.Reason, got.Error.Message)
 	case want.Status != 0 && got.Status != want.Status:
 		return fmt.Errorf("the status is %d, want %d; the body is %q", got.Status, want.Status, got.Body)
-	case want.Body != nil && got.Body != *want.Body:
+	case want.Body != nil && want.Pad == 0 && got.Body != *want.Body:
 		return fmt.Errorf("the body is %q, want %q", got.Body, *want.Body)
+	case want.Body != nil && got.Body != padded(*want.Body, want.Pad):
+		return fmt.Errorf("the body has %d bytes and begins with %.100q, want %q and spaces up to %d bytes", len(got.Body), got.Body, *want.Body, want.Pad)
 	}
 	return compareHeaders(valuesIn(got.Headers), want.Headers)
 }

@@ -107,14 +107,30 @@ func (p *provider) answer(w http.ResponseWriter, r *http.Request, next reply) {
 	if next.Location != "" {
 		w.Header().Set("Location", strings.ReplaceAll(p.expand(next.Location), "{query}", r.URL.RawQuery))
 	}
-	text := "ok"
-	if next.Body != nil {
-		text = *next.Body
+	pieces := next.Pieces
+	switch {
+	case next.Body != nil:
+		pieces = []string{padded(*next.Body, next.Pad)}
+	case pieces == nil:
+		pieces = []string{"ok"}
 	}
 	status := http.StatusOK
 	if next.Status != 0 {
 		status = next.Status
 	}
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text)
+	for i, piece := range pieces {
+		if i > 0 {
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(next.Pause.Duration)
+		}
+		_, _ = io.WriteString(w, piece)
+	}
+	if next.Cut {
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
 }
+
+// padded adds spaces to a text, so that it has at least `size` bytes.
+func padded(text string, size int) string { return text + strings.Repeat(" ", max(size-len(text), 0)) }

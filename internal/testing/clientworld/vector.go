@@ -8,6 +8,10 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
 )
 
 // vector is a test of a client. clients/vectors/README.md documents the format.
@@ -52,13 +56,16 @@ type step struct {
 // the beginning of the vector.
 type state struct {
 	Version  string   `json:"version"`
-	Headers  []pair   `json:"headers"`  // default: Authorization: Bearer secret-VERSION, without Query
+	Headers  []pair   `json:"headers"` // default: Authorization: Bearer secret-VERSION, without Query
+	IfAbsent []pair   `json:"headers_if_absent"`
 	Query    []pair   `json:"query"`    // default: none
 	Expires  duration `json:"expires"`  // default: never
 	Refresh  duration `json:"refresh"`  // default: +300s
 	Hosts    []string `json:"hosts"`    // default: {api}
 	Rejected []int32  `json:"rejected"` // default: 401
-	Error    *failure `json:"error"`
+	// RejectedWhen has conditions in the JSON format of Protocol Buffers.
+	RejectedWhen []condition `json:"rejected_when"`
+	Error        *failure    `json:"error"`
 }
 
 // failure is an error of the broker.
@@ -91,6 +98,20 @@ type reply struct {
 	Location string           `json:"location"`
 	Headers  []pair           `json:"headers"`
 	Body     *string          `json:"body"`
+	Pad      int              `json:"pad"`    // the body has so many bytes, the last of which are spaces
+	Pieces   []string         `json:"pieces"` // instead of Body: pieces of the body
+	Pause    duration         `json:"pause"`  // between the pieces
+	Cut      bool             `json:"cut"`    // close the connection in place of the end of the body
+}
+
+// condition is an item of rejected_when.
+type condition struct {
+	*authmaterialv1.RejectionCondition
+}
+
+func (c *condition) UnmarshalJSON(text []byte) error {
+	c.RejectionCondition = new(authmaterialv1.RejectionCondition)
+	return protojson.Unmarshal(text, c.RejectionCondition)
 }
 
 type rotation struct {
