@@ -398,6 +398,7 @@ FUZZ := \
 	config:FuzzSplit \
 	credentials:FuzzValidID \
 	catalog:FuzzDefine \
+	catalog:FuzzURL \
 	draft:FuzzFromCurl \
 	expression:FuzzCompile \
 	fleetkeys:FuzzOpen \

@@ -200,6 +200,20 @@ func FuzzDefine(f *testing.F) {
 	f.Add(with(fieldA + "  headers: [{name: X, value: \"Bearer ${a}\"}]\n"))
 	f.Add(with(tokenRequest(", default_lifetime: 15m, previous_token: ENDED, parameters: {scope: a b}")))
 	f.Add("id: p")
+	f.Add(withTemplates("${a}.example.com", "${login.url}/${b}?x=${a + b}", true))
+	for _, method := range []string{
+		clientFields + `  token_request: {method: PUT, url: "https://p.test/${client_id}", body: JSON, client_authentication: BASIC_UNENCODED, grant_type: "", ` +
+			`parameters: {site: {id: 5, on: true, none: null}, list: [1, "${client_id}"]}, headers: [{name: x-key, value: "${sha256(client_secret)}"}], ` +
+			`client_certificate: {certificate: "${client_id}", private_key: "${client_secret}"}}` + "\n" + bearer,
+		fieldA + `  token_request: {url: "https://p.test/", body: FORM, client_authentication: NONE, grant_type: password, parameters: {assertion: "${jwt}", audience: [a, b]}, ` +
+			`jwt: {algorithm: ES256, key: "${a}", lifetime: 1m, backdate: 10s, header: {kid: k}, claims: {iss: "${login.id}", list: [{a: 1.5}]}}, ` +
+			`first: [{id: login, url: "https://p.test/", body: QUERY, method: GET, parameters: {a: "${a}"}, values: {id: "a\\.b.0", all: BODY, c: {cookie: c}, h: {header: h}}}], ` +
+			`response: {token: data.token, expires_at: TOKEN, values: {account: id}, refused: [{statuses: [200], headers: {x: y}, json: {ok: {not: true}}}]}}` + "\n" +
+			`  headers: [{name: A, value: "${token} ${response.account}"}]` + "\n",
+		fieldA + `  jwt: {algorithm: HS512, key: "${a}", key_encoding: HEX, lifetime: 168h, claims: {}}` + "\n" + `  query_params: [{name: "ä", value: "${jwt}"}]` + "\n",
+	} {
+		f.Add(with(method))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		provider, err := define(text)
 		if err != nil {
@@ -211,6 +225,9 @@ func FuzzDefine(f *testing.F) {
 		for _, method := range provider.AuthMethods {
 			if len(method.Headers)+len(method.QueryParams) == 0 {
 				t.Error("Define reported no problem, but an auth method adds nothing to a request")
+			}
+			if method.TokenRequest != nil && method.TokenRequest.URL.String() == "" {
+				t.Error("Define reported no problem, but a token request has no URL")
 			}
 		}
 	})

@@ -181,10 +181,14 @@ func checkHost(item yamlfile.Value, host []expression.Part, scope *scope, anyHos
 func endsInDomain(text string) bool {
 	name, _, _ := strings.Cut(text, ":")
 	name, dotted := strings.CutPrefix(name, ".")
-	suffix, managed := publicsuffix.PublicSuffix(name)
+	if !dotted || strings.HasPrefix(name, ".") {
+		return false
+	}
+	// The two labels stand for what an expression adds: each name below kobe.jp is a public suffix.
+	suffix, managed := publicsuffix.PublicSuffix("x.x." + name)
 	if managed {
-		return dotted && len(name) > len(suffix) && !strings.HasPrefix(name, ".")
+		return len(name) > len(suffix)
 	}
 	// A suffix such as github.io is not managed by a registry: a company has registered it.
-	return dotted && strings.Contains(strings.Trim(suffix, "."), ".")
+	return strings.Contains(suffix, ".")
 }

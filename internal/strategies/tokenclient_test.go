@@ -2,12 +2,10 @@ package strategies_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,7 +19,6 @@ import (
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
-	"github.com/authmaterial/broker/internal/token"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
@@ -261,64 +258,5 @@ func TestTokenAfterSleep(t *testing.T) {
 		if last := issued.LastEnd().Sub(sentAt); last != time.Hour || requests != 2 {
 			t.Errorf("%s: %d requests were sent, want 2, and the token ends %v after the last request, want 1h", name, requests, last)
 		}
-	}
-}
-
-// FuzzTokenAnswer checks that every answer results either in a usable token, or in an error that
-// does not quote the answer.
-func FuzzTokenAnswer(f *testing.F) {
-	for _, body := range []string{
-		`{"access_token":"t","expires_in":3600}`, `{"access_token":"t","expires_in":"1e3"}`, `{"error":"invalid_client"}`,
-		`{"error":{"a":1},"access_token":null}`, `{"error":"slow_down"}`, `{"error":"internal_error"}`, "null", "<html>", "\ufeff{}", "", "[]", `{"access_token":"a\nb"}`, `{"expires_in":-0.0,"access_token":"t"}`,
-	} {
-		for _, status := range []int{101, 200, 302, 400, 403, 421, 429, 502, 503} {
-			f.Add(status, []byte(body))
-		}
-	}
-	credential := sendPulse("id", "secret")
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering(status, body)})
-		issued, err := newTokens(t, credential, client).RequestToken(t.Context())
-		if err != nil {
-			checkUnquotedFailure(t, status, body, fault.From(err))
-			return
-		}
-		value := issued.Value.Reveal()
-		if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Error("a token that no header can carry was accepted")
-		}
-		if issued.Lifetime <= 0 || issued.Lifetime > token.MaxLifetime {
-			t.Errorf("a lifetime of %v was accepted", issued.Lifetime)
-		}
-		if status/100 != 2 {
-			t.Errorf("a token was taken from an answer with status %d", status)
-		}
-	})
-}
-
-// checkUnquotedFailure checks that the error does not quote the answer, and that only an answer of
-// the token endpoint itself counts as a rejection of the credential.
-func checkUnquotedFailure(t *testing.T, status int, body []byte, failure *fault.Error) {
-	t.Helper()
-	if len(failure.Message) > 200 {
-		t.Errorf("the message has %d bytes, so it quotes the answer", len(failure.Message))
-	}
-	switch failure.Reason {
-	case fault.ProviderUnavailable, fault.ProviderRateLimited:
-	case fault.CredentialRejected:
-		var object map[string]json.RawMessage
-		if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &object) != nil || object == nil {
-			t.Errorf("status %d with a body that is not a JSON object counts as a rejection of the credential", status)
-		}
-		var code string
-		named := json.Unmarshal(object["error"], &code) == nil && strings.HasSuffix(failure.Message, ", "+code+")")
-		if status != 400 && status != 401 && !named {
-			t.Errorf("status %d without a registered error counts as a rejection of the credential: %s", status, failure.Message)
-		}
-		if slices.Contains([]string{"server_error", "temporarily_unavailable", "slow_down", "authorization_pending"}, code) {
-			t.Errorf("the temporary error %s counts as a rejection of the credential", code)
-		}
-	default:
-		t.Errorf("the error is %v", failure)
 	}
 }
