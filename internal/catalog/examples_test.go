@@ -106,7 +106,9 @@ func TestEveryMethodHasAnExample(t *testing.T) {
 			continue
 		}
 		for _, method := range provider.AuthMethods {
-			if !slices.ContainsFunc(examples, func(e *example) bool { return e.id() == provider.ID+"."+method.ID && e.Source != "" && e.Rejection != nil }) {
+			if !slices.ContainsFunc(examples, func(e *example) bool {
+				return e.id() == provider.ID+"."+method.ID && e.Source != "" && e.Rejection != nil
+			}) {
 				t.Errorf("%s.%s has no example with a source and a rejection", provider.ID, method.ID)
 			}
 		}
