@@ -40,7 +40,7 @@ func newProviders() *cobra.Command {
 	}
 	addConfigFlag(command, &path, "also show the providers in this configuration file")
 	format = addOutputFlag(command, "table", "json")
-	command.AddCommand(newProvidersNew())
+	command.AddCommand(newProvidersNew(), newProvidersTry())
 	return command
 }
 
@@ -178,8 +178,7 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id = strings.Trim(strings.ReplaceAll(id, "_", "-"), "-") // an ID ends with a letter or digit
 	values, fields := "values: {}", ""
 	for _, field := range method.Fields {
-		variable := strings.ToUpper(strings.ReplaceAll(provider.ID, "-", "_") + "_" + field.ID)
-		line := fmt.Sprintf("%s: {env: %s}", field.ID, variable)
+		line := fmt.Sprintf("%s: {env: %s}", field.ID, strings.ToUpper(provider.ID+"_"+field.ID))
 		if field.Required {
 			values = "values:"
 			fields += "      " + line + "\n"

@@ -72,7 +72,7 @@ func (f *newProviderFlags) run(command *cobra.Command, args []string) error {
 	if err := writeNew(f.output, string(text), 0o644); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(screen, "%s: written. Complete it as its comments say.\n", f.output)
+	_, err = fmt.Fprintf(screen, "%s: written. Complete it as its comments say, and try it: broker providers try %[1]s\n", f.output)
 	return err
 }
 

@@ -37,6 +37,7 @@ var allowed = map[string]string{
 	module + "internal/broker":           "the package computes the version, an HMAC over the material",
 	module + "internal/cache/redisstore": "the package encrypts tokens, and authenticates to Redis",
 	module + "internal/console":          "the package authenticates to OpenID Connect issuers",
+	module + "internal/exchange":         "the package finds the secrets that it must not print",
 	module + "internal/fleetkeys":        "the package derives keys from a fleet key",
 	module + "internal/management":       "the package checks and merges values, and returns public ones",
 	module + "internal/rpc":              "the package returns the material to the caller",
