@@ -4,7 +4,6 @@ package catalog
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -192,12 +191,13 @@ func (c *Catalog) Providers() []*Provider {
 	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
 }
 
-// With returns a copy of the catalog in which the given provider is added, or replaces the provider
-// with the same ID.
-func (c *Catalog) With(provider *Provider) *Catalog {
-	all := map[string]*Provider{provider.ID: provider}
-	for id, other := range c.providers {
-		all[id] = cmp.Or(all[id], other)
+// With returns a copy of the catalog in which the given providers are added, or replace the providers
+// with the same IDs.
+func (c *Catalog) With(providers ...*Provider) *Catalog {
+	all := make(map[string]*Provider, len(c.providers)+len(providers))
+	maps.Copy(all, c.providers)
+	for _, provider := range providers {
+		all[provider.ID] = provider
 	}
 	return &Catalog{providers: all}
 }

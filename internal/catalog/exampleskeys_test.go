@@ -175,7 +175,7 @@ func (k *keys) checkDecoration(t *testing.T, e *example, got *authmaterialv1.Aut
 	t.Helper()
 	var headers, params []pair
 	for _, header := range got.GetHeaders() {
-		headers = append(headers, pair{Name: header.GetName(), Value: k.cut(t, header.GetValue(), e.JWT)})
+		headers = append(headers, pair{Name: header.GetName(), Value: k.cut(t, header.GetValue(), e.JWT), OnlyIfAbsent: header.GetOnlyIfAbsent()})
 	}
 	for _, param := range got.GetQueryParams() {
 		params = append(params, pair{Name: param.GetName(), Value: param.GetValue()})

@@ -176,11 +176,11 @@ func checkHost(item yamlfile.Value, host []expression.Part, scope *scope, anyHos
 	return true
 }
 
-// endsInDomain reports whether a text is a dot and a name in a domain that somebody registered. A
-// public suffix such as co.uk is not enough.
+// endsInDomain reports whether a text has, after its first dot, a name in a domain that somebody
+// registered. A public suffix such as co.uk is not enough.
 func endsInDomain(text string) bool {
 	name, _, _ := strings.Cut(text, ":")
-	name, dotted := strings.CutPrefix(name, ".")
+	_, name, dotted := strings.Cut(name, ".")
 	if !dotted || strings.HasPrefix(name, ".") {
 		return false
 	}

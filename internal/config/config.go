@@ -52,14 +52,16 @@ type Options struct {
 
 type parser struct {
 	document *yamlfile.Document
-	folder   string // the folder of the configuration file, to which paths may be relative
-	options  Options
+	// others are the documents of the files in the providers directory.
+	others  []*yamlfile.Document
+	folder  string // the folder of the configuration file, to which paths may be relative
+	options Options
 	// If unread is true, the parser does not read the values of credentials and reports no problems
 	// with them.
 	unread bool
 }
 
-var sections = []string{"listen", "limits", "credentials", "providers", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console", "proxies"}
+var sections = []string{"listen", "limits", "credentials", "providers", "providers_directory", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console", "proxies"}
 
 // Load reads the configuration file at path. Relative paths in the file are relative to its folder.
 // Load also checks the environment variables that configure proxies. An error of Load either has
@@ -137,7 +139,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 		TokenCache:     p.readTokenCache(root.Get("token_cache")),
 	}
 	config.Listen = p.readListen(root, config.Authentication.Remote())
-	config.Catalog, config.ReplacedProviders = readProviders(root.Get("providers"))
+	config.Catalog, config.ReplacedProviders = p.readProviders(root)
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)
 	config.Proxies = readProxies(root.Get("proxies"), config.Listen)
@@ -147,7 +149,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	if config.Policy.AllowsAll() && config.Listen.OpenToUsers() {
 		root.Get("listen").Get("socket_mode").Problemf("every user of this machine could get the secrets: add 'grants' that list the allowed callers, such as uid:1000; or set \"0600\", so that only the broker's user can connect, or \"0660\" for its group, too")
 	}
-	if err := document.Err(); err != nil {
+	if err := p.err(); err != nil {
 		return nil, err
 	}
 	config.Warnings = document.Warnings()
@@ -164,8 +166,9 @@ func LoadProviders(path string) (*catalog.Catalog, error) {
 		return nil, err
 	}
 	document := yamlfile.Parse(path, data)
-	providers, _ := readProviders(document.Root().Requires().Get("providers"))
-	return providers, document.Err()
+	p := &parser{document: document, folder: filepath.Dir(path)}
+	providers, _ := p.readProviders(document.Root().Requires())
+	return providers, p.err()
 }
 
 // LoadCredentials returns the credentials of the file at path, in the file's order and without
@@ -177,26 +180,8 @@ func LoadCredentials(path string) ([]*credentials.Credential, error) {
 		return nil, err
 	}
 	document, items := NewLoader(path).read(data)
-	p := &parser{document: document, unread: true}
-	providers, _ := readProviders(document.Root().Mapping(sections...).Get("providers"))
+	p := &parser{document: document, folder: filepath.Dir(path), unread: true}
+	providers, _ := p.readProviders(document.Root().Mapping(sections...))
 	listed := p.makeCredentials(items, providers)
-	return listed, document.Err()
-}
-
-// readProviders also returns the IDs of the built-in providers that the file redefines.
-func readProviders(list yamlfile.Value) (all *catalog.Catalog, replaced []string) {
-	all = catalog.Builtin()
-	ids := yamlfile.Unique{}
-	for _, item := range list.List(0, 10_000) {
-		provider := catalog.Define(item)
-		if provider.ID == "" {
-			continue // a problem was reported
-		}
-		ids.Check(item.Get("id"), provider.ID, "ID")
-		if catalog.Builtin().Provider(provider.ID) != nil {
-			replaced = append(replaced, provider.ID)
-		}
-		all = all.With(provider)
-	}
-	return all, replaced
+	return listed, p.err()
 }

@@ -49,3 +49,48 @@ func TestLoadProvidersWithProblems(t *testing.T) {
 		t.Errorf("the error is %v, want that the file does not exist", err)
 	}
 }
+
+func TestProvidersDirectory(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(folder, "providers"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("providers/acme.yaml", acme)
+	write("providers/README.md", "not a definition")
+	write("providers/pendo.yaml", strings.Replace(acme, "id: acme", "id: pendo", 1))
+	write("broker.yaml", "providers_directory: providers\ncredentials: [{id: c, provider: acme, auth_method: api_key, values: {api_key: {value: k}}}]\n")
+	var read []string
+	loaded, err := config.Load(filepath.Join(folder, "broker.yaml"), config.Options{Reading: func(path string) {
+		read = append(read, strings.TrimPrefix(path, folder+"/"))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(loaded.ReplacedProviders, " "); got != "pendo" || loaded.Credentials.Get("c").Provider.ID != "acme" {
+		t.Errorf("the built-in providers %q were replaced", got)
+	}
+	if got := strings.Join(read, " "); got != "broker.yaml providers providers/acme.yaml providers/pendo.yaml" {
+		t.Errorf("the files %s were read", got)
+	}
+	write("providers/other.yaml", acme)
+	write("providers/wrong.yaml", strings.Replace(strings.Replace(acme, "id: acme", "id: wrong", 1), "${api_key}", "${key}", 1))
+	_, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{})
+	for _, want := range []string{
+		folder + "/providers/other.yaml:1:6: duplicate ID: it is already in " + folder + "/providers/acme.yaml, line 1",
+		folder + "/providers/wrong.yaml:3:38: unknown field or function; ",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
+	}
+	write("broker.yaml", "providers_directory: nowhere\n")
+	if _, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{}); err == nil || !strings.Contains(err.Error(), "broker.yaml:1:22: is not a folder of at most 10000 files that the broker can read; a relative path is relative to ") {
+		t.Errorf("the error is %v", err)
+	}
+}

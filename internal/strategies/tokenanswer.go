@@ -26,7 +26,7 @@ type tokenAnswer struct {
 	status   int
 	header   http.Header
 	text     []byte // the body
-	body     any // the result of jsonpath.Decode
+	body     any    // the result of jsonpath.Decode
 	isJSON   bool
 	isObject bool // whether the body is a JSON object
 	hasError bool
