@@ -27,24 +27,40 @@ func signJWT(definition *catalog.JWT, values map[string]string, now time.Time) (
 	if problems != nil {
 		return "", problems
 	}
-	text, err := sign(definition, key, values, now)
+	claims, header, err := unsignedJWT(definition, values, now)
 	if err != nil {
 		return "", problemsOf(err)
 	}
-	return text, nil
+	algorithm, _ := jwa.LookupSignatureAlgorithm(definition.Algorithm) // the definition allows only known algorithms
+	signed, err := jws.Sign(claims, jws.WithKey(algorithm, key, jws.WithProtectedHeaders(header)))
+	if err != nil {
+		return "", problemsOf(errors.New("the JWT cannot be signed with this key"))
+	}
+	return string(signed), nil
 }
 
-func sign(definition *catalog.JWT, key any, values map[string]string, now time.Time) (string, error) {
+// checkJWT returns the problems that prevent signing a JWT. It signs nothing, which takes long with some
+// kinds of keys.
+func checkJWT(definition *catalog.JWT, values map[string]string) []ValueProblem {
+	_, problems := signingKey(definition, values)
+	if _, _, err := unsignedJWT(definition, values, time.Time{}); err != nil {
+		problems = append(problems, problemsOf(err)...)
+	}
+	return problems
+}
+
+// unsignedJWT returns the claims, in JSON, and the header of a JWT.
+func unsignedJWT(definition *catalog.JWT, values map[string]string, now time.Time) ([]byte, jws.Headers, error) {
 	claims, err := evaluateObject(definition.Claims, values)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	claims["iat"] = now.Add(-definition.Backdate).Unix()
 	claims["exp"] = now.Add(definition.Lifetime).Unix()
 	claims["jti"] = rand.Text()
 	header, err := evaluateObject(definition.Header, values)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	protected := jws.NewHeaders()
 	if _, set := header["typ"]; !set {
@@ -52,19 +68,14 @@ func sign(definition *catalog.JWT, key any, values map[string]string, now time.T
 	}
 	for name, value := range header {
 		if err := protected.Set(name, value); err != nil {
-			return "", fmt.Errorf("the header %q of the JWT cannot have this value", name)
+			return nil, nil, fmt.Errorf("the header %q of the JWT cannot have this value", name)
 		}
 	}
-	algorithm, _ := jwa.LookupSignatureAlgorithm(definition.Algorithm) // the definition allows only known algorithms
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		return "", errors.New("the claims of the JWT cannot be encoded")
+		return nil, nil, errors.New("the claims of the JWT cannot be encoded")
 	}
-	signed, err := jws.Sign(payload, jws.WithKey(algorithm, key, jws.WithProtectedHeaders(protected)))
-	if err != nil {
-		return "", errors.New("the JWT cannot be signed with this key")
-	}
-	return string(signed), nil
+	return payload, protected, nil
 }
 
 func evaluateObject(object map[string]any, values map[string]string) (map[string]any, error) {

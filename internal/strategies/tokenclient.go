@@ -194,7 +194,7 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token,
 	if spec.JWT != nil {
 		text, problems := signJWT(spec.JWT, values, clock.Wall(s.client.options.Clock, s.now()))
 		if problems != nil {
-			return nil, &tokenAnswer{}, fault.Opaque()
+			return nil, &tokenAnswer{}, s.unusableValue(problems)
 		}
 		values[catalog.JWTVariable] = text
 	}
@@ -239,9 +239,7 @@ func (s *TokenSource) read(answer *tokenAnswer, sentAt time.Time) (*token.Token,
 // ask sends one request, whose values have the given problems, and returns the answer.
 func (s *TokenSource) ask(request *http.Request, problems []ValueProblem) (*tokenAnswer, *fault.Error) {
 	if problems != nil {
-		// The fields were checked before, so the reason is a value of an earlier answer.
-		return &tokenAnswer{}, fault.New(fault.ProviderUnavailable,
-			s.credential.Provider.DisplayName+" answered with a value that cannot be used: "+problems[0].Message)
+		return &tokenAnswer{}, s.unusableValue(problems)
 	}
 	response, err := s.client.http.Do(request)
 	if err != nil {
@@ -255,6 +253,13 @@ func (s *TokenSource) ask(request *http.Request, problems []ValueProblem) (*toke
 		return &tokenAnswer{status: response.StatusCode}, s.unreachable(err).WithRetryDelay(s.retryAfter(answer))
 	}
 	return answer, nil
+}
+
+// unusableValue returns the failure if a request cannot be made. The fields were checked before, so the
+// reason is a value of an earlier answer.
+func (s *TokenSource) unusableValue(problems []ValueProblem) *fault.Error {
+	return fault.New(fault.ProviderUnavailable,
+		s.credential.Provider.DisplayName+" answered with a value that cannot be used: "+problems[0].Message)
 }
 
 func (s *TokenSource) retryAfter(answer *tokenAnswer) time.Duration {

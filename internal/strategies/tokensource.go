@@ -86,8 +86,7 @@ func checkToken(credential *credentials.Credential) (problems []ValueProblem) {
 		problems = checkRequests(credential, values)
 	}
 	if jwt != nil {
-		_, more := signingKey(jwt, values)
-		problems = append(problems, more...)
+		problems = append(problems, checkJWT(jwt, values)...)
 	}
 	return problems
 }
