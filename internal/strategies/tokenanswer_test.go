@@ -222,7 +222,7 @@ func TestLifetimeThatCannotBeRead(t *testing.T) {
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Observe: func(event strategies.TokenRequestEvent) { events = append(events, event) },
 		Transport: transport(func(r *http.Request) (*http.Response, error) {
-			return answering(200, fmt.Appendf(nil, `{"access_token":"t"%s}`, expiresIn))(r)
+			return answering(fmt.Appendf(nil, `{"access_token":"t"%s}`, expiresIn))(r)
 		}),
 	})
 	tokens := newTokens(t, sendPulse("id", "secret"), client)

@@ -60,9 +60,9 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func answering(status int, body []byte) transport {
+func answering(body []byte) transport {
 	return func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
 	}
 }
 
@@ -162,7 +162,7 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 		Observe: func(event strategies.TokenRequestEvent) { events = append(events, event) },
 		Transport: transport(func(r *http.Request) (*http.Response, error) {
 			sent++
-			return answering(200, []byte(`{"access_token":"t"}`))(r)
+			return answering([]byte(`{"access_token":"t"}`))(r)
 		}),
 	})
 	tokens := newTokens(t, sendPulse("id", "secret"), client)
@@ -220,7 +220,7 @@ func TestTokenThatArrivesLate(t *testing.T) {
 			Clock: clock,
 			Transport: transport(func(r *http.Request) (*http.Response, error) {
 				clock.Advance(latency)
-				return answering(200, fmt.Appendf(nil, `{"access_token":"t","expires_in":%d}`, lifetime/time.Second))(r)
+				return answering(fmt.Appendf(nil, `{"access_token":"t","expires_in":%d}`, lifetime/time.Second))(r)
 			}),
 		})
 		sentAt := clock.Now()
@@ -248,7 +248,7 @@ func TestTokenAfterSleep(t *testing.T) {
 				if requests++; requests <= sleeps {
 					clock.Advance(2 * time.Hour)
 				}
-				return answering(200, []byte(`{"access_token":"t","expires_in":3600}`))(r)
+				return answering([]byte(`{"access_token":"t","expires_in":3600}`))(r)
 			}),
 		})
 		issued, err := newTokens(t, sendPulse("id", "secret"), client).RequestToken(t.Context())

@@ -48,7 +48,7 @@ func newInternet(t *testing.T) *internet {
 				return
 			}
 			serving.Go(func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				n.serve(conn)
 			})
 		}

@@ -137,7 +137,7 @@ func (s *signed) open(t *testing.T, compact string) (header, claims map[string]a
 	if private := keys()[s.Key]; private != nil {
 		key = private.Public()
 	}
-	parsed, err := jose.ParseSigned(compact, []jose.SignatureAlgorithm{s.Algorithm})
+	parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{s.Algorithm})
 	if err != nil {
 		t.Fatalf("the JWT: %v", err)
 	}
