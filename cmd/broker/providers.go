@@ -178,7 +178,8 @@ func snippet(provider *catalog.Provider, method *catalog.AuthMethod) string {
 	id = strings.Trim(strings.ReplaceAll(id, "_", "-"), "-") // an ID ends with a letter or digit
 	values, fields := "values: {}", ""
 	for _, field := range method.Fields {
-		line := fmt.Sprintf("%s: {env: %s}", field.ID, strings.ToUpper(provider.ID+"_"+field.ID))
+		variable := strings.ToUpper(strings.ReplaceAll(provider.ID, "-", "_") + "_" + field.ID)
+		line := fmt.Sprintf("%s: {env: %s}", field.ID, variable)
 		if field.Required {
 			values = "values:"
 			fields += "      " + line + "\n"

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -137,19 +141,41 @@ func TestSnippetsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, providers, _ := strings.Cut(ownProviders, "providers:")
+	key := privateKey(t)
 	for _, provider := range known.Providers() {
 		found := snippetsIn.FindAllStringSubmatch(succeed(t, "providers", provider.ID, "--config", path), -1)
+		prefix := strings.ToUpper(strings.ReplaceAll(provider.ID, "-", "_"))
 		text := "credentials:\n"
 		for _, match := range found {
 			text += match[1]
 		}
 		loaded, err := config.Parse("broker.yaml", []byte(text+"providers:"+providers), config.Options{
-			LookupEnv: func(name string) (string, bool) { return name, strings.HasPrefix(name, strings.ToUpper(provider.ID)) },
+			LookupEnv: func(name string) (string, bool) {
+				value := strings.ReplaceAll(strings.ToLower(name), "_", "-") // fits a host, too
+				if strings.HasSuffix(name, "_PRIVATE_KEY") {
+					value = key
+				}
+				return value, strings.HasPrefix(name, prefix)
+			},
 		})
 		if err != nil || len(found) != len(provider.AuthMethods) || loaded.Credentials.Len() != len(found) {
 			t.Errorf("%s: %v\n%s", provider.ID, err, text)
 		}
 	}
+}
+
+// privateKey returns an RSA key in PEM.
+func privateKey(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // TestProvidersJSON checks that the printed JSON can be read as provider definitions in YAML.
@@ -176,12 +202,21 @@ func TestProvidersJSON(t *testing.T) {
 			}
 			for j, method := range defined.AuthMethods {
 				want := provider.AuthMethods[j]
-				if !reflect.DeepEqual(method.Fields, want.Fields) || !reflect.DeepEqual(method.Verification, want.Verification) {
+				if !reflect.DeepEqual(method.Fields, want.Fields) || asJSON(t, method.Verification) != asJSON(t, want.Verification) {
 					t.Errorf("the auth method %s.%s is not the same when it is read from\n%s", provider.ID, method.ID, text)
 				}
 			}
 		}
 	}
+}
+
+func asJSON(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestProvidersProblems(t *testing.T) {
