@@ -148,7 +148,7 @@ func (i *interview) askToken() error {
 	i.Method.ID, i.Method.DisplayName = "oauth2_client_credentials", "Client ID and secret"
 	i.Method.Fields = []draft.Field{{ID: "client_id"}, {ID: "client_secret", Secret: true}}
 	i.authorize("Bearer ${token}")
-	request := &draft.TokenRequest{}
+	request := &draft.TokenRequest{GrantType: "client_credentials"}
 	i.Method.TokenRequest = request
 	_, err := i.askValid("URL of the token request", "", func(text string) error {
 		target, err := draft.ParseURL(text)
@@ -182,7 +182,7 @@ func (i *interview) askRequest(request *draft.TokenRequest) error {
 	request.ClientAuthentication = authentications[at].id
 	scope, err := i.ask("Scope (optional)", "")
 	if scope != "" {
-		request.Parameters = []draft.Placement{{Name: "scope", Value: scope}}
+		request.Parameters = []draft.Parameter{{Name: "scope", Value: scope}}
 	}
 	return err
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
-
-	"github.com/authmaterial/broker/internal/expression"
 )
 
 // New returns a definition without an auth method. The text `api` is the host of the API, or the URL
@@ -25,7 +23,7 @@ func New(name, api string) (*Definition, error) {
 	d := &Definition{DisplayName: name, Hosts: []string{host}, values: map[string]string{}, Notes: []string{
 		"Add a description, documentation_url, and where people find each value.",
 	}}
-	if d.ID = strings.Join(words(name), "_"); !providerID.MatchString(d.ID) {
+	if d.ID = strings.Join(words(name), "-"); !providerID.MatchString(d.ID) {
 		d.ID, _ = Name(target.Hostname())
 	}
 	return d, nil
@@ -79,7 +77,7 @@ func NamesSecret(name string) bool { return namesSecret(name) }
 // CheckField returns an error if a text cannot be the ID of a field.
 func (d *Definition) CheckField(id string) error {
 	switch {
-	case !providerID.MatchString(id) || !expression.ValidName(id) || id == "token":
+	case !usable(id):
 		return errors.New("must have 1 to 63 lower-case letters, digits and underscores, begin with a letter, and not be a reserved word")
 	case d.hasField(id):
 		return errors.New("must differ from the other fields")

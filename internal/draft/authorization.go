@@ -92,7 +92,7 @@ func (r *reader) basic(user curlcommand.User) string {
 		r.name("basic", "User name and password")
 		id := r.addField("username", user.Name, ownPart(user.Name))
 		if field := &r.Method.Fields[len(r.Method.Fields)-1]; field.Secret {
-			field.Notes = []string{"If this only identifies an account, write false."}
+			field.Notes = []string{mayIdentify}
 		}
 		pair = id + " + ':' + " + r.secret("password", user.Password)
 	}

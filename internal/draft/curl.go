@@ -3,6 +3,7 @@ package draft
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/curlcommand"
@@ -11,7 +12,8 @@ import (
 // reader finds out what authenticates in a command, and adds it to a definition.
 type reader struct {
 	*Definition
-	command *curlcommand.Command
+	command         *curlcommand.Command
+	headers, params *[]Placement // where to place what authenticates
 	// token is true if a token is still to be placed: it takes the place of the first secret.
 	token   bool
 	skipped []string // names of headers that are not part of the definition
@@ -40,7 +42,7 @@ func FromCurl(commands []*curlcommand.Command) (*Definition, error) {
 		}
 	}
 	if call == nil {
-		d.Method.Headers = []Placement{{"Authorization", "Bearer ${token}"}}
+		d.Method.Headers = []Placement{{Name: "Authorization", Value: "Bearer ${token}"}}
 		d.Method.Notes = append(d.Method.Notes, "The command shows only the token request: check where the API expects the token.")
 		d.HostNotes = append(d.HostNotes, "The host of the token request: put the hosts of the API here instead.")
 		return d, d.setHost(tokenRequest)
@@ -58,6 +60,9 @@ func (d *Definition) setHost(command *curlcommand.Command) error {
 	}
 	d.Hosts = []string{host}
 	d.ID, d.DisplayName = Name(command.URL.Hostname())
+	if own, rest, found := strings.Cut(host, "."); found && strings.Contains(rest, ".") && !common.MatchString(own) {
+		d.HostNotes = append(d.HostNotes, fmt.Sprintf("If each account has a host of its own, use a template such as \"${account}.%s\", over a field that is not secret.", rest))
+	}
 	switch {
 	case command.NoScheme:
 		d.HostNotes = append(d.HostNotes, "The command names no scheme. Callers of the broker use https.")
@@ -67,8 +72,11 @@ func (d *Definition) setHost(command *curlcommand.Command) error {
 	return nil
 }
 
+// common matches the first labels of hosts that all accounts share.
+var common = regexp.MustCompile(`^(.*api.*|www|app|rest|login|auth|oauth2?|accounts?|gateway|data|cloud|a|[0-9.:\[\]]+)$`)
+
 func (d *Definition) readCall(call *curlcommand.Command, withToken bool) error {
-	r := &reader{Definition: d, command: call, token: withToken}
+	r := &reader{Definition: d, command: call, headers: &d.Method.Headers, params: &d.Method.QueryParams, token: withToken}
 	if err := r.readSecrets(); err != nil {
 		return err
 	}
@@ -76,7 +84,7 @@ func (d *Definition) readCall(call *curlcommand.Command, withToken bool) error {
 	case len(m.Headers)+len(m.QueryParams) == 0 && !withToken:
 		return r.nothing()
 	case r.token:
-		m.Headers = append(m.Headers, Placement{"Authorization", "Bearer ${token}"})
+		m.Headers = append(m.Headers, Placement{Name: "Authorization", Value: "Bearer ${token}"})
 		m.Notes = append(m.Notes, "No call shows where the API expects the token: check it.")
 	}
 	r.readIdentifiers()

@@ -44,15 +44,36 @@ type Field struct {
 	Notes  []string
 }
 
-// Placement is a header, a query parameter or a parameter of a token request. Its value is a text
-// with expressions.
-type Placement struct{ Name, Value string }
+// Placement is a header or a query parameter. Its value is a text with expressions.
+type Placement struct {
+	Name, Value  string
+	OnlyIfAbsent bool
+}
 
 // TokenRequest is the token request of a Method.
 type TokenRequest struct {
-	URL, Body, ClientAuthentication string
-	Parameters                      []Placement
-	Notes                           []string
+	Method               string // empty for POST
+	URL, Body            string
+	ClientAuthentication string
+	GrantType            string
+	Parameters           []Parameter
+	Headers              []Placement
+	JWT                  *JWT
+	Notes                []string
+}
+
+// Parameter is a parameter of a token request, or a claim. Its value is one of package encoding/json,
+// in which texts may have expressions.
+type Parameter struct {
+	Name  string
+	Value any
+}
+
+// JWT is a JSON Web Token that the broker signs with the field private_key.
+type JWT struct {
+	Algorithm string
+	Header    []Parameter
+	Claims    []Parameter
 }
 
 // Values returns the values of the fields that the curl command contains. They are no part of the
@@ -63,7 +84,7 @@ func (d *Definition) Values() map[string]string { return d.values }
 var text string
 
 var layout = template.Must(template.New("definition").Funcs(template.FuncMap{
-	"text": scalar, "list": scalars, "notes": comments, "display": displayName,
+	"text": scalar, "list": scalars, "value": value, "notes": comments, "display": displayName,
 }).Parse(text))
 
 // YAML returns the definition in the form of a file of its own. It fails if the definition has a
@@ -94,10 +115,23 @@ func scalar(text string) (string, error) {
 	if plain.MatchString(text) && !keywords.MatchString(text) || plainURL.MatchString(text) {
 		return text, nil
 	}
+	return marshal(text)
+}
+
+// value returns a value of package encoding/json as YAML.
+func value(of any) (string, error) {
+	if text, ok := of.(string); ok {
+		return scalar(text)
+	}
+	return marshal(of)
+}
+
+// marshal returns a value as JSON, which is also YAML.
+func marshal(of any) (string, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(text) // a text in JSON is also one in YAML
+	err := encoder.Encode(of)
 	return strings.TrimSuffix(out.String(), "\n"), err
 }
 

@@ -54,6 +54,11 @@ func namesIdentifier(name string) bool {
 	return len(all) > 1 && identifierWord.MatchString(all[len(all)-1]) && !hasWord(name, otherKeys)
 }
 
+// namesVersion reports whether a header with this name selects a version of the API.
+func namesVersion(name string) bool {
+	return slices.ContainsFunc(words(name), func(word string) bool { return word == "version" || word == "revision" })
+}
+
 const maxID = 40 // characters
 
 // fieldID makes the ID of a field from a name.
@@ -79,10 +84,15 @@ func fieldID(name, otherwise string) string {
 		return "api_key"
 	case id == catalog.TokenVariable:
 		return "api_token"
-	case !expression.ValidName(id):
+	case !usable(id):
 		return id + "_value"
 	}
 	return id
+}
+
+// usable reports whether a text can be the ID of a field in every auth method.
+func usable(id string) bool {
+	return field.MatchString(id) && expression.ValidName(id) && !slices.Contains([]string{catalog.TokenVariable, catalog.JWTVariable, "response"}, id)
 }
 
 // displayName makes the name of a field for people from its ID.
@@ -99,7 +109,10 @@ func displayName(id string) string {
 	return strings.Join(parts, " ")
 }
 
-var providerID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+var (
+	providerID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	field      = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+)
 
 // Name proposes the ID and the name of the provider that has a host.
 func Name(host string) (id, displayName string) {
@@ -108,13 +121,16 @@ func Name(host string) (id, displayName string) {
 		return "provider", "Provider"
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
-	if err != nil {
+	suffix, managed := publicsuffix.PublicSuffix(host)
+	switch {
+	case !managed && strings.Contains(suffix, "."): // a company registered a suffix such as googleapis.com
+		domain = suffix
+	case err != nil:
 		domain = host
 	}
 	label, _, _ := strings.Cut(domain, ".")
-	id = strings.ReplaceAll(label, "-", "_")
-	if !providerID.MatchString(id) {
+	if !providerID.MatchString(label) {
 		return "provider", "Provider"
 	}
-	return id, strings.ToUpper(id[:1]) + id[1:]
+	return label, strings.ToUpper(label[:1]) + label[1:]
 }

@@ -46,8 +46,12 @@ func TestRefusedCommands(t *testing.T) {
 		`curl -H 'X-Api-Key: s3cr3t' 'https://бюро.example.com/'`:                                              "neither a name in ASCII nor an IP address",
 		`curl -H 'X-Api-Key: s3cr3t' https://a.example.com; curl -H 'X-Api-Key: s3cr3t' https://a.example.com`: "several curl commands of the same kind",
 		`curl -H 'X-Api-Key: s3cr3t' 'https://a.example.com/'` + strings.Repeat(" ", 256<<10):                  "longer than 256 KiB",
-		`curl -d grant_type=client_credentials https://a.example.com/token`:                                    "no client ID and client secret",
+		`curl -d grant_type=client_credentials https://a.example.com/token`:                                    "nothing that looks like a secret",
 		`curl -u a:s3cr3t -d grant_type=client_credentials http://a.example.com/token`:                         "the token request must use https",
+		`curl -u a:s3cr3t -d grant_type=authorization_code -d code=1 https://a.example.com/token`:              "needs a person in a browser",
+		`curl -u a:s3cr3t -d grant_type=$GRANT https://a.example.com/token`:                                    "grant_type that is a variable",
+		`curl -X DELETE -u a:s3cr3t -d grant_type=password https://a.example.com/token`:                        "POST, GET or PUT",
+		`curl -u a:s3cr3t -F grant_type=password https://a.example.com/token`:                                  "in a form, in JSON or in the query",
 	} {
 		_, err := draftFrom(command)
 		switch {
@@ -63,6 +67,8 @@ func TestRefusedCommands(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	for command, want := range map[string]string{
+		`curl -u k: https://acme.example.com/v1/me`: `use a template such as "${account}.example.com"`,
+		`curl -u AC0123456789abcdef:0a1b2c3d https://api.twilio.com/2010-04-01/Accounts/AC0123456789abcdef.json?Page=0`: `url: "https://api.twilio.com/2010-04-01/Accounts/${username}.json?Page=0"`,
 		`curl -H 'X-Api-Key: k' api.example.com/v1`:                                        "names no scheme",
 		`curl -H 'X-Api-Key: k' http://api.example.com/v1`:                                 "uses http",
 		`curl -H 'X-Api-Key: k' -X DELETE https://api.example.com/v1`:                      "no GET request",
@@ -86,6 +92,17 @@ func TestNotes(t *testing.T) {
 		text, _ := definition.YAML()
 		if plain := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "#", "")), " "); !strings.Contains(plain, want) {
 			t.Errorf("the definition from %s has no note %q:\n%s", command, want, text)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for host, want := range map[string]string{
+		"api.sendgrid.com": "sendgrid Sendgrid", "oauth2.googleapis.com": "googleapis Googleapis", "api.acme-corp.co.uk": "acme-corp Acme-corp",
+		"x.com": "x X", "127.0.0.1": "provider Provider", "localhost": "provider Provider", "api.9gag.com": "9gag 9gag",
+	} {
+		if id, name := draft.Name(host); id+" "+name != want {
+			t.Errorf("the name for %s is %s %s, want %s", host, id, name, want)
 		}
 	}
 }
@@ -114,6 +131,7 @@ auth_methods:
     # Headers of the command that callers set themselves: "X-Region".
     headers:
       - {name: X-Api-Key, value: "${api_key}"}
+      - {name: Acme-Version, value: "2024-01-31", only_if_absent: true}
       - {name: Client-Id, value: "${client_id}"}
     # Whether a new key ends the old one: OVERLAPPING, REVOKES_PREVIOUS or UNKNOWN.
     rotation: UNKNOWN
@@ -128,7 +146,7 @@ auth_methods:
           outcome: INCONCLUSIVE
           explanation: The key may be right, but lack the permission for this request.
 `
-	definition := fromCurl(t, `curl https://API.acme.test:443/v1/me?verbose=1 -H 'X-Api-Key: k' -H 'X-Region: eu' -H 'Client-Id: 7'`)
+	definition := fromCurl(t, `curl https://API.acme.test:443/v1/me?verbose=1 -H 'Acme-Version: 2024-01-31' -H 'X-Api-Key: k' -H 'X-Region: eu' -H 'Client-Id: 7'`)
 	text, err := definition.YAML()
 	if err != nil || string(text) != want {
 		t.Errorf("the definition is (%v)\n%s\nwant\n%s", err, text, want)

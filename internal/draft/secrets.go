@@ -2,6 +2,7 @@ package draft
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ func (r *reader) readSecrets() error {
 	if user := r.command.User; user != nil && r.command.Header("Authorization") == "" {
 		r.placeHeader("Authorization", r.basic(*user))
 	}
-	for _, header := range r.headers() {
+	for _, header := range r.ordered() {
 		if hasWord(header.Name, signatures) {
 			return errSigned("a header of the command")
 		}
@@ -38,16 +39,16 @@ func (r *reader) readSecrets() error {
 			r.placeParam(param.Name, "${"+r.secret(fieldID(param.Name, "api_key"), param.Value)+"}")
 		}
 	}
-	if cookie := r.command.Header("Cookie"); cookie != "" && len(r.Method.Headers)+len(r.Method.QueryParams) == 0 {
+	if cookie := r.command.Header("Cookie"); cookie != "" && len(*r.headers)+len(*r.params) == 0 {
 		r.placeHeader("Cookie", "${"+r.secret("cookie", cookie)+"}")
 		r.Method.Notes = append(r.Method.Notes, "The command has only cookies. If they belong to a person's session in a browser, they expire: look for an API key.")
 	}
 	return nil
 }
 
-// headers returns the headers of the command. If a token is to be placed, the headers that probably
+// ordered returns the headers of the command. If a token is to be placed, the headers that probably
 // have it come first.
-func (r *reader) headers() []curlcommand.Pair {
+func (r *reader) ordered() []curlcommand.Pair {
 	if !r.token {
 		return r.command.Headers
 	}
@@ -68,13 +69,15 @@ func (r *reader) readIdentifiers() {
 	for _, header := range r.command.Headers {
 		switch {
 		case r.places(header.Name) || isStandard(header.Name):
+		case namesVersion(header.Name) && version.MatchString(header.Value):
+			*r.headers = append(*r.headers, Placement{header.Name, header.Value, true})
 		case namesIdentifier(header.Name):
 			r.placeHeader(header.Name, "${"+r.public(fieldID(header.Name, "account"), header.Value)+"}")
 		default:
 			r.skipped = append(r.skipped, fmt.Sprintf("%+q", header.Name))
 		}
 	}
-	if len(r.Method.QueryParams) == 0 {
+	if len(*r.params) == 0 {
 		return
 	}
 	for _, param := range r.command.Query {
@@ -83,6 +86,9 @@ func (r *reader) readIdentifiers() {
 		}
 	}
 }
+
+// version matches the value of a header that selects a version of an API.
+var version = regexp.MustCompile(`^v?[0-9]{1,4}([.-][0-9]{1,4}){0,3}(-[a-z]{1,10})?$`)
 
 // accountParams are the query parameters that identify an account if another parameter is a secret.
 var accountParams = map[string]bool{
@@ -114,6 +120,7 @@ func (r *reader) secret(id, value string) (variable string) {
 	return r.addField(id, value, true)
 }
 
+// public adds a field that is not secret.
 func (r *reader) public(id, value string) (variable string) { return r.addField(id, value, false) }
 
 // addField adds a required field, and returns its ID, which differs from the IDs of other fields.
@@ -139,16 +146,16 @@ func (d *Definition) hasField(id string) bool {
 // placeHeader adds a header, unless the definition already has one with this name.
 func (r *reader) placeHeader(name, value string) {
 	if !r.places(name) {
-		r.Method.Headers = append(r.Method.Headers, Placement{name, value})
+		*r.headers = append(*r.headers, Placement{Name: name, Value: value})
 	}
 }
 
 func (r *reader) placeParam(name, value string) {
-	r.Method.QueryParams = append(r.Method.QueryParams, Placement{name, value})
+	*r.params = append(*r.params, Placement{Name: name, Value: value})
 }
 
 func (r *reader) places(header string) bool {
-	for _, placed := range r.Method.Headers {
+	for _, placed := range *r.headers {
 		if strings.EqualFold(placed.Name, header) {
 			return true
 		}
@@ -157,7 +164,7 @@ func (r *reader) places(header string) bool {
 }
 
 func (r *reader) placesParam(name string) bool {
-	for _, placed := range r.Method.QueryParams {
+	for _, placed := range *r.params {
 		if placed.Name == name {
 			return true
 		}

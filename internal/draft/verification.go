@@ -27,40 +27,50 @@ func (r *reader) readVerification() {
 	case !secure(c.URL):
 		m.VerificationNotes = []string{insecure}
 	default:
-		target, ok := r.verificationURL()
-		if m.VerificationNotes = []string{verifies}; !ok {
-			m.VerificationNotes = []string{ownURL}
+		m.VerificationNotes = []string{ownURL}
+		if target, ok := r.verificationURL(); ok {
+			m.VerificationURL, m.VerificationNotes = target, []string{verifies}
 		}
-		m.VerificationURL = target
 	}
 }
 
-// verificationURL returns the URL of the command without the parameters of the auth method. The
-// result is false if another part of the URL may be a secret or a placeholder.
+// verificationURL returns the URL of the command without the parameters of the auth method. A value of
+// a field becomes an expression. The result is false if another part of the URL may be a secret or a
+// placeholder.
 func (r *reader) verificationURL() (string, bool) {
-	target := r.Hosts[0]
-	for segment := range strings.SplitSeq(r.command.URL.Path, "/") {
-		if r.isOwn(segment) {
-			return "", false
+	u, clean := r.command.URL, true
+	plain := func(part string, escape func(string) string) string {
+		for _, field := range r.Method.Fields {
+			if value := r.values[field.ID]; len(value) >= minReplaced && strings.Contains(part, value) {
+				before, after, _ := strings.Cut(part, value)
+				clean = clean && !r.isOwn(before) && !r.isOwn(after)
+				return escape(before) + "${" + field.ID + "}" + escape(after)
+			}
 		}
+		clean = clean && !r.isOwn(part)
+		return escape(part)
 	}
-	address := url.URL{Scheme: r.command.URL.Scheme, Host: target, Path: r.command.URL.Path, RawPath: r.command.URL.RawPath}
-	if address.Path == "" {
-		address.Path = "/"
+	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	for i, segment := range segments {
+		if unescaped, err := url.PathUnescape(segment); err == nil {
+			segment = unescaped
+		}
+		segments[i] = plain(segment, url.PathEscape)
 	}
 	var query []string
 	for _, param := range r.command.Query {
-		if r.placesParam(param.Name) {
-			continue
+		if !r.placesParam(param.Name) {
+			query = append(query, plain(param.Name, url.QueryEscape)+"="+plain(param.Value, url.QueryEscape))
 		}
-		if r.isOwn(param.Name) || r.isOwn(param.Value) {
-			return "", false
-		}
-		query = append(query, url.QueryEscape(param.Name)+"="+url.QueryEscape(param.Value))
 	}
-	address.RawQuery = strings.Join(query, "&")
-	return address.String(), true
+	text := u.Scheme + "://" + r.Hosts[0] + "/" + strings.Join(segments, "/")
+	if query != nil {
+		text += "?" + strings.Join(query, "&")
+	}
+	return text, clean
 }
+
+const minReplaced = 6 // characters
 
 // isOwn reports whether a part of a URL may belong to one account.
 func (r *reader) isOwn(part string) bool {
