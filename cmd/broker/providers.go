@@ -95,7 +95,11 @@ func printProviders(out *screen, known *catalog.Catalog) error {
 			for _, field := range method.Fields {
 				fields = append(fields, field.ID)
 			}
-			table = append(table, []string{provider.ID, method.ID, strings.Join(fields, ", ")})
+			id := provider.ID
+			if provider.IsUnverified() {
+				id += " (UNVERIFIED)"
+			}
+			table = append(table, []string{id, method.ID, strings.Join(fields, ", ")})
 		}
 	}
 	return out.printTable([]string{"PROVIDER", "AUTH METHOD", "FIELDS"}, table)
@@ -108,6 +112,10 @@ func printProvider(out *screen, provider *catalog.Provider) {
 	var list rows
 	list.add("allowed host", provider.AllowedHosts...)
 	list.add("documentation", provider.DocumentationURL)
+	list.add("source", provider.Sources...)
+	if provider.IsUnverified() {
+		list.add("UNVERIFIED", "fewer than two sources confirm the definition: try it with a real account before you rely on it")
+	}
 	out.printRows("", list)
 	for _, method := range provider.AuthMethods {
 		fmt.Fprintf(out, "\n%s\n", out.bold(printable("Auth method "+method.ID+": "+method.DisplayName)))

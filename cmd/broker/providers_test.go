@@ -98,6 +98,8 @@ allowed host   app.eu.pendo.io
 allowed host   app.jpn.pendo.io
 allowed host   app.au.pendo.io
 documentation  https://engageapi.pendo.io/
+source         https://adoptpartners.pendo.io/hc/en-us/articles/4408558716955-Integrations-Tab
+source         https://docs.nexla.com/user-guides/connectors/pendo_api/pendo_api_auth
 
 Auth method api_key: Integration key
   An integration key, sent in the header ` + "`x-pendo-integration-key`" + `.

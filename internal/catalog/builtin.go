@@ -19,7 +19,9 @@ var Builtin = sync.OnceValue(func() *Catalog {
 	for _, file := range files {
 		data, readErr := definitions.ReadFile("providers/" + file.Name())
 		document := yamlfile.Parse(file.Name(), data)
-		catalog = catalog.With(Define(document.Root()))
+		provider := Define(document.Root())
+		provider.builtin = true
+		catalog = catalog.With(provider)
 		for _, err := range []error{err, readErr, document.Err()} {
 			if err != nil {
 				panic(fmt.Sprintf("catalog: an embedded definition: %v", err))

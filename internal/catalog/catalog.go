@@ -33,12 +33,16 @@ type Provider struct {
 	// AuthMethods has at least one entry.
 	AuthMethods []*AuthMethod `json:"auth_methods"`
 
+	builtin    bool
 	hosts      []Host
 	definition string // the values of all exported fields as JSON
 }
 
 // Equal reports whether two providers have the same definition.
 func (p *Provider) Equal(other *Provider) bool { return p.definition == other.definition }
+
+// IsUnverified reports whether too few sources confirm the definition for a built-in provider.
+func (p *Provider) IsUnverified() bool { return len(p.Sources) < 2 && p.builtin }
 
 // AuthMethod returns the provider's auth method with this ID, or nil.
 func (p *Provider) AuthMethod(id string) *AuthMethod {

@@ -53,6 +53,7 @@ func toProvider(p *catalog.Provider, c *config.Config) *authmaterialv1.Provider 
 	message := &authmaterialv1.Provider{
 		ProviderId: p.ID, DisplayName: p.DisplayName, Description: p.Description, DocumentationUrl: p.DocumentationURL,
 		AllowedHosts: p.AllowedHosts, Origin: authmaterialv1.ProviderOrigin_PROVIDER_ORIGIN_CONFIGURATION,
+		Sources: p.Sources, Unverified: p.IsUnverified(),
 	}
 	if c.Catalog.Provider(p.ID) == catalog.Builtin().Provider(p.ID) {
 		message.Origin = authmaterialv1.ProviderOrigin_PROVIDER_ORIGIN_BUILT_IN

@@ -312,7 +312,8 @@ func (x *GetProviderResponse) GetProvider() *Provider {
 // Provider is a product whose API the broker authenticates to.
 type Provider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The provider's ID: 1 to 63 lower-case letters, digits and underscores.
+	// Required. The provider's ID: 1 to 63 lower-case letters, digits, underscores and
+	// hyphens.
 	ProviderId string `protobuf:"bytes,1,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
 	// Required. The product's name, at most 200 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -321,13 +322,20 @@ type Provider struct {
 	// Optional. An https link to the documentation of the product's API.
 	DocumentationUrl string `protobuf:"bytes,4,opt,name=documentation_url,json=documentationUrl,proto3" json:"documentation_url,omitempty"`
 	// Required. The hosts to which credentials of the provider may be sent, each with an
-	// optional port.
+	// optional port. A host may have expressions in `${ }` over fields of the credential,
+	// such as `${subdomain}.example.com`.
 	AllowedHosts []string `protobuf:"bytes,5,rep,name=allowed_hosts,json=allowedHosts,proto3" json:"allowed_hosts,omitempty"`
 	// Required. The auth methods that the provider offers. The list has at least one auth
 	// method.
 	AuthMethods []*AuthMethod `protobuf:"bytes,6,rep,name=auth_methods,json=authMethods,proto3" json:"auth_methods,omitempty"`
 	// Required. Where the provider's definition comes from.
-	Origin        ProviderOrigin `protobuf:"varint,7,opt,name=origin,proto3,enum=authmaterial.v1.ProviderOrigin" json:"origin,omitempty"`
+	Origin ProviderOrigin `protobuf:"varint,7,opt,name=origin,proto3,enum=authmaterial.v1.ProviderOrigin" json:"origin,omitempty"`
+	// Optional. Links to the documentation and the programs that confirm the definition, at
+	// most 10.
+	Sources []string `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Optional. Whether the definition is part of the broker and fewer than two sources
+	// confirm it. Try such a definition with a real account before you rely on it.
+	Unverified    bool `protobuf:"varint,9,opt,name=unverified,proto3" json:"unverified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +417,20 @@ func (x *Provider) GetOrigin() ProviderOrigin {
 		return x.Origin
 	}
 	return ProviderOrigin_PROVIDER_ORIGIN_UNSPECIFIED
+}
+
+func (x *Provider) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *Provider) GetUnverified() bool {
+	if x != nil {
+		return x.Unverified
+	}
+	return false
 }
 
 // AuthMethod is one of a provider's ways to authenticate a request.
@@ -658,7 +680,7 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
 	"providerId\"L\n" +
 	"\x13GetProviderResponse\x125\n" +
-	"\bprovider\x18\x01 \x01(\v2\x19.authmaterial.v1.ProviderR\bprovider\"\xbb\x02\n" +
+	"\bprovider\x18\x01 \x01(\v2\x19.authmaterial.v1.ProviderR\bprovider\"\xf5\x02\n" +
 	"\bProvider\x12\x1f\n" +
 	"\vprovider_id\x18\x01 \x01(\tR\n" +
 	"providerId\x12!\n" +
@@ -667,7 +689,11 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\x11documentation_url\x18\x04 \x01(\tR\x10documentationUrl\x12#\n" +
 	"\rallowed_hosts\x18\x05 \x03(\tR\fallowedHosts\x12>\n" +
 	"\fauth_methods\x18\x06 \x03(\v2\x1b.authmaterial.v1.AuthMethodR\vauthMethods\x127\n" +
-	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\"\xd1\x03\n" +
+	"\x06origin\x18\a \x01(\x0e2\x1f.authmaterial.v1.ProviderOriginR\x06origin\x12\x18\n" +
+	"\asources\x18\b \x03(\tR\asources\x12\x1e\n" +
+	"\n" +
+	"unverified\x18\t \x01(\bR\n" +
+	"unverified\"\xd1\x03\n" +
 	"\n" +
 	"AuthMethod\x12$\n" +
 	"\x0eauth_method_id\x18\x01 \x01(\tR\fauthMethodId\x12!\n" +
