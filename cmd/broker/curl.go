@@ -138,9 +138,10 @@ func (f *curlFlags) run(command *cobra.Command, id string) error {
 		return err
 	}
 	held := &heldOutput{out: command.OutOrStdout()}
-	status, err := f.start(command, curl, decoration, held)
-	if slices.Contains(decoration.GetRejectedStatuses(), status) && !held.passed {
-		if replacement := f.report(command, id, decoration.GetVersion(), status); replacement != nil {
+	response, err := f.start(command, curl, decoration, held)
+	response.Body = io.NopCloser(bytes.NewReader(held.held.Bytes()))
+	if client.Rejected(response, decoration) && !held.passed {
+		if replacement := f.report(command, id, decoration.GetVersion(), int32(response.StatusCode)); replacement != nil { //nolint:gosec // lastResponse parses 32 bits
 			_, err = f.start(command, curl, replacement, command.OutOrStdout())
 			return err
 		}
@@ -184,20 +185,22 @@ func (f *curlFlags) report(command *cobra.Command, id, version string, status in
 	return replacement
 }
 
-// start runs curl, and returns the HTTP status of the response if f.retryRejected is set. curl reads
-// the URL and the material from the first extra file, and writes the response's headers to the second.
-func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authmaterialv1.AuthDecoration, out io.Writer) (int32, error) {
+// start runs curl, and returns the status and the headers of the response if f.retryRejected is set.
+// curl reads the URL and the material from the first extra file, and writes the response's headers to
+// the second.
+func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authmaterialv1.AuthDecoration, out io.Writer) (*http.Response, error) {
+	none := new(http.Response)
 	config, err := f.config(decoration)
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	configRead, configWrite, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	headersRead, headersWrite, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	child := exec.CommandContext(command.Context(), curl, slices.Concat([]string{"--disable", "--config", "/dev/fd/3"}, f.parsed.arguments())...) //nolint:gosec // parseCurl has checked the arguments
 	child.Stdin, child.Stdout, child.Stderr = command.InOrStdin(), out, command.ErrOrStderr()
@@ -206,7 +209,7 @@ func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authm
 	_, _ = configRead.Close(), headersWrite.Close()
 	if err != nil {
 		_, _ = configWrite.Close(), headersRead.Close()
-		return 0, fmt.Errorf("curl cannot be started: %w", err)
+		return none, fmt.Errorf("curl cannot be started: %w", err)
 	}
 	go func() {
 		_, _ = io.WriteString(configWrite, config) // if this fails, curl has ended, and its exit code says more
@@ -216,11 +219,11 @@ func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authm
 	_ = headersRead.Close()
 	if err := child.Wait(); err != nil {
 		if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-			return lastStatus(headers), exitStatus(max(ended.ExitCode(), exitProblem))
+			return lastResponse(headers), exitStatus(max(ended.ExitCode(), exitProblem))
 		}
-		return 0, err
+		return none, err
 	}
-	return lastStatus(headers), nil
+	return lastResponse(headers), nil
 }
 
 // config returns a configuration file of curl that has the URL and the material.
@@ -236,8 +239,12 @@ func (f *curlFlags) config(decoration *authmaterialv1.AuthDecoration) (string, e
 	if err != nil {
 		return "", err
 	}
-	for _, header := range decoration.GetHeaders() {
-		if f.parsed.setsHeader(header.GetName()) {
+	for i, header := range slices.Backward(decoration.GetHeaders()) {
+		switch {
+		case !f.parsed.setsHeader(header.GetName()):
+		case header.GetOnlyIfAbsent():
+			lines = slices.Delete(lines, i, i+1)
+		default:
 			return "", fmt.Errorf("the broker supplies the header %s: leave it out", header.GetName())
 		}
 	}
@@ -253,42 +260,4 @@ func (f *curlFlags) config(decoration *authmaterialv1.AuthDecoration) (string, e
 		fmt.Fprintf(&text, "header = %s\n", curlQuote(line))
 	}
 	return text.String(), nil
-}
-
-// lastStatus returns the status of the last response of which curl wrote the headers.
-func lastStatus(headers []byte) (status int32) {
-	for line := range bytes.Lines(headers) {
-		if bytes.HasPrefix(line, []byte("HTTP/")) {
-			if fields := strings.Fields(string(line)); len(fields) > 1 {
-				number, _ := strconv.ParseInt(fields[1], 10, 32)
-				status = int32(number)
-			}
-		}
-	}
-	return status
-}
-
-// heldOutput holds back output until pass is called, or the output is larger than maxHeld.
-type heldOutput struct {
-	out    io.Writer
-	held   bytes.Buffer
-	passed bool // whether output is no longer held back
-}
-
-const maxHeld = 1 << 20 // bytes
-
-func (h *heldOutput) Write(data []byte) (int, error) {
-	if !h.passed && h.held.Len()+len(data) <= maxHeld {
-		return h.held.Write(data)
-	}
-	if err := h.pass(); err != nil {
-		return 0, err
-	}
-	return h.out.Write(data)
-}
-
-func (h *heldOutput) pass() error {
-	h.passed = true
-	_, err := h.held.WriteTo(h.out)
-	return err
 }

@@ -73,6 +73,36 @@ touch once; echo 'HTTP/1.1 100 Continue' >&4; echo 'HTTP/2 401' >&4; echo old; e
 	}
 }
 
+// TestCurlEvaluatesConditions runs curl with answers that are or are not rejections.
+func TestCurlEvaluatesConditions(t *testing.T) {
+	startBroker(t, "tcp", host)
+	for answer, runs := range map[string]int{
+		`printf 'HTTP/2 200\r\n\r\n' >&4; echo '{"ok": false, "error": {"code": 8, "text": "a\"b"}}'`:            2,
+		`printf 'HTTP/2 200\r\n\r\n' >&4; echo '{"ok": true, "error": {"code": 8, "text": "a\"b"}}'`:             1,
+		`printf 'HTTP/2 403\r\nx-reason: expired\r\n\r\n' >&4; echo no`:                                          2,
+		`printf 'HTTP/1.1 100 Continue\r\nX-Reason: expired\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n' >&4; echo no`: 1,
+		`printf 'HTTP/2 403\r\nX-Reason: plan\r\n\r\n' >&4; echo no`:                                             1,
+	} {
+		folder := scriptedCurl(t, "[ -e once ] && exit 0; touch once; "+answer)
+		_, stderr, code := invoke(t, "curl", "--retry-rejected", "conditional", "--", "https://api.odd.test/")
+		if got := strings.Count(readText(t, filepath.Join(folder, "config")), "globoff"); code != exitOK || stderr != "" || got != runs {
+			t.Errorf("%s: curl ran %d times, want %d; exit code %d, %q", answer, got, runs, code, stderr)
+		}
+	}
+}
+
+func TestCurlKeepsAHeaderOfTheArguments(t *testing.T) {
+	startBroker(t, "tcp", host)
+	for argument, want := range map[string]bool{"-HX-Other: 1": true, "-Hx-version: mine": false} {
+		folder := scriptedCurl(t, "")
+		invoke(t, "curl", "conditional", "--", "https://api.odd.test/", argument)
+		config := readText(t, filepath.Join(folder, "config"))
+		if got := strings.Contains(config, "header = \"X-Version: v1\"\n"); got != want || !strings.Contains(config, "header = \"Authorization: Bearer ") {
+			t.Errorf("with %s, the configuration of curl has the broker's header: %v, want %v", argument, got, want)
+		}
+	}
+}
+
 func TestCurlPassesOtherResponsesOn(t *testing.T) {
 	startBroker(t, "tcp", host)
 	for status, want := range map[string]string{

@@ -189,8 +189,13 @@ func (f *getFlags) ask(ctx context.Context, broker authmaterialv1.BrokerServiceC
 // HTTP status.
 func (f *getFlags) outcomeOf(response *authmaterialv1.ReportRejectionResponse) string {
 	outcome := strings.TrimPrefix(response.GetOutcome().String(), "OUTCOME_")
-	if rejected := response.GetAuthDecoration().GetRejectedStatuses(); !slices.Contains(rejected, f.httpStatus) {
-		outcome += ": the broker ignored the report, because the provider rejects this material only with HTTP status " + statuses(rejected)
+	rejected, conditions := rejectionRules(response.GetAuthDecoration())
+	for _, condition := range conditions {
+		rejected = append(rejected, condition.Statuses...)
+	}
+	slices.Sort(rejected)
+	if !slices.Contains(rejected, int(f.httpStatus)) {
+		outcome += ": the broker ignored the report, because the provider rejects this material only with HTTP status " + statuses(slices.Compact(rejected))
 	}
 	return outcome
 }

@@ -28,7 +28,26 @@ const oddCredential = `
     provider: odd
     auth_method: main
     values: {header: {env: ODD}, param: {env: ODD}}
+  - id: conditional
+    provider: conditional
+    auth_method: main
+    values: {client_id: {env: SENDPULSE_CLIENT_ID}, client_secret: {env: SENDPULSE_CLIENT_SECRET}}
 providers:
+  - id: conditional
+    display_name: Conditional
+    allowed_hosts: ["$HOST"]
+    auth_methods:
+      - id: main
+        display_name: Main
+        rejected_when:
+          - {statuses: [200, 202], json: {ok: false, error.code: {not: 7}, error.text: a"b}}
+          - {statuses: [403], headers: {X-Reason: expired}}
+          - {statuses: [409], json: {}}
+        fields:
+          - {id: client_id, display_name: ID, required: true, secret: false}
+          - {id: client_secret, display_name: Secret, required: true, secret: true}
+        token_request: {url: "https://api.sendpulse.com/oauth/access_token", body: JSON, client_authentication: REQUEST_BODY}
+        headers: [{name: X-Version, value: v1, only_if_absent: true}, {name: Authorization, value: "Bearer ${token}"}]
   - id: odd
     display_name: Odd
     allowed_hosts: ["$HOST"]

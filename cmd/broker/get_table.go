@@ -35,7 +35,11 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 	list.add("version", decoration.GetVersion())
 	list.add("outcome", outcome)
 	for _, header := range decoration.GetHeaders() {
-		list.add("header", header.GetName()+": "+show(header.GetValue()))
+		text := header.GetName() + ": " + show(header.GetValue())
+		if header.GetOnlyIfAbsent() {
+			text += " (only if the request has no such header)"
+		}
+		list.add("header", text)
 	}
 	for _, param := range decoration.GetQueryParams() {
 		list.add("query parameter", param.GetName()+"="+show(param.GetValue()))
@@ -46,15 +50,15 @@ func decorationRows(decoration *authmaterialv1.AuthDecoration, outcome string, s
 		list.add("rejected", moment(last, relative)+", as a caller reported: check the values at the provider")
 	}
 	list.add("allowed host", decoration.GetAllowedHosts()...)
-	list.add("rejected by", statuses(decoration.GetRejectedStatuses()))
+	list.add("rejected by", rejections(rejectionRules(decoration))...)
 	return list
 }
 
-// statuses lists the HTTP statuses with which a provider rejects the material.
-func statuses[T int | int32](all []T) string {
+// statuses lists HTTP statuses.
+func statuses(all []int) string {
 	var texts []string
 	for _, status := range all {
-		texts = append(texts, strconv.Itoa(int(status)))
+		texts = append(texts, strconv.Itoa(status))
 	}
 	return cmp.Or(strings.Join(texts, ", "), "no status")
 }

@@ -67,6 +67,45 @@ func TestGetTable(t *testing.T) {
 	}
 }
 
+const wantConditional = `credential    conditional
+version       V
+header        X-Version: ******** (only if the request has no such header)
+header        Authorization: Bearer ********
+expires       2031-02-03T05:04:06Z
+ask again     2031-02-03T05:01:36Z
+allowed host  api.odd.test
+rejected by   401
+rejected by   200, 202 if ok of the body is false and error.code of the body is not 7 and error.text of the body is "a\"b"
+rejected by   403 if the header X-Reason is "expired"
+rejected by   409 if the body is JSON
+`
+
+func TestGetTableWithConditions(t *testing.T) {
+	startBroker(t, "tcp", host)
+	if got := versions.ReplaceAllString(succeed(t, "get", "conditional"), "${1}V"); got != wantConditional {
+		t.Errorf("the table is\n%s\nwant\n%s", got, wantConditional)
+	}
+	if text := succeed(t, "get", "conditional", "-o", "header"); !strings.HasPrefix(text, "X-Version: v1\nAuthorization: Bearer ") {
+		t.Errorf("the headers lack X-Version")
+	}
+	if text := succeed(t, "get", "conditional", "-o", "curl", "--url", "https://api.odd.test/"); !strings.Contains(text, "\nheader = \"X-Version: v1\"\n") {
+		t.Errorf("the curl command lacks X-Version")
+	}
+	response := new(authmaterialv1.GetAuthDecorationResponse)
+	readJSON(t, succeed(t, "get", "conditional", "-o", "json"), response)
+	decoration := response.GetAuthDecoration()
+	if len(decoration.GetRejectedWhen()) != 3 || !decoration.GetHeaders()[0].GetOnlyIfAbsent() {
+		t.Errorf("the JSON lacks the conditions, or only_if_absent")
+	}
+	const ignored = "\noutcome       NOT_REPLACEABLE: the broker ignored the report, because the provider rejects this material only with HTTP status 200, 202, 401, 403, 409\n"
+	if table := succeed(t, "get", "conditional", "--report-rejection", decoration.GetVersion(), "--http-status", "400"); !strings.Contains(table, ignored) {
+		t.Errorf("after a report of another status, the table is:\n%s", table)
+	}
+	if table := succeed(t, "get", "conditional", "--report-rejection", decoration.GetVersion(), "--http-status", "202"); !strings.Contains(table, "\noutcome       REPLACED\n") {
+		t.Errorf("after a report with a status of a condition, the table is:\n%s", table)
+	}
+}
+
 func TestGetMasksSecretsByDefault(t *testing.T) {
 	broker := startBroker(t, "tcp", host)
 	for _, id := range all {

@@ -131,12 +131,16 @@ func printMethod(out *screen, method *catalog.AuthMethod) {
 		list.add("token from", method.TokenRequest.URL.String())
 	}
 	for _, header := range method.Headers {
-		list.add("header", header.Name+": "+source(header))
+		text := header.Name + ": " + source(header)
+		if header.OnlyIfAbsent {
+			text += " (only if the request has no such header)"
+		}
+		list.add("header", text)
 	}
 	for _, param := range method.QueryParams {
 		list.add("query parameter", param.Name+"="+source(param))
 	}
-	list.add("rejected by", statuses(method.RejectedStatuses))
+	list.add("rejected by", rejections(method.RejectedStatuses, method.RejectedWhen)...)
 	list.add("new secret", rotations[method.Rotation])
 	if verification := method.Verification; verification != nil {
 		list.add("verified by", verification.Method+" "+target(verification))
