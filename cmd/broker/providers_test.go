@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -143,7 +144,8 @@ func TestSnippetsAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, providers, _ := strings.Cut(ownProviders, "providers:")
-	key := privateKey(t)
+	key, certificate := keyPair(t)
+	keyFile := asJSON(t, map[string]string{"private_key": key, "private_key_id": "a", "client_email": "a@b.test"})
 	for _, provider := range known.Providers() {
 		found := snippetsIn.FindAllStringSubmatch(succeed(t, "providers", provider.ID, "--config", path), -1)
 		prefix := strings.ToUpper(strings.ReplaceAll(provider.ID, "-", "_"))
@@ -154,8 +156,10 @@ func TestSnippetsAreValid(t *testing.T) {
 		loaded, err := config.Parse("broker.yaml", []byte(text+"providers:"+providers), config.Options{
 			LookupEnv: func(name string) (string, bool) {
 				value := strings.ReplaceAll(strings.ToLower(name), "_", "-") // fits a host, too
-				if strings.HasSuffix(name, "_PRIVATE_KEY") {
-					value = key
+				for suffix, special := range map[string]string{"_PRIVATE_KEY": key, "_CERTIFICATE": certificate, "_KEY_FILE": keyFile} {
+					if strings.HasSuffix(name, suffix) {
+						value = special
+					}
 				}
 				return value, strings.HasPrefix(name, prefix)
 			},
@@ -166,18 +170,24 @@ func TestSnippetsAreValid(t *testing.T) {
 	}
 }
 
-// privateKey returns an RSA key in PEM.
-func privateKey(t *testing.T) string {
+// keyPair returns an RSA key and its certificate in PEM.
+func keyPair(t *testing.T) (key, certificate string) {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}))
 }
 
 // TestProvidersJSON checks that the printed JSON can be read as provider definitions in YAML.
