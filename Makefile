@@ -202,6 +202,9 @@ WAITING := ./internal/cache/redisstore ./internal/testing/fleettest ./internal/t
 # how long callers wait.
 ALONE := $(WAITING) ./deploy ./internal/testing/consoletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest
 
+# This folder is a module of its own, because its tests need an authorization server with many modules.
+OIDCTEST := internal/testing/oidctest
+
 .PHONY: test
 test: redis-server postgres documented protoc chromium axe nginx envoy $(call stamp,grpcurl) ## Run the tests, under the race detector where there is a C compiler
 	@race=-race; \
@@ -211,7 +214,8 @@ test: redis-server postgres documented protoc chromium axe nginx envoy $(call st
 	more=$$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)); \
 	go test $$race -timeout 10m -p $$more $$(go list ./... | grep -vxF "$$(go list $(ALONE))"); \
 	go test $$race -timeout 10m -p 1 $(filter-out $(WAITING),$(ALONE)); \
-	go test $$race -timeout 10m -p 1 -parallel $$more $(WAITING)
+	go test $$race -timeout 10m -p 1 -parallel $$more $(WAITING); \
+	go -C $(OIDCTEST) test $$race -timeout 10m ./...
 
 .PHONY: clientworld
 clientworld: ## Build .bin/clientworld, which runs the test vectors of clients
@@ -327,6 +331,8 @@ lint-go: $(GOLANGCI_LINT)
 .PHONY: lint-modules
 lint-modules:
 	go mod tidy -diff
+	go -C $(OIDCTEST) mod tidy -diff
+	go -C $(OIDCTEST) vet ./...
 
 # systemd-analyze only warns about unknown settings of the unit, so any output counts as an error.
 # `systemd-analyze security` fails if the unit's exposure level is higher than the level in
