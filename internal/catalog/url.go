@@ -114,6 +114,8 @@ func (u *URL) problemOf(sample string, host []expression.Part) string {
 	switch {
 	case parsed.User != nil || parsed.Fragment != "":
 		return "must not have a user or a fragment: remove it"
+	case !pathIsPlain(parsed):
+		return "must have no empty segment in its path, and none that is a dot or two dots"
 	case u.sections[0] == wholeURL && (len(parts[0].Uses) != 1 || isField(parts[0].Uses[0])):
 		return "may begin with an expression only if that is one value of an earlier request, such as ${login.url}"
 	case u.sections[0] == wholeURL && len(parts) > 1 && strings.IndexAny(parts[1].Literal, "/?") != 0:
