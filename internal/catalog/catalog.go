@@ -94,6 +94,12 @@ func (m *AuthMethod) HasToken() bool { return m.TokenRequest != nil || m.JWT != 
 // EndsPrevious reports whether a new token ends the previous one.
 func (m *AuthMethod) EndsPrevious() bool { return m.TokenRequest != nil && m.TokenRequest.EndsPrevious }
 
+// ReplacesRefreshToken reports whether the provider may replace the refresh token of a credential with
+// each token.
+func (m *AuthMethod) ReplacesRefreshToken() bool {
+	return m.TokenRequest != nil && m.TokenRequest.Response.RefreshToken != nil
+}
+
 // TokenFields returns the IDs of the fields on which the token depends.
 func (m *AuthMethod) TokenFields() []string { return m.fieldsAmong(m.tokenUses) }
 

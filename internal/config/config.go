@@ -59,6 +59,8 @@ type parser struct {
 	// If unread is true, the parser does not read the values of credentials and reports no problems
 	// with them.
 	unread bool
+	// If lacksStore is true, credentials whose refresh tokens must be stored are reported.
+	lacksStore bool
 }
 
 var sections = []string{"listen", "limits", "credentials", "providers", "providers_directory", "authentication", "grants", "audit", "token_cache", "token_requests", "store", "console", "proxies"}
@@ -140,6 +142,7 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	}
 	config.Listen = p.readListen(root, config.Authentication.Remote())
 	config.Catalog, config.ReplacedProviders = p.readProviders(root)
+	p.lacksStore = !root.Get("store").Exists()
 	config.Credentials = credentials.NewSet(p.makeCredentials(items, config.Catalog)...)
 	config.Console = p.readConsole(root.Get("console"), config.Listen, config.Authentication.Issuers)
 	config.Proxies = readProxies(root.Get("proxies"), config.Listen)

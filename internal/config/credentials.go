@@ -131,6 +131,9 @@ func (p *parser) makeCredential(item placedItem, providers *catalog.Catalog) *cr
 		}
 		return credential
 	}
+	if credential.Method.ReplacesRefreshToken() && p.lacksStore {
+		p.document.Problemf(item.at(item.method.at), "the provider replaces the refresh token of this auth method with each token, so the broker must store it: add the section 'store'")
+	}
 	if item.valuesAt != (yamlfile.Place{}) {
 		p.setValues(credential, item)
 	}

@@ -287,3 +287,33 @@ func TestStoreFiles(t *testing.T) {
 		t.Errorf("the files that are read are %q (%v)", read, err)
 	}
 }
+
+// TestRefreshTokensNeedAStore declares a credential whose refresh tokens must be stored.
+func TestRefreshTokensNeedAStore(t *testing.T) {
+	const text = `credentials:
+- {id: one, provider: p, auth_method: m, values: {refresh_token: {value: first}}}
+providers:
+- id: p
+  display_name: P
+  allowed_hosts: [p.example.com]
+  auth_methods:
+  - id: m
+    display_name: M
+    fields: [{id: refresh_token, display_name: R, required: true, secret: true}]
+    token_request:
+      url: https://p.example.com/token
+      body: FORM
+      client_authentication: NONE
+      parameters: {refresh_token: "${refresh_token}"}
+      response: {refresh_token: refresh_token}
+    headers: [{name: Authorization, value: "Bearer ${token}"}]
+`
+	_, err := config.Parse("f", []byte(text), config.Options{})
+	const want = "f:2:39: the provider replaces the refresh token of this auth method with each token, so the broker must store it: add the section 'store'"
+	if err == nil || err.Error() != want {
+		t.Errorf("without a store, the problem is %v, want %s", err, want)
+	}
+	if _, err := parseStore(sqliteStore, text); err != nil {
+		t.Errorf("with a store, the problem is %v", err)
+	}
+}

@@ -28,6 +28,8 @@ var (
 	errEndsUnlessActivated = fault.New(fault.VerificationUnsupported,
 		"a new token of this provider ends the token that callers use now: set activate, and the version is verified and, if the provider accepts it, activated; "+
 			"or create the version without verify, and then verify it with allow_token_replacement")
+	errReplacesRefreshToken = fault.New(fault.VerificationUnsupported,
+		"the provider replaces the refresh token when it is used, so values that are not stored cannot be tried: create the credential or the version, and then verify it")
 	errUnusable = fault.New(fault.Internal, "the stored values of the version cannot be decrypted: the broker's log has the reason")
 )
 
@@ -50,6 +52,9 @@ func (s *Service) Verify(
 		tried, row, err := s.tried(ctx, c, unsaved)
 		if err != nil {
 			return err
+		}
+		if unsaved != nil && tried.Method.ReplacesRefreshToken() {
+			return errReplacesRefreshToken
 		}
 		if tried.Method.EndsPrevious() && !replace {
 			return errEndsPrevious

@@ -120,6 +120,7 @@ func (s *Server) Stop(ctx context.Context) {
 	defer endHTTP()
 	s.eachHTTP(func(web *http.Server) { _ = web.Shutdown(ending) })
 	s.background.Wait()
+	s.storeLastRefreshTokens()
 	s.management.SaveUses()
 	s.saveUsage()
 	s.closeStore()

@@ -68,17 +68,18 @@ type Server struct {
 	tokens     *cache.Cache
 	management *management.Service
 	// tokenClient requests tokens.
-	tokenClient *strategies.TokenClient
-	closeDriver func()
-	background  sync.WaitGroup
-	redis       *observe.Redis    // nil if tokens are stored in memory only
-	fleet       *redisstore.Store // nil if tokens are stored in memory only
-	closeStore  func()
-	grpc        *grpc.Server
-	http        *http.Server
-	console     *console.Console    // nil if there is no console
-	consoleHTTP *http.Server        // nil if there is no console
-	requests    *semaphore.Weighted // has a unit less for each HTTP request that Stop waits for
+	tokenClient   *strategies.TokenClient
+	refreshTokens refreshTokens
+	closeDriver   func()
+	background    sync.WaitGroup
+	redis         *observe.Redis    // nil if tokens are stored in memory only
+	fleet         *redisstore.Store // nil if tokens are stored in memory only
+	closeStore    func()
+	grpc          *grpc.Server
+	http          *http.Server
+	console       *console.Console    // nil if there is no console
+	consoleHTTP   *http.Server        // nil if there is no console
+	requests      *semaphore.Weighted // has a unit less for each HTTP request that Stop waits for
 
 	fixed      config.Config // the settings that a reload does not change
 	httpRemote atomic.Bool   // whether other machines can reach the HTTP listener
@@ -127,6 +128,7 @@ func New(options Options) (*Server, error) {
 			s.broker.ProofsChanged()
 		}
 	}})
+	s.refreshTokens.logger = s.logger
 	s.tokenClient, s.closeDriver = s.newTokenClient(options), func() {}
 	var err error
 	if s.broker, err = s.newBroker(options, keys); err != nil {
@@ -150,6 +152,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.background.Go(func() { s.broker.KeepWarm(s.stopping) })
 	s.background.Go(func() { s.broker.ShareUsage(s.stopping) })
+	s.background.Go(s.storeRefreshTokens)
 	s.keys.Use(s.broker.Current().Callers.Issuers)
 	s.tokens.Follow()
 	s.observer.Scrape(s.broker, s.tokens)

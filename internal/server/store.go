@@ -43,7 +43,12 @@ func (s *Server) newManagement(options Options) (*management.Service, error) {
 			return nil, err
 		}
 		set.Open = func(ctx context.Context) (management.Store, error) {
-			return store.Open(ctx, driver, store.Options{Keys: s.fixed.Store.Keys, Logger: s.logger, Clock: s.clock})
+			opened, err := store.Open(ctx, driver, store.Options{Keys: s.fixed.Store.Keys, Logger: s.logger, Clock: s.clock})
+			if err != nil {
+				return nil, err
+			}
+			s.refreshTokens.opened.Store(opened)
+			return opened, nil
 		}
 		s.closeDriver = func() { _ = driver.Close() }
 	}

@@ -52,7 +52,7 @@ func (s *Server) transport(options Options) http.RoundTripper {
 func userAgent(options Options) string { return "authmaterial-broker/" + options.Version }
 
 func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
-	return strategies.NewTokenClient(strategies.TokenClientOptions{
+	set := strategies.TokenClientOptions{
 		Transport:     s.transport(options),
 		Clock:         s.clock,
 		UserAgent:     userAgent(options),
@@ -62,7 +62,11 @@ func (s *Server) newTokenClient(options Options) *strategies.TokenClient {
 			s.broker.TokenRequested(event)
 		},
 		Begin: options.Traces.TokenRequest,
-	})
+	}
+	if s.fixed.Store != nil {
+		set.RefreshTokens = &s.refreshTokens
+	}
+	return strategies.NewTokenClient(set)
 }
 
 // tokenTransport sends token requests with the token_requests settings of the configuration in use.

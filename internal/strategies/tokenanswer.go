@@ -34,6 +34,7 @@ type tokenAnswer struct {
 	code     string       // the error code; empty if it is not registered
 	// refused is true if the definition states that the answer refuses the credential.
 	refused bool
+	isLast  bool // whether the answer is not one to a request that comes first
 }
 
 func readTokenAnswer(provider string, status int, header http.Header, text []byte, refused []catalog.Condition) *tokenAnswer {

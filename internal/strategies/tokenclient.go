@@ -45,7 +45,8 @@ type TokenRequestEvent struct {
 	LifetimeAssumed bool
 	// Err is nil if a token was issued. The reason in Err is CredentialRejected,
 	// ProviderRateLimited or ProviderUnavailable, depending on the answer, or RateLimited if the
-	// request was not sent because the budget is used up. The message of Err contains nothing
+	// request was not sent because the budget is used up, or StoreUnavailable if the refresh token
+	// could not be read or stored. The message of Err contains nothing
 	// secret.
 	Err *fault.Error
 }
@@ -64,6 +65,9 @@ type TokenClientOptions struct {
 	// to half the token's lifetime, and by default is five minutes, but at most a sixth of the
 	// lifetime.
 	RenewalWindow time.Duration
+	// RefreshTokens keeps refresh tokens that are replaced with each token. If RefreshTokens is nil,
+	// methods with such refresh tokens fail.
+	RefreshTokens RefreshTokens
 	// Observe, if not nil, is called after each request, and also if the request was not sent
 	// because the budget is used up.
 	Observe func(TokenRequestEvent)
@@ -97,6 +101,8 @@ type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client
 	budget  *ratelimit.Limiter[string]
+
+	unstored successors
 }
 
 // NewTokenClient returns a TokenClient with these options.
@@ -141,11 +147,11 @@ func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestE
 		return nil, event
 	}
 	ctx, done := options.Begin(ctx, provider, method)
-	issued, answer, failure := s.send(ctx, sentAt)
+	issued, answer, failure := s.obtain(ctx, sentAt)
 	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
 		// The machine slept during the request. The answer may be as old as the request, so the
 		// token may have expired already.
-		issued, answer, failure = s.send(ctx, now)
+		issued, answer, failure = s.obtain(ctx, now)
 	}
 	event.Duration, event.Err = s.now().Sub(sentAt), failure
 	event.Status, event.OAuthError = answer.status, answer.code
@@ -171,12 +177,22 @@ func (s *TokenSource) signToken(now time.Time) (*token.Token, *fault.Error) {
 	}, nil
 }
 
-// send sends the requests for a token. The returned answer is the last one, and is empty if none
-// arrived.
-func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token, *tokenAnswer, *fault.Error) {
+// obtain requests a token. The returned answer is the last one, and is empty if none arrived.
+func (s *TokenSource) obtain(ctx context.Context, sentAt time.Time) (*token.Token, *tokenAnswer, *fault.Error) {
+	if s.credential.Method.ReplacesRefreshToken() {
+		return s.refresh(ctx)
+	}
+	return s.send(ctx, sentAt, fieldValues(s.credential))
+}
+
+// send sends the requests for a token, with the given values of the fields. The returned answer is the
+// last one, and is empty if none arrived.
+func (s *TokenSource) send(
+	ctx context.Context, sentAt time.Time, values map[string]string,
+) (*token.Token, *tokenAnswer, *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	spec, values := s.credential.Method.TokenRequest, fieldValues(s.credential)
+	spec := s.credential.Method.TokenRequest
 	for _, first := range spec.First {
 		request, problems := s.makeRequest(ctx, &first.Request, values, nil)
 		answer, failure := s.ask(request, problems)
@@ -203,6 +219,7 @@ func (s *TokenSource) send(ctx context.Context, sentAt time.Time) (*token.Token,
 	if failure != nil {
 		return nil, answer, failure
 	}
+	answer.isLast = true
 	issued, failure := s.read(answer, sentAt)
 	if failure != nil {
 		return nil, answer, failure.WithRetryDelay(s.retryAfter(answer))

@@ -48,6 +48,9 @@ func (s *TokenSource) digest() (string, error) {
 	for _, field := range method.TokenFields() {
 		parts = append(parts, field, s.value(field))
 	}
+	if method.ReplacesRefreshToken() {
+		parts = append(parts, "credential", s.credential.ID) // each credential has its own refresh tokens
+	}
 	return hex.EncodeToString(secret.Digest(nil, parts...)), nil
 }
 

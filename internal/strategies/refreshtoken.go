@@ -1,0 +1,186 @@
+package strategies
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/clock"
+	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
+)
+
+// RefreshTokens keeps the current refresh token of each credential whose provider replaces the refresh
+// token with each token. Its errors wrap a *fault.Error, except for ErrSuperseded.
+type RefreshTokens interface {
+	// Lease leases the current refresh token of a chain: the one that was last stored, or first the
+	// first one. Nobody else, in any replica, can lease it until the lease is ended or its life has
+	// passed. If somebody else has the lease, Lease returns no lease, and how long that one lasts.
+	Lease(ctx context.Context, chain RefreshChain, life time.Duration) (lease RefreshLease, wait time.Duration, err error)
+}
+
+// RefreshChain identifies the refresh tokens that follow each other.
+type RefreshChain struct {
+	CredentialID string
+	First        secret.Text
+	// Recipient stands for the values of the credential that determine where a refresh token is sent.
+	Recipient string
+}
+
+// RefreshLease is the right to use a refresh token.
+type RefreshLease interface {
+	Token() secret.Text
+	// Interrupted reports that an earlier lease of this refresh token ended without a result, so the
+	// provider may have replaced it.
+	Interrupted() bool
+	// Replace stores the successor durably, also if the lease has ended, and ends the lease. Replace
+	// returns ErrSuperseded if another successor was stored, and may be called again after any other
+	// error.
+	Replace(ctx context.Context, successor secret.Text) error
+	// Release ends the lease of a refresh token without a successor. Release returns ErrSuperseded if
+	// a successor was stored meanwhile.
+	Release(ctx context.Context, interrupted bool) error
+}
+
+// ErrSuperseded means that a refresh token was replaced by somebody else.
+var ErrSuperseded = errors.New("another successor of the refresh token was stored")
+
+const (
+	// leaseLife is longer than a token request with the calls of the store before and after it.
+	leaseLife = 20 * time.Second
+	// leaseMargin is the part of a lease in which no token request is made any more.
+	leaseMargin   = 3 * time.Second
+	leasePatience = 5 * time.Second // how long a refresh waits for the lease of another one
+	leaseInterval = 100 * time.Millisecond
+
+	// storePatience is how long a refresh tries to store a refresh token. Later attempts follow.
+	storePatience = 5 * time.Second
+	storeInterval = 100 * time.Millisecond
+)
+
+var (
+	errNoStore  = fault.New(fault.StoreUnavailable, "the refresh token of this credential needs a credential store, which the broker does not have")
+	errLeased   = fault.New(fault.ProviderUnavailable, "another replica is using the refresh token of this credential")
+	errReplaced = fault.New(fault.ProviderUnavailable, "another replica replaced the refresh token of this credential").WithRetryDelay(time.Second)
+)
+
+func (s *TokenSource) refreshChain() RefreshChain {
+	return RefreshChain{s.credential.ID, s.credential.Values[catalog.RefreshTokenField], s.recipient()}
+}
+
+// recipient returns an encoding of the values that determine where refresh tokens are sent.
+func (s *TokenSource) recipient() string {
+	recipient := map[string]string{}
+	for _, field := range s.credential.Method.FieldsInURLs() {
+		recipient[field] = s.value(field)
+	}
+	var hosts []string
+	if s.credential.Method.TokenRequest.URL.IsFromAnswer() {
+		hosts = s.credential.AllowedHosts
+	}
+	data, _ := json.Marshal([]any{recipient, hosts}) // texts can always be encoded
+	return string(data)
+}
+
+// refresh obtains a token with the current refresh token. If the answer has a new refresh token, refresh
+// returns the token only after the new refresh token was stored.
+func (s *TokenSource) refresh(ctx context.Context) (*token.Token, *tokenAnswer, *fault.Error) {
+	if s.client.options.RefreshTokens == nil {
+		return nil, &tokenAnswer{}, errNoStore
+	}
+	if u := s.client.unstored.get(s.refreshChain()); u != nil {
+		if failure := s.client.storeSuccessor(ctx, u); failure != nil {
+			return nil, &tokenAnswer{}, failure
+		}
+		if u.key == s.key && u.issued != nil && s.now().Before(u.issued.ExpireTime()) {
+			return u.issued, &tokenAnswer{}, nil
+		}
+	}
+	lease, left, failure := s.lease(ctx)
+	if failure != nil {
+		return nil, &tokenAnswer{}, failure
+	}
+	// From here on, the caller cannot cancel the refresh, because the provider may accept only the
+	// refresh token of the answer.
+	ctx = context.WithoutCancel(ctx)
+	limited, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	values := fieldValues(s.credential)
+	values[catalog.RefreshTokenField] = lease.Token().Reveal()
+	issued, answer, failure := s.send(limited, s.now(), values)
+	if successor, found := s.successor(answer); found && !successor.Equal(lease.Token()) {
+		u := &successorToStore{chain: s.refreshChain(), lease: lease, value: successor, issued: issued, key: s.key}
+		if unstored := s.client.storeSuccessor(ctx, u); unstored != nil {
+			return nil, answer, unstored
+		}
+		return issued, answer, failure
+	}
+	return issued, answer, s.release(ctx, lease, answer, failure)
+}
+
+// successor returns the refresh token in an answer.
+func (s *TokenSource) successor(answer *tokenAnswer) (secret.Text, bool) {
+	location := *s.credential.Method.TokenRequest.Response.RefreshToken
+	if !answer.isLast || answer.failure(location) != nil {
+		return secret.Text{}, false
+	}
+	value, found := location.Find(answer.header, answer.text, answer.body)
+	return secret.New(value), found && len(value) <= maxTokenSize
+}
+
+// lease leases the current refresh token, and returns how long it may be used.
+func (s *TokenSource) lease(ctx context.Context) (lease RefreshLease, left time.Duration, failure *fault.Error) {
+	waiting := clock.ForWaiting(s.client.options.Clock)
+	timeout := waiting.After(leasePatience)
+	for {
+		began := waiting.Now()
+		// A cancelled call could take the lease without returning it.
+		lease, wait, err := s.client.options.RefreshTokens.Lease(context.WithoutCancel(ctx), s.refreshChain(), leaseLife)
+		if err != nil {
+			return nil, 0, fault.From(err)
+		}
+		if lease != nil {
+			return lease, leaseLife - leaseMargin - waiting.Since(began), nil
+		}
+		select {
+		case <-waiting.After(min(wait, leaseInterval)):
+		case <-timeout:
+			return nil, 0, errLeased.WithRetryDelay(wait)
+		case <-ctx.Done():
+			return nil, 0, errLeased.WithRetryDelay(wait)
+		}
+	}
+}
+
+// release ends the lease of a refresh token without a successor, and returns the failure for callers.
+func (s *TokenSource) release(ctx context.Context, lease RefreshLease, answer *tokenAnswer, failure *fault.Error) *fault.Error {
+	switch {
+	case failure == nil:
+		_ = lease.Release(ctx, false) // if the lease cannot be released, it ends by itself
+		return nil
+	case failure.Reason != fault.CredentialRejected:
+		_ = lease.Release(ctx, true) // the provider may have replaced the refresh token before it failed
+		return failure
+	}
+	if err := lease.Release(ctx, lease.Interrupted()); errors.Is(err, ErrSuperseded) {
+		return errReplaced
+	}
+	return explainRefusal(answer, lease.Interrupted(), failure)
+}
+
+// explainRefusal adds to the refusal of a refresh token what people have to do.
+func explainRefusal(answer *tokenAnswer, interrupted bool, failure *fault.Error) *fault.Error {
+	switch answer.code {
+	case "invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
+		return failure // RFC 6749, section 5.2: the reason is not the refresh token
+	}
+	what := "obtain a new refresh token and rotate the credential"
+	if interrupted {
+		what = "the refresh token was used by a refresh that was interrupted: obtain a new one and rotate the credential"
+	}
+	return fault.New(failure.Reason, fmt.Sprintf("%s: %s", failure.Message, what)).WithRetryDelay(failure.RetryDelay)
+}
