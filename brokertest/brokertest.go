@@ -9,6 +9,14 @@
 //		…
 //	}
 //
+// Package simulator simulates every other provider from its definition, a built-in one or one of your
+// own:
+//
+//	b := brokertest.New(t, brokertest.WithCredentials(brokertest.Credential{
+//		ID: "mail", Provider: "mailgun", AuthMethod: "api_key", Simulated: true,
+//	}))
+//	service := NewMyService(b.HTTPClientWith("mail"))
+//
 // The broker is the server that `broker serve` runs. Tests connect to it in memory, or over a
 // loopback address if they use WithTLS. Package simulator simulates the providers. The broker, and
 // the clients from HTTPClientWith and HTTPClient, use the providers' real host names and real TLS,
@@ -46,6 +54,7 @@ type Broker struct {
 	connection *grpc.ClientConn
 	caller     *client.Client
 	secured    *secured // nil without TLS
+	accounts   map[string]*simulator.Account
 }
 
 // New starts a broker. New fails the test if the options result in an invalid configuration.
@@ -85,7 +94,7 @@ func New(t testing.TB, options ...Option) *Broker {
 	connection := connect(t, broker, chosen.secured)
 	caller := client.New(connection, client.WithClock(chosen.clock.Now))
 	t.Cleanup(caller.Close)
-	return &Broker{Simulator: sim, connection: connection, caller: caller, secured: chosen.secured}
+	return &Broker{Simulator: sim, connection: connection, caller: caller, secured: chosen.secured, accounts: chosen.accounts}
 }
 
 func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.ClientConn {
@@ -117,6 +126,9 @@ func connect(t testing.TB, broker *server.Server, secured *secured) *grpc.Client
 	})
 	return connection
 }
+
+// Account returns the simulated account of a credential that has the setting Simulated, or nil.
+func (b *Broker) Account(credentialID string) *simulator.Account { return b.accounts[credentialID] }
 
 // Conn returns a connection to the broker, for generated clients.
 func (b *Broker) Conn() *grpc.ClientConn { return b.connection }

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -11,6 +12,9 @@ import (
 )
 
 func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
+	if err := s.addAccounts(sim); err != nil {
+		return nil, err
+	}
 	text, err := s.compose()
 	if err != nil {
 		return nil, err
@@ -24,6 +28,36 @@ func (s *settings) load(sim *simulator.Simulator) (*config.Config, error) {
 			return simulatedVariable(name)
 		},
 	})
+}
+
+// addAccounts makes the accounts of simulated credentials, and gives the credentials the accounts'
+// values and hosts.
+func (s *settings) addAccounts(sim *simulator.Simulator) error {
+	s.accounts = map[string]*simulator.Account{}
+	isSimulated := func(credential Credential) bool { return credential.Simulated }
+	if !slices.ContainsFunc(s.credentials, isSimulated) {
+		return nil
+	}
+	for _, definition := range s.providers {
+		if err := sim.Define(definition); err != nil {
+			return err
+		}
+	}
+	for i, credential := range s.credentials {
+		if !credential.Simulated {
+			continue
+		}
+		account, err := sim.AddAccount(simulator.AccountConfig{
+			Provider: credential.Provider, AuthMethod: credential.AuthMethod,
+			Values: credential.Values, AllowedHosts: credential.AllowedHosts,
+		})
+		if err != nil {
+			return err
+		}
+		s.credentials[i].Values, s.credentials[i].AllowedHosts = account.Values(), account.Hosts()
+		s.accounts[credential.ID] = account
+	}
+	return nil
 }
 
 // compose returns the text of the configuration file, including the settings from the options that

@@ -76,6 +76,50 @@ func ExampleNew() {
 	// with its successor: 200
 }
 
+// The service under test calls an API that the user has defined in YAML. The simulator simulates the API
+// from the definition, and at last rejects the key.
+func ExampleBroker_Account() {
+	t := newExampleT() // in your own test, pass the test's *testing.T instead
+	defer t.end()
+
+	b := brokertest.New(t,
+		brokertest.WithProvider(`
+id: acme
+display_name: Acme
+allowed_hosts: ["${subdomain}.acme.example.com"]
+auth_methods:
+  - id: api_key
+    display_name: API key
+    fields:
+      - {id: subdomain, display_name: Subdomain, required: true, secret: false}
+      - {id: key, display_name: Key, required: true, secret: true}
+    headers: [{name: X-Acme-Key, value: "${key}"}]
+`),
+		brokertest.WithCredentials(brokertest.Credential{
+			ID: "acme", Provider: "acme", AuthMethod: "api_key", Simulated: true, Values: map[string]string{"subdomain": "shop"},
+		}))
+	acme := b.HTTPClientWith("acme")
+	call := func() {
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://shop.acme.example.com/orders", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := acme.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		fmt.Println(response.StatusCode)
+	}
+	call()
+	b.Account("acme").RejectKey()
+	call()
+
+	// Output:
+	// 200
+	// 401
+}
+
 func callSendPulse(ctx context.Context, t testing.TB, b *brokertest.Broker, decoration *authmaterialv1.AuthDecoration) int {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.sendpulse.com/user/info", nil)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 
 	"github.com/jonboulle/clockwork"
+
+	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
 // Option changes the broker that New creates.
@@ -19,6 +21,7 @@ type settings struct {
 	hosts       []string
 	tls         bool
 	secured     *secured // nil without TLS
+	accounts    map[string]*simulator.Account
 }
 
 type optionFunc func(*settings)
@@ -49,6 +52,10 @@ type Credential struct {
 	Values map[string]string
 	// AllowedHosts are hosts that may receive the credential, in addition to the provider's own.
 	AllowedHosts []string
+	// If Simulated is true, the simulator simulates the provider from its definition, and makes an
+	// account, whose values the credential gets. The simulator makes a value for each required field
+	// that is not in Values. [Broker.Account] returns the account.
+	Simulated bool
 	// If Disabled is true, calls for the credential fail as if it did not exist.
 	Disabled bool
 }

@@ -16,7 +16,7 @@ type answer struct {
 
 type fields map[string]any
 
-func jsonAnswer(status int, body fields) answer {
+func jsonAnswer(status int, body any) answer {
 	text, err := json.Marshal(body)
 	if err != nil {
 		panic(err)

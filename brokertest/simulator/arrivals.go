@@ -7,15 +7,40 @@ import (
 	"sync"
 )
 
-// TokenRequests returns the number of token requests from a client, including requests that
-// failed or were refused. Requests without a client ID count for the client "".
-func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
+// tokenTraffic counts the token requests of a TokenEndpoint or an Account, holds back their answers,
+// and makes them fail. The zero value is ready to use.
+type tokenTraffic struct {
+	arrivals arrivals
+	failures failures
+}
 
-// TotalTokenRequests returns the number of token requests from all clients.
-func (e *TokenEndpoint) TotalTokenRequests() int {
+// answer sends the answer that the function `decide` returns to a token request, unless a test has set
+// a failure. It decides the outcome before it counts the request as arrived, so that a test that waits
+// for the arrival cannot change the outcome afterwards. If a test has set a failure for the request,
+// the outcome is decided after the arrival, when the failure runs.
+func (e *tokenTraffic) answer(w http.ResponseWriter, r *http.Request, clientID string, decide func() answer) {
+	failure := e.failures.take()
+	genuine := sync.OnceValue(decide)
+	if failure == nil {
+		genuine()
+	}
+	held := &heldWriter{ResponseWriter: w, gone: r.Context().Done(), released: e.arrivals.add(clientID)}
+	defer held.wait()
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { genuine().ServeHTTP(w, r) })
+	ctx := context.WithValue(r.Context(), clientIDKey{}, clientID)
+	failure.wrap(next).ServeHTTP(held, r.WithContext(ctx))
+}
+
+// TotalTokenRequests returns the number of token requests, including requests that failed or were
+// refused.
+func (e *tokenTraffic) TotalTokenRequests() int {
 	total, _ := e.arrivals.state()
 	return total
 }
+
+// TokenRequests returns the number of token requests from a client, including requests that
+// failed or were refused. Requests without a client ID count for the client "".
+func (e *TokenEndpoint) TokenRequests(clientID string) int { return e.arrivals.of(clientID) }
 
 // AwaitTokenRequests waits until n token requests in total have arrived since the simulator was
 // created. If ctx ends before that, it returns an error that wraps the error of ctx.
@@ -23,8 +48,8 @@ func (e *TokenEndpoint) TotalTokenRequests() int {
 // The outcome of a token request is decided when the request arrives: unless a failure is set, the
 // endpoint issues the token at that time, even if the answer is held back. Later calls of
 // FailTokenRequests, HoldTokenAnswers and similar methods do not affect that request, but
-// [TokenEndpoint.RevokeTokens] revokes its token.
-func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
+// RevokeTokens revokes its token.
+func (e *tokenTraffic) AwaitTokenRequests(ctx context.Context, n int) error {
 	for {
 		total, changed := e.arrivals.state()
 		if total >= n {
@@ -42,19 +67,19 @@ func (e *TokenEndpoint) AwaitTokenRequests(ctx context.Context, n int) error {
 // error answers, until the returned function is called. A client that closes its connection before
 // that gets no answer. For each request, only the last call of HoldTokenAnswers before the
 // request's arrival counts.
-func (e *TokenEndpoint) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
+func (e *tokenTraffic) HoldTokenAnswers() (release func()) { return e.arrivals.hold() }
 
 // FailTokenRequests makes every token request from now on fail, until RestoreTokenRequests is
 // called or another failure is set.
-func (e *TokenEndpoint) FailTokenRequests(failure Failure) { e.failures.always(failure) }
+func (e *tokenTraffic) FailTokenRequests(failure Failure) { e.failures.always(failure) }
 
 // FailNextTokenRequests makes the next n token requests fail. If FailNextTokenRequests is called
 // again, the new failure applies to the requests after these n. A failure set by FailTokenRequests
 // applies only when no failure set by FailNextTokenRequests is left.
-func (e *TokenEndpoint) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
+func (e *tokenTraffic) FailNextTokenRequests(n int, failure Failure) { e.failures.next(n, failure) }
 
 // RestoreTokenRequests ends all failures of the endpoint.
-func (e *TokenEndpoint) RestoreTokenRequests() { e.failures.clear() }
+func (e *tokenTraffic) RestoreTokenRequests() { e.failures.clear() }
 
 // arrivals counts requests and holds back their answers. The zero value is ready to use.
 type arrivals struct {

@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -20,21 +22,23 @@ const (
 	certificateLifetime = 365 * 24 * time.Hour
 )
 
-// certificate contains the server's certificate and the certificate of the authority that signed
-// it. The authority's private key is not kept.
+// certificate contains the server's certificate, and the authority that signed it.
 type certificate struct {
-	authority *x509.Certificate
-	leaf      tls.Certificate
+	authority    *x509.Certificate
+	authorityKey *ecdsa.PrivateKey
+
+	mutex sync.Mutex
+	hosts []string
+	leaf  *tls.Certificate
 }
 
 // newCertificate creates a certificate authority, and a server certificate for the given hosts.
 func newCertificate(hosts []string) (*certificate, error) {
-	now := time.Now()
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	template := certificateTemplate("Simulator test authority", now)
+	template := certificateTemplate("Simulator test authority", time.Now())
 	template.IsCA = true
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageCertSign
@@ -43,22 +47,35 @@ func newCertificate(hosts []string) (*certificate, error) {
 		return nil, err
 	}
 
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c := &certificate{authority: authority, authorityKey: authorityKey}
+	return c, c.add(hosts...)
+}
+
+// add makes the server's certificate valid for more hosts, which have no ports.
+func (c *certificate) add(hosts ...string) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	all := slices.Concat(c.hosts, hosts)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	template = certificateTemplate("Simulator", now)
+	template := certificateTemplate("Simulator", time.Now())
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	nameHosts(template, hosts)
-	leaf, err := sign(template, authority, &leafKey.PublicKey, authorityKey)
+	nameHosts(template, all)
+	leaf, err := sign(template, c.authority, &key.PublicKey, c.authorityKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &certificate{
-		authority: authority,
-		leaf:      tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey, Leaf: leaf},
-	}, nil
+	c.hosts, c.leaf = all, &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	return nil
+}
+
+func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.leaf, nil
 }
 
 func certificateTemplate(name string, now time.Time) *x509.Certificate {
@@ -89,7 +106,12 @@ func sign(template, parent *x509.Certificate, key *ecdsa.PublicKey, by *ecdsa.Pr
 }
 
 func (c *certificate) serverConfig() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{c.leaf}, MinVersion: tls.VersionTLS12}
+	return &tls.Config{
+		GetCertificate: c.current,
+		// The handler of an account checks the certificate of a client, which needs no authority.
+		ClientAuth: tls.RequestClientCert,
+		MinVersion: tls.VersionTLS12,
+	}
 }
 
 // CAPool returns a new pool that contains only the simulator's authority.

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
+
+	"github.com/authmaterial/broker/internal/egress"
 )
 
 // RoundTripper returns a transport that calls the simulator in process, without network and TLS.
@@ -65,6 +68,9 @@ func (t inProcess) receive(r *http.Request) (*http.Request, error) {
 	r.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
 	r.RemoteAddr = "127.0.0.1:0"
 	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
+	if chosen := egress.ClientCertificate(r.Context()); chosen != nil {
+		r.TLS.PeerCertificates = []*x509.Certificate{chosen.Leaf}
+	}
 	return r, nil
 }
 

@@ -23,16 +23,16 @@ func pendoHosts() []string {
 type Pendo struct {
 	*API
 
-	key  string
-	mux  *http.ServeMux
-	keep func(secret string) string
+	key      string
+	simulate func(pattern string, handler http.Handler)
+	keep     func(secret string) string
 
 	mutex sync.Mutex
 	hosts map[string]map[string]bool // keys by host
 }
 
 func newPendo(s *Simulator) *Pendo {
-	p := &Pendo{API: new(API), mux: s.mux, keep: s.secrets.keep, hosts: make(map[string]map[string]bool)}
+	p := &Pendo{API: new(API), simulate: s.simulate, keep: s.secrets.keep, hosts: make(map[string]map[string]bool)}
 	for _, host := range pendoHosts() {
 		p.addHost(host)
 	}
@@ -67,7 +67,7 @@ func (p *Pendo) RemoveKey(key string) {
 
 func (p *Pendo) addHost(host string) {
 	p.hosts[host] = make(map[string]bool)
-	p.mux.Handle("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {
+	p.simulate("GET "+host+"/api/v1/token/verify", p.handler(func(r *http.Request) (answer, bool) {
 		p.mutex.Lock()
 		defer p.mutex.Unlock()
 		if !p.hosts[host][only(r.Header.Values("x-pendo-integration-key"))] {

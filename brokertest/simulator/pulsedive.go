@@ -33,8 +33,8 @@ type Pulsedive struct {
 func newPulsedive(s *Simulator) *Pulsedive {
 	p := &Pulsedive{API: new(API), keep: s.secrets.keep}
 	p.key = p.AddKey()
-	s.Handle("GET "+pulsediveHost+"/api/indicator.php", p.handler(p.indicator))
-	s.Handle("GET "+pulsediveHost+"/taxii2/{$}", p.handler(p.taxii))
+	s.simulate("GET "+pulsediveHost+"/api/indicator.php", p.handler(p.indicator))
+	s.simulate("GET "+pulsediveHost+"/taxii2/{$}", p.handler(p.taxii))
 	return p
 }
 

@@ -36,8 +36,8 @@ func newSendPulse(s *Simulator) *SendPulse {
 	p.apiKey = p.AddAPIKey()
 	p.passport = true
 	p.client = p.AddClient(Client{})
-	s.Handle("POST "+sendPulseHost+"/oauth/access_token", http.HandlerFunc(p.serve))
-	s.Handle("GET "+sendPulseHost+"/user/info", p.handler(p.userInfo))
+	s.simulate("POST "+sendPulseHost+"/oauth/access_token", http.HandlerFunc(p.serve))
+	s.simulate("GET "+sendPulseHost+"/user/info", p.handler(p.userInfo))
 	return p
 }
 

@@ -35,6 +35,7 @@ type Simulator struct {
 	mux         *http.ServeMux
 	certificate *certificate
 	secrets     secrets
+	defined     definitions
 	leaks       leakCounter
 
 	listener     net.Listener // nil with InProcess
@@ -149,7 +150,7 @@ func (s *Simulator) Handler() http.Handler {
 		defer cancel()
 		defer context.AfterFunc(s.stopped, cancel)()
 		s.leaks.inspect(r, &s.secrets)
-		s.mux.ServeHTTP(w, r.WithContext(ctx))
+		s.serve(w, r.WithContext(ctx))
 	})
 }
 

@@ -38,8 +38,8 @@ func newSpotDraft(s *Simulator) *SpotDraft {
 	for _, host := range spotDraftHosts() {
 		slashed := spotDraftPath + "/"
 		redirect := answer{status: http.StatusFound}.with("Location", slashed+"?"+redirectMark+"=1")
-		s.Handle("GET "+host+spotDraftPath, redirect)
-		s.Handle("GET "+host+slashed+"{$}", contractTypes)
+		s.simulate("GET "+host+spotDraftPath, redirect)
+		s.simulate("GET "+host+slashed+"{$}", contractTypes)
 	}
 	return p
 }

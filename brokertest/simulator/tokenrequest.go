@@ -1,13 +1,11 @@
 package simulator
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"mime"
 	"net/http"
 	"net/url"
-	"sync"
 )
 
 // BodyFormat is the encoding of a token request's parameters.
@@ -51,21 +49,9 @@ type tokenRequest struct {
 	err        error // the reason why the body cannot be parsed; nil if it was parsed
 }
 
-// serve decides the outcome of a token request before it counts the request as arrived, so that a
-// test that waits for the arrival cannot change the outcome afterwards. If a test has set a failure
-// for the request, the outcome is decided after the arrival, when the failure runs.
 func (e *TokenEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	request := e.read(r)
-	failure := e.failures.take()
-	genuine := sync.OnceValue(func() answer { return e.decide(request) })
-	if failure == nil {
-		genuine()
-	}
-	held := &heldWriter{ResponseWriter: w, gone: r.Context().Done(), released: e.arrivals.add(request.client.ID)}
-	defer held.wait()
-	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { genuine().ServeHTTP(w, r) })
-	ctx := context.WithValue(r.Context(), clientIDKey{}, request.client.ID)
-	failure.wrap(next).ServeHTTP(held, r.WithContext(ctx))
+	e.answer(w, r, request.client.ID, func() answer { return e.decide(request) })
 }
 
 // decide returns the answer to a token request according to RFC 6749 §5.

@@ -23,12 +23,12 @@ const DefaultTokenLifetime = time.Hour
 // invalid_request. The error invalid_request means an unreadable body, a repeated parameter, or a
 // parameter that is missing or does not have the required value.
 type TokenEndpoint struct {
+	tokenTraffic
+
 	rules    TokenRules
 	passport bool // whether the field "message" of an error answer repeats the error's description
 	clock    clockwork.Clock
 	secrets  *secrets
-	failures failures
-	arrivals arrivals
 
 	mu           sync.Mutex
 	lifetime     time.Duration

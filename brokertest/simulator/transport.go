@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/authmaterial/broker/internal/egress"
 )
 
 // Addr returns the simulator's address: 127.0.0.1 and a port. With the option [InProcess], the
@@ -26,6 +28,18 @@ func (s *Simulator) Addr() string {
 // transport fail.
 func (s *Simulator) Transport() *http.Transport {
 	var dialer net.Dialer
+	config := &tls.Config{RootCAs: s.CAPool(), MinVersion: tls.VersionTLS12}
+	config.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if chosen := egress.ClientCertificate(request.Context()); chosen != nil {
+			return chosen, nil // the broker's certificate for a token request
+		}
+		for i := range config.Certificates {
+			if request.SupportsCertificate(&config.Certificates[i]) == nil {
+				return &config.Certificates[i], nil
+			}
+		}
+		return new(tls.Certificate), nil // none
+	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			if s.listener == nil {
@@ -36,7 +50,7 @@ func (s *Simulator) Transport() *http.Transport {
 			}
 			return dialer.DialContext(ctx, network, s.Addr())
 		},
-		TLSClientConfig: &tls.Config{RootCAs: s.CAPool(), MinVersion: tls.VersionTLS12},
+		TLSClientConfig: config,
 	}
 }
 

@@ -97,6 +97,24 @@ func (p *Provider) Hosts(values map[string]string, more []string) ([]string, err
 	return hosts, nil
 }
 
+// HostsOfCustomer returns the hosts of a credential with the given values whose domain the customer of
+// the provider chooses, so that the credential must list them, too. The errors are those of Hosts.
+func (p *Provider) HostsOfCustomer(values map[string]string) (hosts []string, err error) {
+	for _, host := range p.hosts {
+		if !host.anywhere {
+			continue
+		}
+		text, set, err := host.evaluate(values)
+		if err != nil {
+			return nil, err
+		}
+		if set {
+			hosts = append(hosts, text)
+		}
+	}
+	return hosts, nil
+}
+
 func (h Host) evaluate(values map[string]string) (host string, set bool, err error) {
 	parts, out := h.template.Parts(), strings.Builder{}
 	set, err = h.template.EvaluateParts(values, func(number int, text string) error {

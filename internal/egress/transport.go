@@ -107,6 +107,12 @@ func WithClientCertificate(ctx context.Context, certificate *tls.Certificate) co
 	return context.WithValue(ctx, clientKey{}, certificate)
 }
 
+// ClientCertificate returns the certificate of a context from WithClientCertificate, or nil.
+func ClientCertificate(ctx context.Context) *tls.Certificate {
+	certificate, _ := ctx.Value(clientKey{}).(*tls.Certificate)
+	return certificate
+}
+
 // AllowPrivate returns a context for requests that may go to any address.
 func AllowPrivate(ctx context.Context) context.Context {
 	return context.WithValue(ctx, privateKey{}, true)
@@ -128,7 +134,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if certificate, ok := request.Context().Value(clientKey{}).(*tls.Certificate); ok {
+	if certificate := ClientCertificate(request.Context()); certificate != nil {
 		// No connection outlives its request, so the copy leaves nothing behind.
 		transport = transport.Clone()
 		transport.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
