@@ -20,7 +20,6 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/client"
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
-	"github.com/authmaterial/broker/internal/authentication"
 	"github.com/authmaterial/broker/internal/server"
 	"github.com/authmaterial/broker/internal/simulated"
 )
@@ -30,17 +29,23 @@ const demoTimeout = 15 * time.Second
 
 func newDemo() *cobra.Command {
 	var stay bool
+	var providers []string
 	command := &cobra.Command{
 		Use:   "demo",
 		Short: "Shows the broker at work with simulated providers",
-		Long: `Runs the broker and simulators of the four built-in providers in this process, on
-loopback ports. For one credential of each auth method it asks the broker over gRPC,
-and makes the provider's API call with the response. Then it adds a credential to the
-running broker, rotates its secret, and rolls back. With --stay, it leaves this to you:
-it keeps serving, and prints a link to the console. Nothing leaves this machine.`,
-		Args: noArgs,
+		Long: `Runs the broker and simulators of SendPulse, Pulsedive, Pendo and SpotDraft in this
+process, on loopback ports. For one credential of each auth method it asks the broker
+over gRPC, and makes the provider's API call with the response. Then it adds a
+credential to the running broker, rotates its secret, and rolls back. With --stay, it
+leaves this to you: it keeps serving, and prints a link to the console. Nothing leaves
+this machine.
+
+With --provider, it simulates other built-in providers from their definitions, and
+shows what happens when they reject the credential.`,
+		Example: "  broker demo\n  broker demo --provider mailgun --provider zendesk\n  broker demo --stay",
+		Args:    noArgs,
 		RunE: explained(func(command *cobra.Command, _ []string) error {
-			err := demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay)
+			err := demo(command.Context(), command.OutOrStdout(), command.ErrOrStderr(), stay, providers)
 			if errors.Is(err, syscall.EADDRINUSE) {
 				err = fmt.Errorf("%w\n  %s", err, "Stop the process that listens there, such as another 'make run' or broker.")
 			}
@@ -48,10 +53,11 @@ it keeps serving, and prints a link to the console. Nothing leaves this machine.
 		}),
 	}
 	command.Flags().BoolVar(&stay, "stay", false, "keep serving on 127.0.0.1:50051, with a console on 127.0.0.1:8081, until interrupted")
+	command.Flags().StringArrayVar(&providers, "provider", nil, "the `ID` of a built-in provider; may be repeated")
 	return command
 }
 
-func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
+func demo(ctx context.Context, stdout, stderr io.Writer, stay bool, providers []string) error {
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if stay {
 		forbidCoreDumps(logger)
@@ -61,9 +67,13 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 		return err
 	}
 	defer sim.Close() //nolint:errcheck // the process ends
+	calls, err := demoCalls(sim, providers)
+	if err != nil {
+		return err
+	}
 	var provider *demoProvider
 	if stay {
-		if provider, err = newDemoProvider(ctx, sim); err != nil {
+		if provider, err = newDemoProvider(ctx, sim, calls[0]); err != nil {
 			return err
 		}
 		defer provider.close()
@@ -73,7 +83,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 		return err
 	}
 	defer os.RemoveAll(folder) //nolint:errcheck // the process ends
-	loaded, err := loadDemo(sim, folder, provider)
+	loaded, err := loadDemo(sim, folder, provider, calls)
 	if err != nil {
 		return err
 	}
@@ -90,51 +100,23 @@ func demo(ctx context.Context, stdout, stderr io.Writer, stay bool) error {
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- broker.Run(ctx, on) }()
-	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim)
+	shown := showAll(ctx, stdout, on.GRPC.Addr(), sim, calls)
 	switch {
 	case shown == nil && stay:
-		if shown = invite(ctx, stdout, broker, on, sim, provider.url()); shown == nil {
+		if shown = invite(ctx, stdout, broker, on, sim, calls[0], provider.url); shown == nil {
 			<-ctx.Done()
 		}
 	case shown == nil:
-		fmt.Fprint(stdout, "\nTo try it yourself, run 'make run' in another terminal. It prints a link to the console, the web\n"+
-			"pages on which people manage credentials. To get credentials as a service does, run here:\n"+tryIt)
+		if calls[0].Account == nil {
+			fmt.Fprint(stdout, "\nTo try it yourself, run 'make run' in another terminal. It prints a link to the console, the web\n"+
+				"pages on which people manage credentials. To get credentials as a service does, run here:\n"+tryIt)
+		}
 	}
 	stop()
 	return errors.Join(shown, <-served)
 }
 
-// invite prints how people reach the broker and its console, a key that they can add there, and the
-// URL of a simulated provider.
-func invite(
-	ctx context.Context, out io.Writer, broker *server.Server, on server.Listeners, sim *simulator.Simulator, url string,
-) error {
-	link, _, err := broker.SignInLink(ctx, authentication.Evidence{Address: "console", PrivateSocket: true})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, `
-Serving on %s; metrics on http://%s/metrics. Ctrl-C stops.
-
-Open the console in a browser. This link works once, within 5 minutes. Start the demo again for another link:
-
-  %s
-
-To add a credential there, choose Pendo. The simulated Pendo accepts this key:
-
-  %s
-
-In another terminal, call the simulated SendPulse with curl, or with a program that uses one of the
-broker's clients:
-
-  .bin/broker curl sendpulse-oauth -- -sS %s
-
-Or get credentials as a service does:
-`+tryIt, on.GRPC.Addr(), on.HTTP.Addr(), link, sim.Pendo.AddKey("app.pendo.io"), url)
-	return nil
-}
-
-func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulator.Simulator) error {
+func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulator.Simulator, calls []simulated.Call) error {
 	target, private := "passthrough:///"+address.String(), address.Network() == "unix"
 	if private {
 		target = "unix://" + address.String()
@@ -146,31 +128,29 @@ func showAll(ctx context.Context, out io.Writer, address net.Addr, sim *simulato
 	defer connection.Close() //nolint:errcheck // an error of Close does not matter, because the responses were already read
 	providers := sim.Transport()
 	var table [][]string
-	for _, call := range simulated.Calls(sim) {
+	for _, call := range calls {
 		rows, err := demonstrate(ctx, connection, providers, call)
 		if err != nil {
 			return fmt.Errorf("%s: %w", call.Credential, err)
 		}
 		table = append(table, rows...)
 	}
-	fmt.Fprint(out, "The broker and four simulated providers run in this process.\n\n")
+	of := "four simulated providers"
+	if calls[0].Account != nil {
+		of = "providers that are simulated from their definitions"
+	}
+	fmt.Fprintf(out, "The broker and %s run in this process.\n\n", of)
 	head := []string{"CREDENTIAL", "ADDED TO THE REQUEST", "EXPIRES IN", "THE PROVIDER'S ANSWER"}
 	err = newScreen(out).printTable(head, table)
-	if err == nil && private {
-		err = showManaged(ctx, out, connection, sim)
+	switch {
+	case err != nil || !private:
+		return err
+	case calls[0].Account != nil:
+		return showRejections(ctx, out, connection, providers, calls)
+	default:
+		return showManaged(ctx, out, connection, sim)
 	}
-	return err
 }
-
-const tryIt = `
-  make grpcurl
-  .bin/grpcurl -plaintext 127.0.0.1:50051 list
-  .bin/grpcurl -plaintext -d '{"credential_id": "sendpulse-oauth"}' \
-      127.0.0.1:50051 authmaterial.v1.BrokerService/GetAuthDecoration
-  .bin/grpcurl -plaintext -d '{"credential_ids": ["pulsedive", "pendo", "no-such-one"]}' \
-      127.0.0.1:50051 authmaterial.v1.BrokerService/BatchGetAuthDecorations
-
-`
 
 // demonstrate gets the material of one credential from the broker, calls the provider with the
 // material as a service would, and returns the table rows about both calls.

@@ -30,11 +30,11 @@ var stayAt = strings.NewReplacer()
 // loadDemo returns the configuration of the demo, with a store in a folder. If the demo stays, `provider`
 // is not nil, and the demo listens at the addresses of the example, and has a console; otherwise it
 // listens in the folder.
-func loadDemo(sim *simulator.Simulator, folder string, provider *demoProvider) (*config.Config, error) {
-	text, environment, key := string(simulated.Config), simulated.Environment(sim), fleetkeys.Generate()
+func loadDemo(sim *simulator.Simulator, folder string, provider *demoProvider, calls []simulated.Call) (*config.Config, error) {
+	text, environment, key := demoConfig(calls, provider), simulated.Environment(sim), fleetkeys.Generate()
 	text += fmt.Sprintf("\nstore: {url: %q, keys: [{env: DEMO_STORE_KEY}]}\n", "sqlite://"+filepath.Join(folder, "broker.db"))
 	if provider != nil {
-		text = stayAt.Replace(provider.allow(text) + "console: {address: 127.0.0.1:8081}\n")
+		text = stayAt.Replace(text + "console: {address: 127.0.0.1:8081}\n")
 	} else { // the owner of a private socket may manage credentials
 		text = strings.NewReplacer("127.0.0.1:50051", "unix://"+filepath.Join(folder, "broker.sock"), "127.0.0.1:9464", "127.0.0.1:0").Replace(text)
 	}

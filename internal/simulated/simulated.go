@@ -1,6 +1,6 @@
 // Package simulated contains a broker configuration for the accounts in package simulator. For each
 // credential this package also contains an API call that succeeds only if the provider accepts the
-// credential. `broker demo` and package brokertest use this package; `broker serve` does not.
+// credential. AddAccounts does the same for other built-in providers. `broker demo` and package brokertest use this package; `broker serve` does not.
 package simulated
 
 import (
@@ -44,15 +44,20 @@ type Call struct {
 	// Recognised is a counter: it returns the number of calls that the provider has
 	// authenticated so far.
 	Recognised func() int
+
+	// Provider and AuthMethod are IDs, and Account is the account of the credential. They are set only
+	// for calls from AddAccounts.
+	Provider, AuthMethod string
+	Account              *simulator.Account
 }
 
 // Calls returns one call for each credential of Config, in the same order.
 func Calls(sim *simulator.Simulator) []Call {
 	return []Call{
-		{"sendpulse-oauth", "https://api.sendpulse.com/user/info", sim.SendPulse.RecognisedRequests},
-		{"sendpulse-key", "https://api.sendpulse.com/user/info", sim.SendPulse.RecognisedRequests},
-		{"pulsedive", "https://pulsedive.com/api/indicator.php?indicator=pulsedive.com", sim.Pulsedive.RecognisedRequests},
-		{"pendo", "https://app.pendo.io/api/v1/token/verify", sim.Pendo.RecognisedRequests},
-		{"spotdraft", "https://api.in.spotdraft.com/api/v2.1/public/contract_types/", sim.SpotDraft.RecognisedRequests},
+		{Credential: "sendpulse-oauth", URL: "https://api.sendpulse.com/user/info", Recognised: sim.SendPulse.RecognisedRequests}, //nolint:gosec // the text is an ID
+		{Credential: "sendpulse-key", URL: "https://api.sendpulse.com/user/info", Recognised: sim.SendPulse.RecognisedRequests},
+		{Credential: "pulsedive", URL: "https://pulsedive.com/api/indicator.php?indicator=pulsedive.com", Recognised: sim.Pulsedive.RecognisedRequests},
+		{Credential: "pendo", URL: "https://app.pendo.io/api/v1/token/verify", Recognised: sim.Pendo.RecognisedRequests},
+		{Credential: "spotdraft", URL: "https://api.in.spotdraft.com/api/v2.1/public/contract_types/", Recognised: sim.SpotDraft.RecognisedRequests},
 	}
 }
