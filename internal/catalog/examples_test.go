@@ -64,12 +64,16 @@ type responseExample struct {
 	Source  string
 }
 
-func (r responseExample) response(request *http.Request) *http.Response {
+func (r responseExample) header() http.Header {
 	header := http.Header{}
 	for name, value := range r.Headers {
 		header.Set(name, value)
 	}
-	return &http.Response{StatusCode: r.Status, Header: header, Body: io.NopCloser(strings.NewReader(r.Body)), Request: request}
+	return header
+}
+
+func (r responseExample) response(request *http.Request) *http.Response {
+	return &http.Response{StatusCode: r.Status, Header: r.header(), Body: io.NopCloser(strings.NewReader(r.Body)), Request: request}
 }
 
 func (e *example) id() string { return e.provider + "." + e.AuthMethod }
@@ -230,7 +234,7 @@ func checkAnswers(t *testing.T, e *example, loaded *config.Config, id string) {
 	credential := loaded.Credentials.Get(id)
 	if e.Rejection != nil {
 		body, jsonErr := jsonpath.Decode([]byte(e.Rejection.Body))
-		header := e.Rejection.response(nil).Header
+		header := e.Rejection.header()
 		matches := func(c catalog.Condition) bool { return c.Matches(e.Rejection.Status, header, body, jsonErr == nil) }
 		method := credential.Method
 		if !slices.Contains(method.RejectedStatuses, e.Rejection.Status) && !slices.ContainsFunc(method.RejectedWhen, matches) {
@@ -240,7 +244,8 @@ func checkAnswers(t *testing.T, e *example, loaded *config.Config, id string) {
 	if credential.Method.Verification == nil {
 		return
 	}
-	for outcome, answer := range map[catalog.Outcome]*responseExample{catalog.Refused: e.Rejection, catalog.Accepted: e.Accepted} {
+	answers := map[catalog.Outcome]*responseExample{catalog.Refused: e.Rejection, catalog.Accepted: e.Accepted, catalog.Inconclusive: nil}
+	for outcome, answer := range answers {
 		if answer == nil {
 			continue // the sources show no such answer
 		}

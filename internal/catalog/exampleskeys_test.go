@@ -91,7 +91,7 @@ func (k *keys) cut(t *testing.T, text string, want *jwtExample) string {
 		return text
 	}
 	algorithm, _ := want.Header["alg"].(string)
-	parsed, err := jose.ParseSigned(found, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+	parsed, err := jose.ParseSignedCompact(found, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
 	if err != nil {
 		t.Errorf("the JWT: %v", err)
 		return text

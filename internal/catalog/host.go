@@ -124,7 +124,7 @@ func (h Host) evaluate(values map[string]string) (host string, set bool, err err
 		out.WriteString(text)
 		return nil
 	})
-	if host = out.String(); set && err == nil && !(hostPattern.MatchString(host) && validHost(host)) {
+	if host = out.String(); set && err == nil && (!hostPattern.MatchString(host) || !validHost(host)) {
 		return "", false, fmt.Errorf("the values make %s a text that is not a host", h.template)
 	}
 	return host, set, err

@@ -92,6 +92,7 @@ func encodeParameters(
 		return []byte(form(parameters)), "application/x-www-form-urlencoded", nil
 	case catalog.BodyQuery:
 		target.RawQuery = strings.Trim(target.RawQuery+"&"+form(parameters), "&")
+	case catalog.BodyNone:
 	}
 	return nil, "", nil
 }
@@ -140,6 +141,7 @@ func (r requester) makeTokenRequest(ctx context.Context, values map[string]strin
 		request.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(clientSecret))
 	case catalog.ClientInBasicUnencoded:
 		request.SetBasicAuth(id, clientSecret)
+	case catalog.ClientInRequestBody, catalog.ClientUnauthenticated:
 	}
 	return request, nil
 }
