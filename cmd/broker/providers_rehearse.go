@@ -86,9 +86,10 @@ func (r *rehearsal) print() {
 	exchanges := r.recorder.Exchanges()
 	printer := &exchange.Printer{
 		Line: func(text string) { fmt.Fprintln(r, strings.TrimRight("  "+printable(text), " ")) },
-		Mask: exchange.Secrets(r.credential, exchanges),
+		Mask: exchange.Secrets(r.credential, exchanges), Headers: exchange.Headers(r.credential.Method),
 	}
 	request := r.credential.Method.TokenRequest
+	printer.SignsJWTs = r.credential.Method.JWT != nil || request != nil && request.JWT != nil
 	for i, e := range exchanges {
 		title := "Verification"
 		if i < r.tokenSteps {

@@ -21,6 +21,9 @@ type Printer struct {
 	// Line prints one line, which may contain control characters.
 	Line func(text string)
 	Mask *Mask
+	// SignsJWTs is true if the requests have JWTs that the broker signed. Their header and claims are
+	// printed.
+	SignsJWTs bool
 	// Headers are the names of headers of answers that are printed in addition to the usual ones.
 	Headers []string
 }
@@ -35,6 +38,7 @@ func (p *Printer) Print(e *Exchange, forToken bool) {
 		}
 	}
 	p.body(p.Mask.Text(string(e.Sent)))
+	p.signed(e)
 	if e.Err != nil {
 		p.linef("\nno answer: %s", egress.Cause(e.Err))
 		return

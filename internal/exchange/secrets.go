@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/authmaterial/broker/internal/catalog"
@@ -77,6 +78,28 @@ func locations(method *catalog.AuthMethod) map[string]catalog.Location {
 		all["response "+catalog.RefreshTokenField] = *next
 	}
 	return all
+}
+
+// Headers returns the names of the headers of answers that the definition names.
+func Headers(method *catalog.AuthMethod) (names []string) {
+	for _, location := range locations(method) {
+		if location.Header != "" {
+			names = append(names, location.Header)
+		}
+	}
+	var conditions []catalog.Condition
+	if method.TokenRequest != nil {
+		conditions = method.TokenRequest.Response.Refused
+	}
+	if method.Verification != nil {
+		for _, answer := range method.Verification.Answers {
+			conditions = append(conditions, answer.Condition)
+		}
+	}
+	for _, condition := range conditions {
+		names = slices.AppendSeq(names, maps.Keys(condition.Headers))
+	}
+	return names
 }
 
 // isURL reports whether a value of an answer is the beginning of a URL, which is no secret.
