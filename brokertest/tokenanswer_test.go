@@ -135,7 +135,7 @@ func TestAnswersWithoutAToken(t *testing.T) {
 		"token null":             {simulator.AccessToken(nil), unavailable, "", time.Second},
 		"token empty":            {simulator.AccessToken(""), unavailable, "", time.Second},
 		"token a number":         {simulator.AccessToken(17), unavailable, "", time.Second},
-		"token with a newline":   {simulator.AccessToken("a\nb"), unavailable, "SendPulse answered the token request with an access_token that no header can carry (HTTP 200)", time.Second},
+		"token with a newline":   {simulator.AccessToken("a\nb"), unavailable, "SendPulse answered the token request with a value of access_token that no header can carry (HTTP 200)", time.Second},
 		"token not ASCII":        {simulator.AccessToken("tökén"), unavailable, "", time.Second},
 		"token of 65 KiB":        {simulator.AccessToken(strings.Repeat("x", 65<<10)), unavailable, "", time.Second},
 		"expires_in negative":    {simulator.ExpiresIn(-1), unavailable, "SendPulse answered the token request with a negative expires_in (HTTP 200)", time.Second},

@@ -99,6 +99,11 @@ func (a *tokenAnswer) find(location catalog.Location) (string, *fault.Error) {
 	return value, nil
 }
 
+func isText(value any) bool {
+	_, ok := value.(string)
+	return ok
+}
+
 // values returns the values at the given locations.
 func (a *tokenAnswer) values(locations catalog.Values) (map[string]string, *fault.Error) {
 	values := map[string]string{}
@@ -124,9 +129,15 @@ func (a *tokenAnswer) token(response *catalog.Response, now time.Time) (value st
 	if value, failure = a.find(response.Token); failure != nil {
 		return "", 0, failure
 	}
+	if found, _ := response.Token.Path.Find(a.body); response.Token.Path != nil && !isText(found) {
+		return "", 0, a.unusable("a value of " + response.Token.String() + " that is no text")
+	}
 	lifetime = a.lifetime(response, value, now)
-	if lifetime < 0 {
-		return "", 0, a.unusable("a token that has expired, or a negative lifetime")
+	switch {
+	case lifetime < 0 && response.Lifetime != nil:
+		return "", 0, a.unusable("a negative " + response.Lifetime.String())
+	case lifetime < 0:
+		return "", 0, a.unusable("a token that has expired")
 	}
 	return value, lifetime, nil
 }
