@@ -374,8 +374,9 @@ vuln: $(call stamp,govulncheck) ## Check for known vulnerabilities in code that 
 	echo "$$said"; exit $$code
 
 .PHONY: generate
-generate: $(BUF) $(PLUGINS) ## Generate gen from proto
+generate: $(BUF) $(PLUGINS) ## Generate gen from proto, and docs/providers.md from the definitions
 	$(buf) generate
+	go test ./internal/catalog -count=1 -run TestProvidersPage -update
 
 .PHONY: format
 format: $(BUF) $(GOLANGCI_LINT) ## Format the Go and proto files
