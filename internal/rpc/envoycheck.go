@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -67,8 +68,7 @@ func (s *Service) check(ctx context.Context, m *method) (response any, err error
 		refused = s.toStatus(ctx, err)
 		return denied(refused), nil
 	}
-	_, rawQuery, _ := strings.Cut(request.GetAttributes().GetRequest().GetHttp().GetPath(), "?")
-	return allowed(decoration, rawQuery), nil
+	return allowed(decoration, request.GetAttributes().GetRequest().GetHttp()), nil
 }
 
 func denied(err error) *authv3.CheckResponse {
@@ -87,13 +87,15 @@ func denied(err error) *authv3.CheckResponse {
 	}
 }
 
-// allowed returns a response by which Envoy adds the material to a request with this query. Envoy
-// replaces only query parameters whose key is spelled like that of the new parameter, and does not
-// encode the new ones.
-func allowed(d *broker.Decoration, rawQuery string) *authv3.CheckResponse {
+// allowed returns a response by which Envoy adds the material to a request. Envoy replaces only query
+// parameters whose key is spelled like that of the new parameter, and does not encode the new ones.
+func allowed(d *broker.Decoration, request *authv3.AttributeContext_HttpRequest) *authv3.CheckResponse {
+	_, rawQuery, _ := strings.Cut(request.GetPath(), "?")
 	add := new(authv3.OkHttpResponse)
 	for _, header := range d.Material.Headers {
-		add.Headers = append(add.Headers, setHeader(header.Name, header.Value.Reveal()))
+		if !header.OnlyIfAbsent || !hasHeader(request, header.Name) {
+			add.Headers = append(add.Headers, setHeader(header.Name, header.Value.Reveal()))
+		}
 	}
 	for _, param := range d.Material.QueryParams {
 		add.QueryParametersToRemove = append(add.QueryParametersToRemove, otherSpellings(rawQuery, param.Name)...)
@@ -108,6 +110,16 @@ func allowed(d *broker.Decoration, rawQuery string) *authv3.CheckResponse {
 			"version": structpb.NewStringValue(d.Version),
 		}},
 	}
+}
+
+// hasHeader reports whether a request has a header. Envoy sends the headers in one of two forms, and
+// the names in lower case.
+func hasHeader(request *authv3.AttributeContext_HttpRequest, name string) bool {
+	name = strings.ToLower(name)
+	_, found := request.GetHeaders()[name]
+	return found || slices.ContainsFunc(request.GetHeaderMap().GetHeaders(), func(header *corev3.HeaderValue) bool {
+		return header.GetKey() == name
+	})
 }
 
 func setHeader(name, value string) *corev3.HeaderValueOption {
