@@ -11,6 +11,7 @@ from yarl import URL
 
 from authmaterial._credential import Credential
 from authmaterial._decoration import Decoration
+from authmaterial._rejection import MAX_BODY, is_readable, matches
 
 # The target of the last redirect. A session calls the middleware for each request of a chain of
 # redirects in the same task.
@@ -37,7 +38,7 @@ class Middleware:
             response = await handler(request)
         else:
             response = await self._send(request, handler, decoration)
-            if response.status in decoration.rejected_statuses:
+            if await _is_rejection(response, decoration):
                 successor = await self._credential.replace_async(decoration, response.status)
                 if successor and not _refusal(request, successor) and _is_repeatable(request):
                     response.release()
@@ -56,7 +57,7 @@ class Middleware:
         if decoration.query:
             request.url = URL(str(url.origin()) + target, encoded=True)
         request.headers = headers.copy()
-        for name, value in decoration.headers:
+        for name, value in decoration.headers_for(request.headers):
             request.headers.popall(name, None)
             request.headers[name] = value
         self._credential.sent(decoration)
@@ -74,6 +75,45 @@ class Middleware:
         response._request_info = request.request_info
         _clean(response, request, decoration)
         return response
+
+
+async def _is_rejection(response: aiohttp.ClientResponse, decoration: Decoration) -> bool:
+    def header(name: str) -> Optional[str]:
+        values = response.headers.getall(name, [])
+        return ", ".join(values) if values else None
+
+    rejected, conditions = decoration.rejection.decide(response.status, header)
+    if not conditions or not is_readable(header):
+        return rejected
+    return matches(await _peek(response.content), conditions)
+
+
+async def _peek(content: aiohttp.StreamReader) -> bytes:
+    """Return a body of at most MAX_BODY bytes, which can be read again, or nothing."""
+    start = b""
+    try:
+        while len(start) <= MAX_BODY:
+            chunk = await content.read(MAX_BODY + 1 - len(start))
+            if not chunk:
+                return start
+            start += chunk
+    except (aiohttp.ClientError, OSError):
+        pass  # the program's next read raises the error again
+    finally:
+        if start:
+            _unread(content, start)
+    return b""
+
+
+def _unread(content: aiohttp.StreamReader, start: bytes) -> None:
+    """Put data back to the beginning of a body, as the deprecated unread_data does."""
+    if content._buffer_offset:
+        content._buffer[0] = content._buffer[0][content._buffer_offset :]
+        content._buffer_offset = 0
+    content._buffer.appendleft(start)
+    content._size += len(start)
+    content._cursor -= len(start)
+    content._eof_counter = 0
 
 
 def _refusal(request: aiohttp.ClientRequest, decoration: Decoration) -> Optional[str]:

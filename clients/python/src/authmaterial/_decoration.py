@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Optional
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
+from authmaterial._rejection import Rejection
 from authmaterial.v1.auth_decoration_pb2 import AuthDecoration
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -25,12 +26,13 @@ class Decoration:
 
     __slots__ = (
         "_allowed",
+        "_if_absent",
+        "_names",
         "expire_time",
         "headers",
-        "names",
         "query",
         "refresh_time",
-        "rejected_statuses",
+        "rejection",
         "use",
         "version",
     )
@@ -38,13 +40,16 @@ class Decoration:
     def __init__(self, message: AuthDecoration) -> None:
         self.version = message.version
         self.headers = tuple((header.name, header.value) for header in message.headers)
-        self.names = frozenset(name.lower() for name, _ in self.headers)
+        self._if_absent = frozenset(
+            header.name.lower() for header in message.headers if header.only_if_absent
+        )
+        self._names = frozenset(name.lower() for name, _ in self.headers) - self._if_absent
         self.query = tuple((param.name, param.value) for param in message.query_params)
         self.expire_time = math.inf
         if message.HasField("expire_time"):
             self.expire_time = message.expire_time.seconds + message.expire_time.nanos / 1e9
         self.refresh_time = message.refresh_time.seconds + message.refresh_time.nanos / 1e9
-        self.rejected_statuses = frozenset(message.rejected_statuses)
+        self.rejection = Rejection(message)
         self.use = (message.credential_id, message.version)
         self._allowed = frozenset(_host_and_port(entry) for entry in message.allowed_hosts)
 
@@ -96,8 +101,25 @@ class Decoration:
 
     def add_to_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return headers with those of the decoration."""
-        kept = [pair for pair in headers if pair[0].decode("latin-1").lower() not in self.names]
-        return kept + [(name.encode(), value.encode()) for name, value in self.headers]
+        kept = [pair for pair in headers if pair[0].decode("latin-1").lower() not in self._names]
+        present = {name.decode("latin-1").lower() for name, _ in kept}
+        added = [
+            (name.encode(), value.encode())
+            for name, value in self.headers
+            if name.lower() not in present
+        ]
+        return kept + added
+
+    def headers_for(self, present: Container[str]) -> list[tuple[str, str]]:
+        """Return the headers to set on a request.
+
+        ``present`` contains the names of the request's headers, without regard to case.
+        """
+        return [
+            (name, value)
+            for name, value in self.headers
+            if name.lower() not in self._if_absent or name not in present
+        ]
 
     def clean_location(self, location: str, asked: str) -> Optional[str]:
         """Return the value of a Location header without material, or None to remove the header.

@@ -10,6 +10,8 @@ import httpx
 
 from authmaterial._credential import Credential
 from authmaterial._decoration import Decoration
+from authmaterial._httpx_peeked import AsyncPeekedStream, PeekedStream
+from authmaterial._rejection import is_readable, matches
 
 
 class Auth(httpx.Auth):
@@ -31,9 +33,9 @@ class Auth(httpx.Auth):
     ) -> Generator[httpx.Request, httpx.Response, None]:
         exchange = _Exchange(self._credential, self._credential.get())
         response = yield exchange.first(request, exchange.trace)
-        rejected = exchange.rejected(response)
-        if rejected is not None:
-            successor = self._credential.replace(rejected, response.status_code)
+        sent = exchange.sent()
+        if sent is not None and _is_rejection(response, sent):
+            successor = self._credential.replace(sent, response.status_code)
             again = exchange.again(response, successor)
             if again is not None:
                 yield again
@@ -43,9 +45,9 @@ class Auth(httpx.Auth):
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         exchange = _Exchange(self._credential, await self._credential.get_async())
         response = yield exchange.first(request, exchange.trace_async)
-        rejected = exchange.rejected(response)
-        if rejected is not None:
-            successor = await self._credential.replace_async(rejected, response.status_code)
+        sent = exchange.sent()
+        if sent is not None and await _is_rejection_async(response, sent):
+            successor = await self._credential.replace_async(sent, response.status_code)
             again = exchange.again(response, successor)
             if again is not None:
                 yield again
@@ -66,7 +68,7 @@ class Transport(httpx.BaseTransport):
         if not _is_allowed(self._credential, sent, request):
             return self._transport.handle_request(request)
         response = self._send(request, sent)
-        if response.status_code in sent.rejected_statuses:
+        if _is_rejection(response, sent):
             successor = self._credential.replace(sent, response.status_code)
             if successor and _is_repeatable(request) and not _refusal(successor, request):
                 response.close()
@@ -100,7 +102,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         if not _is_allowed(self._credential, sent, request):
             return await self._transport.handle_async_request(request)
         response = await self._send(request, sent)
-        if response.status_code in sent.rejected_statuses:
+        if await _is_rejection_async(response, sent):
             successor = await self._credential.replace_async(sent, response.status_code)
             if successor and _is_repeatable(request) and not _refusal(successor, request):
                 await response.aclose()
@@ -138,15 +140,14 @@ class _Exchange:
         first.extensions = {**request.extensions, "trace": trace}
         return first
 
-    def rejected(self, response: httpx.Response) -> Optional[Decoration]:
-        """Return the decoration that the provider has rejected, or None."""
+    def sent(self) -> Optional[Decoration]:
+        """Return the decoration of the last request, or None if it was sent without one."""
         if not self._is_traced:
             raise RuntimeError(
                 "the transport of this httpx client does not support the extension `trace`: "
                 "use httpx_transport instead of httpx_auth"
             )
-        sent = self._sent
-        return sent if sent and response.status_code in sent.rejected_statuses else None
+        return self._sent
 
     def again(
         self, response: httpx.Response, successor: Optional[Decoration]
@@ -204,6 +205,29 @@ class _Exchange:
                     del headers[index]
                 elif cleaned != location:
                     headers[index] = (name, cleaned.encode("latin-1"))
+
+
+def _is_rejection(response: httpx.Response, decoration: Decoration) -> bool:
+    rejected, conditions = decoration.rejection.decide(response.status_code, response.headers.get)
+    if not conditions or not is_readable(response.headers.get):
+        return rejected
+    stream = response.stream = PeekedStream(response.stream)
+    return matches(_decoded(response, stream.peek()), conditions)
+
+
+async def _is_rejection_async(response: httpx.Response, decoration: Decoration) -> bool:
+    rejected, conditions = decoration.rejection.decide(response.status_code, response.headers.get)
+    if not conditions or not is_readable(response.headers.get):
+        return rejected
+    stream = response.stream = AsyncPeekedStream(response.stream)
+    return matches(_decoded(response, await stream.peek()), conditions)
+
+
+def _decoded(response: httpx.Response, raw: bytes) -> bytes:
+    try:
+        return httpx.Response(200, headers=response.headers, content=raw).content
+    except httpx.DecodingError:
+        return b""
 
 
 def _refusal(decoration: Decoration, request: httpx.Request) -> Optional[str]:

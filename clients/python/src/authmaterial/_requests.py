@@ -14,6 +14,8 @@ import urllib3.util
 
 from authmaterial._credential import Credential
 from authmaterial._decoration import Decoration
+from authmaterial._peeked import PeekedBody
+from authmaterial._rejection import is_readable, matches
 
 # The body of a rejected response is read if it has at most this size, so that the connection can
 # be used again.
@@ -62,7 +64,7 @@ class Adapter(requests.adapters.BaseAdapter):
         refusal = _refusal(request, decoration)
         if refusal is None:
             response = send(decoration)
-            if response.status_code in decoration.rejected_statuses:
+            if _is_rejection(response, decoration, stream):
                 successor = self._credential.replace(decoration, response.status_code)
                 if successor and not _refusal(request, successor) and _rewind(request):
                     _drain(response)
@@ -83,7 +85,7 @@ def _decorate(
     request: requests.PreparedRequest, decoration: Decoration
 ) -> requests.PreparedRequest:
     decorated = request.copy()
-    for name, value in decoration.headers:
+    for name, value in decoration.headers_for(decorated.headers):
         decorated.headers[name] = value
     url, hash_, fragment = (request.url or "").partition("#")
     decorated.url = decoration.add_to_target(url) + hash_ + fragment
@@ -101,6 +103,18 @@ def _refusal(request: requests.PreparedRequest, decoration: Decoration) -> Optio
     if (other.host or "").strip("[]").lower() != host or other.port != port:
         return "the URL has no clear host"
     return decoration.refusal(url.scheme, host, port, _text(request.headers.get("Host")))
+
+
+def _is_rejection(response: requests.Response, decoration: Decoration, stream: bool) -> bool:
+    rejected, conditions = decoration.rejection.decide(response.status_code, response.headers.get)
+    if not conditions or not is_readable(response.headers.get):
+        return rejected
+    if not stream:
+        return matches(response.content, conditions)
+    if response.headers.get("Content-Encoding"):
+        return False  # the program may read the body as it is, or decoded
+    response.raw = PeekedBody(response.raw)
+    return matches(response.raw.start, conditions)
 
 
 def _text(value: Any) -> Optional[str]:

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%authmaterial/v1/auth_decoration.proto\x12\x0f\x61uthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x02\n\x0e\x41uthDecoration\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x07headers\x18\x03 \x03(\x0b\x32\x17.authmaterial.v1.Header\x12\x31\n\x0cquery_params\x18\x04 \x03(\x0b\x32\x1b.authmaterial.v1.QueryParam\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crefresh_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rallowed_hosts\x18\x07 \x03(\t\x12\x19\n\x11rejected_statuses\x18\x08 \x03(\x05\x12\x37\n\x13last_rejection_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\")\n\nQueryParam\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\tB\xca\x01\n\x13\x63om.authmaterial.v1B\x13\x41uthDecorationProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03\x41MV\xaa\x02\x0f\x41uthmaterial.V1\xca\x02\x0f\x41uthmaterial\\V1\xe2\x02\x1b\x41uthmaterial\\V1\\GPBMetadata\xea\x02\x10\x41uthmaterial::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%authmaterial/v1/auth_decoration.proto\x12\x0f\x61uthmaterial.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n\x0e\x41uthDecoration\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x07headers\x18\x03 \x03(\x0b\x32\x17.authmaterial.v1.Header\x12\x31\n\x0cquery_params\x18\x04 \x03(\x0b\x32\x1b.authmaterial.v1.QueryParam\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crefresh_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rallowed_hosts\x18\x07 \x03(\t\x12\x19\n\x11rejected_statuses\x18\x08 \x03(\x05\x12\x37\n\x13last_rejection_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\rrejected_when\x18\n \x03(\x0b\x32#.authmaterial.v1.RejectionCondition\"=\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x16\n\x0eonly_if_absent\x18\x03 \x01(\x08\")\n\nQueryParam\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x87\x01\n\x12RejectionCondition\x12\x10\n\x08statuses\x18\x01 \x03(\x05\x12\x31\n\x07headers\x18\x02 \x03(\x0b\x32 .authmaterial.v1.HeaderCondition\x12,\n\x04json\x18\x03 \x01(\x0b\x32\x1e.authmaterial.v1.JsonCondition\".\n\x0fHeaderCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"F\n\rJsonCondition\x12\x35\n\x07members\x18\x01 \x03(\x0b\x32$.authmaterial.v1.JsonMemberCondition\"\x83\x01\n\x13JsonMemberCondition\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x16\n\x0cstring_value\x18\x02 \x01(\tH\x00\x12\x16\n\x0cnumber_value\x18\x03 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12\x0f\n\x07negated\x18\x05 \x01(\x08\x42\x07\n\x05valueB\xca\x01\n\x13\x63om.authmaterial.v1B\x13\x41uthDecorationProtoP\x01ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\xa2\x02\x03\x41MV\xaa\x02\x0f\x41uthmaterial.V1\xca\x02\x0f\x41uthmaterial\\V1\xe2\x02\x1b\x41uthmaterial\\V1\\GPBMetadata\xea\x02\x10\x41uthmaterial::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,9 +24,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023com.authmaterial.v1B\023AuthDecorationProtoP\001ZAgithub.com/authmaterial/broker/gen/authmaterial/v1;authmaterialv1\242\002\003AMV\252\002\017Authmaterial.V1\312\002\017Authmaterial\\V1\342\002\033Authmaterial\\V1\\GPBMetadata\352\002\020Authmaterial::V1'
   _globals['_AUTHDECORATION']._serialized_start=92
-  _globals['_AUTHDECORATION']._serialized_end=447
-  _globals['_HEADER']._serialized_start=449
-  _globals['_HEADER']._serialized_end=486
-  _globals['_QUERYPARAM']._serialized_start=488
-  _globals['_QUERYPARAM']._serialized_end=529
+  _globals['_AUTHDECORATION']._serialized_end=507
+  _globals['_HEADER']._serialized_start=509
+  _globals['_HEADER']._serialized_end=570
+  _globals['_QUERYPARAM']._serialized_start=572
+  _globals['_QUERYPARAM']._serialized_end=613
+  _globals['_REJECTIONCONDITION']._serialized_start=616
+  _globals['_REJECTIONCONDITION']._serialized_end=751
+  _globals['_HEADERCONDITION']._serialized_start=753
+  _globals['_HEADERCONDITION']._serialized_end=799
+  _globals['_JSONCONDITION']._serialized_start=801
+  _globals['_JSONCONDITION']._serialized_end=871
+  _globals['_JSONMEMBERCONDITION']._serialized_start=874
+  _globals['_JSONMEMBERCONDITION']._serialized_end=1005
 # @@protoc_insertion_point(module_scope)
