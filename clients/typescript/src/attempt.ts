@@ -2,8 +2,10 @@ import type { Duplex } from "node:stream";
 
 import type { Dispatcher } from "undici";
 
+import type { JsonCondition } from "./gen/authmaterial/v1/auth_decoration_pb.js";
 import type { Prepared } from "./prepared.js";
 import { isRedirect } from "./redirect.js";
+import { matches, maxBody } from "./rejection.js";
 import type { Exchange } from "./undici.js";
 
 type Controller = Dispatcher.DispatchController;
@@ -13,12 +15,22 @@ type Headers = NodeJS.Dict<string | string[]>;
 const maxDrain = 4 << 10;
 const maxHeld = 64 << 10;
 
-/** A redirect that is held back until it is known whether redirects are followed. */
+/** A response that is held back. */
 interface Held {
   pass: () => void;
-  next: () => (() => void) | undefined;
   chunks: Buffer[];
   size: number;
+}
+
+/** A redirect that is held back until it is known whether redirects are followed. */
+interface HeldRedirect extends Held {
+  next: () => (() => void) | undefined;
+}
+
+/** A response that is held back until its body is known. */
+interface Undecided extends Held {
+  httpStatus: number;
+  conditions: JsonCondition[];
 }
 
 /** One request to a provider. */
@@ -29,7 +41,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   readonly #exchange: Exchange;
   /** Is called at the end of a response that the program does not get. */
   #next: (() => void) | undefined;
-  #held: Held | undefined;
+  #held: HeldRedirect | undefined;
+  #undecided: Undecided | undefined;
   #ended = false;
 
   constructor(exchange: Exchange, prepared: Prepared, url: URL, repeat: boolean) {
@@ -62,7 +75,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
     const pass = () => {
       handler.onResponseStart?.(relay, httpStatus, headers, message);
     };
-    if (this.repeat && this.prepared.rejectedBy(httpStatus)) {
+    const decision = this.repeat
+      ? this.prepared.rejection.decide(httpStatus, (name) => [headers[name] ?? []].flat().join(", "))
+      : [];
+    if (decision === true) {
       controller.pause();
       this.#exchange
         .repeated(this, httpStatus)
@@ -83,6 +99,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
       } else {
         this.#goOn(controller, headers, next(), pass);
       }
+    } else if (decision.length > 0) {
+      this.#undecided = { pass, chunks: [], size: 0, httpStatus, conditions: decision };
     } else {
       pass();
     }
@@ -108,6 +126,12 @@ export class Attempt implements Dispatcher.DispatchHandler {
         this.#held.next();
         this.#release(this.#held);
       }
+    } else if (this.#undecided) {
+      this.#undecided.chunks.push(chunk);
+      this.#undecided.size += chunk.length;
+      if (this.#undecided.size > maxBody) {
+        this.#release(this.#undecided);
+      }
     } else if (!this.#next) {
       this.#exchange.handler.onResponseData?.(this.#exchange.controller, chunk);
     }
@@ -117,7 +141,23 @@ export class Attempt implements Dispatcher.DispatchHandler {
     const { chain, controller, handler } = this.#exchange;
     this.#ended = true;
     const held = this.#held;
-    if (held) {
+    const undecided = this.#undecided;
+    if (undecided) {
+      this.#decide(undecided)
+        .then((next) => {
+          if (controller.aborted) {
+            this.#exchange.fail(controller.reason);
+          } else if (next) {
+            next();
+          } else {
+            this.#release(undecided);
+            handler.onResponseEnd?.(controller, trailers);
+          }
+        })
+        .catch((error: unknown) => {
+          this.#exchange.fail(error);
+        });
+    } else if (held) {
       // Only now can the probe use the connection.
       void chain.probe(this.url.origin).then(() => {
         const next = held.next();
@@ -137,8 +177,13 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
   }
 
+  /** Returns what to do instead of passing the response on, if its body is a rejection. */
+  async #decide({ chunks, conditions, httpStatus }: Undecided): Promise<(() => void) | undefined> {
+    return matches(Buffer.concat(chunks), conditions) ? this.#exchange.repeated(this, httpStatus) : undefined;
+  }
+
   #release({ pass, chunks }: Held): void {
-    this.#held = undefined;
+    this.#held = this.#undecided = undefined;
     pass();
     for (const chunk of chunks) {
       this.#exchange.handler.onResponseData?.(this.#exchange.controller, chunk);
@@ -150,6 +195,9 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (this.#next && !this.#exchange.controller.aborted) {
       this.#next();
     } else {
+      if (this.#undecided && !this.#exchange.controller.aborted) {
+        this.#release(this.#undecided);
+      }
       this.#exchange.fail(error);
     }
   }

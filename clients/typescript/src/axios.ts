@@ -1,4 +1,4 @@
-import { PassThrough, pipeline, type Readable } from "node:stream";
+import { PassThrough, pipeline, Readable } from "node:stream";
 
 import type { AxiosError, AxiosInstance, AxiosResponse, InternalAxiosRequestConfig } from "axios";
 
@@ -6,6 +6,7 @@ import { abortable } from "./abort.js";
 import type { Credential } from "./credential.js";
 import type { Prepared } from "./prepared.js";
 import { canRepeat, isRedirect, maxRedirects, redirect } from "./redirect.js";
+import { matches, maxBody } from "./rejection.js";
 
 type Config = InternalAxiosRequestConfig;
 type Headers = Record<string, unknown>;
@@ -83,7 +84,7 @@ class Exchange {
       throw refused;
     }
     let answer = await this.#send(hop, prepared, !refused);
-    if (!refused && prepared.rejectedBy(answer.response.status)) {
+    if (!refused && (await isRejection(answer.response, prepared))) {
       const successor = await this.#wait(this.#credential.reject(prepared, answer.response.status));
       if (successor && canRepeat(hop.data) && !successor.check(hop.url, hostOf(hop))) {
         (answer.response.data as Partial<Readable> | null)?.destroy?.();
@@ -113,7 +114,12 @@ class Exchange {
     if (decorated) {
       this.#credential.use(prepared);
       url.search = prepared.withParams(url.search);
-      Object.assign(headers, Object.fromEntries(prepared.headers));
+      const present = new Set(
+        Object.entries(headers).flatMap(([name, value]) =>
+          value == null || value === false ? [] : name.toLowerCase(),
+        ),
+      );
+      Object.assign(headers, Object.fromEntries(prepared.headersFor((name) => present.has(name))));
     }
     const withoutAuth = hop.away || prepared.replaces("authorization");
     if (withoutAuth) {
@@ -148,6 +154,76 @@ class Exchange {
       }
       error.response = present(error.response, hop, config);
       return { response: error.response, error };
+    }
+  }
+}
+
+/** Reports whether the provider rejects the material. The program can still read the whole body. */
+async function isRejection(response: AxiosResponse, prepared: Prepared): Promise<boolean> {
+  const headers = response.headers as Record<string, string | string[] | undefined>;
+  const decision = prepared.rejection.decide(response.status, (name) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  });
+  return decision === true || (decision.length > 0 && matches(await bodyOf(response), decision));
+}
+
+/** Returns a body of at most maxBody bytes. For others, the result matches no condition. */
+async function bodyOf(response: AxiosResponse): Promise<Uint8Array> {
+  const data: unknown = response.data;
+  if (data instanceof Readable) {
+    const peeked = new Peeked(data);
+    response.data = Readable.from(peeked.all(), { objectMode: false });
+    return peeked.start();
+  }
+  if (data instanceof Blob) {
+    return new Uint8Array(await data.slice(0, maxBody + 1).arrayBuffer());
+  }
+  return typeof data === "string" || data instanceof Uint8Array || data instanceof ArrayBuffer
+    ? Buffer.from(data as string)
+    : new Uint8Array();
+}
+
+/** A stream whose beginning is read before the program reads it. */
+class Peeked {
+  readonly #iterator: AsyncIterator<Buffer>;
+  readonly #chunks: Buffer[] = [];
+  #error: Error | undefined;
+
+  constructor(stream: Readable) {
+    this.#iterator = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  }
+
+  /** Returns a stream of at most maxBody bytes, or nothing. */
+  async start(): Promise<Uint8Array> {
+    let size = 0;
+    try {
+      for (let read = await this.#iterator.next(); !read.done; read = await this.#iterator.next()) {
+        this.#chunks.push(read.value);
+        size += read.value.length;
+        if (size > maxBody) {
+          return new Uint8Array();
+        }
+      }
+    } catch (error) {
+      this.#error = error as Error;
+      return new Uint8Array();
+    }
+    return Buffer.concat(this.#chunks);
+  }
+
+  /** Returns the whole stream. It must not be read before `start` has ended. */
+  async *all(): AsyncGenerator<Buffer> {
+    try {
+      yield* this.#chunks;
+      if (this.#error) {
+        throw this.#error;
+      }
+      for (let read = await this.#iterator.next(); !read.done; read = await this.#iterator.next()) {
+        yield read.value;
+      }
+    } finally {
+      await this.#iterator.return?.();
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Credential } from "./credential.js";
 import type { Fetch } from "./options.js";
 import type { Prepared } from "./prepared.js";
 import { canRepeat, isRedirect, maxRedirects, redirect } from "./redirect.js";
+import { matches, maxBody } from "./rejection.js";
 
 type BodyInit = NonNullable<RequestInit["body"]>;
 type Options = RequestInit & { redirect: Request["redirect"] };
@@ -98,7 +99,7 @@ async function exchange(credential: Credential, base: Fetch, hop: Hop, options: 
     throw refused;
   }
   const response = await send(credential, base, hop, options, prepared, !refused);
-  if (refused || !prepared.rejectedBy(response.status)) {
+  if (refused || !(await isRejection(response, prepared))) {
     return { response, prepared };
   }
   const successor = await abortable(credential.reject(prepared, response.status), options.signal);
@@ -107,6 +108,28 @@ async function exchange(credential: Credential, base: Fetch, hop: Hop, options: 
   }
   await drain(response);
   return { response: await send(credential, base, hop, options, successor, true), prepared: successor };
+}
+
+/** Reports whether the provider rejects the material. The program can still read the whole body. */
+async function isRejection(response: Response, prepared: Prepared): Promise<boolean> {
+  const decision = prepared.rejection.decide(response.status, (name) => response.headers.get(name));
+  if (decision === true || decision.length === 0 || !response.body) {
+    return decision === true;
+  }
+  const body = response.clone().body as ReadableStream<Uint8Array> | null;
+  const reader = body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (let read = await reader?.read(); read?.value && size <= maxBody; read = await reader?.read()) {
+      chunks.push(read.value);
+      size += read.value.length;
+    }
+  } catch {
+    return false; // the program gets the error when it reads the body
+  }
+  void reader?.cancel().catch(() => undefined);
+  return size <= maxBody && matches(Buffer.concat(chunks), decision);
 }
 
 async function send(
@@ -118,7 +141,7 @@ async function send(
   decorated: boolean,
 ): Promise<Response> {
   let { href } = hop.url;
-  const headers = new Headers(hop.headers);
+  const headers = new Headers([...hop.headers].filter(([name]) => !prepared.replaces(name)));
   if (decorated) {
     credential.use(prepared);
     if (prepared.hasParams) {
@@ -126,12 +149,8 @@ async function send(
       url.search = prepared.withParams(url.search);
       href = url.href;
     }
-  }
-  for (const [name, value] of prepared.headers) {
-    if (decorated) {
+    for (const [name, value] of prepared.headersFor((name) => headers.has(name))) {
       headers.set(name, value);
-    } else {
-      headers.delete(name);
     }
   }
   const body = hop.body.next();

@@ -4,6 +4,7 @@ import { AuthmaterialError } from "./errors.js";
 import type { AuthDecoration } from "./gen/authmaterial/v1/auth_decoration_pb.js";
 import { isHeaderName, isHeaderValue } from "./headers.js";
 import { hasParam, removeParam, unescape } from "./query.js";
+import { Rejection } from "./rejection.js";
 
 /** Location headers may contain a shorter value than this number of characters by chance. */
 const minMaterial = 4;
@@ -14,12 +15,13 @@ export class Prepared {
   readonly version: string;
   /** The next use at or after this time must be recorded. Earlier uses are recorded already. */
   nextUse = 0;
+  readonly rejection: Rejection;
   readonly #headers: [lowerCaseName: string, value: string][];
+  readonly #onlyIfAbsent: Set<string>;
   readonly #params: [name: string, value: string][];
   readonly #query: string;
   readonly #hosts: Set<string>;
   readonly #expires: number;
-  readonly #rejected: number[];
 
   /** Throws an error whose message contains no secret if the decoration cannot be used. */
   constructor(decoration: AuthDecoration) {
@@ -31,22 +33,21 @@ export class Prepared {
     this.credentialId = decoration.credentialId;
     this.version = decoration.version;
     this.#headers = decoration.headers.map(({ name, value }) => [name.toLowerCase(), value]);
+    this.#onlyIfAbsent = new Set(
+      decoration.headers.filter(({ onlyIfAbsent }) => onlyIfAbsent).map(({ name }) => name.toLowerCase()),
+    );
     this.#params = decoration.queryParams.map(({ name, value }) => [name, value]);
     this.#query = this.#params.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
     this.#hosts = new Set(decoration.allowedHosts.map(withPort));
     this.#expires = decoration.expireTime ? timestampMs(decoration.expireTime) : Infinity;
     this.refreshTime = decoration.refreshTime ? timestampMs(decoration.refreshTime) : Infinity;
-    this.#rejected = decoration.rejectedStatuses;
+    this.rejection = new Rejection(decoration);
   }
 
   readonly refreshTime: number;
 
   expired(now: number): boolean {
     return now >= this.#expires;
-  }
-
-  rejectedBy(httpStatus: number): boolean {
-    return this.#rejected.includes(httpStatus);
   }
 
   /** Returns an error with the reason HOST_NOT_ALLOWED if a request must not get the material. */
@@ -70,15 +71,18 @@ export class Prepared {
     return new AuthmaterialError("HOST_NOT_ALLOWED", this.credentialId, message);
   }
 
-  /** The headers of the material, with names in lower case. They are secret. */
-  get headers(): readonly (readonly [lowerCaseName: string, value: string])[] {
-    return this.#headers;
+  /**
+   * Returns the headers to set on a request, with names in lower case. They are secret.
+   * `isPresent` reports whether the request has a header.
+   */
+  headersFor(isPresent: (lowerCaseName: string) => boolean): [lowerCaseName: string, value: string][] {
+    return this.#headers.filter(([name]) => !this.#onlyIfAbsent.has(name) || !isPresent(name));
   }
 
   /** Reports whether the material replaces a header. */
   replaces(name: string): boolean {
     const lower = name.toLowerCase();
-    return this.#headers.some(([other]) => other === lower);
+    return !this.#onlyIfAbsent.has(lower) && this.#headers.some(([other]) => other === lower);
   }
 
   get hasParams(): boolean {

@@ -118,7 +118,8 @@ export class Exchange {
     const sent: Options = { ...options, maxRedirections: 0, headers: others.flat() };
     if (!refused) {
       this.chain.credential.use(prepared);
-      sent.headers = [...others, ...prepared.headers].flat();
+      const isPresent = (name: string) => others.some(([other]) => other.toLowerCase() === name);
+      sent.headers = [...others, ...prepared.headersFor(isPresent)].flat();
       if (prepared.hasParams) {
         sent.path = options.path.replace(/[?#].*$/s, "") + prepared.withParams(url.search);
         delete sent.query;

@@ -108,7 +108,8 @@ const axiosHttp: MakeAdapter = (client, _, caFile) => {
       const objects: unknown[] = [instance, config];
       try {
         const response = await instance.request<string>(config).catch((error: unknown) => {
-          if (error instanceof AxiosError && error.response) {
+          // An error with another status is about the body.
+          if (error instanceof AxiosError && error.response && error.response.status >= 300) {
             objects.push(error, error.toJSON());
             return error.response;
           }

@@ -181,7 +181,7 @@ function apply(op: Operation): object {
       throw refused;
     }
     url.search = prepared.withParams(url.search);
-    for (const [name, value] of prepared.headers) {
+    for (const [name, value] of prepared.headersFor((name) => headers.has(name))) {
       headers.set(name, value);
     }
     return { url: url.href, headers: [...headers] };

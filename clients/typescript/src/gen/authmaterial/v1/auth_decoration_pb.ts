@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file authmaterial/v1/auth_decoration.proto.
  */
 export const file_authmaterial_v1_auth_decoration: GenFile = /*@__PURE__*/
-  fileDesc("CiVhdXRobWF0ZXJpYWwvdjEvYXV0aF9kZWNvcmF0aW9uLnByb3RvEg9hdXRobWF0ZXJpYWwudjEi4wIKDkF1dGhEZWNvcmF0aW9uEhUKDWNyZWRlbnRpYWxfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIoCgdoZWFkZXJzGAMgAygLMhcuYXV0aG1hdGVyaWFsLnYxLkhlYWRlchIxCgxxdWVyeV9wYXJhbXMYBCADKAsyGy5hdXRobWF0ZXJpYWwudjEuUXVlcnlQYXJhbRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMcmVmcmVzaF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1hbGxvd2VkX2hvc3RzGAcgAygJEhkKEXJlamVjdGVkX3N0YXR1c2VzGAggAygFEjcKE2xhc3RfcmVqZWN0aW9uX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIikKClF1ZXJ5UGFyYW0SDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCULKAQoTY29tLmF1dGhtYXRlcmlhbC52MUITQXV0aERlY29yYXRpb25Qcm90b1ABWkFnaXRodWIuY29tL2F1dGhtYXRlcmlhbC9icm9rZXIvZ2VuL2F1dGhtYXRlcmlhbC92MTthdXRobWF0ZXJpYWx2MaICA0FNVqoCD0F1dGhtYXRlcmlhbC5WMcoCD0F1dGhtYXRlcmlhbFxWMeICG0F1dGhtYXRlcmlhbFxWMVxHUEJNZXRhZGF0YeoCEEF1dGhtYXRlcmlhbDo6VjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiVhdXRobWF0ZXJpYWwvdjEvYXV0aF9kZWNvcmF0aW9uLnByb3RvEg9hdXRobWF0ZXJpYWwudjEinwMKDkF1dGhEZWNvcmF0aW9uEhUKDWNyZWRlbnRpYWxfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIoCgdoZWFkZXJzGAMgAygLMhcuYXV0aG1hdGVyaWFsLnYxLkhlYWRlchIxCgxxdWVyeV9wYXJhbXMYBCADKAsyGy5hdXRobWF0ZXJpYWwudjEuUXVlcnlQYXJhbRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMcmVmcmVzaF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1hbGxvd2VkX2hvc3RzGAcgAygJEhkKEXJlamVjdGVkX3N0YXR1c2VzGAggAygFEjcKE2xhc3RfcmVqZWN0aW9uX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjoKDXJlamVjdGVkX3doZW4YCiADKAsyIy5hdXRobWF0ZXJpYWwudjEuUmVqZWN0aW9uQ29uZGl0aW9uIj0KBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJEhYKDm9ubHlfaWZfYWJzZW50GAMgASgIIikKClF1ZXJ5UGFyYW0SDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSKHAQoSUmVqZWN0aW9uQ29uZGl0aW9uEhAKCHN0YXR1c2VzGAEgAygFEjEKB2hlYWRlcnMYAiADKAsyIC5hdXRobWF0ZXJpYWwudjEuSGVhZGVyQ29uZGl0aW9uEiwKBGpzb24YAyABKAsyHi5hdXRobWF0ZXJpYWwudjEuSnNvbkNvbmRpdGlvbiIuCg9IZWFkZXJDb25kaXRpb24SDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJGCg1Kc29uQ29uZGl0aW9uEjUKB21lbWJlcnMYASADKAsyJC5hdXRobWF0ZXJpYWwudjEuSnNvbk1lbWJlckNvbmRpdGlvbiKDAQoTSnNvbk1lbWJlckNvbmRpdGlvbhIMCgRwYXRoGAEgAygJEhYKDHN0cmluZ192YWx1ZRgCIAEoCUgAEhYKDG51bWJlcl92YWx1ZRgDIAEoAUgAEhQKCmJvb2xfdmFsdWUYBCABKAhIABIPCgduZWdhdGVkGAUgASgIQgcKBXZhbHVlQsoBChNjb20uYXV0aG1hdGVyaWFsLnYxQhNBdXRoRGVjb3JhdGlvblByb3RvUAFaQWdpdGh1Yi5jb20vYXV0aG1hdGVyaWFsL2Jyb2tlci9nZW4vYXV0aG1hdGVyaWFsL3YxO2F1dGhtYXRlcmlhbHYxogIDQU1WqgIPQXV0aG1hdGVyaWFsLlYxygIPQXV0aG1hdGVyaWFsXFYx4gIbQXV0aG1hdGVyaWFsXFYxXEdQQk1ldGFkYXRh6gIQQXV0aG1hdGVyaWFsOjpWMWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * AuthDecoration is the authentication material for one credential: the headers
@@ -46,8 +46,8 @@ export type AuthDecoration = Message<"authmaterial.v1.AuthDecoration"> & {
 
   /**
    * Optional. The headers to set. Each header replaces all values that the request has
-   * for this header name. No two headers have the same name, compared without regard to
-   * case.
+   * for this header name, unless the header has only_if_absent. No two headers have the
+   * same name, compared without regard to case.
    *
    * @generated from field: repeated authmaterial.v1.Header headers = 3;
    */
@@ -103,16 +103,16 @@ export type AuthDecoration = Message<"authmaterial.v1.AuthDecoration"> & {
   /**
    * Optional. The HTTP statuses, 400 to 599, with which this provider rejects the
    * material. A caller that receives one of these statuses calls ReportRejection once,
-   * and retries only if the outcome allows a retry. If the list is empty, callers
-   * cannot recognise a rejection by its status.
+   * and retries only if the outcome allows a retry. If this list and rejected_when are
+   * empty, callers cannot recognise a rejection.
    *
    * @generated from field: repeated int32 rejected_statuses = 8;
    */
   rejectedStatuses: number[];
 
   /**
-   * Optional. The last time that a caller reported one of rejected_statuses for this
-   * version of static material. The broker cannot replace static material, so a person
+   * Optional. The last time that a caller reported a rejection of this version of static
+   * material. The broker cannot replace static material, so a person
    * has to check the values of the credential. If last_rejection_time is absent, the
    * material is a token, or the answering replica has received no such report since it
    * started.
@@ -124,6 +124,17 @@ export type AuthDecoration = Message<"authmaterial.v1.AuthDecoration"> & {
    * @generated from field: google.protobuf.Timestamp last_rejection_time = 9;
    */
   lastRejectionTime?: Timestamp;
+
+  /**
+   * Optional. Further answers, besides rejected_statuses, with which this provider rejects
+   * the material: those that match one of these conditions. At most 10 conditions. A
+   * caller that receives such an answer does the same as for one of rejected_statuses,
+   * and reports the answer's status. A caller that cannot evaluate conditions ignores
+   * them.
+   *
+   * @generated from field: repeated authmaterial.v1.RejectionCondition rejected_when = 10;
+   */
+  rejectedWhen: RejectionCondition[];
 };
 
 /**
@@ -157,6 +168,14 @@ export type Header = Message<"authmaterial.v1.Header"> & {
    * @generated from field: string value = 2;
    */
   value: string;
+
+  /**
+   * Optional. If true, the header is set only if the request has no header of this name.
+   * A caller that cannot find out whether the request has one sets the header.
+   *
+   * @generated from field: bool only_if_absent = 3;
+   */
+  onlyIfAbsent: boolean;
 };
 
 /**
@@ -195,4 +214,158 @@ export type QueryParam = Message<"authmaterial.v1.QueryParam"> & {
  */
 export const QueryParamSchema: GenMessage<QueryParam> = /*@__PURE__*/
   messageDesc(file_authmaterial_v1_auth_decoration, 2);
+
+/**
+ * RejectionCondition describes answers of a provider. An answer matches if it matches each
+ * of the three parts that the condition has.
+ *
+ * @generated from message authmaterial.v1.RejectionCondition
+ */
+export type RejectionCondition = Message<"authmaterial.v1.RejectionCondition"> & {
+  /**
+   * Required. The HTTP statuses, 200 to 599, of which the answer has one. 1 to 20.
+   *
+   * @generated from field: repeated int32 statuses = 1;
+   */
+  statuses: number[];
+
+  /**
+   * Optional. Headers that the answer has. At most 20.
+   *
+   * @generated from field: repeated authmaterial.v1.HeaderCondition headers = 2;
+   */
+  headers: HeaderCondition[];
+
+  /**
+   * Optional. If present, the answer's body matches this condition.
+   *
+   * @generated from field: authmaterial.v1.JsonCondition json = 3;
+   */
+  json?: JsonCondition;
+};
+
+/**
+ * Describes the message authmaterial.v1.RejectionCondition.
+ * Use `create(RejectionConditionSchema)` to create a new message.
+ */
+export const RejectionConditionSchema: GenMessage<RejectionCondition> = /*@__PURE__*/
+  messageDesc(file_authmaterial_v1_auth_decoration, 3);
+
+/**
+ * HeaderCondition describes an answer's header.
+ *
+ * @generated from message authmaterial.v1.HeaderCondition
+ */
+export type HeaderCondition = Message<"authmaterial.v1.HeaderCondition"> & {
+  /**
+   * Required. The header's name, which is compared without regard to case. 1 to 200
+   * characters.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Required. The header's value, which is compared exactly. If the answer has several
+   * headers of this name, their values are joined by a comma and a space before the
+   * comparison. 1 to 4096 characters.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message authmaterial.v1.HeaderCondition.
+ * Use `create(HeaderConditionSchema)` to create a new message.
+ */
+export const HeaderConditionSchema: GenMessage<HeaderCondition> = /*@__PURE__*/
+  messageDesc(file_authmaterial_v1_auth_decoration, 4);
+
+/**
+ * JsonCondition describes an answer's body. A body matches if it is one JSON value in UTF-8
+ * with at most 64 KiB, without a content coding, and matches all members.
+ *
+ * @generated from message authmaterial.v1.JsonCondition
+ */
+export type JsonCondition = Message<"authmaterial.v1.JsonCondition"> & {
+  /**
+   * Optional. Values in the body. At most 20. If the list is empty, each body in JSON
+   * matches.
+   *
+   * @generated from field: repeated authmaterial.v1.JsonMemberCondition members = 1;
+   */
+  members: JsonMemberCondition[];
+};
+
+/**
+ * Describes the message authmaterial.v1.JsonCondition.
+ * Use `create(JsonConditionSchema)` to create a new message.
+ */
+export const JsonConditionSchema: GenMessage<JsonCondition> = /*@__PURE__*/
+  messageDesc(file_authmaterial_v1_auth_decoration, 5);
+
+/**
+ * JsonMemberCondition describes a value in a JSON document. It matches if the document has
+ * the value at the path, and this value equals the condition's value or, if negated is
+ * true, does not equal it. Values of different types are not equal.
+ *
+ * @generated from message authmaterial.v1.JsonMemberCondition
+ */
+export type JsonMemberCondition = Message<"authmaterial.v1.JsonMemberCondition"> & {
+  /**
+   * Required. The steps from the whole document to the value, 1 to 20. In an object, a
+   * step is the name of a member. In an array, a step is the index of an element in decimal
+   * digits, from 0, without leading zeros. Each step has at least one character.
+   *
+   * @generated from field: repeated string path = 1;
+   */
+  path: string[];
+
+  /**
+   * Required.
+   *
+   * @generated from oneof authmaterial.v1.JsonMemberCondition.value
+   */
+  value: {
+    /**
+     * A text, which is compared exactly. At most 4096 characters.
+     *
+     * @generated from field: string string_value = 2;
+     */
+    value: string;
+    case: "stringValue";
+  } | {
+    /**
+     * A finite number. Numbers are compared as IEEE 754 double-precision numbers.
+     *
+     * @generated from field: double number_value = 3;
+     */
+    value: number;
+    case: "numberValue";
+  } | {
+    /**
+     * A boolean.
+     *
+     * @generated from field: bool bool_value = 4;
+     */
+    value: boolean;
+    case: "boolValue";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Optional. If true, the document must have another value at the path, of any type, also
+   * null.
+   *
+   * @generated from field: bool negated = 5;
+   */
+  negated: boolean;
+};
+
+/**
+ * Describes the message authmaterial.v1.JsonMemberCondition.
+ * Use `create(JsonMemberConditionSchema)` to create a new message.
+ */
+export const JsonMemberConditionSchema: GenMessage<JsonMemberCondition> = /*@__PURE__*/
+  messageDesc(file_authmaterial_v1_auth_decoration, 6);
 

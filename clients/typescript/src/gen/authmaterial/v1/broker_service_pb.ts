@@ -356,8 +356,8 @@ export enum ReportRejectionResponse_Outcome {
   /**
    * Retrying is pointless, and auth_decoration has the current version.
    * Either the material is static and the reported version is the current
-   * version, or the reported status is not one of rejected_statuses, so it
-   * does not mean rejection for this auth method.
+   * version, or the reported status is neither one of rejected_statuses nor a
+   * status of rejected_when, so it does not mean rejection for this auth method.
    *
    * @generated from enum value: OUTCOME_NOT_REPLACEABLE = 3;
    */
@@ -518,7 +518,8 @@ export const BrokerService: GenService<{
    * ReportRejection reports that a provider rejected a version of the material, and
    * returns the material to use instead.
    *
-   * Call ReportRejection once when a provider answers with one of rejected_statuses.
+   * Call ReportRejection once when a provider answers with one of rejected_statuses, or
+   * with an answer that matches rejected_when.
    * Retry the request to the provider once if the outcome is OUTCOME_ALREADY_REPLACED or
    * OUTCOME_REPLACED and the body can be sent again. A caller that does not retry uses
    * the provider's answer.
