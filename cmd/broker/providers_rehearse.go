@@ -27,15 +27,20 @@ type rehearsal struct {
 }
 
 // rehearse prints the token request and the verification of a credential. The error is errVerification
-// if the provider did not accept the credential.
-func rehearse(ctx context.Context, out *screen, credential *credentials.Credential) error {
+// if the provider did not accept the credential. The parameter `kept` is nil unless the provider replaces
+// refresh tokens.
+func rehearse(ctx context.Context, out *screen, credential *credentials.Credential, kept *refreshFile) error {
 	r := &rehearsal{screen: out, credential: credential, recorder: exchange.NewRecorder(egress.NewTransport(egress.Options{}))}
-	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+	options := strategies.TokenClientOptions{
 		Transport: r.recorder, UserAgent: "authmaterial-broker/" + version,
 		Observe: func(event strategies.TokenRequestEvent) {
 			r.event, r.tokenSteps = &event, len(r.recorder.Exchanges())
 		},
-	})
+	}
+	if kept != nil {
+		options.RefreshTokens = kept
+	}
+	client := strategies.NewTokenClient(options)
 	if credential.Method.Verification == nil {
 		return r.tokenOnly(ctx, client)
 	}

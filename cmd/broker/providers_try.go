@@ -39,6 +39,7 @@ type tryFlags struct {
 	variables    []string // FIELD=NAME
 	hosts        []string
 	replaceToken bool
+	refreshFile  string
 }
 
 func newProvidersTry() *cobra.Command {
@@ -64,7 +65,9 @@ func newProvidersTry() *cobra.Command {
 	f.addFlags(command, false)
 	flags.StringArrayVar(&f.variables, "secret-env", nil, "an environment variable with the value of a field, as `FIELD=NAME`")
 	flags.StringArrayVar(&f.hosts, "allowed-host", nil, "a `HOST` in addition to the provider's hosts")
-	addReplaceFlag(command, &f.replaceToken, "request a token even if that ends the token in use, or uses up a refresh token")
+	addReplaceFlag(command, &f.replaceToken, "request a token even if that ends the token in use")
+	flags.StringVar(&f.refreshFile, "refresh-token-file", "", "a new `FILE` for the next refresh token, if the provider replaces refresh tokens")
+	must(command.MarkFlagFilename("refresh-token-file"))
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		switch name {
 		case "method":
@@ -87,14 +90,23 @@ func (f *tryFlags) run(ctx context.Context, input io.Reader, command *cobra.Comm
 	if err != nil {
 		return err
 	}
+	if err := f.confirmReplacement(method, prompter); err != nil {
+		return err
+	}
 	credential, err := f.credential(provider, method, input, prompter)
 	if err != nil {
 		return err
 	}
-	if err := f.confirmReplacement(method, prompter); err != nil {
+	out := newScreen(command.OutOrStdout())
+	if !method.ReplacesRefreshToken() {
+		return rehearse(ctx, out, credential, nil)
+	}
+	kept, err := newRefreshFile(f.refreshFile)
+	if err != nil {
 		return err
 	}
-	return rehearse(ctx, newScreen(command.OutOrStdout()), credential)
+	err = rehearse(ctx, out, credential, kept)
+	return errors.Join(kept.finish(out), err)
 }
 
 // readDefinition reads a file with the definition of one provider.
@@ -134,21 +146,15 @@ func (f *tryFlags) chooseMethod(provider *catalog.Provider, prompter *prompter) 
 
 // confirmReplacement asks before a token request that has lasting effects.
 func (f *tryFlags) confirmReplacement(method *catalog.AuthMethod, prompter *prompter) error {
-	effect := ""
 	switch {
-	case f.replaceToken || method.TokenRequest == nil:
+	case method.ReplacesRefreshToken() && f.refreshFile == "":
+		return misused("the provider replaces the refresh token when it is used: name a file for the next one with --refresh-token-file FILE")
+	case !method.EndsPrevious() || f.replaceToken:
 		return nil
-	case method.TokenRequest.Response.RefreshToken != nil:
-		effect = "the token request uses up the refresh token, and its successor is not kept"
-	case method.TokenRequest.EndsPrevious:
-		effect = "the token request ends the token of this account that is in use"
-	default:
-		return nil
+	case prompter == nil:
+		return misused("the token request ends the token of this account that is in use: to go on nevertheless, add --allow-token-replacement")
 	}
-	if prompter == nil {
-		return misused("%s: to go on nevertheless, add --allow-token-replacement", effect)
-	}
-	fmt.Fprintln(prompter, strings.ToUpper(effect[:1])+effect[1:]+".")
+	fmt.Fprintln(prompter, "The token request ends the token of this account that is in use.")
 	goOn, err := prompter.confirm("Go on?", false)
 	if err == nil && !goOn {
 		err = errors.New("nothing was sent")

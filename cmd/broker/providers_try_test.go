@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,6 +37,17 @@ auth_methods:
       parameters: {session: "${login.session}"}
       first: [{id: login, url: "http://HOST/login", body: FORM, parameters: {user: "${user}", password: "${password}"}, values: {session: sid}}]
       response: RESPONSE
+    headers: [{name: X-Token, value: "${token}"}]
+  - id: refresh
+    display_name: Refresh
+    fields: [{id: refresh_token, display_name: R, required: true, secret: true}]
+    token_request:
+      url: http://HOST/token
+      body: FORM
+      client_authentication: NONE
+      grant_type: refresh_token
+      parameters: {refresh_token: "${refresh_token}"}
+      response: {refresh_token: refresh_token}
     headers: [{name: X-Token, value: "${token}"}]
   - id: signed
     display_name: Signed
@@ -134,23 +147,28 @@ func TestTryExplainsTokenAnswers(t *testing.T) {
 }
 
 func TestTryRefreshToken(t *testing.T) {
-	text := strings.NewReplacer(
-		"    fields:\n", "    fields:\n      - {id: refresh_token, display_name: R, required: true, secret: true}\n",
-		"parameters: {session", `parameters: {refresh_token: "${refresh_token}", session`,
-	).Replace(triedDefinition)
-	if text == triedDefinition {
-		t.Fatal("the definition has changed")
+	next := filepath.Join(t.TempDir(), "next")
+	const answer = `{"access_token": "t0k3n", "refresh_token": "n3xt-one"}`
+	args := []string{"--auth-method", "refresh", "--secret-env", "refresh_token=ACME_PASSWORD"}
+	if output, code := tryDefinition(t, "{}", "", answer, args...); code != exitUsage || !strings.Contains(output, "name a file for the next one with --refresh-token-file FILE") {
+		t.Errorf("without the flag, the exit code is %d, and the output is\n%s", code, output)
 	}
-	path := filepath.Join(t.TempDir(), "acme.yaml")
-	text = strings.NewReplacer("HOST", "127.0.0.1:1", "RESPONSE", "{refresh_token: refresh_token}").Replace(text)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	args = append(args, "--refresh-token-file", next)
+	if output, code := tryDefinition(t, "{}", "400", `{"error": "invalid_grant"}`, args...); code != exitProblem || !strings.Contains(output, "invalid_grant") {
+		t.Errorf("for a refused refresh token, the exit code is %d, and the output is\n%s", code, output)
 	}
-	t.Setenv("SECRET", "p4ssw0rd")
-	stdout, stderr, code := invoke(t, "providers", "try", path, "--auth-method", "login", "--value", "user=jo",
-		"--secret-env", "password=SECRET", "--secret-env", "refresh_token=SECRET")
-	if code != exitUsage || stdout != "" || !strings.Contains(stderr, "uses up the refresh token, and its successor is not kept") {
-		t.Errorf("the exit code is %d, and the output is\n%s%s", code, stdout, stderr)
+	if _, err := os.Stat(next); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file without a refresh token is still there: %v", err)
+	}
+	output, code := tryDefinition(t, "{}", "", answer, args...)
+	if code != exitOK || !strings.Contains(output, "has the next refresh token") || strings.Contains(output, "t0k3n") || strings.Contains(output, "n3xt-one") {
+		t.Errorf("the exit code is %d, and the output is\n%s", code, output)
+	}
+	if text, err := os.ReadFile(next); err != nil || string(text) != "n3xt-one\n" {
+		t.Errorf("the file has %q (%v)", text, err)
+	}
+	if output, code := tryDefinition(t, "{}", "", answer, args...); code != exitProblem || !strings.Contains(output, "file exists") || strings.Contains(output, "Token request") {
+		t.Errorf("for an existing file, the exit code is %d, and the output is\n%s", code, output)
 	}
 }
 

@@ -16,6 +16,7 @@ const grantType = "grant_type"
 
 const (
 	mayIdentify = "If this only identifies an account, write false."
+	replaced    = "If each answer has a new refresh token that replaces this one, add `response: {refresh_token: refresh_token}`."
 	inResponse  = "If the answer has the token and its lifetime elsewhere than in access_token and expires_in, add a `response`."
 )
 
@@ -132,6 +133,9 @@ func (r *tokenReader) readGrantType() error {
 		return errors.New("the token request needs a person in a browser, which a definition cannot describe: if the API issues refresh tokens, start from one")
 	case !plainGrant.MatchString(text) || ownPart(text):
 		return errors.New("the token request has a grant_type that is a variable: write the text itself")
+	}
+	if text == catalog.RefreshTokenField {
+		r.request.Notes = append(r.request.Notes, replaced)
 	}
 	r.request.GrantType = text
 	delete(r.parameters, grantType)
