@@ -200,7 +200,7 @@ envoy:
 WAITING := ./internal/cache/redisstore ./internal/testing/fleettest ./internal/testing/hostiletest
 # These packages are tested one at a time, because their tests start many processes, and check
 # how long callers wait.
-ALONE := $(WAITING) ./deploy ./internal/testing/consoletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest
+ALONE := $(WAITING) ./deploy ./internal/testing/consoletest ./internal/testing/leaktest ./internal/testing/proxytest ./internal/testing/redistest ./internal/testing/refreshtest
 
 # This folder is a module of its own, because its tests need an authorization server with many modules.
 OIDCTEST := internal/testing/oidctest
@@ -301,6 +301,13 @@ soak: redis-server ## Mix faults at random: SOAK (10) minutes of processes, then
 stress: redis-server postgres ## Kill processes and databases often during changes to the store (minutes)
 	BROKER_STRESS=1 go test -count=1 -timeout 0 -run '^TestCrash$$' ./internal/store/...
 	BROKER_STRESS=1 go test -count=1 -timeout 0 -v -run '^TestStore' ./internal/testing/fleettest
+
+# The number of brokers that `make refresh-kill` kills for each database.
+KILLS ?= 200
+
+.PHONY: refresh-kill
+refresh-kill: postgres ## Kill brokers at each step of a refresh, and look for lost refresh tokens (minutes)
+	BROKER_REFRESH_KILLS=$(KILLS) go test -count=1 -timeout 0 -v -run '^TestKilledReplicas$$' ./internal/testing/refreshtest
 
 .PHONY: hostile
 hostile: ## Attack a broker from 20 and 900 connections, authenticated and not

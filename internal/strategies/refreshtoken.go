@@ -64,7 +64,7 @@ const (
 
 var (
 	errNoStore  = fault.New(fault.StoreUnavailable, "the refresh token of this credential needs a credential store, which the broker does not have")
-	errLeased   = fault.New(fault.ProviderUnavailable, "another replica is using the refresh token of this credential")
+	errLeased   = fault.New(fault.ProviderUnavailable, "another replica is using the refresh token of this credential").WithRetryDelay(time.Second)
 	errReplaced = fault.New(fault.ProviderUnavailable, "another replica replaced the refresh token of this credential").WithRetryDelay(time.Second)
 )
 
@@ -149,9 +149,9 @@ func (s *TokenSource) lease(ctx context.Context) (lease RefreshLease, left time.
 		select {
 		case <-waiting.After(min(wait, leaseInterval)):
 		case <-timeout:
-			return nil, 0, errLeased.WithRetryDelay(wait)
+			return nil, 0, errLeased
 		case <-ctx.Done():
-			return nil, 0, errLeased.WithRetryDelay(wait)
+			return nil, 0, errLeased
 		}
 	}
 }
