@@ -1,10 +1,14 @@
 package brokertest_test
 
 import (
+	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/authmaterial/broker/brokertest"
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
@@ -78,12 +82,13 @@ func TestSimulationOfDefinitions(t *testing.T) {
 	}
 }
 
-func newSimulated(t *testing.T, definition string) simulated {
+func newSimulated(t *testing.T, definition string, options ...brokertest.Option) simulated {
 	t.Helper()
 	document := yamlfile.Parse("definition", []byte(definition))
 	method := catalog.Define(document.Root()).AuthMethods[0]
-	h := newHarness(t, brokertest.WithTLS(), brokertest.WithConfig(managing), brokertest.WithProvider(definition),
-		brokertest.WithCredentials(brokertest.Credential{ID: "mine", Provider: "example", AuthMethod: method.ID, Simulated: true}))
+	options = append([]brokertest.Option{brokertest.WithTLS(), brokertest.WithConfig(managing), brokertest.WithProvider(definition),
+		brokertest.WithCredentials(brokertest.Credential{ID: "mine", Provider: "example", AuthMethod: method.ID, Simulated: true})}, options...)
+	h := newHarness(t, options...)
 	return simulated{harness: h, id: "mine", method: method, account: h.Account("mine")}
 }
 
@@ -92,4 +97,19 @@ func TestHostsOfTheCustomer(t *testing.T) {
 	newSimulated(t, `{id: example, display_name: Example, any_host: true, allowed_hosts: ["${host}", "${tenant}.example.com"], auth_methods: [{id: main, display_name: Main,
 		fields: [{id: host, display_name: Host, required: true, secret: false}, {id: tenant, display_name: Tenant, required: true, secret: false}, `+clientKey+`],
 		token_request: {url: "https://${host}/${tenant}/token", body: FORM, client_authentication: REQUEST_BODY}, `+bearer+`}]}`).checkLife()
+}
+
+// TestRefreshTokensOfAnAccount simulates a provider that replaces the refresh token at each use.
+func TestRefreshTokensOfAnAccount(t *testing.T) {
+	s := newSimulated(t, `{id: example, display_name: Example, allowed_hosts: [api.example.test], auth_methods: [{id: main, display_name: Main,
+		fields: [{id: refresh_token, display_name: Refresh token, required: true, secret: true}],
+		token_request: {url: "https://api.example.test/token", body: FORM, client_authentication: NONE, grant_type: refresh_token,
+			parameters: {refresh_token: "${refresh_token}"}, response: {refresh_token: refresh_token}}, `+bearer+`}]}`,
+		brokertest.WithEnv("STORE_KEY", fleetkeys.Generate()),
+		brokertest.WithConfig(fmt.Sprintf(`{%s, store: {url: "sqlite://%s", keys: [{env: STORE_KEY}]}}`, strings.Trim(managing, "{}"), filepath.Join(t.TempDir(), "broker.db"))))
+	first := s.account.Values()["refresh_token"]
+	s.checkLife()
+	if s.account.Values()["refresh_token"] == first || s.account.TotalTokenRequests() != 3 {
+		t.Errorf("after %d token requests, of which the last was refused, the refresh token must be another", s.account.TotalTokenRequests())
+	}
 }

@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"net/http"
 	"net/url"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/brokertest/simulator"
+	"github.com/authmaterial/broker/internal/egress"
 )
 
 // TestJWTOfAnAccount sends token requests with JWTs that differ from what the definition produces.
@@ -83,5 +86,57 @@ func TestJWTOfAnAccount(t *testing.T) {
 				t.Errorf("status = %d, want %d", got, test.want)
 			}
 		})
+	}
+}
+
+// TestClientCertificateOfAnAccount sends token requests with the account's certificate, another
+// account's, and none.
+func TestClientCertificateOfAnAccount(t *testing.T) {
+	definition := method("certificate, key", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: NONE, grant_type: "",
+		client_certificate: {certificate: "${certificate}", private_key: "${key}"}}, headers: [{name: Authorization, value: "Bearer ${token}"}]`)
+	for name, startClient := range clients() {
+		t.Run(name, func(t *testing.T) {
+			sim, client := startClient(t)
+			values := addAccount(t, sim, definition, simulator.AccountConfig{}).Values()
+			other := addAccount(t, sim, definition, simulator.AccountConfig{})
+			other.RejectKey()
+			for what, test := range map[string]struct {
+				values map[string]string
+				want   int
+			}{
+				"own": {values, 200}, "another": {other.Values(), 401}, "none": {nil, 401},
+			} {
+				request := post(exampleTokens, "", "")
+				if test.values != nil {
+					pair, err := tls.X509KeyPair([]byte(test.values["certificate"]), []byte(test.values["key"]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					request = request.WithContext(egress.WithClientCertificate(t.Context(), &pair))
+				}
+				if got := do(t, client, request).status; got != test.want {
+					t.Errorf("%s: status = %d, want %d", what, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestClientCertificateOfATransport(t *testing.T) {
+	sim, client := start(t)
+	values := addAccount(t, sim, method("certificate, key", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: NONE, grant_type: "",
+		client_certificate: {certificate: "${certificate}", private_key: "${key}"}}, headers: [{name: Authorization, value: "Bearer ${token}"}]`), simulator.AccountConfig{}).Values()
+	pair, err := tls.X509KeyPair([]byte(values["certificate"]), []byte(values["key"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := sim.Transport()
+	defer transport.CloseIdleConnections()
+	transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	if got := do(t, client, post(exampleTokens, "", "")).status; got != 401 {
+		t.Errorf("without a certificate: status = %d, want 401", got)
+	}
+	if got := do(t, &http.Client{Transport: transport}, post(exampleTokens, "", "")).status; got != 200 {
+		t.Errorf("with the certificate: status = %d, want 200", got)
 	}
 }

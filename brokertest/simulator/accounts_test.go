@@ -133,6 +133,26 @@ func TestTokenRequestsOfAnAccount(t *testing.T) {
 	}
 }
 
+// TestJSONRequestsOfAnAccount sends token requests whose body in JSON differs from what the definition
+// produces.
+func TestJSONRequestsOfAnAccount(t *testing.T) {
+	sim, client := start(t)
+	addAccount(t, sim, method("key, user?", `token_request: {url: "https://api.example.test/oauth/token", body: JSON, client_authentication: NONE, grant_type: "", parameters: {key: "${key}", user: "${user}", site: {id: 5, names: [a, true]}}}, headers: [{name: Authorization, value: "Bearer ${token}"}]`),
+		simulator.AccountConfig{Values: map[string]string{"key": "k"}})
+	for body, want := range map[string]int{
+		`{"site":{"names":["a",true],"id":5.0},"key":"k"}`:          200,
+		`{"site":{"names":["a",true],"id":"5"},"key":"k"}`:          401,
+		`{"site":{"names":["a"],"id":5},"key":"k"}`:                 401,
+		`{"site":{"names":["a",true],"id":5},"key":"K"}`:            401,
+		`{"site":{"names":["a",true],"id":5},"key":"k","user":""}`:  401,
+		`{"site":{"names":["a",true],"id":5},"key":"k"}{"key":"k"}`: 401,
+	} {
+		if got := do(t, client, post(exampleTokens, "application/json", body)).status; got != want {
+			t.Errorf("%s: status = %d, want %d", body, got, want)
+		}
+	}
+}
+
 func TestTokensOfAnAccountEnd(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	sim, client := start(t, simulator.WithClock(clock))
