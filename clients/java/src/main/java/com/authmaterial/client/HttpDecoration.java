@@ -21,7 +21,8 @@ final class HttpDecoration {
   static HttpRequest.Builder decorate(HttpRequest request, Prepared material)
       throws AuthmaterialException {
     HttpRequest.Builder decorated = without(request, material);
-    for (Header header : material.headers) {
+    for (Header header :
+        material.headersFor(name -> request.headers().firstValue(name).isPresent())) {
       try {
         decorated.setHeader(header.getName(), header.getValue());
       } catch (IllegalArgumentException e) {
@@ -42,7 +43,7 @@ final class HttpDecoration {
         url.getScheme() + "://" + url.getRawAuthority() + path + "?" + query + fragment);
   }
 
-  /** Returns a copy of a request without the headers that the material has. */
+  /** Returns a copy of a request without the headers that the material replaces. */
   static HttpRequest.Builder without(HttpRequest request, Prepared material) {
     return HttpRequest.newBuilder(request, (name, value) -> !material.replaces(name));
   }

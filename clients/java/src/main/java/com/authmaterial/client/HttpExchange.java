@@ -1,5 +1,6 @@
 package com.authmaterial.client;
 
+import com.authmaterial.v1.JsonCondition;
 import java.io.IOException;
 import java.net.http.HttpClient;
 import java.net.http.HttpClient.Redirect;
@@ -97,10 +98,42 @@ final class HttpExchange<T> extends Steps<HttpResponse<T>> {
 
   private void received(
       HttpResponse<Flow.Publisher<List<ByteBuffer>>> answer, Prepared material, boolean allowed) {
-    if (!allowed || repeated || !material.rejectedBy(answer.statusCode())) {
+    if (!allowed || repeated) {
       follow(answer, material);
       return;
     }
+    Rejection.Decision decision =
+        material.rejection.decide(answer.statusCode(), answer.headers()::allValues);
+    if (decision.rejected()) {
+      rejected(answer, material);
+    } else if (decision.undecided().isEmpty()) {
+      follow(answer, material);
+    } else {
+      decide(answer, material, decision.undecided());
+    }
+  }
+
+  /** Reads the body, or its beginning, to find out whether it is a rejection. */
+  private void decide(
+      HttpResponse<Flow.Publisher<List<ByteBuffer>>> answer,
+      Prepared material,
+      List<JsonCondition> conditions) {
+    PeekedBody body = new PeekedBody(answer.body());
+    HttpResponse<Flow.Publisher<List<ByteBuffer>>> peeked =
+        new MaterialResponse<>(answer, answer.request(), answer.headers(), null, body);
+    await(
+        limited(body.start),
+        start -> {
+          if (Rejection.matches(start, conditions)) {
+            rejected(peeked, material);
+          } else {
+            follow(peeked, material);
+          }
+        },
+        unused -> body.cancel());
+  }
+
+  private void rejected(HttpResponse<Flow.Publisher<List<ByteBuffer>>> answer, Prepared material) {
     CompletableFuture<Prepared> report = credential.reports.reject(material, answer.statusCode());
     await(
         report.copy(),

@@ -56,7 +56,7 @@ final class OkHttpInterceptor implements Interceptor {
     material.check(target(request));
     Attempt attempt = new Attempt(material);
     Response response = send(chain, request, attempt);
-    if (!attempt.decorated || !material.rejectedBy(response.code())) {
+    if (!attempt.decorated || !isRejection(response, material)) {
       return own(response, request);
     }
     Prepared successor;
@@ -72,6 +72,20 @@ final class OkHttpInterceptor implements Interceptor {
     }
     response.close();
     return own(send(chain, last, new Attempt(successor)), request);
+  }
+
+  /** Reports whether the provider rejects the material. The program can still read the body. */
+  private static boolean isRejection(Response response, Prepared material) {
+    Rejection.Decision decision = material.rejection.decide(response.code(), response::headers);
+    if (decision.undecided().isEmpty()) {
+      return decision.rejected();
+    }
+    try {
+      byte[] start = response.peekBody(Rejection.MAX_BODY + 1).bytes();
+      return Rejection.matches(start, decision.undecided());
+    } catch (IOException e) {
+      return false; // the program gets the error when it reads the body
+    }
   }
 
   private Response send(Chain chain, Request request, Attempt attempt) throws IOException {

@@ -32,7 +32,7 @@ final class OkHttpNetworkInterceptor implements Interceptor {
   /** Returns a copy of a request with the material. */
   static Request decorate(Request request, Prepared material) throws AuthmaterialException {
     Request.Builder decorated = request.newBuilder();
-    for (Header header : material.headers) {
+    for (Header header : material.headersFor(name -> request.header(name) != null)) {
       try {
         decorated.header(header.getName(), header.getValue());
       } catch (IllegalArgumentException e) {
@@ -49,7 +49,10 @@ final class OkHttpNetworkInterceptor implements Interceptor {
 
   private static Request without(Request request, Prepared material) {
     Request.Builder without = request.newBuilder();
-    material.headers.forEach(header -> without.removeHeader(header.getName()));
+    material.headers.stream()
+        .map(Header::getName)
+        .filter(material::replaces)
+        .forEach(without::removeHeader);
     return without.build();
   }
 

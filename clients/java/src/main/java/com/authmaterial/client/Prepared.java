@@ -10,6 +10,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 
 /**
@@ -42,7 +43,7 @@ final class Prepared {
 
   private final List<String> allowedHosts;
   private final Set<String> hosts = new HashSet<>();
-  private final Set<Integer> rejected;
+  final Rejection rejection;
 
   private Prepared(String credentialId, AuthDecoration decoration) {
     this.credentialId = credentialId;
@@ -54,7 +55,7 @@ final class Prepared {
     refresh = decoration.hasRefreshTime() ? instant(decoration.getRefreshTime()) : Instant.MAX;
     allowedHosts = List.copyOf(decoration.getAllowedHostsList());
     allowedHosts.forEach(entry -> hosts.add(hostAndPort(entry)));
-    rejected = Set.copyOf(decoration.getRejectedStatusesList());
+    rejection = new Rejection(decoration);
   }
 
   /** Throws if the decoration cannot be used. */
@@ -74,18 +75,21 @@ final class Prepared {
     return !now.isBefore(expires);
   }
 
-  boolean rejectedBy(int httpStatus) {
-    return rejected.contains(httpStatus);
-  }
-
   /** Reports whether the material replaces the header. */
   boolean replaces(String name) {
     for (Header header : headers) {
-      if (header.getName().equalsIgnoreCase(name)) {
+      if (header.getName().equalsIgnoreCase(name) && !header.getOnlyIfAbsent()) {
         return true;
       }
     }
     return false;
+  }
+
+  /** Returns the headers to set on a request. */
+  List<Header> headersFor(Predicate<String> isPresent) {
+    return headers.stream()
+        .filter(header -> !header.getOnlyIfAbsent() || !isPresent.test(header.getName()))
+        .toList();
   }
 
   /**

@@ -73,7 +73,8 @@ final class OkHttpSender implements Sender {
 
   private static RequestBody body(Order order) {
     if (order.body() == null) {
-      return order.method().equals("GET") ? null : RequestBody.create(new byte[0], null);
+      boolean without = List.of("GET", "HEAD").contains(order.method());
+      return without ? null : RequestBody.create(new byte[0], null);
     }
     RequestBody body = RequestBody.create(order.body(), null);
     return order.repeatable() ? body : new OneShot(body);
