@@ -19,11 +19,14 @@ import (
 // TestAgainstCurl compares the request that Parse finds with the request that curl sends when a
 // shell runs the same text.
 func TestAgainstCurl(t *testing.T) {
-	var received *http.Request
-	var body string
+	type sent struct {
+		request *http.Request
+		body    string
+	}
+	received := make(chan sent, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		data, _ := io.ReadAll(r.Body)
-		received, body = r, string(data)
+		received <- sent{r, string(data)}
 	}))
 	defer server.Close()
 	for _, text := range []string{
@@ -46,16 +49,16 @@ func TestAgainstCurl(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			text = strings.NewReplacer("URL", server.URL, "HOST", strings.TrimPrefix(server.URL, "http://")).Replace(text)
-			received = nil
 			output, err := exec.CommandContext(t.Context(), "bash", "-c", "curl() { command curl --disable --noproxy '*' \"$@\"; }; "+text).CombinedOutput()
-			if err != nil || received == nil {
-				t.Fatalf("curl fails: %v\n%s", err, output)
+			if err != nil || len(received) != 1 {
+				t.Fatalf("curl fails, or sends no request: %v\n%s", err, output)
 			}
+			got := <-received
 			commands, err := curlcommand.Parse(text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			compare(t, commands[len(commands)-1], received, body)
+			compare(t, commands[len(commands)-1], got.request, got.body)
 		})
 	}
 }
