@@ -23,6 +23,7 @@ import (
 
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/config"
+	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/server"
 )
 
@@ -106,13 +107,14 @@ func TestTokenRequests(t *testing.T) {
 	}
 }
 
-// newBroker starts a broker with the credential `mine`, and returns a client of the broker.
-func newBroker(t *testing.T, tokenRequest string, values map[string]string) authmaterialv1.BrokerServiceClient {
+// newBroker starts a broker with the credential `mine` and more sections of its configuration, and
+// returns a client of the broker.
+func newBroker(t *testing.T, tokenRequest string, values map[string]string, sections ...string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
 	var fields []map[string]any
 	sources := map[string]any{}
 	for id, value := range values {
-		fields = append(fields, map[string]any{"id": id, "display_name": id, "required": true})
+		fields = append(fields, map[string]any{"id": id, "display_name": id, "required": true, "secret": id != "client_id"})
 		sources[id] = map[string]string{"value": value}
 	}
 	inJSON := func(value any) string {
@@ -135,12 +137,15 @@ providers:
         headers: [{name: Authorization, value: "Bearer ${token}"}]
 credentials:
   - {id: mine, provider: zitadel, auth_method: main, values: `+inJSON(sources)+`}
-`)
+`+strings.Join(sections, ""))
 }
+
+// storeKey is the key of credential stores.
+var storeKey = fleetkeys.Generate()
 
 func serveBroker(t *testing.T, text string) authmaterialv1.BrokerServiceClient {
 	t.Helper()
-	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(string) (string, bool) { return "", false }})
+	loaded, err := config.Parse("broker.yaml", []byte(text), config.Options{LookupEnv: func(name string) (string, bool) { return storeKey, name == "STORE_KEY" }})
 	if err != nil {
 		t.Fatal(err)
 	}

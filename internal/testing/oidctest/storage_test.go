@@ -28,6 +28,8 @@ type storage struct {
 	secrets map[string]string           // by client ID
 	keys    map[string]crypto.PublicKey // by client ID; the ID of each key is k1
 
+	signer crypto.Signer // an RSA key
+
 	mu      sync.Mutex
 	access  []string // the IDs of the access tokens
 	refresh string   // the only refresh token that is valid
@@ -123,6 +125,21 @@ func (s *storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, i
 	return nil
 }
 
+// SigningKey returns the key of the ID token that the server issues with each refresh.
+func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
+	return signingKey{s.signer}, nil
+}
+
+func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
+	return nil
+}
+
+type signingKey struct{ key crypto.Signer }
+
+func (signingKey) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
+func (k signingKey) Key() any                                  { return k.key }
+func (signingKey) ID() string                                  { return "id" }
+
 // refreshRequest is what the person granted who obtained the first refresh token.
 type refreshRequest struct{ op.RefreshTokenRequest }
 
@@ -142,10 +159,15 @@ type client struct {
 	method oidc.AuthMethod
 }
 
-func (c client) GetID() string                     { return c.id }
-func (c client) AuthMethod() oidc.AuthMethod       { return c.method }
-func (client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeBearer }
-func (client) ClockSkew() time.Duration            { return 0 }
+func (c client) GetID() string                      { return c.id }
+func (c client) AuthMethod() oidc.AuthMethod        { return c.method }
+func (client) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
+func (client) ClockSkew() time.Duration             { return 0 }
+func (client) IDTokenLifetime() time.Duration       { return tokenLifetime }
+func (client) IDTokenUserinfoClaimsAssertion() bool { return false }
+func (client) RestrictAdditionalIdTokenScopes() func([]string) []string {
+	return func(scopes []string) []string { return scopes }
+}
 func (client) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeClientCredentials, oidc.GrantTypeRefreshToken, oidc.GrantTypeBearer}
 }
