@@ -43,10 +43,21 @@ type testCase struct {
 type exchange struct{ Request, Answer string }
 
 func TestForm(t *testing.T) {
+	for file, cases := range readCases(t) {
+		for _, c := range cases {
+			t.Run(file+"/"+c.Name, c.run)
+		}
+	}
+}
+
+// readCases returns the cases by the names of their files.
+func readCases(t *testing.T) map[string][]testCase {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no cases: %v", err)
 	}
+	all := map[string][]testCase{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -56,10 +67,9 @@ func TestForm(t *testing.T) {
 		if err := yaml.Load(text, &cases, yaml.WithKnownFields()); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		for _, c := range cases {
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml")+"/"+c.Name, c.run)
-		}
+		all[strings.TrimSuffix(filepath.Base(file), ".yaml")] = cases
 	}
+	return all
 }
 
 func (c testCase) run(t *testing.T) {
