@@ -174,11 +174,7 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 // setHosts sets the hosts of a credential, whose values must be set before. If a value is missing, it
 // does not report a problem.
 func (p *parser) setHosts(credential *credentials.Credential, item placedItem, complete bool) {
-	values := map[string]string{}
-	for field, value := range credential.Values {
-		values[field] = value.Reveal()
-	}
-	hosts, err := credential.Provider.Hosts(values, item.allowedHosts)
+	hosts, err := strategies.Hosts(credential, item.allowedHosts)
 	credential.AllowedHosts = hosts
 	if err == nil || !complete {
 		return

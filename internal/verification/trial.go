@@ -87,15 +87,12 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 // targets returns the URLs to request. The hosts that the credential adds come first, because
 // somebody added them for this credential.
 func (t *trial) targets() ([]*url.URL, error) {
-	definition, values := t.credential.Method.Verification, map[string]string{}
-	for field, value := range t.credential.Values {
-		values[field] = value.Reveal()
-	}
+	definition := t.credential.Method.Verification
 	if definition.URL != nil {
-		target, err := definition.URL.Evaluate(values, t.credential.AllowsHost)
+		target, err := strategies.Evaluate(definition.URL, t.credential)
 		return []*url.URL{target}, err
 	}
-	provided, err := t.credential.Provider.Hosts(values, nil)
+	provided, err := strategies.Hosts(t.credential, nil)
 	if err != nil {
 		provided = nil // the credential adds all hosts
 	}
