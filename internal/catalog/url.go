@@ -39,7 +39,7 @@ type URL struct {
 }
 
 // IsFromAnswer reports whether the URL begins with a value of an earlier answer.
-func (u *URL) IsFromAnswer() bool { return u.sections[0] == wholeURL }
+func (u *URL) IsFromAnswer() bool { return len(u.sections) > 0 && u.sections[0] == wholeURL }
 
 // Template returns the text of the URL with its expressions.
 func (u *URL) Template() *expression.Template { return u.template }

@@ -59,6 +59,8 @@ type parser struct {
 	// If unread is true, the parser does not read the values of credentials and reports no problems
 	// with them.
 	unread bool
+	// faulty are the providers whose definitions have problems.
+	faulty map[*catalog.Provider]bool
 	// If lacksStore is true, credentials whose refresh tokens must be stored are reported.
 	lacksStore bool
 }

@@ -162,6 +162,9 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 			complete = false
 		}
 	}
+	if p.faulty[credential.Provider] {
+		return // the problems of the definition may be the cause of any others
+	}
 	p.setHosts(credential, item, complete)
 	for _, problem := range strategies.Check(credential) {
 		at, _ := item.placeOf(problem.Field)

@@ -22,8 +22,11 @@ const (
 func (p *parser) readProviders(root yamlfile.Value) (all *catalog.Catalog, replaced []string) {
 	places := map[string]string{} // where each ID is defined
 	var defined []*catalog.Provider
-	add := func(file string, item yamlfile.Value) {
+	p.faulty = map[*catalog.Provider]bool{}
+	add := func(document *yamlfile.Document, item yamlfile.Value) {
+		file, before := document.String(), document.Count()
 		provider := catalog.Define(item)
+		p.faulty[provider] = document.Count() > before
 		if provider.ID == "" {
 			return // a problem was reported
 		}
@@ -39,10 +42,10 @@ func (p *parser) readProviders(root yamlfile.Value) (all *catalog.Catalog, repla
 		defined = append(defined, provider)
 	}
 	for _, item := range root.Get("providers").List(0, maxProviders) {
-		add(p.document.String(), item)
+		add(p.document, item)
 	}
 	for _, document := range p.readDirectory(root.Get("providers_directory")) {
-		add(document.String(), document.Root())
+		add(document, document.Root())
 	}
 	return catalog.Builtin().With(defined...), replaced
 }

@@ -94,3 +94,24 @@ func TestProvidersDirectory(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// TestCredentialsOfFaultyProviders checks that the problems of a definition are reported without those
+// of its credentials, which may only be a consequence.
+func TestCredentialsOfFaultyProviders(t *testing.T) {
+	for _, wrong := range []string{
+		"{url: 5, body: NONE, client_authentication: NONE}",
+		"{url: 'http://acme.test', body: NONE, client_authentication: NONE}",
+		"{url: 'https://acme.test', url: 'https://acme.test', body: NONE, client_authentication: NONE}",
+		"{url: 'https://acme.test', body: NONE, client_authentication: NONE, first: [{}]}",
+		"{url: '${x.y}', body: JSON, client_authentication: NONE}",
+		"5",
+		"",
+	} {
+		definition := strings.Replace(acme, "headers:", "token_request: "+wrong+",\n   headers:", 1)
+		definition = strings.Replace(definition, "${api_key}", "${api_key}${token}", 1)
+		_, err := parse(t, "providers: ["+definition+"]\ncredentials:\n- {id: one, provider: acme, auth_method: api_key, values: {api_key: {value: x}}}\n")
+		if err == nil || !strings.Contains(err.Error(), ":3:") || strings.Contains(err.Error(), ":6:") {
+			t.Errorf("%s: the error is %v, want only problems in line 3", wrong, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/management"
 )
@@ -48,6 +49,18 @@ func TestNamesOfNobody(t *testing.T) {
 		e, err := r.ExplainAccess(t.Context(), r.admin(), "one", about)
 		if err != nil || !strings.HasPrefix(e.Text, want) {
 			t.Errorf("what %s may do: %q (%v)", about, e.Text, err)
+		}
+	}
+}
+
+// TestUnsavedValuesOfNoProvider checks the error about values of a provider that does not exist.
+func TestUnsavedValuesOfNoProvider(t *testing.T) {
+	w := newWorld(t)
+	r := w.verifying(w.parse(grants+acme), catalog.Accepted)
+	for provider, want := range map[string]string{"nowhere": "is no provider", "acme": "must be an auth method of"} {
+		_, err := r.Verify(t.Context(), r.admin(), "one", 0, &management.Unsaved{Provider: provider, AuthMethod: "none"}, false)
+		if got := fault.From(err); got.Reason != fault.InvalidRequest || !strings.Contains(got.Message, want) {
+			t.Errorf("%s: %s %s", provider, got.Reason, got.Message)
 		}
 	}
 }

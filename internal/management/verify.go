@@ -87,7 +87,10 @@ func (s *Service) tried(ctx context.Context, c *call, unsaved *Unsaved) (*creden
 			m.setHosts(c.caller.Config, unsaved.AllowedHosts, &problems)
 			m.check(c.id, &problems)
 		}
-		return m.credential(c.id), nil, problems.err()
+		if err := problems.err(); err != nil {
+			return nil, nil, err
+		}
+		return m.credential(c.id), nil, nil
 	}
 	if declared := c.caller.Config.Credentials.Get(c.id); declared != nil {
 		if c.version != 0 {

@@ -97,6 +97,9 @@ func (d *Document) Err() error {
 	return d.problems.sorted()
 }
 
+// Count returns how many problems were found so far.
+func (d *Document) Count() int { return len(d.problems) }
+
 // Warnings returns the warnings that Warnf reported, sorted by place and without duplicates.
 func (d *Document) Warnings() Problems { return d.warnings.sorted() }
 
