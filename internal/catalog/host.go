@@ -144,10 +144,12 @@ func readProviderHosts(list yamlfile.Value, methods []*AuthMethod, anyHost bool)
 	scope := &scope{}
 	for _, method := range methods {
 		for _, field := range method.Fields {
-			if scope.field(field.ID) == nil {
-				field.Required = false // other methods may lack the field
-				scope.fields = append(scope.fields, field)
+			if earlier := scope.field(field.ID); earlier != nil {
+				earlier.Secret = earlier.Secret || field.Secret
+				continue
 			}
+			field.Required = false // other methods may lack the field
+			scope.fields = append(scope.fields, field)
 		}
 	}
 	var hosts []Host

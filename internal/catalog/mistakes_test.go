@@ -45,6 +45,7 @@ const login = `{id: login, url: "https://p.test/l", body: NONE, values: {url: ur
 func TestFormMistakes(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"secret in a host":            {hosted("${key}.example.com"), `p.yaml:3:17: the field "key" is secret, and a host may use only fields that are not secret`},
+		"secret in another method":    {hosted("${a}.example.com") + "- id: n\n  display_name: N\n  fields: [{id: a, display_name: A, required: true, secret: true}]\n  headers: [{name: X, value: \"${a}\"}]\n", `p.yaml:3:17: the field "a" is secret, and a host may use only fields that are not secret`},
 		"host without a domain":       {hosted("${a}"), "p.yaml:3:17: " + noDomain},
 		"host with a public suffix":   {hosted("${a}.co.uk"), "p.yaml:3:17: " + noDomain},
 		"host with a wildcard suffix": {hosted("${a}.kobe.jp"), "p.yaml:3:17: " + noDomain},
@@ -103,6 +104,7 @@ func TestFormMistakes(t *testing.T) {
 		"request named as a field": {first(strings.Replace(login, "id: login", "id: a", 1)), "p.yaml:10:85: use another name: this name is already taken"},
 		"request with a hyphen":    {first(strings.Replace(login, "id: login", "id: a-b", 1)), "p.yaml:10:85: " + notIdentifier},
 		"request without values":   {first(`{id: login, url: "https://p.test/l", body: NONE}`), `p.yaml:10:80: the key "values" is missing`},
+		"request with no value":    {first(`{id: login, url: "https://p.test/l", body: NONE, values: {}}`), `p.yaml:10:137: must have at least one key: the answer has succeeded if it has these values`},
 		"name of a value":          {first(strings.Replace(login, "url: url", "URL: url", 1)), "p.yaml:10:138: " + notIdentifier},
 		"unknown value":            {requested(`url: "https://p.test/${login.id}", body: NONE, client_authentication: NONE, first: [` + login + `]`), "p.yaml:10:29: unknown field or function; there are: key, a, login.url, " + functions},
 

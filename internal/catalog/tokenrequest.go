@@ -206,7 +206,11 @@ func defineFirst(list yamlfile.Value, scope *scope, anyHost bool) (requests []Fi
 		ids.Check(item.Get("id"), first.ID, "ID")
 		first.Request = defineRequest(item, scope, anyHost, nil)
 		var variables []string
-		first.Values, variables = readValues(item.Get("values"), first.ID)
+		values := item.Get("values")
+		first.Values, variables = readValues(values, first.ID)
+		if entries, isMapping := values.Entries(); isMapping && len(entries) == 0 {
+			values.Problemf("must have at least one key: the answer has succeeded if it has these values")
+		}
 		scope.extend(variables)
 		requests = append(requests, first)
 	}

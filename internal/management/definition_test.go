@@ -153,3 +153,26 @@ func TestHostsThatAreNotAllowedAnyMore(t *testing.T) {
 	})
 	wantReason(t, err, "INVALID_REQUEST")
 }
+
+// TestHostsOfTheProvider checks that a credential does not add a host that its provider has for its
+// values.
+func TestHostsOfTheProvider(t *testing.T) {
+	w := newWorld(t)
+	r := w.replica(w.parse(grants + strings.Replace(acme, "[api.acme.test]", `["${name}.example.com"]`, 1)))
+	one := newAcme("one", "first")
+	one.Values = values(map[string]string{"name": "shop", "token": "first"})
+	one.AllowedHosts = []string{"shop.example.com", "eu.acme.test"}
+	if got, want := r.created(one).AllowedHosts, []string{"shop.example.com", "eu.acme.test"}; !slices.Equal(got, want) {
+		t.Errorf("the hosts are %v, want %v", got, want)
+	}
+	versions, err := r.Versions(t.Context(), r.admin(), "one")
+	if err != nil || !slices.Equal(versions[0].AllowedHosts, []string{"eu.acme.test"}) {
+		t.Errorf("the version adds the hosts %v; the error is %v", versions[0].AllowedHosts, err)
+	}
+	_, _, err = r.CreateVersion(t.Context(), r.admin(), "one", management.NewVersion{
+		ETag: r.one().ETag, Values: values(map[string]string{"name": "other"}),
+	})
+	if wantReason(t, err, "INVALID_REQUEST"); !strings.Contains(err.Error(), "must be sent again") {
+		t.Errorf("a version with another host keeps the secret: %v", err)
+	}
+}

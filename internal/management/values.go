@@ -122,13 +122,14 @@ func (m *material) set(values []FieldValue, problems *violations) {
 // setHosts sets the additional hosts, which the configuration must allow.
 func (m *material) setHosts(c *config.Config, hosts []string, problems *violations) {
 	m.hosts = nil
+	provided, _ := m.provider.Hosts(m.public, nil) // the method check reports the error
 	if len(hosts) > maxHosts {
 		problems.add("allowed_hosts", fmt.Sprintf("has %d hosts, and at most %d are allowed", len(hosts), maxHosts))
 		return
 	}
 	for n, host := range hosts {
 		switch {
-		case slices.Contains(m.provider.AllowedHosts, host) || slices.Contains(m.hosts, host):
+		case slices.Contains(slices.Concat(m.provider.AllowedHosts, provided, m.hosts), host):
 			continue
 		case !allowsHost(c, host):
 			problems.add(fmt.Sprintf("allowed_hosts[%d]", n), "must be one of store.allowed_hosts in the broker's configuration file")

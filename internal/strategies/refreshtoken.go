@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authmaterial/broker/internal/catalog"
@@ -78,9 +79,11 @@ func (s *TokenSource) recipient() string {
 	for _, field := range s.credential.Method.FieldsInURLs() {
 		recipient[field] = s.value(field)
 	}
-	var hosts []string
-	if s.credential.Method.TokenRequest.URL.IsFromAnswer() {
-		hosts = s.credential.AllowedHosts
+	var hosts []string // to which a URL from an answer may lead
+	spec := s.credential.Method.TokenRequest
+	isFromAnswer := func(first catalog.FirstRequest) bool { return first.URL.IsFromAnswer() }
+	if spec.URL.IsFromAnswer() || slices.ContainsFunc(spec.First, isFromAnswer) {
+		hosts = slices.Sorted(slices.Values(s.credential.AllowedHosts))
 	}
 	data, _ := json.Marshal([]any{recipient, hosts}) // texts can always be encoded
 	return string(data)

@@ -498,6 +498,46 @@ func TestChainOfRefreshTokens(t *testing.T) {
 	})
 }
 
+// TestChainOfHosts checks that refresh tokens which may be sent to a URL from an answer are used only for
+// the same hosts.
+func TestChainOfHosts(t *testing.T) {
+	document := yamlfile.Parse("p.yaml", []byte(`id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields:
+  - {id: refresh_token, display_name: R, required: true, secret: true}
+  token_request:
+    first:
+    - {id: login, url: "https://p.test/login", body: NONE, values: {url: url}}
+    - {id: next, url: "${login.url}/next", body: FORM, parameters: {r: "${refresh_token}"}, values: {session: session}}
+    url: https://p.test/token
+    body: FORM
+    client_authentication: NONE
+    parameters: {session: "${next.session}"}
+    response: {refresh_token: refresh_token}
+  headers: [{name: A, value: "${token}"}]
+`))
+	provider := catalog.Define(document.Root())
+	if err := document.Err(); err != nil {
+		t.Fatal(err)
+	}
+	store := &memoryTokens{}
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering([]byte(`{}`)), RefreshTokens: store})
+	for _, hosts := range [][]string{{"p.test", "a.test"}, {"a.test", "p.test"}, {"p.test", "b.test"}} {
+		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], AllowedHosts: hosts,
+			Values: map[string]secret.Text{"refresh_token": secret.New("refresh-1")}}
+		if _, err := newTokens(t, credential, client).RequestToken(t.Context()); err == nil {
+			t.Fatal("an answer without values has a token")
+		}
+	}
+	if chains := store.chains; !same(chains[0], chains[1]) || same(chains[0], chains[2]) {
+		t.Errorf("the chain must depend on the hosts, and not on their order: %q, %q, %q", chains[0].Recipient, chains[1].Recipient, chains[2].Recipient)
+	}
+}
+
 func same(a, b strategies.RefreshChain) bool {
 	return a.CredentialID == b.CredentialID && a.First.Equal(b.First) && a.Recipient == b.Recipient
 }
