@@ -68,8 +68,8 @@ func (p *parser) readDirectory(value yamlfile.Value) []*yamlfile.Document {
 	}
 	for _, entry := range entries {
 		path := filepath.Join(folder, entry.Name())
-		if filepath.Ext(path) != ".yaml" {
-			continue
+		if filepath.Ext(path) != ".yaml" || strings.HasPrefix(entry.Name(), ".") {
+			continue // such as the lock file of an editor
 		}
 		if p.options.Reading != nil {
 			p.options.Reading(path)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -165,6 +166,8 @@ var placeholder = regexp.MustCompile(`(?is)` + strings.Join([]string{
 func likelyMistake(value string) string {
 	const invisible = "\ufeff\u200b\u200c\u200d\u2060\u00a0" // characters that users copy from documents without noticing
 	switch {
+	case strings.Contains(value, "-----BEGIN ") || strings.HasPrefix(value, "{") && json.Valid([]byte(value)):
+		return "" // a key, a certificate or a key file, which has several lines
 	case placeholder.MatchString(value):
 		return "looks like a placeholder or a template that was not filled in"
 	case strings.ContainsAny(value, "\r\n"):

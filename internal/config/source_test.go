@@ -76,7 +76,8 @@ func TestLikelyMistakes(t *testing.T) {
 func TestKeysAreNoMistakes(t *testing.T) {
 	keys := []string{
 		"k", "secret", "AKIAIOSFODNN7EXAMPLE", "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqygy", "correct horse battery staple", "p$$w0rd", "a${b", "{a}", "$5", "x", "xx",
-		"mail@example.com", "it's", `say "when"`, "yourself", "todo-list-4711", "100%", "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "Ünïcode",
+		"mail@example.com", "it's", `say "when"`, "yourself", "todo-list-4711",
+		"-----BEGIN PRIVATE KEY-----\nMC4CAQA=\n-----END PRIVATE KEY-----\n", "{\n  \"type\": \"service_account\"\n}\n", "100%", "sk_test_4eC39HqLyjWDarjtT1zdp7dc", "Ünïcode",
 	}
 	for range 300 {
 		random := make([]byte, 32)
