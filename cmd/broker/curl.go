@@ -138,10 +138,10 @@ func (f *curlFlags) run(command *cobra.Command, id string) error {
 		return err
 	}
 	held := &heldOutput{out: command.OutOrStdout()}
-	response, err := f.start(command, curl, decoration, held)
-	response.Body = io.NopCloser(bytes.NewReader(held.held.Bytes()))
+	head, err := f.start(command, curl, decoration, held)
+	response := &http.Response{StatusCode: int(head.status), Header: head.header, Body: io.NopCloser(bytes.NewReader(held.held.Bytes()))}
 	if client.Rejected(response, decoration) && !held.passed {
-		if replacement := f.report(command, id, decoration.GetVersion(), int32(response.StatusCode)); replacement != nil { //nolint:gosec // lastResponse parses 32 bits
+		if replacement := f.report(command, id, decoration.GetVersion(), head.status); replacement != nil {
 			_, err = f.start(command, curl, replacement, command.OutOrStdout())
 			return err
 		}
@@ -188,19 +188,18 @@ func (f *curlFlags) report(command *cobra.Command, id, version string, status in
 // start runs curl, and returns the status and the headers of the response if f.retryRejected is set.
 // curl reads the URL and the material from the first extra file, and writes the response's headers to
 // the second.
-func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authmaterialv1.AuthDecoration, out io.Writer) (*http.Response, error) {
-	none := new(http.Response)
+func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authmaterialv1.AuthDecoration, out io.Writer) (responseHead, error) {
 	config, err := f.config(decoration)
 	if err != nil {
-		return none, err
+		return responseHead{}, err
 	}
 	configRead, configWrite, err := os.Pipe()
 	if err != nil {
-		return none, err
+		return responseHead{}, err
 	}
 	headersRead, headersWrite, err := os.Pipe()
 	if err != nil {
-		return none, err
+		return responseHead{}, err
 	}
 	child := exec.CommandContext(command.Context(), curl, slices.Concat([]string{"--disable", "--config", "/dev/fd/3"}, f.parsed.arguments())...) //nolint:gosec // parseCurl has checked the arguments
 	child.Stdin, child.Stdout, child.Stderr = command.InOrStdin(), out, command.ErrOrStderr()
@@ -209,7 +208,7 @@ func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authm
 	_, _ = configRead.Close(), headersWrite.Close()
 	if err != nil {
 		_, _ = configWrite.Close(), headersRead.Close()
-		return none, fmt.Errorf("curl cannot be started: %w", err)
+		return responseHead{}, fmt.Errorf("curl cannot be started: %w", err)
 	}
 	go func() {
 		_, _ = io.WriteString(configWrite, config) // if this fails, curl has ended, and its exit code says more
@@ -219,11 +218,11 @@ func (f *curlFlags) start(command *cobra.Command, curl string, decoration *authm
 	_ = headersRead.Close()
 	if err := child.Wait(); err != nil {
 		if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-			return lastResponse(headers), exitStatus(max(ended.ExitCode(), exitProblem))
+			return lastHead(headers), exitStatus(max(ended.ExitCode(), exitProblem))
 		}
-		return none, err
+		return responseHead{}, err
 	}
-	return lastResponse(headers), nil
+	return lastHead(headers), nil
 }
 
 // config returns a configuration file of curl that has the URL and the material.

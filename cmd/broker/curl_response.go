@@ -8,22 +8,27 @@ import (
 	"strings"
 )
 
-// lastResponse returns the status and the headers of the last response of which curl wrote the
-// headers.
-func lastResponse(headers []byte) *http.Response {
-	response := &http.Response{Header: http.Header{}}
+// responseHead is the status and the headers of a response.
+type responseHead struct {
+	status int32
+	header http.Header
+}
+
+// lastHead returns the head of the last response of which curl wrote the headers.
+func lastHead(headers []byte) responseHead {
+	head := responseHead{header: http.Header{}}
 	for line := range strings.Lines(string(headers)) {
 		name, value, isHeader := strings.Cut(line, ":")
 		fields := strings.Fields(line)
 		switch {
 		case strings.HasPrefix(line, "HTTP/") && len(fields) > 1:
 			status, _ := strconv.ParseInt(fields[1], 10, 32)
-			response = &http.Response{StatusCode: int(status), Header: http.Header{}}
+			head = responseHead{int32(status), http.Header{}}
 		case isHeader:
-			response.Header.Add(name, strings.TrimSpace(value))
+			head.header.Add(name, strings.TrimSpace(value))
 		}
 	}
-	return response
+	return head
 }
 
 // heldOutput holds back output until pass is called, or the output is larger than maxHeld.

@@ -11,7 +11,12 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authmaterial.v1 import broker_service_pb2 as pb
-from authmaterial.v1.auth_decoration_pb2 import AuthDecoration, Header, QueryParam
+from authmaterial.v1.auth_decoration_pb2 import (
+    AuthDecoration,
+    Header,
+    QueryParam,
+    RejectionCondition,
+)
 
 
 class FakeBroker:
@@ -19,10 +24,11 @@ class FakeBroker:
 
     def __init__(self, *hosts: str) -> None:
         self.calls: list[str] = []
+        self.rejected_when: list[RejectionCondition] = []
         self.ids: set[str] = set()  # the IDs that streams have watched
         self.version = "v1"
         self.query: list[QueryParam] = []
-        self._hosts = hosts
+        self._hosts = list(hosts)
         self._stopped = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(50))
         self._server.add_generic_rpc_handlers(
@@ -65,6 +71,7 @@ class FakeBroker:
             allowed_hosts=self._hosts,
             refresh_time=Timestamp(seconds=int(time.time()) + 300),
             rejected_statuses=[401],
+            rejected_when=self.rejected_when,
         )
 
     def _get(self, request, context):

@@ -122,3 +122,30 @@ test("a cancelled request does not wait for the broker", async (t) => {
   assert.ok(isCancel(error));
   assert.equal(provider.received.length, 0);
 });
+
+test("a stream of which the client has read a part is complete", async (t) => {
+  const { client, provider, broker } = await setUp(t, ({ url }, response) => {
+    response.write('{"ok": false}');
+    response.end(url.startsWith("/large") ? " ".repeat(200_000) : "");
+  });
+  broker.serve({
+    rejectedWhen: [
+      { statuses: [200], json: { members: [{ path: ["ok"], value: { case: "boolValue", value: false } }] } },
+    ],
+  });
+  const instance = client.axios("pendo", axios.create());
+  for (const [path, size] of [
+    ["/large", 200_013],
+    ["/small", 13],
+  ] as const) {
+    const { data } = await instance.get<Readable>(provider.url + path, { responseType: "stream" });
+    const chunks: Buffer[] = [];
+    for await (const chunk of data) {
+      chunks.push(chunk as Buffer);
+    }
+    assert.equal(Buffer.concat(chunks).toString(), '{"ok": false}'.padEnd(size));
+    const { data: bytes } = await instance.get<Buffer>(provider.url + path, { responseType: "arraybuffer" });
+    assert.equal(bytes.toString(), '{"ok": false}'.padEnd(size));
+  }
+  assert.equal(broker.calls, 2); // one for the material, one for the report, which is not repeated
+});
