@@ -271,8 +271,8 @@ type QueryParam struct {
 	// Required. The parameter's name, not URL-encoded.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. Secret. The parameter's value, not URL-encoded. The caller encodes the
-	// value exactly once. The value has at most 64 KiB of visible ASCII characters and
-	// spaces, without a space at either end.
+	// value exactly once. The value has at most 64 KiB of UTF-8 text without control
+	// characters.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

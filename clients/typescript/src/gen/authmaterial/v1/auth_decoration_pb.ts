@@ -200,8 +200,8 @@ export type QueryParam = Message<"authmaterial.v1.QueryParam"> & {
 
   /**
    * Required. Secret. The parameter's value, not URL-encoded. The caller encodes the
-   * value exactly once. The value has at most 64 KiB of visible ASCII characters and
-   * spaces, without a space at either end.
+   * value exactly once. The value has at most 64 KiB of UTF-8 text without control
+   * characters.
    *
    * @generated from field: string value = 2;
    */
