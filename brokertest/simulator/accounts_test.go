@@ -153,6 +153,25 @@ func TestJSONRequestsOfAnAccount(t *testing.T) {
 	}
 }
 
+// TestAnswersOfAnAccount checks that an answer has what the definition locates in it, and that the first
+// description of a verification's answer that matches is the one that counts.
+func TestAnswersOfAnAccount(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	sim, client := start(t, simulator.WithClock(clock))
+	addAccount(t, sim, method("key", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: NONE, grant_type: "", headers: [{name: X-Key, value: "${key}"}], response: {expires_at: data.until}},
+		headers: [{name: Authorization, value: "Bearer ${token}"}], verification: {path: /me, answers: [{statuses: [401], json: {}, outcome: INCONCLUSIVE}, {statuses: [401], outcome: REFUSED}]}`),
+		simulator.AccountConfig{Values: map[string]string{"key": "k"}})
+	request := post(exampleTokens, "", "")
+	request.Header.Set("X-Key", "k")
+	data, _ := object(t, do(t, client, request))["data"].(map[string]any)
+	if want := clock.Now().Add(simulator.DefaultTokenLifetime).UTC().Format(time.RFC3339); data["until"] != want {
+		t.Errorf("the token expires at %v, want %s", data["until"], want)
+	}
+	if got := do(t, client, get("https://api.example.test/me", nil)); got.status != 401 || strings.HasPrefix(got.body, "{") {
+		t.Errorf("the refusal has status %d and the body %q, want 401 and a body that is not JSON", got.status, got.body)
+	}
+}
+
 func TestTokensOfAnAccountEnd(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	sim, client := start(t, simulator.WithClock(clock))

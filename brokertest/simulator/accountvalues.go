@@ -24,7 +24,7 @@ func makeValues(provider *catalog.Provider, method *catalog.AuthMethod, config A
 				continue
 			}
 			if values[field.ID] = keys.valueOf(roles[field.ID]); values[field.ID] == "" {
-				values[field.ID] = randomHex(16) + hostSuffix(provider, method, field.ID)
+				values[field.ID] = randomHex(16)
 			}
 		}
 	}
@@ -44,14 +44,6 @@ func suffice(provider *catalog.Provider, method *catalog.AuthMethod, values vari
 		_, set, err := p.Value.Evaluate(values)
 		return set || err != nil // an error means that the value of a token is missing
 	})
-}
-
-// hostSuffix returns the end of the value of a field that can be a whole host.
-func hostSuffix(provider *catalog.Provider, method *catalog.AuthMethod, field string) string {
-	if provider.AnyHost && slices.Contains(method.FieldsInURLs(), field) {
-		return ".example.test"
-	}
-	return ""
 }
 
 // valueOf returns a value that fits the roles of a field, or "" if any text fits.
