@@ -156,8 +156,9 @@ func (a *planner) compareValues(p *plan, item *config.ManagedCredential) {
 			p.changes = append(p.changes, fmt.Sprintf("%s: %q becomes %q", value.Field, before, now))
 		}
 	}
+	provided := providedHosts(p.provider, p.method, p.present.GetPublicValues())
 	before := slices.DeleteFunc(slices.Clone(p.present.GetAllowedHosts()), func(host string) bool {
-		return slices.Contains(p.provider.GetAllowedHosts(), host)
+		return slices.Contains(provided, host) && !slices.Contains(p.hosts, host)
 	})
 	if len(p.hosts) > 0 && !slices.Equal(slices.Sorted(slices.Values(p.hosts)), slices.Sorted(slices.Values(before))) {
 		p.newVersion = true

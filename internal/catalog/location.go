@@ -41,8 +41,8 @@ func (l Location) String() string {
 	}
 }
 
-// Find returns the value in an answer, whose body is also decoded by jsonpath.Decode or nil. If the answer has no value there, or an empty one, Find returns
-// false.
+// Find returns the value in an answer with the body `text`. The argument `body` is the result of
+// jsonpath.Decode, or nil. If the value is missing or empty, Find returns false.
 func (l Location) Find(header http.Header, text []byte, body any) (value string, found bool) {
 	switch {
 	case l.Body:
