@@ -117,7 +117,7 @@ func member(arguments []string) (string, error) {
 // base64. The argument is a private or public key in PEM.
 // See https://docs.snowflake.com/en/user-guide/key-pair-auth.
 func fingerprint(arguments []string) (string, error) {
-	key, err := pemfile.PublicKey("the key", []byte(arguments[0]))
+	key, err := pemfile.PublicKey("", []byte(arguments[0]))
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +131,7 @@ func fingerprint(arguments []string) (string, error) {
 // thumbprint returns the SHA-256 of a certificate in DER, in base64url without padding: the value of
 // the header x5t#S256 of a JWT (RFC 7515, section 4.1.8). The argument is a certificate in PEM.
 func thumbprint(arguments []string) (string, error) {
-	certificates, err := pemfile.Certificates("the certificate", []byte(arguments[0]))
+	certificates, err := pemfile.Certificates("", []byte(arguments[0]))
 	if err != nil {
 		return "", err
 	}

@@ -53,8 +53,8 @@ func TestErrorsOfFunctions(t *testing.T) {
 		{"${json(a, 'x')}", `{"y": "hidden"}`, "json(): the JSON has no text at the path"},
 		{"${json(a, 'x')}", `{"x": {"hidden": 1}}`, "json(): the JSON has no text at the path"},
 		{"${json('{}', a)}", "hidden.", "json(): the path is not valid"},
-		{"${fingerprint(a)}", "hidden", "fingerprint(): the key: the file has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected"},
-		{"${thumbprint(a)}", "hidden", "thumbprint(): the certificate: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected"},
+		{"${fingerprint(a)}", "hidden", "fingerprint(): the text has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected"},
+		{"${thumbprint(a)}", "hidden", "thumbprint(): the text has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected"},
 		{"${upper(a + a)}", strings.Repeat("hidden", 20<<10), "the expression cannot be evaluated"},
 	} {
 		got, err := evaluate(t, test.text, map[string]string{"a": test.a})

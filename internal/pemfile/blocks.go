@@ -29,7 +29,20 @@ func (b *block) errorf(format string, args ...any) error {
 }
 
 func errorAt(file string, line int, format string, args ...any) error {
-	return fmt.Errorf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
+	message := fmt.Sprintf(format, args...)
+	if file == "" {
+		return fmt.Errorf("line %d: %s", line, message)
+	}
+	return fmt.Errorf("%s:%d: %s", file, line, message)
+}
+
+// missing returns the error for a file without a block of the wanted kind.
+func missing(file, what, kind string) error {
+	subject := "the text"
+	if file != "" {
+		subject = file + ": the file"
+	}
+	return fmt.Errorf("%s has no %s in PEM: a line -----BEGIN %s----- is expected", subject, what, kind)
 }
 
 // blocks returns all PEM blocks of a file, ignoring lines outside the blocks, such as OpenSSL's

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"slices"
 )
 
@@ -23,7 +22,8 @@ var (
 )
 
 // Certificates returns the certificates in the content of a file, at least one. An error begins
-// with the name of the file and a line number, and quotes nothing else of the file.
+// with the name of the file and a line number, and quotes nothing else of the file. The name is empty
+// for a text that is no file.
 func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 	found, err := blocks(name, data)
 	if err != nil {
@@ -44,7 +44,7 @@ func Certificates(name string, data []byte) ([]*x509.Certificate, error) {
 		certificates = append(certificates, certificate)
 	}
 	if len(certificates) == 0 {
-		return nil, fmt.Errorf("%s: the file has no certificate in PEM: a line -----BEGIN CERTIFICATE----- is expected", name)
+		return nil, missing(name, "certificate", "CERTIFICATE")
 	}
 	return certificates, nil
 }
@@ -95,7 +95,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 		switch {
 		case next.kind == "EC PARAMETERS":
 		case next.kind == "ENCRYPTED PRIVATE KEY", isKey && next.hasHeaders:
-			return nil, next.errorf("the private key is encrypted with a password: decrypt it with 'openssl pkey'")
+			return nil, next.errorf("the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'")
 		case !isKey:
 			return nil, next.unexpected("expected a PRIVATE KEY, found %s: only the private key belongs in this file")
 		case key != nil:
@@ -105,7 +105,7 @@ func privateKey(name string, data []byte) (key *block, err error) {
 		}
 	}
 	if key == nil {
-		return nil, fmt.Errorf("%s: the file has no private key in PEM: a line -----BEGIN PRIVATE KEY----- is expected", name)
+		return nil, missing(name, "private key", "PRIVATE KEY")
 	}
 	return key, nil
 }

@@ -102,7 +102,7 @@ func signingKey(definition *catalog.JWT, values map[string]string) (any, []Value
 		}
 		return key, nil
 	}
-	key, err := pemfile.PrivateKey("the value", []byte(text))
+	key, err := pemfile.PrivateKey("", []byte(text))
 	if err == nil {
 		err = checkKind(definition.Algorithm, key)
 	}

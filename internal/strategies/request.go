@@ -154,11 +154,11 @@ func keyPair(definition *catalog.ClientCertificate, values map[string]string) (*
 	if problems = append(problems, more...); problems != nil {
 		return nil, problems
 	}
-	certificates, err := pemfile.Certificates("the value", []byte(certificate))
+	certificates, err := pemfile.Certificates("", []byte(certificate))
 	if err != nil {
 		return nil, []ValueProblem{problem(onlyField(definition.Certificate), "%s", err)}
 	}
-	pair, err := pemfile.KeyPair(certificates, "the value", []byte(key))
+	pair, err := pemfile.KeyPair(certificates, "", []byte(key))
 	if err != nil {
 		return nil, []ValueProblem{problem(onlyField(definition.PrivateKey), "%s", err)}
 	}
