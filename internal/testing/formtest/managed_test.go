@@ -73,8 +73,8 @@ func TestManagedCredentials(t *testing.T) {
 		hosts                []string
 		want                 string // a part of the message
 	}{
-		"an encrypted key":    {"acme", "", "made:encrypted", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey'"},
-		"an old one":          {"acme", "", "made:encrypted:old", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey'"},
+		"an encrypted key":    {"acme", "", "made:encrypted", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'"},
+		"an old one":          {"acme", "", "made:encrypted:old", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'"},
 		"a key of another":    {"acme", "", "made:rsa", nil, "the key is an RSA key, which the algorithm ES256 cannot use"},
 		"not a host":          {"evil.test/", "", "made:p256", nil, "must consist of lower-case letters, digits, hyphens and dots"},
 		"a host not added":    {"acme", "listed.example.org", "made:p256", nil, "`allowed_hosts`"},
