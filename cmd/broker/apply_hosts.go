@@ -1,7 +1,7 @@
 package main
 
 import (
-	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
+	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/expression"
 )
 

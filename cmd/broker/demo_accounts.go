@@ -97,7 +97,9 @@ func showRejection(
 	return nil
 }
 
-func statusText(status int32) string { return fmt.Sprintf("%d %s", status, http.StatusText(int(status))) }
+func statusText(status int32) string {
+	return fmt.Sprintf("%d %s", status, http.StatusText(int(status)))
+}
 
 // callWith makes a call with a decoration, once, and returns the HTTP status.
 func callWith(
