@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ var migrations embed.FS
 // overwrites deleted data with zeros.
 const settings = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(ON)&_pragma=journal_mode(WAL)" +
 	"&_pragma=secure_delete(ON)&_pragma=synchronous(FULL)"
+
+// initializeTimeout limits how long Open waits for another process that has just created the database.
+const initializeTimeout = 5 * time.Second
 
 // readers is the largest number of connections that read at the same time.
 const readers = 4
@@ -66,7 +70,22 @@ func Open(path string) (store.Driver, error) {
 	d.writer.SetMaxOpenConns(1)
 	d.reader.SetMaxOpenConns(readers)
 	d.reader.SetMaxIdleConns(readers)
+	if file.Size() == 0 {
+		_ = d.initialize() // the first use returns the same error
+	}
 	return d, nil
+}
+
+// initialize switches a new database to the mode WAL while this process has the lock on the folder.
+// SQLite fails with SQLITE_BUSY if two connections do that at the same time, whatever the busy_timeout.
+func (d *driver) initialize() error {
+	ctx, cancel := context.WithTimeout(context.Background(), initializeTimeout)
+	defer cancel()
+	lock := &folderLock{path: filepath.Dir(d.path)}
+	if err := lock.Lock(ctx, nil); err != nil {
+		return err
+	}
+	return errors.Join(d.writer.PingContext(ctx), lock.Unlock(ctx, nil))
 }
 
 // prepare creates the database file if it is missing, and checks who has access to it. SQLite
