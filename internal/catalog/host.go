@@ -190,7 +190,7 @@ func checkHost(item yamlfile.Value, host []expression.Part, scope *scope, anyHos
 		return false
 	}
 	if !anyHost {
-		item.Problemf("must end, after its last expression, in a dot and a domain of the provider, such as .example.com; " +
+		item.Problemf("must end, after its last expression, in a dot and a registered domain of the provider, such as .example.com; " +
 			"if the provider's customers choose the domain, set any_host: true, and each credential must list its host in allowed_hosts")
 	}
 	return true

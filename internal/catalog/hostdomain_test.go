@@ -22,7 +22,7 @@ func TestDomainsOfHosts(t *testing.T) {
 		"www.example.${a}":      false,
 	} {
 		_, err := define(strings.Replace(with(field), "[p.test]", `["`+host+`"]`, 1))
-		if refused := err != nil && strings.Contains(err.Error(), "in a dot and a domain of the provider"); refused == allowed {
+		if refused := err != nil && strings.Contains(err.Error(), "in a dot and a registered domain of the provider"); refused == allowed {
 			t.Errorf("%s: %v", host, err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // These texts are parts of several problems.
 const (
-	noDomain      = "must end, after its last expression, in a dot and a domain of the provider, such as .example.com; if the provider's customers choose the domain, set any_host: true, and each credential must list its host in allowed_hosts"
+	noDomain      = "must end, after its last expression, in a dot and a registered domain of the provider, such as .example.com; if the provider's customers choose the domain, set any_host: true, and each credential must list its host in allowed_hosts"
 	notHost       = "must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"
 	notID         = "must be 1 to 63 lower-case letters, digits, underscores and hyphens, and begin with a letter or digit"
 	notIdentifier = "must be 1 to 63 lower-case letters, digits and underscores, and begin with a letter"
