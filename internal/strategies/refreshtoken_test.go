@@ -220,7 +220,8 @@ func (w *refreshWorld) replica() *strategies.TokenSource {
 // pass lets time pass.
 func pass(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in a bubble, sleeping takes no time
 
-// want checks the result of a token request: a token, or the reason and a part of the message.
+// The method want checks the result of a token request: a token, or the reason and a part of the
+// message.
 func (w *refreshWorld) want(issued *token.Token, err error, value string, reason fault.Reason, message string) {
 	w.t.Helper()
 	switch {
