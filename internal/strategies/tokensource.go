@@ -5,10 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"sync/atomic"
+	"time"
 
 	"github.com/authmaterial/broker/internal/catalog"
+	"github.com/authmaterial/broker/internal/clock"
 	"github.com/authmaterial/broker/internal/credentials"
+	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
+	"github.com/authmaterial/broker/internal/token"
 )
 
 // TokenSource obtains the tokens of one credential: it requests them, or signs them itself.
@@ -121,4 +125,72 @@ func checkRequests(credential *credentials.Credential, values map[string]string)
 	values[catalog.JWTVariable] = sample
 	check(&request.Request, r.clientParameters())
 	return problems
+}
+
+// RequestToken obtains a token within 10 seconds, with one HTTP request in most cases. Another request
+// may follow if the machine slept during the first request. RequestToken returns a *fault.Error, whose
+// RetryDelay is the delay that the provider demanded. RequestToken calls Begin and Observe of the
+// TokenClientOptions, unless the token is signed without a request.
+func (s *TokenSource) RequestToken(ctx context.Context) (*token.Token, error) {
+	issued, event := s.TryToken(ctx)
+	if event.Err != nil {
+		return nil, event.Err
+	}
+	return issued, nil
+}
+
+// TryToken does the same as RequestToken, but returns the whole outcome as an event, which
+// contains, for example, the HTTP status. The token is nil if the event contains an error.
+func (s *TokenSource) TryToken(ctx context.Context) (*token.Token, TokenRequestEvent) {
+	options, sentAt := s.client.options, s.now()
+	provider, method := s.Kind()
+	event := TokenRequestEvent{Provider: provider, AuthMethod: method, TokenKey: s.key}
+	if s.credential.Method.JWT != nil {
+		var signed *token.Token
+		signed, event.Err = s.signToken(sentAt)
+		return signed, event
+	}
+	if wait := s.client.budget.Take(s.budgetKey, 1, sentAt); wait > 0 {
+		event.Err = fault.New(fault.RateLimited,
+			"too many token requests for one client of "+s.credential.Provider.DisplayName).WithRetryDelay(wait)
+		options.Observe(event)
+		return nil, event
+	}
+	ctx, done := options.Begin(ctx, provider, method)
+	issued, answer, failure := s.obtain(ctx, sentAt)
+	if now := s.now(); failure == nil && now.Sub(sentAt) > requestTimeout && !now.Before(issued.ExpireTime()) {
+		// The machine slept during the request. The answer may be as old as the request, so the
+		// token may have expired already.
+		issued, answer, failure = s.obtain(ctx, now)
+	}
+	event.Duration, event.Err = s.now().Sub(sentAt), failure
+	event.Status, event.OAuthError = answer.status, answer.code
+	if failure == nil {
+		event.LifetimeAssumed = !s.assumed.Swap(issued.Assumed) && issued.Assumed
+	}
+	done(event)
+	options.Observe(event)
+	return issued, event
+}
+
+func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
+
+// signToken returns a token that the broker signs itself.
+func (s *TokenSource) signToken(now time.Time) (*token.Token, *fault.Error) {
+	definition := s.credential.Method.JWT
+	text, problems := signJWT(definition, fieldValues(s.credential), clock.Wall(s.client.options.Clock, now))
+	if problems != nil {
+		return nil, fault.Opaque()
+	}
+	return &token.Token{
+		Value: secret.New(text), RequestedAt: now, Lifetime: definition.Lifetime, Window: s.client.options.RenewalWindow,
+	}, nil
+}
+
+// obtain requests a token. The returned answer is the last one, and is empty if none arrived.
+func (s *TokenSource) obtain(ctx context.Context, sentAt time.Time) (*token.Token, *tokenAnswer, *fault.Error) {
+	if s.credential.Method.ReplacesRefreshToken() {
+		return s.refresh(ctx)
+	}
+	return s.send(ctx, sentAt, fieldValues(s.credential))
 }
