@@ -75,7 +75,7 @@ func copyCredential(b *testing.B, driver store.Driver, copies int) {
 		`INSERT INTO credentials SELECT c.id || '-' || CAST(n.i AS TEXT), display_name, description, labels, provider, auth_method, disabled, keep_warm,
 			secret_expire_time, active_version, canary_version, canary_callers, create_time, update_time, delete_time, revision, c.sequence + n.i FROM credentials c, n`,
 		`INSERT INTO versions SELECT credential_id || '-' || CAST(n.i AS TEXT), number, id, allowed_hosts, public_values, secret_fields, create_time,
-			activate_time, destroy_time, creator, verification, sealed, data_key FROM versions, n`,
+			activate_time, destroy_time, creator, verification, sealed, data_key, origin FROM versions, n`,
 	} {
 		numbers := `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
 		if _, err := driver.Writer().ExecContext(b.Context(), numbers+statement, copies); err != nil {

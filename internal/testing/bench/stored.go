@@ -124,7 +124,7 @@ func (d *database) copy(ctx context.Context, copies int) error {
 		`INSERT INTO credentials SELECT c.id || '-' || CAST(n.i AS TEXT), display_name, description, labels, provider, auth_method, disabled, keep_warm,
 			secret_expire_time, active_version, canary_version, canary_callers, create_time, update_time, delete_time, revision, sequence FROM credentials c, n`,
 		`INSERT INTO versions SELECT credential_id || '-' || CAST(n.i AS TEXT), number, id, allowed_hosts, public_values, secret_fields, create_time,
-			activate_time, destroy_time, creator, verification, sealed, data_key FROM versions, n`,
+			activate_time, destroy_time, creator, verification, sealed, data_key, origin FROM versions, n`,
 	} {
 		if _, err := d.driver.Writer().ExecContext(ctx, numbers+statement, copies); err != nil {
 			return fmt.Errorf("fill the database: %w", err)
