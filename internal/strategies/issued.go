@@ -43,11 +43,16 @@ func unpack(method *catalog.AuthMethod, text string) (map[string]string, error) 
 	return variables, nil
 }
 
-// sampleValues returns the names of the variables that unpack returns.
-func sampleValues(method *catalog.AuthMethod) map[string]string {
-	text, _ := pack(method, sample, nil) // a sample can be encoded
-	variables, _ := unpack(method, text)
-	return variables
+// issuedVariables returns the names of the variables that unpack returns.
+func issuedVariables(method *catalog.AuthMethod) []string {
+	if method.JWT != nil {
+		return []string{catalog.JWTVariable}
+	}
+	names := []string{catalog.TokenVariable}
+	for name := range method.TokenRequest.Response.Values {
+		names = append(names, "response."+name)
+	}
+	return names
 }
 
 func hasValues(method *catalog.AuthMethod) bool {

@@ -53,7 +53,7 @@ func Check(credential *credentials.Credential) (problems []ValueProblem) {
 	values := fieldValues(credential)
 	if credential.Method.HasToken() {
 		problems = checkToken(credential)
-		for name := range sampleValues(credential.Method) {
+		for _, name := range issuedVariables(credential.Method) {
 			values[name] = sample
 		}
 	}

@@ -12,19 +12,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
-	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // rotating returns a credential whose first refresh token is refresh-1.
 func rotating(t testing.TB, id, clientSecret, tenant string) *credentials.Credential {
 	t.Helper()
-	document := yamlfile.Parse("p.yaml", []byte(`
+	provider := define(t, `
 id: p
 display_name: P
 allowed_hosts: [p.test]
@@ -44,11 +42,7 @@ auth_methods:
     parameters: {refresh_token: "${refresh_token}"}
     response: {refresh_token: refresh_token}
   headers: [{name: A, value: "${token}"}]
-`))
-	provider := catalog.Define(document.Root())
-	if err := document.Err(); err != nil {
-		t.Fatal(err)
-	}
+`)
 	return &credentials.Credential{ID: id, Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{
 		"client_id": secret.New("id"), "client_secret": secret.New(clientSecret), "tenant": secret.New(tenant),
 		"refresh_token": secret.New("refresh-1"),
@@ -502,7 +496,7 @@ func TestChainOfRefreshTokens(t *testing.T) {
 // TestChainOfHosts checks that refresh tokens which may be sent to a URL from an answer are used only for
 // the same hosts.
 func TestChainOfHosts(t *testing.T) {
-	document := yamlfile.Parse("p.yaml", []byte(`id: p
+	provider := define(t, `id: p
 display_name: P
 allowed_hosts: [p.test]
 auth_methods:
@@ -520,11 +514,7 @@ auth_methods:
     parameters: {session: "${next.session}"}
     response: {refresh_token: refresh_token}
   headers: [{name: A, value: "${token}"}]
-`))
-	provider := catalog.Define(document.Root())
-	if err := document.Err(); err != nil {
-		t.Fatal(err)
-	}
+`)
 	store := &memoryTokens{}
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering([]byte(`{}`)), RefreshTokens: store})
 	for _, hosts := range [][]string{{"p.test", "a.test"}, {"a.test", "p.test"}, {"p.test", "b.test"}} {

@@ -9,13 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
-	"github.com/authmaterial/broker/internal/yamlfile"
 )
 
 // fuzzedResponses are sections `response` with which FuzzTokenAnswer reads each answer.
@@ -33,7 +31,7 @@ var fuzzedResponses = []string{
 // withResponse returns a credential whose token request has the given section `response`.
 func withResponse(t testing.TB, response string) *credentials.Credential {
 	t.Helper()
-	document := yamlfile.Parse("p.yaml", []byte(`
+	provider := define(t, `
 id: p
 display_name: P
 allowed_hosts: [p.test]
@@ -43,11 +41,7 @@ auth_methods:
   fields: [{id: a, display_name: A, required: true}]
   token_request: {url: "https://p.test/${a}", body: NONE, client_authentication: NONE, response: `+response+`}
   headers: [{name: A, value: "${token}"}]
-`))
-	provider := catalog.Define(document.Root())
-	if err := document.Err(); err != nil {
-		t.Fatal(err)
-	}
+`)
 	return &credentials.Credential{
 		ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"a": secret.New("a")},
 	}

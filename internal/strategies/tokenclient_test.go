@@ -35,10 +35,21 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
+// define returns the provider that a text defines.
+func define(t testing.TB, text string) *catalog.Provider {
+	t.Helper()
+	document := yamlfile.Parse("p.yaml", []byte(text))
+	provider := catalog.Define(document.Root())
+	if err := document.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return provider
+}
+
 // urlOf returns the URL of a token request that the given text defines.
 func urlOf(t testing.TB, text string) *catalog.URL {
 	t.Helper()
-	document := yamlfile.Parse("p.yaml", []byte(`
+	provider := define(t, `
 id: p
 display_name: P
 allowed_hosts: [p.test]
@@ -48,11 +59,7 @@ auth_methods:
   fields: [{id: client_id, display_name: I, required: true}, {id: client_secret, display_name: S, required: true}]
   token_request: {url: "`+text+`", body: JSON, client_authentication: BASIC}
   headers: [{name: A, value: "${token}"}]
-`))
-	provider := catalog.Define(document.Root())
-	if err := document.Err(); err != nil {
-		t.Fatal(err)
-	}
+`)
 	return provider.AuthMethods[0].TokenRequest.URL
 }
 
