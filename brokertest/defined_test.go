@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jonboulle/clockwork"
 
 	"github.com/authmaterial/broker/brokertest"
 	"github.com/authmaterial/broker/internal/catalog"
@@ -27,6 +30,10 @@ func TestSimulationOfDefinitions(t *testing.T) {
 		"static": {
 			"{id: region, display_name: Region, secret: false}, " + secretKey,
 			`headers: [{name: X-Key, value: "${key}"}, {name: X-Region, value: "${region}"}, {name: X-Version, value: "2", only_if_absent: true}], query_params: [{name: k, value: "${sha256(key)}"}], ` + verified,
+		},
+		"a header that the caller may set": {
+			"{id: agent, display_name: Agent, secret: false}, " + secretKey,
+			`headers: [{name: X-Key, value: "${key}"}, {name: User-Agent, value: "${agent}", only_if_absent: true}]`,
 		},
 		"a status with a condition": {
 			secretKey, `rejected_statuses: [], rejected_when: [{statuses: [200], json: {data.0.ok: false}}], headers: [{name: X-Key, value: "${key}"}]`,
@@ -59,9 +66,23 @@ func TestSimulationOfDefinitions(t *testing.T) {
 				first: [{id: login, url: "https://api.example.test/login", body: FORM, parameters: {key: "${key}"}, values: {url: urls.api, session: {header: x-session}}},
 					{id: next, method: GET, url: "https://api.example.test/next", body: QUERY, parameters: {session: "${login.session}"}, values: {id: BODY}}]}, ` + bearer,
 		},
+		"a host from an answer": {
+			secretKey, `token_request: {url: "https://${login.region}.example.com/token", body: JSON, client_authentication: NONE, parameters: {key: "${key}", session: "${login.session}"},
+				first: [{id: login, url: "https://api.example.test/login", body: FORM, parameters: {key: "${key}"}, values: {region: region, session: session}}]}, ` + bearer,
+		},
+		"a token request at the URL of the verification": {
+			secretKey, `token_request: {url: "https://api.example.test/me?a=b", body: FORM, client_authentication: NONE, parameters: {key: "${key}"}}, ` + bearer + ", " + verified,
+		},
 		"a JWT as client": {
 			`{id: client_id, display_name: ID, required: true, secret: false}, ` + secretKey, `token_request: {url: "https://api.example.test/token", body: FORM, client_authentication: NONE, parameters: {client_assertion: "${jwt}"},
 				jwt: {algorithm: ES384, key: "${key}", header: {kid: "${fingerprint(key)}"}, claims: {iss: "${client_id}", aud: ["https://api.example.test"]}, backdate: 10s}}, ` + bearer,
+		},
+		"a JWT in the URL": {
+			secretKey, `token_request: {method: GET, url: "https://api.example.test/token/${jwt}/one?assertion=${jwt}", body: NONE, client_authentication: NONE, jwt: {algorithm: ES512, key: "${key}", claims: {}}}, ` + bearer,
+		},
+		"a JWT as the password": {
+			secretKey, `token_request: {url: "https://api.example.test/token", body: NONE, client_authentication: NONE, headers: [{name: Authorization, value: "Basic ${base64('me:' + jwt)}"}],
+				jwt: {algorithm: HS256, key: "${key}", key_encoding: BASE64, claims: {}}}, ` + bearer,
 		},
 		"a JSON key": {
 			`{id: account, display_name: Account, required: true, secret: true}`, `token_request: {url: "https://api.example.test/token", body: FORM, client_authentication: NONE, grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", parameters: {assertion: "${jwt}"},
@@ -112,4 +133,12 @@ func TestRefreshTokensOfAnAccount(t *testing.T) {
 	if s.account.Values()["refresh_token"] == first || s.account.TotalTokenRequests() != 3 {
 		t.Errorf("after %d token requests, of which the last was refused, the refresh token must be another", s.account.TotalTokenRequests())
 	}
+}
+
+// TestFractionsOfSeconds checks that the simulator accepts a JWT whose claims are rounded down.
+func TestFractionsOfSeconds(t *testing.T) {
+	now := time.Now().Truncate(time.Second).Add(400 * time.Millisecond)
+	newSimulated(t, `{id: example, display_name: Example, allowed_hosts: [api.example.test], auth_methods: [{id: main, display_name: Main, fields: [`+secretKey+`],
+		jwt: {algorithm: HS256, key: "${key}", lifetime: 3600.7s, backdate: 500ms, claims: {}}, headers: [{name: Authorization, value: "Bearer ${jwt}"}]}]}`,
+		brokertest.WithClock(clockwork.NewFakeClockAt(now))).checkLife()
 }

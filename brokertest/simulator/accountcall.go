@@ -42,10 +42,12 @@ func hasPlacements(placements []catalog.Placement, values variables, find func(n
 		found := find(p.Name)
 		value, set, err := p.Value.Evaluate(values)
 		switch {
-		case !set:
-			return err != nil || len(found) > 0
+		case err != nil:
+			return true
 		case p.OnlyIfAbsent:
-			return len(found) == 0 // the caller may have set another value
+			return set && len(found) == 0 // the caller may have set another value
+		case !set:
+			return len(found) > 0
 		default:
 			return len(found) != 1 || found[0] != value
 		}

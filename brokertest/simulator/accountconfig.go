@@ -90,7 +90,7 @@ func (s *Simulator) AddAccount(config AccountConfig) (*Account, error) {
 	}
 	a := &Account{
 		API: new(API), provider: provider, method: method, clock: s.clock, secrets: &s.secrets,
-		sessions: [][]variables{{nil}}, lifetime: DefaultTokenLifetime, jwts: map[string]bool{},
+		label: randomHex(8), sessions: [][]variables{{nil}}, lifetime: DefaultTokenLifetime, jwts: map[string]bool{},
 	}
 	if a.values, err = makeValues(provider, method, config); err == nil {
 		err = a.prepare(config.AllowedHosts)
@@ -132,8 +132,14 @@ func (a *Account) prepare(more []string) (err error) {
 	}
 	a.lifetime = min(a.lifetime, request.DefaultLifetime)
 	a.sessions = append(a.sessions, make([][]variables, len(request.First))...)
+	known := a.values.with(variables{catalog.JWTVariable: "jwt"})
+	for _, first := range request.First {
+		for name := range first.Values {
+			known[first.ID+"."+name] = a.newValue(first.ID + "." + name)
+		}
+	}
 	for _, definition := range a.requests() {
-		target, err := definition.URL.Evaluate(a.values, a.allows)
+		target, err := definition.URL.Evaluate(known, a.allows)
 		switch {
 		case err != nil && len(request.First) == 0:
 			return err

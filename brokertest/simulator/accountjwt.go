@@ -56,7 +56,8 @@ func verificationKey(definition *catalog.JWT, values variables) (any, error) {
 // textsOf returns the parts of a request that can contain a JWT, as they are and decoded.
 func textsOf(r *http.Request, body []byte) string {
 	var texts strings.Builder
-	for _, text := range []string{r.URL.Path, r.URL.RawQuery, string(body)} {
+	_, password, _ := r.BasicAuth()
+	for _, text := range []string{r.URL.Path, r.URL.RawQuery, string(body), password} {
 		decoded, _ := url.QueryUnescape(text)
 		_, _ = io.WriteString(&texts, text+"\n"+decoded+"\n")
 	}
@@ -89,10 +90,10 @@ func (a *Account) isValidJWT(definition *catalog.JWT, text string, values variab
 	err = json.Unmarshal(payload, &times)
 	issued, _ := times.IAT.Int64()
 	expires, _ := times.EXP.Int64()
-	now := a.clock.Now()
+	now, span := a.clock.Now(), time.Duration(expires-issued)*time.Second
 	return err == nil &&
 		!time.Unix(issued, 0).After(now.Add(clockSkew)) && now.Before(time.Unix(expires, 0)) &&
-		time.Duration(expires-issued)*time.Second == (definition.Lifetime+definition.Backdate).Truncate(time.Second) &&
+		(span-definition.Lifetime-definition.Backdate).Abs() < time.Second && // both claims are rounded down
 		hasMembers(header, definition.Header, values, map[string]any{"alg": definition.Algorithm, "typ": "JWT"}) &&
 		hasMembers(payload, definition.Claims, values, nil, "iat", "exp", "jti")
 }

@@ -15,13 +15,13 @@ import (
 // Account is an account at a provider that the simulator simulates from the provider's definition.
 // [Simulator.AddAccount] makes accounts.
 //
-// Every URL of the account's hosts is an API call, except for the URLs of token requests. An API call
-// is authenticated if its headers and query parameters have the values that the definition produces
-// with the values of the account. For an auth method with a token, this must be a token that the
-// simulator issued, and that has neither expired nor been revoked. The answer to an authenticated call has
-// status 200 and the body `{}`. The answer to any other call is one that means a rejection according to
-// the definition, or has status 401. The call of the definition's verification gets the answers that
-// the definition describes for accepted and refused credentials.
+// Every request to the account's hosts is an API call, unless it has the method and the URL of a request
+// that obtains a token. An API call is authenticated if its headers and query parameters have the values
+// that the definition produces with the values of the account. For an auth method with a token, this must
+// be a token that the simulator issued, and that has neither expired nor been revoked. The answer to an
+// authenticated call has status 200 and the body `{}`. The answer to any other call is one that means a
+// rejection according to the definition, or has status 401. The call of the definition's verification
+// gets the answers that the definition describes for accepted and refused credentials.
 //
 // The simulator issues a token if the token request has the method, URL, parameters, headers and
 // client certificate that the definition describes, and each JWT in it has the right claims and is
@@ -41,6 +41,7 @@ type Account struct {
 	secrets    *secrets
 	hosts      []string
 	tokenHosts []string // the hosts of token requests that are known in advance
+	label      string   // what answers add to the hosts of later requests
 	key        any      // verifies the JWTs that the definition describes
 
 	mutex    sync.Mutex

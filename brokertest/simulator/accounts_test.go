@@ -128,8 +128,8 @@ func TestTokenRequestsOfAnAccount(t *testing.T) {
 			}
 		})
 	}
-	if account.TotalTokenRequests() != 12 || account.RecognisedRequests() != 2 {
-		t.Errorf("%d token requests and %d recognised calls are counted, want 12 and 2", account.TotalTokenRequests(), account.RecognisedRequests())
+	if account.TotalTokenRequests() != 11 || account.RecognisedRequests() != 2 {
+		t.Errorf("%d token requests and %d recognised calls are counted, want 11 and 2", account.TotalTokenRequests(), account.RecognisedRequests())
 	}
 }
 

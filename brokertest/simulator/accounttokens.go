@@ -2,8 +2,6 @@ package simulator
 
 import (
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/catalog"
@@ -26,14 +24,16 @@ func (a *Account) requests() []*catalog.Request {
 	return requestsOf(a.method.TokenRequest)
 }
 
-// isTokenURL reports whether the URL of a request is that of one of the requests that obtain a token.
+// isTokenURL reports whether the method and the URL of a request are those of one of the requests that
+// obtain a token.
 func (a *Account) isTokenURL(r *http.Request) bool {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
+	known := a.values.with(variables{catalog.JWTVariable: jwtPattern.FindString(r.URL.Path)})
 	for number, definition := range a.requests() {
 		for _, session := range append([]variables{nil}, a.sessions[number]...) {
-			expected, err := definition.URL.Evaluate(a.values.with(session), a.allows)
-			if err == nil && isAt(r, expected) {
+			expected, err := definition.URL.Evaluate(known.with(session), a.allows)
+			if err == nil && r.Method == definition.Method && isAt(r, expected) {
 				return true
 			}
 		}
@@ -101,25 +101,13 @@ func (a *Account) begin(found step) answer {
 	session, sent := variables{}, tokenAnswer{}
 	for name, location := range first.Values {
 		variable := first.ID + "." + name
-		value := a.secrets.keep(randomHex(16))
-		if a.beginsURL(variable) {
-			value = "https://" + a.hosts[0]
-		}
-		session[variable] = value
-		sent.put(location, value)
+		session[variable] = a.newValue(variable)
+		sent.put(location, session[variable])
 	}
 	next := &a.sessions[found.number+1]
 	*next = append(*next, found.variables.with(session))
 	*next = (*next)[max(0, len(*next)-maxSessions):]
 	return sent.answer()
-}
-
-// beginsURL reports whether a request's URL begins with the value of a variable.
-func (a *Account) beginsURL(variable string) bool {
-	return slices.ContainsFunc(a.requests(), func(definition *catalog.Request) bool {
-		expression, _, _ := strings.Cut(strings.TrimPrefix(definition.URL.String(), "${"), "}")
-		return definition.URL.IsFromAnswer() && strings.TrimSpace(expression) == variable
-	})
 }
 
 // issue answers a token request with a new token.

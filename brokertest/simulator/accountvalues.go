@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/catalog"
 )
@@ -62,4 +63,33 @@ func (k *keyMaterial) valueOf(roles []role) string {
 		return string(text)
 	}
 	return whole
+}
+
+// newValue returns a value for a variable of an answer to a request that precedes the token request.
+func (a *Account) newValue(variable string) string {
+	switch {
+	case a.beginsURL(variable):
+		return "https://" + a.hosts[0]
+	case a.isInHost(variable):
+		return a.label
+	default:
+		return a.secrets.keep(randomHex(16))
+	}
+}
+
+// isInHost reports whether the host of a request's URL has an expression with a variable.
+func (a *Account) isInHost(variable string) bool {
+	return slices.ContainsFunc(a.requests(), func(definition *catalog.Request) bool {
+		_, rest, _ := strings.Cut(definition.URL.String(), "://")
+		host, _, _ := strings.Cut(rest, "/")
+		return strings.Contains(host, variable)
+	})
+}
+
+// beginsURL reports whether a request's URL begins with the value of a variable.
+func (a *Account) beginsURL(variable string) bool {
+	return slices.ContainsFunc(a.requests(), func(definition *catalog.Request) bool {
+		expression, _, _ := strings.Cut(strings.TrimPrefix(definition.URL.String(), "${"), "}")
+		return definition.URL.IsFromAnswer() && strings.TrimSpace(expression) == variable
+	})
 }
