@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // addHeader adds a header that the option --header sets. The text "NAME:" removes a header of curl's
@@ -14,9 +16,14 @@ func (o *options) addHeader(text string) error {
 		return errors.New("the command reads headers from a file: write the headers as arguments")
 	}
 	name, value, found := strings.Cut(text, ":")
-	if value = strings.TrimSpace(value); found && value != "" {
-		o.headers = append(o.headers, Pair{strings.TrimSpace(name), value})
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	if !found || value == "" {
+		return nil
 	}
+	if !httpguts.ValidHeaderFieldName(name) {
+		return errors.New("the command has a header without a valid name: write each header as 'NAME: VALUE', as in 'X-Api-Key: KEY'")
+	}
+	o.headers = append(o.headers, Pair{name, value})
 	return nil
 }
 

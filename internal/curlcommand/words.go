@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
@@ -12,10 +13,17 @@ import (
 
 const maxText = 256 << 10 // bytes
 
+// windows matches what joins lines, or quotes, in the shells of Windows only.
+var windows = regexp.MustCompile("(?m)[\t ][\\^`][\t ]*\r?$|\\^\"")
+
 // splitWords returns the arguments of each call of curl in a text for a shell.
 func splitWords(text string) (calls [][]string, err error) {
 	if len(text) > maxText {
 		return nil, errors.New("the text is longer than 256 KiB: leave out all but the curl command")
+	}
+	if windows.MatchString(text) {
+		return nil, errors.New("the command is written for a shell of Windows: join its lines, remove each ^ and ` in front of a quote or at the end of a line, " +
+			"or copy the command for bash")
 	}
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
 	file, err := parser.Parse(strings.NewReader(strings.ReplaceAll(text, "\r\n", "\n")), "")

@@ -14,8 +14,11 @@ func (r *tokenReader) readClient() {
 	id, hasID := r.parameters[catalog.ClientIDField].(string)
 	secret, hasSecret := r.parameters[catalog.ClientSecretField].(string)
 	user := r.command.User
-	if encoded, found := strings.CutPrefix(r.command.Header("Authorization"), "Basic "); found && user == nil {
-		user = decodeUser(encoded)
+	if value := r.command.Header("Authorization"); value != "" { // curl sends this header instead of the user
+		user = nil
+		if encoded, isBasic := strings.CutPrefix(value, "Basic "); isBasic {
+			user = decodeUser(encoded)
+		}
 	}
 	authentication := catalog.ClientInBasic
 	switch {
@@ -40,21 +43,19 @@ func isEncoded(text string) bool { return url.QueryEscape(text) == text || strin
 
 // readHeaders adds the headers that authenticate the token request, but not the client.
 func (r *tokenReader) readHeaders() error {
-	if r.request.ClientAuthentication == string(catalog.ClientUnauthenticated) || r.command.User == nil {
-		name, method := r.Method.ID, r.Method.DisplayName
-		isBasic := strings.HasPrefix(r.command.Header("Authorization"), "Basic ")
-		command := *r.command
-		command.User, command.Query = nil, nil
-		command.Headers = slices.DeleteFunc(slices.Clone(command.Headers), func(header curlcommand.Pair) bool {
-			return isBasic && strings.EqualFold(header.Name, "Authorization") || strings.EqualFold(header.Name, "Cookie")
-		})
-		r.command = &command
-		if err := r.readSecrets(); err != nil {
-			return err
-		}
-		r.readIdentifiers()
-		r.Method.ID, r.Method.DisplayName = name, method
+	id, name, whole := r.Method.ID, r.Method.DisplayName, r.command
+	isBasic := strings.HasPrefix(whole.Header("Authorization"), "Basic ")
+	command := *whole
+	command.User, command.Query = nil, nil
+	command.Headers = slices.DeleteFunc(slices.Clone(command.Headers), func(header curlcommand.Pair) bool {
+		return isBasic && strings.EqualFold(header.Name, "Authorization") || strings.EqualFold(header.Name, "Cookie")
+	})
+	r.command = &command
+	if err := r.readSecrets(); err != nil {
+		return err
 	}
+	r.readIdentifiers()
+	r.command, r.Method.ID, r.Method.DisplayName = whole, id, name
 	return nil
 }
 

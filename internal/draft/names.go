@@ -32,7 +32,7 @@ func words(name string) []string {
 }
 
 var (
-	secretWord = regexp.MustCompile(`^(key|keys|auth|authorization|credentials?|pass|passwd|pwd|passphrase|appid|jwt|bearer)$` +
+	secretWord = regexp.MustCompile(`^(key|keys|auth|authorization|credentials?|pass|passwd|pwd|passphrase|passcode|pin|appid|jwt|bearer)$` +
 		`|(api|app|access|auth|server|secret|private)keys?$|(token|secret|password)s?$`)
 	identifierWord = regexp.MustCompile(`^(id|email|user|username|login|account|organi[sz]ation|org|tenant|workspace|application)$`)
 	// otherKeys are words beside which "key", "token" and "id" mean something else.

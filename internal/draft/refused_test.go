@@ -51,7 +51,12 @@ func TestRefusedCommands(t *testing.T) {
 		`curl -u a:s3cr3t -d grant_type=authorization_code -d code=1 https://a.example.com/token`:              "needs a person in a browser",
 		`curl -u a:s3cr3t -d grant_type=$GRANT https://a.example.com/token`:                                    "grant_type that is a variable",
 		`curl -X DELETE -u a:s3cr3t -d grant_type=password https://a.example.com/token`:                        "POST, GET or PUT",
-		`curl -u a:s3cr3t -F grant_type=password https://a.example.com/token`:                                  "in a form, in JSON or in the query",
+		`curl -u a:s3cr3t -F grant_type=password https://a.example.com/token`:                                  "in a form (curl's option --data), in JSON or in the query",
+		`curl -H 'Token s3cr3t: a' https://a.example.com`:                                                      "a header without a valid name",
+		`curl -E a.pem:s3cr3t -H 'X-Api-Key: s3cr3t' https://a.example.com`:                                    "no client certificate from the broker",
+		"curl -H \"X-Api-Key: s3cr3t\" ^\r\n  https://a.example.com":                                           "for a shell of Windows",
+		"curl -H \"X-Api-Key: s3cr3t\" `\n  https://a.example.com":                                             "for a shell of Windows",
+		`curl ^"https://a.example.com^" -H ^"X-Api-Key: s3cr3t^"`:                                              "for a shell of Windows",
 	} {
 		_, err := draftFrom(command)
 		switch {
@@ -78,6 +83,7 @@ func TestNotes(t *testing.T) {
 		`curl -H 'X-Api-Key: k' 'https://api.example.com/v1/{account}/me'`:                                              "may belong to one account",
 		`curl -u acme:k1 https://api.example.com/v1/acme/me`:                                                            "may belong to one account",
 		`curl -H 'X-Api-Key: k' -H 'X-Region: eu' https://api.example.com`:                                              `callers set themselves: "X-Region"`,
+		`curl -H 'X-Api-Key: k' -b a=b https://api.example.com`:                                                         `callers set themselves: "Cookie"`,
 		`curl -b a=b https://api.example.com`:                                                                           "only cookies",
 		`curl -H 'Authorization: Xyzzy plugh' https://api.example.com`:                                                  "whole value of the header",
 		`curl -u k:X https://api.example.com`:                                                                           "fixed password",

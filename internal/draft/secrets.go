@@ -104,7 +104,7 @@ func isStandard(name string) bool {
 		}
 	}
 	switch name {
-	case "host", "user-agent", "referer", "origin", "cookie", "connection", "cache-control", "pragma", "range", "expect", "te", "dnt", "priority":
+	case "host", "user-agent", "referer", "origin", "connection", "cache-control", "pragma", "range", "expect", "te", "dnt", "priority":
 		return true
 	}
 	return hasWord(name, otherKeys)

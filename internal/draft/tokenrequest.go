@@ -49,10 +49,18 @@ func members(body curlcommand.Body) map[string]any {
 	return fromPairs(body.Form)
 }
 
+// fromPairs returns parameters by their names. The value of a repeated parameter is a list.
 func fromPairs(pairs []curlcommand.Pair) map[string]any {
 	all := map[string]any{}
 	for _, pair := range pairs {
-		all[pair.Name] = pair.Value
+		switch before := all[pair.Name].(type) {
+		case nil:
+			all[pair.Name] = pair.Value
+		case string:
+			all[pair.Name] = []any{before, pair.Value}
+		case []any:
+			all[pair.Name] = append(before, pair.Value)
+		}
 	}
 	return all
 }
@@ -113,7 +121,7 @@ func (r *tokenReader) readForm() error {
 	case format == curlcommand.NoBody:
 		r.request.Body, r.parameters = string(catalog.BodyQuery), fromPairs(c.Query)
 	default:
-		return errors.New("the token request must have its parameters in a form, in JSON or in the query")
+		return errors.New("the token request must have its parameters in a form (curl's option --data), in JSON or in the query; a definition cannot describe curl's option --form and bodies from files")
 	}
 	return nil
 }

@@ -130,6 +130,33 @@ curl -H 'Authorization: Bearer eyJ0' https://graph.microsoft.com/v1.0/organizati
 		claims: map[string]any{"iss": "unknown", "sub": "unknown", "aud": "https://acme.okta.com/oauth2/v1/token"},
 		calls:  []string{"Authorization: Bearer t0k3n"},
 	},
+	"a query beside the form": {
+		command:    `curl 'https://auth.example.com/token?api-version=2&partner_key=pk3y' -d grant_type=client_credentials -d client_id=c0 -d client_secret=s9z`,
+		url:        "https://auth.example.com/token?api-version=2&partner_key=pk3y",
+		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z"},
+		calls:      []string{"Authorization: Bearer t0k3n"},
+	},
+	"a key beside the client": {
+		command: `curl -u c0:s9z -H 'X-Api-Key: k1x' -d grant_type=client_credentials https://auth.example.com/token`,
+		url:     "https://auth.example.com/token", authorization: "Basic YzA6czl6", headers: map[string]string{"X-Api-Key": "k1x"},
+		parameters: map[string]any{"grant_type": "client_credentials"}, calls: []string{"Authorization: Bearer t0k3n"},
+	},
+	"a header in place of the user": {
+		command: `curl -u c0:s9z -H 'Authorization: Bearer b3arer' -d grant_type=client_credentials https://auth.example.com/token`,
+		url:     "https://auth.example.com/token", authorization: "Bearer b3arer",
+		parameters: map[string]any{"grant_type": "client_credentials"}, calls: []string{"Authorization: Bearer t0k3n"},
+	},
+	"a repeated parameter": {
+		command:    `curl -d grant_type=client_credentials -d client_id=c0 -d client_secret=s9z -d resource=urn:a -d resource=urn:b https://auth.example.com/token`,
+		url:        "https://auth.example.com/token",
+		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z", "resource": "urn:a, urn:b"},
+		calls:      []string{"Authorization: Bearer t0k3n"},
+	},
+	"a number that is a secret": {
+		command: `curl --json '{"user": "jo", "password": "p4ss", "pin": 1234}' https://api.example.com/v1/login`,
+		url:     "https://api.example.com/v1/login", json: true,
+		parameters: map[string]any{"user": "jo", "password": "p4ss", "pin": "unknown"}, calls: []string{"Authorization: Bearer t0k3n"},
+	},
 	"a token in a header of its own, and a key": {
 		command: `curl https://api.example.com/me -H 'X-Api-Key: k1x' -H 'X-Access-Token: abc'; curl -d grant_type=client_credentials -d scope='read write' -u c0:s9z https://auth.example.com/token`,
 		url:     "https://auth.example.com/token", authorization: "Basic YzA6czl6",
@@ -165,7 +192,7 @@ func (s *sent) parameters(t *testing.T, isJSON bool) map[string]any {
 		t.Fatal(err)
 	}
 	for name := range maps.Keys(form) {
-		parameters[name] = form.Get(name)
+		parameters[name] = strings.Join(form[name], ", ")
 	}
 	return parameters
 }
