@@ -49,7 +49,7 @@ func backupArgs(_ *cobra.Command, args []string) error {
 
 // backup writes a new file, which it removes if the backup fails.
 func backup(ctx context.Context, opened *store.Store, path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
+	file, err := createNew(path, 0o600)
 	if err != nil {
 		return err
 	}

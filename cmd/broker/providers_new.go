@@ -27,6 +27,10 @@ const newProviderExamples = `  broker providers new -o acme.yaml
   broker providers new --from-curl -o acme.yaml < command.txt
   pbpaste | broker providers new --from-curl`
 
+// howToGiveCurl completes errors about the command line, which quote nothing of it, because it may
+// contain a curl command with secrets.
+const howToGiveCurl = "give the curl command by standard input, or in quotes after --from-curl, or word by word after --from-curl --"
+
 const maxCurlText = 256 << 10 // bytes
 
 type newProviderFlags struct {
@@ -41,14 +45,17 @@ func newProvidersNew() *cobra.Command {
 		Short:   "Writes the definition of a provider, from answers or from a curl command",
 		Long:    newProviderHelp,
 		Example: newProviderExamples,
-		Args: func(command *cobra.Command, args []string) error {
-			if f.fromCurl {
+		Args: func(_ *cobra.Command, args []string) error {
+			if f.fromCurl || len(args) == 0 {
 				return nil
 			}
-			return noArgs(command, args)
+			return misused("arguments need the flag --from-curl: %s", howToGiveCurl)
 		},
 		RunE: explained(func(command *cobra.Command, args []string) error { return f.run(command, args) }),
 	}
+	command.SetFlagErrorFunc(func(*cobra.Command, error) error {
+		return misused("a flag is neither --from-curl, without a value of its own, nor -o FILE: %s", howToGiveCurl)
+	})
 	command.Flags().BoolVar(&f.fromCurl, "from-curl", false, "read a curl command from standard input, or from the arguments")
 	command.Flags().StringVarP(&f.output, "output", "o", "", "write the definition to a new `FILE`, not to standard output")
 	must(command.MarkFlagFilename("output", "yaml", "yml"))

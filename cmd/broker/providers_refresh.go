@@ -22,7 +22,7 @@ type refreshFile struct {
 
 // newRefreshFile creates the file, so that nothing is sent if the successor could not be kept.
 func newRefreshFile(path string) (*refreshFile, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // opening this path is safe, because the user of the command chooses it
+	file, err := createNew(path, 0o600)
 	return &refreshFile{file: file}, err
 }
 

@@ -23,7 +23,7 @@ FILE has one definition, with the keys of an item of 'providers' in a configurat
 requests go only to addresses on the public internet, unless the definition has
 allow_private_addresses.
 
-` + valueHelp + `
+` + valueHelp + ` --secret-env FIELD=NAME takes a value from the environment variable NAME.
 
 Exit status: 0 if the provider accepts the values or, without a verification in the definition, if
 it issues a token; otherwise 1.`
@@ -43,7 +43,7 @@ type tryFlags struct {
 }
 
 func newProvidersTry() *cobra.Command {
-	f := new(tryFlags)
+	f := &tryFlags{valueFlags: valueFlags{environment: true}}
 	command := &cobra.Command{
 		Use:     "try FILE",
 		Short:   "Makes the token request and the verification of a definition, and prints both",

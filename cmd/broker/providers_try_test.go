@@ -167,7 +167,7 @@ func TestTryRefreshToken(t *testing.T) {
 	if text, err := os.ReadFile(next); err != nil || string(text) != "n3xt-one\n" {
 		t.Errorf("the file has %q (%v)", text, err)
 	}
-	if output, code := tryDefinition(t, "{}", "", answer, args...); code != exitProblem || !strings.Contains(output, "file exists") || strings.Contains(output, "Token request") {
+	if output, code := tryDefinition(t, "{}", "", answer, args...); code != exitProblem || !strings.Contains(output, "exists, and is not overwritten") || strings.Contains(output, "Token request") {
 		t.Errorf("for an existing file, the exit code is %d, and the output is\n%s", code, output)
 	}
 }

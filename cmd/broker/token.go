@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 
@@ -62,10 +63,22 @@ token, and then remove the old hash: from then on the old token is rejected.`,
 
 // writeNew writes a file that must not exist.
 func writeNew(path, text string, mode os.FileMode) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // opening this path is safe, because the user of the command chooses it
+	file, err := createNew(path, mode)
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteString(text)
 	return errors.Join(err, file.Close())
+}
+
+// createNew creates a file that must not exist.
+func createNew(path string, mode os.FileMode) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // opening this path is safe, because the user of the command chooses it
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("%s: exists, and is not overwritten: remove it, or name another file", printable(path))
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot be created: %w: name a file in an existing folder in which you may create files", printable(path), errors.Unwrap(err))
+	}
+	return file, nil
 }

@@ -22,6 +22,7 @@ type valueFlags struct {
 	texts, files []string // FIELD=TEXT and FIELD=PATH
 	input        string   // the field whose value is read from standard input
 	cleared      []string // the fields whose value is removed
+	environment  bool     // whether the command has the flag --secret-env
 }
 
 const valueHelp = `Values come from --value FIELD=TEXT for fields that are not secret, from --secret-file
@@ -41,15 +42,16 @@ func (f *valueFlags) addFlags(command *cobra.Command, clears bool) {
 
 // fieldValues collects the values of the fields of an auth method.
 type fieldValues struct {
-	method  *authmaterialv1.AuthMethod
-	values  []*authmaterialv1.FieldValue
-	present *authmaterialv1.Credential // the existing credential whose values are changed; nil for a new credential
+	method      *authmaterialv1.AuthMethod
+	values      []*authmaterialv1.FieldValue
+	environment bool                       // whether the command has the flag --secret-env
+	present     *authmaterialv1.Credential // the existing credential whose values are changed; nil for a new credential
 }
 
 // read returns the values that the flags give. Errors quote no text of the flags, because it may be
 // a secret.
 func (f *valueFlags) read(method *authmaterialv1.AuthMethod, input io.Reader) (*fieldValues, error) {
-	read := &fieldValues{method: method}
+	read := &fieldValues{method: method, environment: f.environment}
 	for _, given := range f.texts {
 		if err := read.addText(given); err != nil {
 			return nil, err
@@ -96,10 +98,19 @@ func (v *fieldValues) addText(given string) error {
 	}
 	if field := v.field(id); field.GetSecret() {
 		return misused("--value: %[1]s is a secret, and other users of this machine can read the flags of a program\n"+
-			"  Use --secret-file %[2]s=PATH, --secret-stdin %[2]s, or a terminal.", printable(fieldName(field)), id)
+			"  Use %[2]s, or a terminal.", printable(fieldName(field)), strings.Join(v.secretFlags(id), ", "))
 	}
 	v.values = append(v.values, &authmaterialv1.FieldValue{Field: id, Value: text})
 	return nil
+}
+
+// secretFlags returns the flags that can give a secret.
+func (v *fieldValues) secretFlags(id string) []string {
+	flags := []string{"--secret-file " + id + "=PATH", "--secret-stdin " + id}
+	if v.environment {
+		flags = append(flags, "--secret-env "+id+"=NAME")
+	}
+	return flags
 }
 
 // add makes the content of a file or of standard input the value of a field.
@@ -160,7 +171,7 @@ func (v *fieldValues) missing() error {
 		}
 		flag := "--value " + field.GetFieldId() + "=TEXT"
 		if field.GetSecret() {
-			flag = fmt.Sprintf("--secret-file %[1]s=PATH or --secret-stdin %[1]s", field.GetFieldId())
+			flag = strings.Join(v.secretFlags(field.GetFieldId()), " or ")
 		}
 		text += "\n  " + printable(fieldName(field)) + " is required: use " + flag
 	}
