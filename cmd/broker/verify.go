@@ -110,6 +110,9 @@ func (m *manager) correct(request *authmaterialv1.CreateCredentialRequest, failu
 func (f *createFlags) tryValues(
 	ctx context.Context, m *manager, id string, request *authmaterialv1.CreateCredentialRequest,
 ) (verified string, again bool, err error) {
+	if !f.verify && m.method.GetReplacesRefreshToken() {
+		return "", false, nil // the broker tries no refresh token that is not stored
+	}
 	wanted, err := f.wanted(m)
 	if err != nil || !wanted {
 		return "", false, err

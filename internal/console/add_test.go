@@ -83,3 +83,17 @@ func TestTokenReplacement(t *testing.T) {
 		}
 	}
 }
+
+// TestReplacedRefreshToken checks that the form offers no verification that would use up a refresh token.
+func TestReplacedRefreshToken(t *testing.T) {
+	w := newWorld(t, nil)
+	cookie := w.signIn("ann")
+	method := acme.GetAuthMethods()[0]
+	t.Cleanup(func() { method.ReplacesRefreshToken = false })
+	for _, replaces := range []bool{false, true} {
+		method.ReplacesRefreshToken = replaces
+		if offered := strings.Contains(w.get("/add/acme/key", cookie).text, ">Verify<"); offered == replaces {
+			t.Errorf("with replaces_refresh_token %t, the form offers to verify: %t", replaces, offered)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func toAuthMethod(m *catalog.AuthMethod) *authmaterialv1.AuthMethod {
 	message := &authmaterialv1.AuthMethod{
 		AuthMethodId: m.ID, DisplayName: m.DisplayName, Description: m.Description, DocumentationUrl: m.DocumentationURL,
 		Verifiable: m.Verification != nil, Rotation: authmaterialv1.Rotation(rotation), UsesToken: m.HasToken(),
-		EndsPreviousToken: m.EndsPrevious(),
+		EndsPreviousToken: m.EndsPrevious(), ReplacesRefreshToken: m.ReplacesRefreshToken(),
 	}
 	for _, header := range m.Headers {
 		message.HeaderNames = append(message.HeaderNames, header.Name)

@@ -463,8 +463,11 @@ type AuthMethod struct {
 	// Required. Whether the provider ends a token when it issues the next one for the same
 	// values. VerifyCredential then needs `allow_token_replacement`.
 	EndsPreviousToken bool `protobuf:"varint,11,opt,name=ends_previous_token,json=endsPreviousToken,proto3" json:"ends_previous_token,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Required. Whether the provider may replace the refresh token of a credential when it
+	// issues a token. VerifyCredential then verifies stored versions only.
+	ReplacesRefreshToken bool `protobuf:"varint,12,opt,name=replaces_refresh_token,json=replacesRefreshToken,proto3" json:"replaces_refresh_token,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *AuthMethod) Reset() {
@@ -570,6 +573,13 @@ func (x *AuthMethod) GetQueryParameterNames() []string {
 func (x *AuthMethod) GetEndsPreviousToken() bool {
 	if x != nil {
 		return x.EndsPreviousToken
+	}
+	return false
+}
+
+func (x *AuthMethod) GetReplacesRefreshToken() bool {
+	if x != nil {
+		return x.ReplacesRefreshToken
 	}
 	return false
 }
@@ -693,7 +703,7 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\asources\x18\b \x03(\tR\asources\x12\x1e\n" +
 	"\n" +
 	"unverified\x18\t \x01(\bR\n" +
-	"unverified\"\xd1\x03\n" +
+	"unverified\"\x87\x04\n" +
 	"\n" +
 	"AuthMethod\x12$\n" +
 	"\x0eauth_method_id\x18\x01 \x01(\tR\fauthMethodId\x12!\n" +
@@ -710,7 +720,8 @@ const file_authmaterial_v1_provider_service_proto_rawDesc = "" +
 	"\fheader_names\x18\t \x03(\tR\vheaderNames\x122\n" +
 	"\x15query_parameter_names\x18\n" +
 	" \x03(\tR\x13queryParameterNames\x12.\n" +
-	"\x13ends_previous_token\x18\v \x01(\bR\x11endsPreviousToken\"\xb9\x01\n" +
+	"\x13ends_previous_token\x18\v \x01(\bR\x11endsPreviousToken\x124\n" +
+	"\x16replaces_refresh_token\x18\f \x01(\bR\x14replacesRefreshToken\"\xb9\x01\n" +
 	"\x05Field\x12\x19\n" +
 	"\bfield_id\x18\x01 \x01(\tR\afieldId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12 \n" +

@@ -154,6 +154,10 @@ type CredentialServiceClient interface {
 	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
 	//
+	// If `replaces_refresh_token` of the auth method is true, values that are not stored
+	// cannot be verified, because the verification would use up their refresh token. The
+	// method then sends nothing, and fails with VERIFICATION_UNSUPPORTED.
+	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
 	VerifyCredential(context.Context, *v1.VerifyCredentialRequest) (*v1.VerifyCredentialResponse, error)
 	// GetCredentialStatus explains the state of a credential at the answering replica. The
@@ -534,6 +538,10 @@ type CredentialServiceHandler interface {
 	// VerifyCredential asks the provider whether it accepts a stored version, or values
 	// that are not stored. A verification counts towards the provider's rate limits. The
 	// caller needs a grant for the action `manage`.
+	//
+	// If `replaces_refresh_token` of the auth method is true, values that are not stored
+	// cannot be verified, because the verification would use up their refresh token. The
+	// method then sends nothing, and fails with VERIFICATION_UNSUPPORTED.
 	//
 	// The method can also fail with VERSION_NOT_FOUND and VERIFICATION_UNSUPPORTED.
 	VerifyCredential(context.Context, *v1.VerifyCredentialRequest) (*v1.VerifyCredentialResponse, error)
