@@ -6,6 +6,7 @@ package formtest_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,21 +118,26 @@ var usualHeaders = []string{
 }
 
 // withoutUsual returns a request without the usual headers and the length of its body, and with plain
-// line ends.
+// line ends. It checks that the request has no header of these names twice.
 func withoutUsual(t *testing.T, raw string) string {
 	t.Helper()
 	head, body, _ := strings.Cut(raw, "\r\n\r\n")
-	var kept []string
-	for line := range strings.SplitSeq(head, "\r\n") {
-		usual := strings.HasPrefix(line, "Content-Length: ")
-		for _, header := range usualHeaders {
-			usual = usual || line == header
+	lines := strings.Split(head, "\r\n")
+	for _, usual := range usualHeaders {
+		name, _, _ := strings.Cut(usual, ":")
+		var found []string
+		for _, line := range lines {
+			if strings.HasPrefix(line, name+":") {
+				found = append(found, line)
+			}
 		}
-		if !usual {
-			kept = append(kept, line)
+		if len(found) != 1 {
+			t.Errorf("the request has the headers %q, want one %s", found, name)
 		}
+		lines = slices.DeleteFunc(lines, func(line string) bool { return line == usual })
 	}
-	return strings.TrimSuffix(strings.Join(kept, "\n")+"\n\n"+body, "\n\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "Content-Length: ") })
+	return strings.TrimSuffix(strings.Join(lines, "\n")+"\n\n"+body, "\n\n")
 }
 
 // TestWholeRequest shows every byte of a token request.
