@@ -91,7 +91,7 @@ func readHeaders(mapping yamlfile.Value) map[string]string {
 			entry.Key().Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
 		}
 		names.Check(entry.Key(), strings.ToLower(name), "name")
-		value := entry.FreeText(1, yamlfile.MaxText)
+		value := entry.Text(yamlfile.MaxText)
 		if !httpguts.ValidHeaderFieldValue(value) || strings.TrimSpace(value) != value {
 			entry.Problemf("must have no control characters, and no space at either end")
 		}
@@ -110,7 +110,7 @@ func readMembers(mapping yamlfile.Value) Members {
 	}
 	members := Members{}
 	for _, entry := range readEntries(mapping) {
-		path, err := jsonpath.Parse(entry.Key().FreeText(1, yamlfile.MaxText))
+		path, err := jsonpath.Parse(entry.Key().Text(yamlfile.MaxText))
 		if err != nil {
 			entry.Key().Problemf("%s", err)
 		}

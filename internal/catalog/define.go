@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -159,7 +160,7 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 		case withToken && (field.ID == TokenVariable || field.ID == JWTVariable || field.ID == responsePrefix):
 			item.Get("id").Problemf("use another name: in a method with a token, %q is not a field", field.ID)
 		case field.ID != "" && !expression.ValidName(field.ID):
-			item.Get("id").Problemf("use another name: this name is a reserved word of the expression language")
+			item.Get("id").Problemf(reservedWord)
 		}
 		fields = append(fields, field)
 	}
@@ -192,11 +193,30 @@ func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool, otherK
 			value.Problemf("the name of a query parameter must not have control characters")
 		}
 		names.Check(value, folded, "name")
-		placements = append(placements, Placement{
+		placement := Placement{
 			Name: name, Value: scope.compileLine(item.Get("value"), maxParagraph), OnlyIfAbsent: item.Get("only_if_absent").Bool(false),
-		})
+		}
+		checkLiterals(item.Get("value"), placement.Value, areHeaders)
+		placements = append(placements, placement)
 	}
 	return placements
+}
+
+// checkLiterals reports text outside of expressions that the value of a header or a query parameter
+// cannot have.
+func checkLiterals(value yamlfile.Value, template *expression.Template, inHeader bool) {
+	isWrong := func(char rune) bool { return unicode.IsControl(char) || inHeader && char > '~' }
+	for _, part := range template.Parts() {
+		if strings.ContainsFunc(part.Literal, isWrong) {
+			value.Problemf("must have no line breaks or other control characters, and in a header only ASCII characters")
+			return
+		}
+	}
+}
+
+// isIssued reports whether a variable is a token or another value of the answer to a token request.
+func isIssued(name string) bool {
+	return name == TokenVariable || strings.HasPrefix(name, responsePrefix+".")
 }
 
 // checkUses reports an auth method that adds nothing to a request, an unused token, and unused
@@ -209,7 +229,7 @@ func (d *methodDefiner) checkUses() {
 		return
 	case d.scope.broken:
 		return
-	case d.method.TokenRequest != nil && !d.scope.uses(TokenVariable) && len(d.method.TokenRequest.Response.Values) == 0:
+	case d.method.TokenRequest != nil && !slices.ContainsFunc(d.scope.used, isIssued):
 		d.item.Get("token_request").Problemf("the token is never used: no header or query parameter holds ${%s}", TokenVariable)
 	case d.method.JWT != nil && !d.scope.uses(JWTVariable):
 		d.item.Get("jwt").Problemf("the JWT is never used: no header or query parameter holds ${%s}", JWTVariable)

@@ -1,13 +1,11 @@
 package catalog
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -44,11 +42,7 @@ func ReadHosts(list yamlfile.Value, least int) []string {
 // the host must be a name or an IP address.
 func validHost(text string) bool {
 	parsed, err := url.Parse("https://" + text)
-	if err != nil {
-		return false
-	}
-	_, err = strconv.ParseUint(cmp.Or(parsed.Port(), "0"), 10, 16)
-	return err == nil && egress.IsHost(parsed.Hostname())
+	return err == nil && egress.IsPort(parsed.Port()) && egress.IsHost(parsed.Hostname())
 }
 
 // Host is a host to which auth material may be sent: a text that may have expressions over fields
@@ -177,8 +171,11 @@ func checkHost(item yamlfile.Value, host []expression.Part, scope *scope, anyHos
 			sample += "x"
 		}
 		for _, name := range part.Uses {
-			if field := scope.field(name); field != nil && field.Secret {
+			switch field := scope.field(name); {
+			case field != nil && field.Secret:
 				item.Problemf("the field %q is secret, and a host may use only fields that are not secret", name)
+			case field == nil && name == JWTVariable:
+				item.Problemf("the JWT is secret: use it in a parameter or a header, not in a host")
 			}
 		}
 	}

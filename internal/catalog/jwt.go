@@ -59,6 +59,9 @@ func defineJWT(item yamlfile.Value, scope *scope) *JWT {
 		Header:    readJWTPart(item.Get("header"), scope, "alg"),
 		Claims:    readJWTPart(item.Get("claims"), scope, "iat", "exp", "jti"),
 	}
+	for _, name := range []string{"crit", "b64"} { // RFC 7515, section 4.1.11, and RFC 7797
+		item.Get("header").Get(name).Key().Problemf("changes how receivers read the JWT, so it is not allowed: remove it")
+	}
 	encoding := item.Get("key_encoding").OneOf("TEXT", "BASE64", "HEX")
 	switch {
 	case jwt.IsSymmetric() && encoding == "":

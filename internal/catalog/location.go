@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/jsonpath"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
@@ -109,7 +110,10 @@ type Values map[string]Location
 
 var identifierPattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-const identifierForm = "must be 1 to 63 lower-case letters, digits and underscores, and begin with a letter"
+const (
+	identifierForm = "must be 1 to 63 lower-case letters, digits and underscores, and begin with a letter"
+	reservedWord   = "use another name: this name is a reserved word of the expression language"
+)
 
 // readValues also returns the names of the variables, which begin with the given prefix and a dot.
 func readValues(mapping yamlfile.Value, prefix string) (values Values, variables []string) {
@@ -118,6 +122,9 @@ func readValues(mapping yamlfile.Value, prefix string) (values Values, variables
 		location := readLocation(entry)
 		if name == "" || location == nil {
 			continue
+		}
+		if !expression.ValidName(name) {
+			entry.Key().Problemf(reservedWord)
 		}
 		if values == nil {
 			values = Values{}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"time"
 
+	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/token"
 	"github.com/authmaterial/broker/internal/yamlfile"
 )
@@ -200,8 +201,11 @@ func defineFirst(list yamlfile.Value, scope *scope, anyHost bool) (requests []Fi
 	for _, item := range list.List(1, 5) {
 		item.Mapping(append([]string{"id", "values"}, requestKeys...)...).Requires("id", "url", "body", "values")
 		first := FirstRequest{ID: item.Get("id").Match(identifierPattern, identifierForm)}
-		if first.ID == responsePrefix || scope.field(first.ID) != nil {
+		switch {
+		case first.ID == responsePrefix || scope.field(first.ID) != nil:
 			item.Get("id").Problemf("use another name: this name is already taken")
+		case first.ID != "" && !expression.ValidName(first.ID):
+			item.Get("id").Problemf(reservedWord)
 		}
 		ids.Check(item.Get("id"), first.ID, "ID")
 		first.Request = defineRequest(item, scope, anyHost, nil)

@@ -87,9 +87,9 @@ func (u *URL) divide() (host []expression.Part, sample string) {
 		}
 		u.sections, sample = append(u.sections, current), sample+part.Literal
 		if current == inHost {
-			_, within, found := strings.Cut(part.Literal, "://")
-			if !found {
-				within = part.Literal
+			within := part.Literal
+			if number == 0 {
+				_, within, _ = strings.Cut(within, "://")
 			}
 			end := strings.IndexAny(within+"/", "/?#")
 			host = append(host, expression.Part{Literal: within[:end]})
@@ -151,7 +151,7 @@ func (u *URL) Evaluate(values map[string]string, allows func(host string) bool) 
 	switch {
 	case !set:
 		return nil, fmt.Errorf("the URL %s needs a field that is not set", u.template)
-	case err != nil || parsed.User != nil || parsed.Fragment != "" || parsed.Opaque != "" || !hostPattern.MatchString(strings.ToLower(parsed.Host)) || !validHost(strings.ToLower(parsed.Host)):
+	case err != nil || parsed.User != nil || parsed.Fragment != "" || parsed.Opaque != "" || !validHost(strings.ToLower(parsed.Host)):
 		return nil, fmt.Errorf("the values make %s a text that is not a URL", u.template)
 	case parsed.Scheme != "https" && !isLoopback(parsed.Hostname()):
 		return nil, fmt.Errorf("the values make %s a URL that is not https", u.template)

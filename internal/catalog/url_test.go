@@ -35,6 +35,7 @@ func FuzzURL(f *testing.F) {
 		"https://${a}.example.com/${b}/token?x=${a}", "https://eu.${a}.example.co.uk:8443/", "https://${a}-${b}.example.com/a/${a}.${b}",
 		"http://127.0.0.1:8080/${a}", "https://${a}", "https://${a}:${b}/", "${login.url}/token?${a}=${b}", "${login.url}", "https://${a}.kobe.jp/",
 		"https://${a}.github.io/", "https://p.test/a//${b}/../", "https://p.test/%2e%2e/${lower(a)}", "https://${a}.EXAMPLE.com", "https://[::1]/${a + b}",
+		"https://${a}?x=://b.example.com", "https://${a}.com/?://b.example.com", "https://p_q.test/${a}",
 	} {
 		for _, value := range []string{"acme", "acme.evil.example.org/", "..", "a/../b?c#d", "@evil.example.org", "%2e%2e", "", "é", "a:b"} {
 			f.Add(strings.TrimPrefix(text, "https://"), text, value, "x.y", "https://"+value, false)
@@ -51,6 +52,19 @@ func FuzzURL(f *testing.F) {
 		checkHosts(t, provider, values, others)
 		checkURL(t, provider.AuthMethods[0].TokenRequest.URL, values, others, anyHost)
 	})
+}
+
+// TestUnderscoreInURL checks that a URL may have a host that is no internet name, such as that of a
+// container.
+func TestUnderscoreInURL(t *testing.T) {
+	provider, err := define(withTemplates("p.test", "https://id_provider:8443/${a}", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := provider.AuthMethods[0].TokenRequest.URL.Evaluate(map[string]string{"a": "b"}, func(string) bool { return false })
+	if err != nil || found.String() != "https://id_provider:8443/b" {
+		t.Errorf("the URL is %v, %v", found, err)
+	}
 }
 
 // checkHosts checks the hosts that a provider has for two sets of values.
@@ -134,7 +148,7 @@ func isPlainHost(location *url.URL) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return host != "" && strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" && !strings.Contains(host, "..")
+	return host != "" && strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.Contains(host, "..")
 }
 
 // domainOf returns the domain that somebody has registered, or an address or a name without such a

@@ -35,8 +35,10 @@ const MaxText = 4096
 
 // Text returns a string of 1 to `most` characters. Text reports a string that contains `${`,
 // because an expression in this string would not be evaluated.
-func (v Value) Text(most int) string {
-	text := v.FreeText(1, most)
+func (v Value) Text(most int) string { return v.literal(1, most) }
+
+func (v Value) literal(least, most int) string {
+	text := v.FreeText(least, most)
 	if offset := strings.Index(text, "${"); offset >= 0 {
 		v.ProblemAtf(offset, "`${` is not evaluated here and would be used as it is written: write the text that is meant")
 	}
@@ -73,15 +75,15 @@ func (v Value) Bool(otherwise bool) bool {
 	return strings.EqualFold(v.node.Value, "true")
 }
 
-// Scalar returns a string of at most MaxText characters, a float64 or a bool. Scalar returns nil if
-// the value is absent or is none of these.
+// Scalar returns a string of at most MaxText characters without `${`, a float64 or a bool. Scalar
+// returns nil if the value is absent or is none of these.
 func (v Value) Scalar() any {
 	if v.node == nil || v.document.refused[v.node] {
 		return nil
 	}
 	switch got := kindOf(v.node); got {
 	case isString:
-		return v.FreeText(0, MaxText)
+		return v.literal(0, MaxText)
 	case isBoolean:
 		return v.Bool(false)
 	case isNumber:
