@@ -162,9 +162,9 @@ func (l *Loader) parse(data []byte, options Options) (*Config, error) {
 	return config, nil
 }
 
-// LoadProviders returns the built-in providers and the providers of the file at path, and ignores
-// the other sections of the file, even if they have problems. LoadProviders returns the same types
-// of errors as Load.
+// LoadProviders returns the built-in providers and the providers that the file at path and its
+// 'providers_directory' define, and ignores the other sections of the file, even if they have problems.
+// LoadProviders returns the same types of errors as Load.
 func LoadProviders(path string) (*catalog.Catalog, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -177,8 +177,9 @@ func LoadProviders(path string) (*catalog.Catalog, error) {
 }
 
 // LoadCredentials returns the credentials of the file at path, in the file's order and without
-// values. LoadCredentials reads no environment variable and no other file, and checks only the
-// sections 'credentials' and 'providers'. LoadCredentials returns the same types of errors as Load.
+// values. LoadCredentials reads no environment variable, and no other files than those in
+// 'providers_directory'. It checks only the credentials and the providers. LoadCredentials returns the
+// same types of errors as Load.
 func LoadCredentials(path string) ([]*credentials.Credential, error) {
 	data, err := readFile(path)
 	if err != nil {

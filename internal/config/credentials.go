@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,7 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 		}
 	}
 	for _, field := range method.Fields {
-		if _, found := item.placeOf(field.ID); field.Required && !found {
+		if field.Required && !item.has(field.ID) {
 			help := field.DisplayName + ". " + strings.Join(strings.Fields(field.Description), " ")
 			p.document.Problemf(item.at(item.valuesAt), "the required field %q is missing: %s", field.ID, strings.TrimRight(help, ". "))
 			complete = false
@@ -167,11 +168,25 @@ func (p *parser) setValues(credential *credentials.Credential, item placedItem) 
 	}
 	p.setHosts(credential, item, complete)
 	for _, problem := range strategies.Check(credential) {
-		at, _ := item.placeOf(problem.Field)
 		if _, known := credential.Values[problem.Field]; known || complete {
-			p.document.Problemf(item.at(at), "%s", problem.Message)
+			p.reportValue(item, problem.Field, problem.Message)
 		}
 	}
+}
+
+// reportValue reports a problem with the value of a field, which was read, or with all values if the
+// field is empty.
+func (p *parser) reportValue(item placedItem, field, message string) {
+	at := item.valuesAt
+	for _, value := range item.values {
+		if value.field.value != field {
+			continue
+		}
+		if at = value.at; value.kind == "file" {
+			message = "in the file " + value.given.value + ": " + message
+		}
+	}
+	p.document.Problemf(item.at(at), "%s", message)
 }
 
 // setHosts sets the hosts of a credential, whose values must be set before. If a value is missing, it
@@ -182,23 +197,16 @@ func (p *parser) setHosts(credential *credentials.Credential, item placedItem, c
 	if err == nil || !complete {
 		return
 	}
-	at, message := item.valuesAt, err.Error()
 	if inField, ok := errors.AsType[*catalog.FieldError](err); ok {
-		at, _ = item.placeOf(inField.Field)
-		message = inField.Message
+		p.reportValue(item, inField.Field, inField.Message)
+		return
 	}
-	p.document.Problemf(item.at(at), "%s", message)
+	p.reportValue(item, "", err.Error())
 }
 
-// placeOf returns the place of the source of a field's value. If the field has no source, placeOf
-// returns the place of the key `values`, and false.
-func (i *credentialItem) placeOf(field string) (yamlfile.Place, bool) {
-	for _, value := range i.values {
-		if value.field.value == field {
-			return value.at, true
-		}
-	}
-	return i.valuesAt, false
+// has reports whether the item has a source for the value of a field.
+func (i *credentialItem) has(field string) bool {
+	return slices.ContainsFunc(i.values, func(value source) bool { return value.field.value == field })
 }
 
 func providerIDs(providers *catalog.Catalog) []string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/authmaterial/broker/internal/catalog"
@@ -20,6 +21,9 @@ const (
 // readProviders returns the built-in providers and those that the configuration defines, and the IDs
 // of the built-in providers that the configuration redefines.
 func (p *parser) readProviders(root yamlfile.Value) (all *catalog.Catalog, replaced []string) {
+	if root.Get("auth_methods").Exists() {
+		root.Problemf("expected a configuration file, and this is the definition of a provider: make it an item of the list 'providers', or name its folder in 'providers_directory'")
+	}
 	places := map[string]string{} // where each ID is defined
 	var defined []*catalog.Provider
 	p.faulty = map[*catalog.Provider]bool{}
@@ -50,8 +54,8 @@ func (p *parser) readProviders(root yamlfile.Value) (all *catalog.Catalog, repla
 	return catalog.Builtin().With(defined...), replaced
 }
 
-// readDirectory reads the files of a directory whose names end with .yaml, in alphabetical order. Each
-// is the definition of one provider.
+// readDirectory reads the files of a directory whose names end with .yaml or .yml, in alphabetical
+// order. Each is the definition of one provider.
 func (p *parser) readDirectory(value yamlfile.Value) []*yamlfile.Document {
 	given := value.Text(yamlfile.MaxText)
 	if given == "" {
@@ -68,7 +72,8 @@ func (p *parser) readDirectory(value yamlfile.Value) []*yamlfile.Document {
 	}
 	for _, entry := range entries {
 		path := filepath.Join(folder, entry.Name())
-		if filepath.Ext(path) != ".yaml" || strings.HasPrefix(entry.Name(), ".") {
+		isDefinition := slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)) && !entry.IsDir()
+		if !isDefinition || strings.HasPrefix(entry.Name(), ".") {
 			continue // such as the lock file of an editor
 		}
 		if p.options.Reading != nil {

@@ -58,10 +58,10 @@ func TestProvidersDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(folder, "providers"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(folder, "providers", "folder.yaml"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write("providers/acme.yaml", acme)
+	write("providers/acme.yml", acme)
 	write("providers/README.md", "not a definition")
 	write("providers/pendo.yaml", strings.Replace(acme, "id: acme", "id: pendo", 1))
 	write("broker.yaml", "providers_directory: providers\ncredentials: [{id: c, provider: acme, auth_method: api_key, values: {api_key: {value: k}}}]\n")
@@ -75,14 +75,14 @@ func TestProvidersDirectory(t *testing.T) {
 	if got := strings.Join(loaded.ReplacedProviders, " "); got != "pendo" || loaded.Credentials.Get("c").Provider.ID != "acme" {
 		t.Errorf("the built-in providers %q were replaced", got)
 	}
-	if got := strings.Join(read, " "); got != "broker.yaml providers providers/acme.yaml providers/pendo.yaml" {
+	if got := strings.Join(read, " "); got != "broker.yaml providers providers/acme.yml providers/pendo.yaml" {
 		t.Errorf("the files %s were read", got)
 	}
 	write("providers/other.yaml", acme)
 	write("providers/wrong.yaml", strings.Replace(strings.Replace(acme, "id: acme", "id: wrong", 1), "${api_key}", "${key}", 1))
 	_, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{})
 	for _, want := range []string{
-		folder + "/providers/other.yaml:1:6: duplicate ID: it is already in " + folder + "/providers/acme.yaml, line 1",
+		folder + "/providers/other.yaml:1:6: duplicate ID: it is already in " + folder + "/providers/acme.yml, line 1",
 		folder + "/providers/wrong.yaml:3:38: unknown field or function; ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -92,6 +92,53 @@ func TestProvidersDirectory(t *testing.T) {
 	write("broker.yaml", "providers_directory: nowhere\n")
 	if _, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{}); err == nil || !strings.Contains(err.Error(), "broker.yaml:1:22: is not a folder of at most 10000 files that the broker can read; a relative path is relative to ") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestKindsOfFiles checks the errors if the definition of a provider is in place of a configuration
+// file, or the other way round.
+func TestKindsOfFiles(t *testing.T) {
+	const wanted = "broker.yaml:1:1: expected a configuration file, and this is the definition of a provider: "
+	folder := t.TempDir()
+	path := filepath.Join(folder, "broker.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(acme)
+	_, loadErr := config.Load(path, config.Options{})
+	_, providersErr := config.LoadProviders(path)
+	_, credentialsErr := config.LoadCredentials(path)
+	for _, err := range []error{loadErr, providersErr, credentialsErr} {
+		if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(folder, wanted)) {
+			t.Errorf("the error is %v, want %s", err, wanted)
+		}
+	}
+	write("providers_directory: .\ncredentials: []\n")
+	const want = "broker.yaml:1:1: expected the definition of one provider, and this is a configuration file: "
+	if _, err := config.Load(path, config.Options{}); err == nil || !strings.HasPrefix(err.Error(), filepath.Join(folder, want)) {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
+}
+
+// TestFileOfAKey checks that an error about the content of a file names the file.
+func TestFileOfAKey(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	if err := os.WriteFile("key.pem", []byte("-----BEGIN PRIVATE KEY-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signed := strings.Replace(acme, `headers: [{name: x-key, value: "${api_key}"}]`, `jwt: {algorithm: ES256, key: "${api_key}", claims: {}}, headers: [{name: a, value: "${jwt}"}]`, 1)
+	for file, want := range map[string]string{
+		"key.pem": "broker.yaml:5:69: in the file key.pem: line 1: the block has no END line: the file is cut off; copy it again",
+		"nowhere": "broker.yaml:5:76: the file does not exist; a relative path is relative to the working directory",
+	} {
+		text := "providers: [" + signed + "]\ncredentials:\n- {id: one, provider: acme, auth_method: api_key, values: {api_key: {file: " + file + "}}}\n"
+		if _, err := config.Parse("broker.yaml", []byte(text), config.Options{}); err == nil || err.Error() != want {
+			t.Errorf("the error is %v, want %s", err, want)
+		}
 	}
 }
 

@@ -135,10 +135,14 @@ func (p *parser) resolvePath(path string) string {
 // relativeTo returns a hint for messages: the folder to which a relative path refers, without the
 // path itself, which may be a secret that was entered in the wrong place.
 func (p *parser) relativeTo(path string) string {
-	if filepath.IsAbs(path) {
+	switch {
+	case filepath.IsAbs(path):
 		return ""
+	case p.folder == ".":
+		return "; a relative path is relative to the working directory"
+	default:
+		return "; a relative path is relative to " + p.folder
 	}
-	return "; a relative path is relative to " + p.folder
 }
 
 const writable = "can be changed by every user of this machine: chmod o-w"
