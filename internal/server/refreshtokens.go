@@ -13,11 +13,19 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-// storeInterval is how often refresh tokens are stored that could not be stored when they were issued.
-const storeInterval = time.Second
+const (
+	// storeInterval is how often refresh tokens are stored that could not be stored when they were
+	// issued, and lastInterval is how often when the server stops.
+	storeInterval = time.Second
+	lastInterval  = 100 * time.Millisecond
+)
 
-var errStoreAway = fault.New(fault.StoreUnavailable,
-	"the credential store, which has the refresh token of this credential, cannot be reached").WithRetryDelay(time.Second)
+var (
+	errStoreAway = fault.New(fault.StoreUnavailable,
+		"the credential store, which has the refresh token of this credential, cannot be reached").WithRetryDelay(time.Second)
+	errLeasedAgain = fault.New(fault.ProviderUnavailable,
+		"another replica is using the refresh token that was replaced").WithRetryDelay(time.Second)
+)
 
 // refreshTokens implements strategies.RefreshTokens with the credential store.
 type refreshTokens struct {
@@ -48,7 +56,10 @@ func (r *refreshTokens) explain(credentialID string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrChanged):
 		return strategies.ErrSuperseded
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrReplaced), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrLeased):
+		return errLeasedAgain
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrReplaced), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, context.Canceled): // the server stops, and tries again
 		return errStoreAway
 	}
 	r.logger.Error("the stored refresh token of a credential cannot be used", "credential_id", credentialID, "problem", err)
@@ -104,7 +115,11 @@ func (s *Server) storeRefreshTokens() {
 func (s *Server) storeLastRefreshTokens() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastPeriod)
 	defer cancel()
-	if lost := s.tokenClient.StoreRefreshTokens(ctx); len(lost) > 0 {
+	lost := s.tokenClient.StoreRefreshTokens(ctx)
+	for len(lost) > 0 && !endsWithin(lastInterval, ctx.Done()) {
+		lost = s.tokenClient.StoreRefreshTokens(ctx)
+	}
+	if len(lost) > 0 {
 		s.logger.Error("refresh tokens could not be stored and are lost: obtain new ones and rotate these credentials", "credential_ids", lost)
 	}
 }

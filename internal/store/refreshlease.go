@@ -64,37 +64,45 @@ func (w *writer) leaseRefreshToken(t *RefreshToken, origin string, life time.Dur
 
 // ReplaceRefreshToken stores the successor of a refresh token, and ends the lease. When
 // ReplaceRefreshToken returns nil, the successor survives a crash. It may be called again after an
-// error, and it stores the successor even if the lease has ended, because the provider accepts only
+// error, and it stores the successor even if the lease has ended, because the provider may accept only
 // the successor.
+//
+// If the lease has ended and another caller has the next one, ReplaceRefreshToken returns ErrLeased, and
+// stores nothing: the other caller may be using the refresh token, and may get another successor, which
+// is newer. Call ReplaceRefreshToken again later.
 //
 // ReplaceRefreshToken returns ErrChanged, and stores nothing, if another successor was stored, or if
 // the chain was removed with its credential or version.
 func (s *Store) ReplaceRefreshToken(ctx context.Context, t *RefreshToken, successor secret.Text) error {
 	return s.exclusive(ctx, "store a refresh token", 0, func(w *writer) error {
-		next := *t
+		next, now := *t, w.driver.Now()
 		next.Sequence++
-		err := w.execOne(ErrChanged, `UPDATE refresh_tokens SET sequence = $4, sealed = $5, attempted = $6, update_time = $7,
-			lease_end = CASE WHEN fence = $8 THEN 0 ELSE lease_end END WHERE credential_id = $1 AND chain = $2 AND sequence = $3`,
-			t.CredentialID, t.Chain, t.Sequence, next.Sequence, w.sealRefreshToken(&next, successor), false, instant{&w.now}, t.fence)
+		err := w.execOne(ErrChanged, `UPDATE refresh_tokens SET sequence = $4, sealed = $5, attempted = $6, update_time = $7, lease_end = 0
+			WHERE credential_id = $1 AND chain = $2 AND sequence = $3 AND (fence = $8 OR lease_end - `+now+` NOT BETWEEN 1 AND $9)`,
+			t.CredentialID, t.Chain, t.Sequence, next.Sequence, w.sealRefreshToken(&next, successor), false, instant{&w.now},
+			t.fence, MaxLease.Microseconds())
 		if !errors.Is(err, ErrChanged) {
 			return err
 		}
-		return w.alreadyReplaced(&next, successor)
+		return w.whyNotReplaced(&next, successor)
 	})
 }
 
-// alreadyReplaced returns nil if an earlier call stored the successor, although the call returned an
-// error, and otherwise ErrChanged.
-func (w *writer) alreadyReplaced(next *RefreshToken, successor secret.Text) error {
+// whyNotReplaced returns nil if an earlier call stored the successor, although the call returned an
+// error, and otherwise ErrLeased or ErrChanged.
+func (w *writer) whyNotReplaced(next *RefreshToken, successor secret.Text) error {
+	var sequence int64
 	var sealed []byte
-	err := w.tx.QueryRowContext(w.ctx, `SELECT sealed FROM refresh_tokens WHERE credential_id = $1 AND chain = $2 AND sequence = $3`,
-		next.CredentialID, next.Chain, next.Sequence).Scan(&sealed)
+	err := w.tx.QueryRowContext(w.ctx, `SELECT sequence, sealed FROM refresh_tokens WHERE credential_id = $1 AND chain = $2`,
+		next.CredentialID, next.Chain).Scan(&sequence, &sealed)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrChanged
 	case err != nil:
 		return err
-	case w.openRefreshToken(next, sealed) != nil || !next.Value.Equal(successor):
+	case sequence < next.Sequence:
+		return ErrLeased
+	case sequence > next.Sequence, w.openRefreshToken(next, sealed) != nil, !next.Value.Equal(successor):
 		return ErrChanged
 	}
 	return nil

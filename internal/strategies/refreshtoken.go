@@ -32,8 +32,8 @@ type RefreshLease interface {
 	// provider may have replaced it.
 	Interrupted() bool
 	// Replace stores the successor durably, also if the lease has ended, and ends the lease. Replace
-	// returns ErrSuperseded if another successor was stored, and may be called again after any other
-	// error.
+	// fails while somebody else has the lease. It returns ErrSuperseded if another successor was
+	// stored, and may be called again after any other error.
 	Replace(ctx context.Context, successor secret.Text) error
 	// Release ends the lease of a refresh token without a successor. Release returns ErrSuperseded if
 	// a successor was stored meanwhile.

@@ -165,8 +165,10 @@ func (l *memoryLease) Replace(_ context.Context, successor secret.Text) error {
 		if m.sequence != l.at {
 			return strategies.ErrSuperseded
 		}
-		m.sequence, m.value, m.interrupted = l.at+1, successor, false
-		l.end()
+		if m.fence != l.number && time.Now().Before(m.leaseEnd) {
+			return errBusy
+		}
+		m.sequence, m.value, m.interrupted, m.leaseEnd = l.at+1, successor, false, time.Time{}
 		return nil
 	})
 }
@@ -188,7 +190,10 @@ func (l *memoryLease) end() {
 	}
 }
 
-var errAway = fault.New(fault.StoreUnavailable, "away")
+var (
+	errAway = fault.New(fault.StoreUnavailable, "away")
+	errBusy = fault.New(fault.ProviderUnavailable, "busy")
+)
 
 // refreshWorld has a provider, a store and replicas, which share a credential.
 type refreshWorld struct {
@@ -412,29 +417,50 @@ func TestInterruptedRefresh(t *testing.T) {
 }
 
 // TestLateSuccessor suspends a replica, whose lease ends, between the provider's answer and the store.
+// The replica resumes while another replica uses the refresh token again, which the provider accepts or
+// not. The late successor must not be stored before the provider has answered.
 func TestLateSuccessor(t *testing.T) {
-	inRefreshWorld(t, func(_ *testing.T, w *refreshWorld) {
-		resume, first := make(chan struct{}), make(chan struct{})
-		suspend := sync.OnceFunc(func() { <-resume })
-		w.tokens.fail = func(operation string) (bool, error) {
-			if operation == "replace" {
-				w.tokens.mu.Unlock()
-				suspend()
-				w.tokens.mu.Lock()
-			}
-			return false, nil
-		}
-		go func() { defer close(first); w.request(w.replica(), "access-2", "", "") }()
-		synctest.Wait()
-		pass(21 * time.Second)
-		w.provider.before = sync.OnceFunc(func() {
-			close(resume)
-			<-first
+	for name, patient := range map[string]bool{"accepted again": true, "refused": false} {
+		t.Run(name, func(t *testing.T) {
+			inRefreshWorld(t, func(_ *testing.T, w *refreshWorld) {
+				resume, first := make(chan struct{}), make(chan struct{})
+				suspend := sync.OnceFunc(func() { <-resume })
+				w.tokens.fail = func(operation string) (bool, error) {
+					if operation == "replace" {
+						w.tokens.mu.Unlock()
+						suspend()
+						w.tokens.mu.Lock()
+					}
+					return false, nil
+				}
+				a, b := w.replica(), w.replica()
+				go func() { defer close(first); w.request(a, "", fault.ProviderUnavailable, "busy") }()
+				synctest.Wait()
+				pass(21 * time.Second)
+				w.provider.before = sync.OnceFunc(func() {
+					close(resume)
+					<-first
+					if w.tokens.sequence != 1 {
+						t.Error("the successor was stored while another replica was using the refresh token")
+					}
+					if patient {
+						w.provider.last = 1
+						w.provider.answer = func(int) (int, string, error) { w.provider.last = 3; return 200, tokenAnswer(3), nil }
+					}
+				})
+				if patient {
+					w.request(b, "access-3", "", "")
+					w.request(a, "", fault.ProviderUnavailable, "another replica replaced")
+					w.wantStored("refresh-3", 2, false)
+					return
+				}
+				w.request(b, "", fault.CredentialRejected, "a refresh that was interrupted")
+				w.request(a, "access-2", "", "")
+				w.wantStored("refresh-2", 2, false)
+				w.request(b, "access-3", "", "")
+			})
 		})
-		w.request(w.replica(), "", fault.ProviderUnavailable, "another replica replaced") // the provider refuses refresh-1
-		w.wantStored("refresh-2", 2, false)
-		w.request(w.replica(), "access-3", "", "")
-	})
+	}
 }
 
 func TestCallersCannotCancelARefresh(t *testing.T) {
