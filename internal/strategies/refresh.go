@@ -90,14 +90,19 @@ func (s *TokenSource) refresh(ctx context.Context) (*token.Token, *tokenAnswer, 
 	return issued, answer, s.release(ctx, lease, answer, failure)
 }
 
-// successor returns the refresh token in an answer.
+// successor returns the refresh token in an answer. A boolean, such as false, or the number 0 is no
+// refresh token.
 func (s *TokenSource) successor(answer *tokenAnswer) (secret.Text, bool) {
 	location := *s.credential.Method.TokenRequest.Response.RefreshToken
 	if !answer.isLast || answer.failure(location) != nil {
 		return secret.Text{}, false
 	}
+	member, _ := location.Path.Find(answer.body)
+	if _, isBool := member.(bool); location.Path != nil && (isBool || isEmpty(member)) {
+		return secret.Text{}, false
+	}
 	value, found := location.Find(answer.header, answer.text, answer.body)
-	return secret.New(value), found && len(value) <= maxTokenSize
+	return secret.New(value), found
 }
 
 // lease leases the current refresh token, and returns how long it may be used.

@@ -260,12 +260,22 @@ func TestRefreshTokensFollowEachOther(t *testing.T) {
 		w.request(a, "access-4", "", "")
 		w.wantUsed("refresh-1", "refresh-2", "refresh-3")
 		w.wantStored("refresh-4", 4, false)
+		for _, none := range []string{``, `,"refresh_token":null`, `,"refresh_token":false`, `,"refresh_token":true`, `,"refresh_token":0`, `,"refresh_token":""`} {
+			w.provider.answer = func(int) (int, string, error) {
+				w.provider.last = 4
+				return 200, `{"access_token":"access","expires_in":3600` + none + `}`, nil
+			}
+			w.request(b, "access", "", "") // an answer without a refresh token
+			w.wantStored("refresh-4", 4, false)
+		}
+		long := strings.Repeat("r", 100_000)
 		w.provider.answer = func(int) (int, string, error) {
 			w.provider.last = 4
-			return 200, `{"access_token":"access","expires_in":3600}`, nil
+			return 200, `{"access_token":"access","expires_in":3600,"refresh_token":"` + long + `"}`, nil
 		}
-		w.request(b, "access", "", "") // an answer without a refresh token
-		w.wantStored("refresh-4", 4, false)
+		w.request(b, "access", "", "")
+		w.wantStored(long, 5, false)
+		w.tokens.value, w.tokens.sequence = secret.New("refresh-4"), 4
 		w.provider.answer = func(int) (int, string, error) { return 200, `{"refresh_token":"refresh-5"}`, nil }
 		w.request(a, "", fault.ProviderUnavailable, "no access_token") // the refresh token is stored without a token
 		w.wantStored("refresh-5", 5, false)
