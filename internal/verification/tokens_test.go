@@ -8,6 +8,7 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/fault"
+	"github.com/authmaterial/broker/internal/fleetkeys"
 )
 
 // TestTokenRequestFails makes the token endpoint fail. Only a refusal by the endpoint itself means
@@ -92,4 +93,33 @@ func TestTokenRequestsHaveABudget(t *testing.T) {
 		return
 	}
 	t.Error("the number of token requests is not limited")
+}
+
+// TestNoStoreIsNoAnswerOfTheProvider verifies a credential whose refresh token cannot be read.
+func TestNoStoreIsNoAnswerOfTheProvider(t *testing.T) {
+	w := newWorld(t)
+	credential := load(t, `credentials: [{id: c, provider: p, auth_method: m, values: {refresh_token: {value: first}}}]
+store: {url: "sqlite:///unused", keys: [{env: KEY}]}
+providers:
+  - id: p
+    display_name: P
+    allowed_hosts: [p.example.com]
+    auth_methods:
+      - id: m
+        display_name: M
+        fields: [{id: refresh_token, display_name: R, required: true, secret: true}]
+        token_request:
+          url: https://p.example.com/token
+          body: FORM
+          client_authentication: NONE
+          grant_type: refresh_token
+          parameters: {refresh_token: "${refresh_token}"}
+          response: {refresh_token: refresh_token}
+        headers: [{name: Authorization, value: "Bearer ${token}"}]
+        verification: {path: /me, answers: [{statuses: [200], outcome: ACCEPTED}]}
+`, func(string) (string, bool) { return fleetkeys.Generate(), true })["c"]
+	result, err := w.verifier.Verify(t.Context(), credential, nil)
+	if failed, ok := errors.AsType[*fault.Error](err); !ok || failed.Reason != fault.StoreUnavailable {
+		t.Errorf("without a store, the result is %+v, and the error is %v, want STORE_UNAVAILABLE", result, err)
+	}
 }

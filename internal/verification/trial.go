@@ -39,7 +39,7 @@ func (t *trial) result(found finding) Result {
 }
 
 // requestToken returns the issued token. If no token was issued, it returns the Result of the
-// verification, or an error if no token was requested.
+// verification, or an error if the reason is not the provider.
 func (t *trial) requestToken(ctx context.Context) (*token.Token, Result, error) {
 	source, err := strategies.NewTokenSource(t.credential, t.options.TokenClient)
 	if err != nil {
@@ -49,7 +49,7 @@ func (t *trial) requestToken(ctx context.Context) (*token.Token, Result, error) 
 	switch failure := event.Err; {
 	case failure == nil:
 		return issued, Result{}, nil
-	case failure.Reason == fault.RateLimited, failure.Reason == fault.Internal:
+	case failure.Reason == fault.RateLimited, failure.Reason == fault.StoreUnavailable, failure.Reason == fault.Internal:
 		return nil, Result{}, failure
 	default:
 		return nil, t.result(t.withoutToken(event)), nil

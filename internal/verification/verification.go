@@ -86,7 +86,8 @@ func New(options Options) *Verifier {
 // instead. A token request ends the current token if the method ends its previous tokens.
 //
 // The error is a *fault.Error with the reason VerificationUnsupported, or RateLimited if too many
-// tokens were requested for the client.
+// tokens were requested for the client, or StoreUnavailable if a refresh token could not be read or
+// stored.
 func (v *Verifier) Verify(ctx context.Context, credential *credentials.Credential, current *token.Token) (Result, error) {
 	method := credential.Method
 	if method.Verification == nil {
