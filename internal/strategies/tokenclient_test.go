@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	"github.com/lestrrat-go/jwx/v3/jwt"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/credentials"
@@ -265,5 +266,33 @@ func TestTokenAfterSleep(t *testing.T) {
 		if last := issued.LastEnd().Sub(sentAt); last != time.Hour || requests != 2 {
 			t.Errorf("%s: %d requests were sent, want 2, and the token ends %v after the last request, want 1h", name, requests, last)
 		}
+	}
+}
+
+// TestSelfSignedTokenEndsWithItsClaim signs a short JWT within a second: the claim exp is a whole number.
+func TestSelfSignedTokenEndsWithItsClaim(t *testing.T) {
+	provider := define(t, `id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields: [{id: key, display_name: K, required: true, secret: true}]
+  jwt: {algorithm: HS256, key: "${key}", lifetime: 3s, claims: {iss: a}}
+  headers: [{name: A, value: "${jwt}"}]
+`)
+	clock := clockwork.NewFakeClockAt(time.Unix(1_800_000_000, 900_000_000))
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{Clock: clock})
+	credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New("k")}}
+	issued, err := newTokens(t, credential, client).RequestToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := jwt.ParseInsecure([]byte(issued.Value.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if expires, _ := parsed.Expiration(); !issued.LastEnd().Equal(expires) || !expires.Equal(time.Unix(1_800_000_003, 0)) {
+		t.Errorf("the token ends at %v, and its claim exp is %v", issued.LastEnd(), expires)
 	}
 }

@@ -177,13 +177,14 @@ func (s *TokenSource) now() time.Time { return s.client.options.Clock.Now() }
 
 // signToken returns a token that the broker signs itself.
 func (s *TokenSource) signToken(now time.Time) (*token.Token, *fault.Error) {
-	definition := s.credential.Method.JWT
-	text, problems := signJWT(definition, fieldValues(s.credential), clock.Wall(s.client.options.Clock, now))
+	definition, signedAt := s.credential.Method.JWT, clock.Wall(s.client.options.Clock, now)
+	text, problems := signJWT(definition, fieldValues(s.credential), signedAt)
 	if problems != nil {
 		return nil, fault.Opaque()
 	}
+	expires := time.Unix(signedAt.Add(definition.Lifetime).Unix(), 0) // the claim exp has no fraction of a second
 	return &token.Token{
-		Value: secret.New(text), RequestedAt: now, Lifetime: definition.Lifetime, Window: s.client.options.RenewalWindow,
+		Value: secret.New(text), RequestedAt: now, Lifetime: expires.Sub(signedAt), Window: s.client.options.RenewalWindow,
 	}, nil
 }
 
