@@ -137,7 +137,9 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if certificate := ClientCertificate(request.Context()); certificate != nil {
 		// No connection outlives its request, so the copy leaves nothing behind.
 		transport = transport.Clone()
-		transport.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
+		// With the field Certificates, package tls would send no certificate to a server that names only
+		// the root of the certificate's chain.
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }

@@ -15,8 +15,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/authmaterial/broker/internal/egress"
+	"github.com/authmaterial/broker/internal/testing/authtest"
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
@@ -163,5 +165,31 @@ func TestCertificatesAreChecked(t *testing.T) {
 	trusting = newTransport(t, egress.Options{Resolver: resolver, RootCAs: old.roots()})
 	if _, err := get(ctx, t, trusting, old.location()); err == nil || !strings.Contains(err.Error(), "protocol version") {
 		t.Errorf("with TLS 1.1, the error is %v", err)
+	}
+}
+
+// TestClientCertificateIsPresented connects to a server that asks for certificates of its root. The
+// certificate of the client is signed by an authority between, which the client does not send.
+func TestClientCertificateIsPresented(t *testing.T) {
+	root := authtest.NewAuthority("root", time.Now())
+	certificate := root.Between("between").Issue(x509.Certificate{})
+	certificate.Certificate = certificate.Certificate[:1]
+	presented := make(chan int, 1)
+	server := newProvider(t, func(config *tls.Config) {
+		config.ClientAuth, config.ClientCAs = tls.RequestClientCert, authtest.Pool(root)
+		config.VerifyPeerCertificate = func(certificates [][]byte, _ [][]*x509.Certificate) error {
+			presented <- len(certificates)
+			return nil
+		}
+	})
+	transport := newTransport(t, egress.Options{RootCAs: server.roots(), Resolver: newNames(t, loopback).resolver()})
+	ctx := egress.AllowPrivate(t.Context())
+	for want, ctx := range []context.Context{ctx, egress.WithClientCertificate(ctx, &certificate)} {
+		if _, err := get(ctx, t, transport, server.location()); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-presented; got != want {
+			t.Errorf("the server got %d certificates, want %d", got, want)
+		}
 	}
 }
