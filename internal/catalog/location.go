@@ -3,7 +3,6 @@ package catalog
 import (
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -22,7 +21,7 @@ type Location struct {
 	Path jsonpath.Path
 	// Body is true for the whole body without the white space around it.
 	Body bool
-	// Cookie is the name of a cookie that the answer sets.
+	// Cookie is the name of a cookie that the answer sets. The last one of that name counts.
 	Cookie string
 	// Header is the name of a header.
 	Header string
@@ -51,9 +50,11 @@ func (l Location) Find(header http.Header, text []byte, body any) (value string,
 	case l.Header != "":
 		value = header.Get(l.Header)
 	case l.Cookie != "":
-		cookies := (&http.Response{Header: header}).Cookies()
-		if i := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == l.Cookie }); i >= 0 {
-			value = cookies[i].Value
+		// A later cookie replaces an earlier one (RFC 6265, section 5.3).
+		for _, cookie := range (&http.Response{Header: header}).Cookies() {
+			if isRemoval := cookie.MaxAge < 0 || cookie.Value == ""; cookie.Name == l.Cookie && !isRemoval {
+				value = cookie.Value
+			}
 		}
 	default:
 		value, _ = jsonpath.Text(l.Path.Find(body))

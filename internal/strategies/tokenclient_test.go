@@ -296,3 +296,30 @@ auth_methods:
 		t.Errorf("the token ends at %v, and its claim exp is %v", issued.LastEnd(), expires)
 	}
 }
+
+// TestLastCookieCounts has a provider that first removes the cookie of an earlier session, as PHP does.
+func TestLastCookieCounts(t *testing.T) {
+	provider := define(t, `id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields: [{id: key, display_name: K, required: true, secret: true}]
+  token_request: {url: "https://p.test/login", body: FORM, parameters: {key: "${key}"}, client_authentication: NONE, grant_type: "", response: {token: {cookie: session}}}
+  headers: [{name: Cookie, value: "session=${token}"}]
+`)
+	for want, cookies := range map[string][]string{
+		"one":   {"session=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0", "session=one; path=/"},
+		"two":   {"session=one", "other=three", "session=two"},
+		"three": {"session=three", "session=deleted; Max-Age=0; path=/old", "session="},
+	} {
+		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{"Set-Cookie": cookies}, Body: http.NoBody, Request: r}, nil
+		})})
+		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New("k")}}
+		if issued, err := newTokens(t, credential, client).RequestToken(t.Context()); err != nil || issued.Value.Reveal() != want {
+			t.Errorf("with the cookies %q, the token is not %s; the error is %v", cookies, want, err)
+		}
+	}
+}
