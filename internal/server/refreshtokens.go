@@ -13,12 +13,8 @@ import (
 	"github.com/authmaterial/broker/internal/strategies"
 )
 
-const (
-	// storeInterval is how often refresh tokens are stored that could not be stored when they were
-	// issued, and lastInterval is how often when the server stops.
-	storeInterval = time.Second
-	lastInterval  = 100 * time.Millisecond
-)
+// storeInterval is how often refresh tokens are stored that could not be stored when they were issued.
+const storeInterval = time.Second
 
 var (
 	errStoreAway = fault.New(fault.StoreUnavailable,
@@ -115,11 +111,7 @@ func (s *Server) storeRefreshTokens() {
 func (s *Server) storeLastRefreshTokens() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastPeriod)
 	defer cancel()
-	lost := s.tokenClient.StoreRefreshTokens(ctx)
-	for len(lost) > 0 && !endsWithin(lastInterval, ctx.Done()) {
-		lost = s.tokenClient.StoreRefreshTokens(ctx)
-	}
-	if len(lost) > 0 {
+	if lost := s.tokenClient.StoreLastRefreshTokens(ctx); len(lost) > 0 {
 		s.logger.Error("refresh tokens could not be stored and are lost: obtain new ones and rotate these credentials", "credential_ids", lost)
 	}
 }

@@ -348,8 +348,15 @@ func TestUnstoredTokenIsStoredLater(t *testing.T) {
 			return false, nil
 		}
 		w.request(newTokens(t, rotating(t, "c", "secret", "tenant"), client), "", fault.StoreUnavailable, "away")
-		w.tokens.fail = nil
-		if failed := client.StoreRefreshTokens(t.Context()); len(failed) != 0 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if failed := client.StoreLastRefreshTokens(ctx); len(failed) != 1 || ctx.Err() == nil {
+			t.Errorf("the refresh tokens of %q are not stored, want those of c, after all of the time", failed)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		time.AfterFunc(time.Second/2, func() { w.tokens.mu.Lock(); defer w.tokens.mu.Unlock(); w.tokens.fail = nil })
+		if failed := client.StoreLastRefreshTokens(ctx); len(failed) != 0 {
 			t.Errorf("the refresh tokens of %q are not stored", failed)
 		}
 		w.wantStored("refresh-2", 2, false)

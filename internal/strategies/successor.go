@@ -90,7 +90,7 @@ func (c *TokenClient) storeSuccessor(ctx context.Context, u *successorToStore) *
 
 // StoreRefreshTokens tries to store the refresh tokens that could not be stored when the provider issued
 // them, and returns the IDs of the credentials whose refresh tokens could still not be stored. Call
-// StoreRefreshTokens regularly, and before the process ends.
+// StoreRefreshTokens regularly, and StoreLastRefreshTokens before the process ends.
 func (c *TokenClient) StoreRefreshTokens(ctx context.Context) (failed []string) {
 	for _, u := range c.unstored.list() {
 		limited, cancel := context.WithTimeout(ctx, storePatience)
@@ -103,4 +103,19 @@ func (c *TokenClient) StoreRefreshTokens(ctx context.Context) (failed []string) 
 		c.unstored.remove(u)
 	}
 	return failed
+}
+
+// StoreLastRefreshTokens is like StoreRefreshTokens, but tries again until ctx ends.
+func (c *TokenClient) StoreLastRefreshTokens(ctx context.Context) (failed []string) {
+	waiting := clock.ForWaiting(c.options.Clock)
+	for {
+		if failed = c.StoreRefreshTokens(ctx); len(failed) == 0 {
+			return nil
+		}
+		select {
+		case <-waiting.After(storeInterval):
+		case <-ctx.Done():
+			return failed
+		}
+	}
 }

@@ -315,7 +315,7 @@ auth_methods:
 		"three": {"session=three", "session=deleted; Max-Age=0; path=/old", "session="},
 	} {
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: transport(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{"Set-Cookie": cookies}, Body: http.NoBody, Request: r}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Set-Cookie": cookies}, Body: http.NoBody, Request: r}, nil
 		})})
 		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New("k")}}
 		if issued, err := newTokens(t, credential, client).RequestToken(t.Context()); err != nil || issued.Value.Reveal() != want {
