@@ -71,12 +71,32 @@ func (m *Mask) Text(text string) string {
 	return jwts.ReplaceAllString(strings.NewReplacer(pairs...).Replace(text), "[JWT]")
 }
 
-// Answer returns a text of an answer without the secrets, and without texts that look like secrets.
+// Answer returns a text of an answer without the secrets, and without texts that look like secrets. If
+// the answer has a secret with other escape sequences than the usual ones, the result has none.
 func (m *Mask) Answer(text string) string {
-	return random.ReplaceAllStringFunc(m.Text(text), func(found string) string {
+	text = m.Text(text)
+	if plain := unescape(text); m.Text(plain) != plain {
+		text = m.Text(plain)
+	}
+	return random.ReplaceAllStringFunc(text, func(found string) string {
 		if letter.MatchString(found) && digit.MatchString(found) || mixed.MatchString(found) {
 			return hidden
 		}
 		return found
 	})
+}
+
+var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\(u[0-9A-Fa-f]{4}|.)`)
+
+// unescape replaces the escape sequences of URLs, JSON and HTML.
+func unescape(text string) string {
+	return html.UnescapeString(escaped.ReplaceAllStringFunc(text, func(found string) string {
+		if plain, err := url.PathUnescape(found); found[0] == '%' && err == nil {
+			return plain
+		}
+		if plain := ""; json.Unmarshal([]byte(`"`+found+`"`), &plain) == nil {
+			return plain
+		}
+		return found
+	}))
 }

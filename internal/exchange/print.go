@@ -121,7 +121,7 @@ func (p *Printer) answer(body []byte, forToken bool) string {
 }
 
 var (
-	secretMembers = regexp.MustCompile(`(?i)(token|secret|password|key|session|jwt|assertion|cookie)$`)
+	secretMembers = regexp.MustCompile(`(?i)(token|secret|password|key|session|jwt|assertion|cookie|credential)s?$`)
 	// plainMembers are members of answers to token requests that never contain a token.
 	plainMembers = regexp.MustCompile(`(?i)^(token_?type|scopes?|expires?.*|.*_at|.*_in|error.*|message|msg|detail|title|status|success|code|type)$`)
 )
@@ -131,7 +131,11 @@ func (p *Printer) value(name string, value any, forToken bool) any {
 	case map[string]any:
 		shown := map[string]any{}
 		for member, item := range value {
-			shown[p.Mask.Answer(member)] = p.value(member, item, forToken)
+			inside := member
+			if secretMembers.MatchString(name) {
+				inside = name
+			}
+			shown[p.Mask.Answer(member)] = p.value(inside, item, forToken)
 		}
 		return shown
 	case []any:
@@ -141,7 +145,7 @@ func (p *Printer) value(name string, value any, forToken bool) any {
 		}
 		return shown
 	case json.Number:
-		if text := value.String(); p.Mask.Text(text) != text {
+		if text := value.String(); p.Mask.Text(text) != text || secretMembers.MatchString(name) {
 			return hidden
 		}
 		return value

@@ -23,17 +23,22 @@ func Secrets(credential *credentials.Credential, exchanges []*Exchange) *Mask {
 			secret[field.ID] = true
 		}
 	}
-	for name, location := range locations(method) {
+	for name, place := range places(method) {
 		secret[name] = true
-		for _, e := range exchanges {
-			if e.Response == nil {
+		for i, e := range exchanges {
+			found, ok := place.find(e)
+			if !ok || isURL(method, name) {
 				continue
 			}
-			body, _ := jsonpath.Decode(e.Received())
-			if found, ok := location.Find(e.Response.Header, e.Received(), body); ok && !isURL(method, name) {
+			mask.Hide(found, "")
+			if i == place.exchange {
 				values[name] = found
-				mask.Hide(found, "")
 			}
+		}
+	}
+	for _, e := range exchanges {
+		if name, password, ok := e.Request.BasicAuth(); ok {
+			mask.Hide(name+":"+password, "")
 		}
 	}
 	for _, template := range templates(method) {
@@ -58,33 +63,48 @@ func hideParts(mask *Mask, template *expression.Template, values map[string]stri
 	})
 }
 
-// locations returns where the answers have the values that expressions use, by the names of variables.
-func locations(method *catalog.AuthMethod) map[string]catalog.Location {
-	all := map[string]catalog.Location{}
+// place is where the answers have a value that expressions use.
+type place struct {
+	catalog.Location
+	exchange int // the index of the exchange that has the answer
+}
+
+func (p place) find(e *Exchange) (string, bool) {
+	if e.Response == nil {
+		return "", false
+	}
+	body, _ := jsonpath.Decode(e.Received())
+	return p.Find(e.Response.Header, e.Received(), body)
+}
+
+// places returns the places of the values, by the names of variables.
+func places(method *catalog.AuthMethod) map[string]place {
+	all := map[string]place{}
 	request := method.TokenRequest
 	if request == nil {
 		return all
 	}
-	for _, first := range request.First {
+	for i, first := range request.First {
 		for name, location := range first.Values {
-			all[first.ID+"."+name] = location
+			all[first.ID+"."+name] = place{location, i}
 		}
 	}
+	last := len(request.First)
 	for name, location := range request.Response.Values {
-		all["response."+name] = location
+		all["response."+name] = place{location, last}
 	}
-	all[catalog.TokenVariable] = request.Response.Token
+	all[catalog.TokenVariable] = place{request.Response.Token, last}
 	if next := request.Response.RefreshToken; next != nil {
-		all["response "+catalog.RefreshTokenField] = *next
+		all["response "+catalog.RefreshTokenField] = place{*next, last}
 	}
 	return all
 }
 
 // Headers returns the names of the headers of answers that the definition names.
 func Headers(method *catalog.AuthMethod) (names []string) {
-	for _, location := range locations(method) {
-		if location.Header != "" {
-			names = append(names, location.Header)
+	for _, place := range places(method) {
+		if place.Header != "" {
+			names = append(names, place.Header)
 		}
 	}
 	var conditions []catalog.Condition
