@@ -111,6 +111,9 @@ func (r *rehearsal) print() {
 		}
 	}
 	if r.credential.Method.JWT != nil && r.issued != nil {
+		if len(exchanges) == 0 { // otherwise, a request has the JWT
+			printer.PrintJWTs(r.issued.Value.Reveal())
+		}
 		fmt.Fprintf(r, "The token is a JWT that the broker signs itself. Its lifetime is %s.\n", r.issued.Lifetime)
 	}
 }

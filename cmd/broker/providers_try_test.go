@@ -55,6 +55,11 @@ auth_methods:
     jwt: {algorithm: ES256, key: "${key}", lifetime: 2m, header: {kid: k1}, claims: {iss: me, secret: "${sha256(key)}"}}
     headers: [{name: Authorization, value: "Bearer ${jwt}"}]
     verification: {url: "http://HOST/me", answers: [{statuses: [403], outcome: REFUSED}]}
+  - id: unsent
+    display_name: Unsent
+    fields: [{id: key, display_name: K, required: true, secret: true}]
+    jwt: {algorithm: ES256, key: "${key}", lifetime: 2m, header: {kid: k1}, claims: {iss: me, secret: "${sha256(key)}"}}
+    headers: [{name: Authorization, value: "Bearer ${jwt}"}]
 `
 
 // tryDefinition tries the definition at a provider that gives the answer to the token request.
@@ -185,13 +190,21 @@ func TestTrySignedToken(t *testing.T) {
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	output, code := tryDefinition(t, "{}", "", "", "--auth-method", "signed", "--secret-file", "key="+file)
-	for _, want := range []string{"Authorization: Bearer [JWT]", `  JWT header: {"alg":"ES256","kid":"k1","typ":"JWT"}`, `"iss":"me"`, `"secret":"[REDACTED]"`, "HTTP 403", "refused: ", "HTTP 403 is none of rejected_statuses", "signs itself. Its lifetime is 2m0s"} {
-		if !strings.Contains(output, want) || code != exitProblem {
-			t.Errorf("the exit code is %d, and the output does not contain %q:\n%s", code, want, output)
+	for method, test := range map[string]struct {
+		code int
+		want []string
+	}{
+		"signed": {exitProblem, []string{"Authorization: Bearer [JWT]", "HTTP 403", "refused: ", "HTTP 403 is none of rejected_statuses"}},
+		"unsent": {exitOK, []string{"no call of the API was made"}},
+	} {
+		output, code := tryDefinition(t, "{}", "", "", "--auth-method", method, "--secret-file", "key="+file)
+		for _, want := range append(test.want, `  JWT header: {"alg":"ES256","kid":"k1","typ":"JWT"}`, `"iss":"me"`, `"secret":"[REDACTED]"`, "signs itself. Its lifetime is 2m0s") {
+			if !strings.Contains(output, want) || code != test.code {
+				t.Errorf("%s: the exit code is %d, and the output does not contain %q:\n%s", method, code, want, output)
+			}
 		}
-	}
-	if strings.Contains(output, "eyJ") {
-		t.Errorf("the output contains the JWT:\n%s", output)
+		if strings.Contains(output, "eyJ") {
+			t.Errorf("%s: the output contains the JWT:\n%s", method, output)
+		}
 	}
 }

@@ -6,14 +6,18 @@ import (
 	"strings"
 )
 
-// signed prints the header and the claims of the JWTs in a request, without those that are a secret of
-// the credential or a token.
+// signed prints the JWTs in a request, if the broker signs any.
 func (p *Printer) signed(e *Exchange) {
 	if !p.SignsJWTs {
 		return
 	}
-	sent := fmt.Sprintf("%s %v %s", e.Request.URL, e.Request.Header, e.Sent)
-	for _, found := range jwts.FindAllString(sent, -1) {
+	p.PrintJWTs(fmt.Sprintf("%s %v %s", e.Request.URL, e.Request.Header, e.Sent))
+}
+
+// PrintJWTs prints the header and the claims of the JWTs in a text, without those that are a secret of
+// the credential or a token of the provider.
+func (p *Printer) PrintJWTs(text string) {
+	for _, found := range jwts.FindAllString(text, -1) {
 		if _, known := p.Mask.names[found]; known {
 			continue
 		}
