@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -21,6 +22,11 @@ import (
 func demoCalls(sim *simulator.Simulator, providers []string) ([]simulated.Call, error) {
 	if len(providers) == 0 {
 		return simulated.Calls(sim), nil
+	}
+	for i, id := range providers {
+		if slices.Contains(providers[:i], id) {
+			return nil, misused("--provider: %q is named twice: name each provider once", id)
+		}
 	}
 	return simulated.AddAccounts(sim, providers)
 }

@@ -70,9 +70,17 @@ func (r *rehearsal) reason(last *exchange.Exchange) string {
 
 func (r *rehearsal) printResult(result verification.Result) {
 	r.printWrapped("", strings.ToLower(string(result.Outcome))+": "+result.Explanation)
-	method := r.credential.Method
 	exchanges := r.recorder.Exchanges()
-	if result.Outcome == catalog.Refused && len(exchanges) > r.tokenSteps && !slices.Contains(method.RejectedStatuses, result.HTTPStatus) {
+	if result.Outcome == catalog.Refused && len(exchanges) > r.tokenSteps && !r.isRejection(exchanges[len(exchanges)-1]) {
 		r.printWrapped("", fmt.Sprintf("HTTP %d is none of rejected_statuses: if the API answers other calls with a wrong key in the same way, add it.", result.HTTPStatus))
 	}
+}
+
+// isRejection reports whether callers report an answer as a rejection.
+func (r *rehearsal) isRejection(e *exchange.Exchange) bool {
+	method, status := r.credential.Method, e.Response.StatusCode
+	body, err := jsonpath.Decode(e.Received())
+	return slices.Contains(method.RejectedStatuses, status) || slices.ContainsFunc(method.RejectedWhen, func(condition catalog.Condition) bool {
+		return condition.Matches(status, e.Response.Header, body, err == nil)
+	})
 }

@@ -55,6 +55,12 @@ auth_methods:
     jwt: {algorithm: ES256, key: "${key}", lifetime: 2m, header: {kid: k1}, claims: {iss: me, secret: "${sha256(key)}"}}
     headers: [{name: Authorization, value: "Bearer ${jwt}"}]
     verification: {url: "http://HOST/me", answers: [{statuses: [403], outcome: REFUSED}]}
+  - id: described
+    display_name: Described
+    fields: [{id: key, display_name: K, required: true, secret: true}]
+    headers: [{name: X-Key, value: "${key}"}]
+    rejected_when: [{statuses: [403], headers: {X-Reason: expired}}]
+    verification: {url: "http://HOST/me", answers: [{statuses: [403], outcome: REFUSED}]}
   - id: unsent
     display_name: Unsent
     fields: [{id: key, display_name: K, required: true, secret: true}]
@@ -70,6 +76,7 @@ func tryDefinition(t *testing.T, response, status, answer string, args ...string
 		case r.URL.Path == "/login":
 			_, _ = io.WriteString(w, `{"sid": "s3ssion-1"}`)
 		case r.URL.Path == "/me":
+			w.Header().Set("X-Reason", "expired")
 			w.WriteHeader(http.StatusForbidden)
 		case status != "":
 			w.WriteHeader(http.StatusBadRequest)
@@ -206,5 +213,12 @@ func TestTrySignedToken(t *testing.T) {
 		if strings.Contains(output, "eyJ") {
 			t.Errorf("%s: the output contains the JWT:\n%s", method, output)
 		}
+	}
+}
+
+func TestTryDescribedRejection(t *testing.T) {
+	output, code := tryDefinition(t, "{}", "", "", "--auth-method", "described", "--secret-env", "key=ACME_PASSWORD")
+	if code != exitProblem || !strings.Contains(output, "refused: ") || strings.Contains(output, "none of rejected_statuses") {
+		t.Errorf("the exit code is %d, and the output is\n%s", code, output)
 	}
 }
