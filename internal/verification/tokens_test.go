@@ -2,6 +2,8 @@ package verification_test
 
 import (
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/fault"
 	"github.com/authmaterial/broker/internal/fleetkeys"
+	"github.com/authmaterial/broker/internal/verification"
 )
 
 // TestTokenRequestFails makes the token endpoint fail. Only a refusal by the endpoint itself means
@@ -122,4 +125,47 @@ providers:
 	if failed, ok := errors.AsType[*fault.Error](err); !ok || failed.Reason != fault.StoreUnavailable {
 		t.Errorf("without a store, the result is %+v, and the error is %v, want STORE_UNAVAILABLE", result, err)
 	}
+}
+
+// TestURLThatCannotBeMade verifies credentials whose values give the verification no URL. No token is
+// requested.
+func TestURLThatCannotBeMade(t *testing.T) {
+	for values, message := range map[string]string{
+		"client_id: {value: a}, client_secret: {value: b}":                       "needs a field that is not set",
+		"client_id: {value: a}, client_secret: {value: b}, account: {value: ..}": "two dots",
+	} {
+		requests := 0
+		verifier := verification.New(verification.Options{Transport: counting(&requests)})
+		credential := load(t, `credentials: [{id: c, provider: p, auth_method: m, values: {`+values+`}}]
+providers:
+  - id: p
+    display_name: P
+    allowed_hosts: [p.example.com]
+    auth_methods:
+      - id: m
+        display_name: M
+        fields:
+        - {id: client_id, display_name: I, required: true}
+        - {id: client_secret, display_name: S, required: true, secret: true}
+        - {id: account, display_name: A}
+        token_request: {url: "https://p.example.com/token", body: FORM, client_authentication: BASIC}
+        headers: [{name: Authorization, value: "Bearer ${token}"}]
+        verification: {url: "https://p.example.com/${account}/me", answers: [{statuses: [200], outcome: ACCEPTED}]}
+`, nil)["c"]
+		_, err := verifier.Verify(t.Context(), credential, nil)
+		if failed, ok := errors.AsType[*fault.Error](err); !ok || failed.Reason != fault.VerificationUnsupported || !strings.Contains(failed.Message, message) || requests != 0 {
+			t.Errorf("with the values %s, %d requests were sent, and the error is %v, want %q", values, requests, err, message)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func counting(requests *int) http.RoundTripper {
+	return roundTripper(func(*http.Request) (*http.Response, error) {
+		*requests++
+		return nil, errors.New("no network")
+	})
 }

@@ -21,6 +21,7 @@ import (
 type trial struct {
 	options    Options
 	credential *credentials.Credential
+	targets    []*url.URL // the URLs to request
 	subject    subject
 }
 
@@ -63,14 +64,10 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 	if err != nil {
 		return Result{}, fault.Opaque()
 	}
-	targets, err := t.targets()
-	if err != nil {
-		return Result{}, fault.Opaque()
-	}
 	var decisive finding
-	for i, target := range targets {
+	for i, target := range t.targets {
 		where := ""
-		if len(targets) > 1 {
+		if len(t.targets) > 1 {
 			where = " at " + target.Host
 		}
 		found := t.ask(ctx, target, material, where)
@@ -84,19 +81,19 @@ func (t *trial) tryHosts(ctx context.Context, value secret.Text) (Result, error)
 	return t.result(decisive), nil
 }
 
-// targets returns the URLs to request. The hosts that the credential adds come first, because
-// somebody added them for this credential.
-func (t *trial) targets() ([]*url.URL, error) {
-	definition := t.credential.Method.Verification
+// targetsOf returns the URLs to request. The hosts that the credential adds come first, because
+// somebody added them for this credential. An error quotes no value.
+func targetsOf(credential *credentials.Credential) ([]*url.URL, error) {
+	definition := credential.Method.Verification
 	if definition.URL != nil {
-		target, err := strategies.Evaluate(definition.URL, t.credential)
+		target, err := strategies.Evaluate(definition.URL, credential)
 		return []*url.URL{target}, err
 	}
-	provided, err := strategies.Hosts(t.credential, nil)
+	provided, err := strategies.Hosts(credential, nil)
 	if err != nil {
 		provided = nil // the credential adds all hosts
 	}
-	own := slices.DeleteFunc(slices.Clone(t.credential.AllowedHosts), func(host string) bool { return slices.Contains(provided, host) })
+	own := slices.DeleteFunc(slices.Clone(credential.AllowedHosts), func(host string) bool { return slices.Contains(provided, host) })
 	var targets []*url.URL
 	for _, host := range slices.Concat(own, provided) {
 		if target, err := url.Parse("https://" + host + definition.Path); err == nil { // parsing does not fail, because hosts and paths were checked before

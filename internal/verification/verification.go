@@ -95,9 +95,14 @@ func (v *Verifier) Verify(ctx context.Context, credential *credentials.Credentia
 			"the definition of auth method %q of %s has no `verification`, so its credentials cannot be verified",
 			method.ID, credential.Provider.DisplayName))
 	}
+	targets, err := targetsOf(credential)
+	if err != nil {
+		return Result{}, fault.New(fault.VerificationUnsupported, fmt.Sprintf(
+			"the credential cannot be verified with these values: %s", err))
+	}
 	ctx, cancel := context.WithTimeout(ctx, totalTimeout)
 	defer cancel()
-	t := trial{options: v.options, credential: credential, subject: theCredential}
+	t := trial{options: v.options, credential: credential, targets: targets, subject: theCredential}
 	switch {
 	case !method.HasToken():
 		return t.tryHosts(ctx, secret.Text{})
