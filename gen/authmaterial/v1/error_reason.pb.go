@@ -95,8 +95,9 @@ const (
 	// NOT_FOUND. The credential has no version with this number, or the values of the
 	// version are erased.
 	ErrorReason_ERROR_REASON_VERSION_NOT_FOUND ErrorReason = 16
-	// FAILED_PRECONDITION. The auth method defines no verification, or the verification
-	// would replace a token that callers use and the request does not allow that.
+	// FAILED_PRECONDITION. The auth method defines no verification, the values do not fit
+	// the definition, or the verification would replace a token that callers use and the
+	// request does not allow that.
 	ErrorReason_ERROR_REASON_VERIFICATION_UNSUPPORTED ErrorReason = 17
 	// UNAVAILABLE. The credential store cannot be reached, or its database was deleted or
 	// replaced. Managed credentials that the broker has already read are still served. A

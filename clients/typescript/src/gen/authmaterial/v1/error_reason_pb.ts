@@ -173,8 +173,9 @@ export enum ErrorReason {
   VERSION_NOT_FOUND = 16,
 
   /**
-   * FAILED_PRECONDITION. The auth method defines no verification, or the verification
-   * would replace a token that callers use and the request does not allow that.
+   * FAILED_PRECONDITION. The auth method defines no verification, the values do not fit
+   * the definition, or the verification would replace a token that callers use and the
+   * request does not allow that.
    *
    * @generated from enum value: ERROR_REASON_VERIFICATION_UNSUPPORTED = 17;
    */
