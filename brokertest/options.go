@@ -29,8 +29,8 @@ type optionFunc func(*settings)
 func (f optionFunc) apply(s *settings) { f(s) }
 
 // WithConfig replaces the text of the default configuration file, which has one credential for
-// each auth method of the built-in providers. The section `listen` has no effect; use WithTLS
-// instead.
+// each auth method of SendPulse, Pulsedive, Pendo and SpotDraft. The section `listen` has no effect;
+// use WithTLS instead.
 //
 // The broker takes environment variables from WithEnv first, then from the simulator's accounts:
 // SENDPULSE_CLIENT_ID, SENDPULSE_CLIENT_SECRET, SENDPULSE_API_KEY, PULSEDIVE_API_KEY,

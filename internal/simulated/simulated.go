@@ -1,6 +1,7 @@
 // Package simulated contains a broker configuration for the accounts in package simulator. For each
 // credential this package also contains an API call that succeeds only if the provider accepts the
-// credential. AddAccounts does the same for other built-in providers. `broker demo` and package brokertest use this package; `broker serve` does not.
+// credential. AddAccounts does the same for other built-in providers. `broker demo` and package brokertest
+// use this package; `broker serve` does not.
 package simulated
 
 import (
@@ -9,8 +10,8 @@ import (
 	"github.com/authmaterial/broker/brokertest/simulator"
 )
 
-// Config is a configuration file with one credential for each auth method of the built-in
-// providers. The secrets in it come from environment variables.
+// Config is a configuration file with one credential for each auth method of SendPulse, Pulsedive,
+// Pendo and SpotDraft. The secrets in it come from environment variables.
 //
 //go:embed broker.yaml
 var Config []byte
