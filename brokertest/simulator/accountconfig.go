@@ -23,8 +23,6 @@ type AccountConfig struct {
 	// Values are values of the auth method's fields, by field ID. The simulator makes a value for each
 	// required field that is not in Values. A field with an empty value is not set.
 	Values map[string]string
-	// If AllFields is true, the simulator also makes values for the optional fields.
-	AllFields bool
 	// AllowedHosts are hosts of the API in addition to the hosts in the provider's definition.
 	AllowedHosts []string
 }

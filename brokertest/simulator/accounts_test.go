@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,14 +159,17 @@ func TestJSONRequestsOfAnAccount(t *testing.T) {
 func TestAnswersOfAnAccount(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	sim, client := start(t, simulator.WithClock(clock))
-	addAccount(t, sim, method("key", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: NONE, grant_type: "", headers: [{name: X-Key, value: "${key}"}], response: {expires_at: data.until}},
-		headers: [{name: Authorization, value: "Bearer ${token}"}], verification: {path: /me, answers: [{statuses: [401], json: {}, outcome: INCONCLUSIVE}, {statuses: [401], outcome: REFUSED}]}`),
+	addAccount(t, sim, method("key", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: NONE, grant_type: "", headers: [{name: X-Key, value: "${key}"}], response: {expires_at: data.until, values: {csrf: data.csrf}}},
+		headers: [{name: Authorization, value: "Bearer ${token}"}, {name: X-Csrf, value: "${response.csrf}"}], verification: {path: /me, answers: [{statuses: [401], json: {}, outcome: INCONCLUSIVE}, {statuses: [401], outcome: REFUSED}]}`),
 		simulator.AccountConfig{Values: map[string]string{"key": "k"}})
 	request := post(exampleTokens, "", "")
 	request.Header.Set("X-Key", "k")
 	data, _ := object(t, do(t, client, request))["data"].(map[string]any)
 	if want := clock.Now().Add(simulator.DefaultTokenLifetime).UTC().Format(time.RFC3339); data["until"] != want {
 		t.Errorf("the token expires at %v, want %s", data["until"], want)
+	}
+	if csrf, _ := data["csrf"].(string); !slices.Contains(sim.Secrets(), csrf) {
+		t.Errorf("the value %q, which authenticates calls, is not among the secrets", csrf)
 	}
 	if got := do(t, client, get("https://api.example.test/me", nil)); got.status != 401 || strings.HasPrefix(got.body, "{") {
 		t.Errorf("the refusal has status %d and the body %q, want 401 and a body that is not JSON", got.status, got.body)

@@ -120,7 +120,7 @@ func (a *Account) issue(found step) answer {
 	sent, response := tokenAnswer{}, request.Response
 	sent.put(response.Token, issued[catalog.TokenVariable])
 	for name, location := range response.Values {
-		issued["response."+name] = randomHex(16)
+		issued["response."+name] = a.secrets.keep(randomHex(16))
 		sent.put(location, issued["response."+name])
 	}
 	switch {

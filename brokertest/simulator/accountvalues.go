@@ -29,7 +29,7 @@ func makeValues(provider *catalog.Provider, method *catalog.AuthMethod, config A
 			}
 		}
 	}
-	add(config.AllFields)
+	add(false)
 	if !suffice(provider, method, values) {
 		add(true)
 	}
