@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,23 @@ func TestBuiltinProvidersAreDocumented(t *testing.T) {
 			if !slices.ContainsFunc(method.Fields, func(field catalog.Field) bool { return field.Secret }) {
 				t.Errorf("%s.%s has no secret field", provider.ID, method.ID)
 			}
+		}
+	}
+}
+
+// TestDefinitionsAsJSON checks that a provider as JSON is a definition of the same provider.
+func TestDefinitionsAsJSON(t *testing.T) {
+	withoutClaims, err := define(signing(`algorithm: HS256, key: "${key}", claims: {}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, provider := range append(catalog.Builtin().Providers(), withoutClaims) {
+		text, err := json.Marshal(provider)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := define(string(text)); err != nil || !again.Equal(provider) {
+			t.Errorf("the JSON of %s is not its definition: %v", provider.ID, err)
 		}
 	}
 }

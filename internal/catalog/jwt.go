@@ -29,7 +29,7 @@ type JWT struct {
 	// Header and Claims are values as in package encoding/json, in which each text is an
 	// *expression.Template.
 	Header map[string]any `json:"header,omitempty"`
-	Claims map[string]any `json:"claims,omitempty"`
+	Claims map[string]any `json:"claims"`
 }
 
 // MarshalJSON returns the definition of the JWT.

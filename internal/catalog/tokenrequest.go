@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"strings"
 	"time"
 
 	"github.com/authmaterial/broker/internal/expression"
@@ -140,9 +141,7 @@ func defineTokenRequest(item, fields yamlfile.Value, scope *scope, anyHost bool)
 		inner = inner.with(JWTVariable)
 	}
 	request.Request = defineRequest(item, inner, anyHost, request.reserved())
-	if request.Body == BodyNone && request.ClientAuthentication == ClientInRequestBody {
-		item.Get("client_authentication").Problemf("a request with the body NONE cannot contain the client's ID and secret: use JSON, FORM, QUERY or BASIC")
-	}
+	request.checkUnsent(item)
 	if request.JWT != nil && !inner.broken && !inner.uses(JWTVariable) {
 		item.Get("jwt").Key().Problemf("the JWT is never used: use ${%s} in a parameter or a header of the token request", JWTVariable)
 	}
@@ -175,6 +174,22 @@ func (r *TokenRequest) checkClientFields(fields yamlfile.Value, scope *scope) {
 			fields.Problemf("a method whose token_request has the client_authentication %s needs a required field %q", r.ClientAuthentication, id)
 		}
 		scope.use(id)
+	}
+}
+
+// checkUnsent reports parts of the definition that the request would not contain.
+func (r *TokenRequest) checkUnsent(item yamlfile.Value) {
+	if r.Body == BodyNone && r.ClientAuthentication == ClientInRequestBody {
+		item.Get("client_authentication").Problemf("a request with the body NONE cannot contain the client's ID and secret: use JSON, FORM, QUERY or BASIC")
+	}
+	if r.Body == BodyNone && r.GrantType != "" {
+		item.Get("grant_type").Problemf("a request with the body NONE has no parameters: remove the key, or use JSON, FORM or QUERY")
+	}
+	isBasic := r.ClientAuthentication == ClientInBasic || r.ClientAuthentication == ClientInBasicUnencoded
+	for i, header := range item.Get("headers").List(1, 50) {
+		if isBasic && strings.EqualFold(r.Headers[i].Name, "Authorization") {
+			header.Get("name").Problemf("client_authentication %s sets this header: remove the header, or use NONE", r.ClientAuthentication)
+		}
 	}
 }
 
