@@ -125,7 +125,11 @@ func (h Host) evaluate(values map[string]string) (host string, set bool, err err
 }
 
 func errInHost(part expression.Part) error {
-	const message = "is used in a host, so it must consist of lower-case letters, digits, hyphens and dots"
+	return errOf(part, "is used in a host, so it must consist of lower-case letters, digits, hyphens and dots")
+}
+
+// errOf returns an error about the value of an expression.
+func errOf(part expression.Part, message string) error {
 	if len(part.Uses) == 1 {
 		return &FieldError{Field: part.Uses[0], Message: "the value " + message}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/authmaterial/broker/internal/expression"
 	"github.com/authmaterial/broker/internal/yamlfile"
@@ -165,11 +166,14 @@ func (u *URL) Evaluate(values map[string]string, allows func(host string) bool) 
 
 // escape returns the form of an expression's value in a section of a URL.
 func escape(text string, in section, part expression.Part) (string, error) {
+	switch {
+	case in == inHost && !valueInHost.MatchString(text):
+		return "", errInHost(part)
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "", errOf(part, "has a line break or another control character, which is not allowed in a URL")
+	}
 	switch in {
 	case inHost:
-		if !valueInHost.MatchString(text) {
-			return "", errInHost(part)
-		}
 		return text, nil
 	case inPath:
 		if text == "" {

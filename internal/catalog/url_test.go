@@ -67,6 +67,21 @@ func TestUnderscoreInURL(t *testing.T) {
 	}
 }
 
+func TestControlCharactersInURL(t *testing.T) {
+	for _, location := range []string{"https://p.test/${a}", "https://p.test/?x=${a}"} {
+		provider, err := define(withTemplates("p.test", location, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, value := range []string{"x\n", "\x00x", "x\u0085y"} {
+			_, err := provider.AuthMethods[0].TokenRequest.URL.Evaluate(map[string]string{"a": value}, func(string) bool { return true })
+			if err == nil || err.Error() != "a: the value has a line break or another control character, which is not allowed in a URL" {
+				t.Errorf("%s with %q: the error is %v", location, value, err)
+			}
+		}
+	}
+}
+
 // checkHosts checks the hosts that a provider has for two sets of values.
 func checkHosts(t *testing.T, provider *catalog.Provider, values, others map[string]string) {
 	t.Helper()
