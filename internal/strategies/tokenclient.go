@@ -17,7 +17,7 @@ const (
 	requestTimeout = token.MaxDelay
 	maxAnswerSize  = 1 << 20 // size limit of an answer's body after decompression, in bytes
 
-	// Each pair of URL and client ID has a budget of token requests: a burst at first, and then one
+	// Each pair of URL and client has a budget of token requests: a burst at first, and then one
 	// request per second. The budget keeps providers from blocking accounts that send too many
 	// requests. One request per second is enough, because most tokens are valid for minutes or
 	// longer.
@@ -90,8 +90,8 @@ func (o TokenClientOptions) withDefaults() TokenClientOptions {
 }
 
 // TokenClient makes token requests, which follow no redirects and store no cookies. A request takes
-// at most 10 seconds, and its answer may have at most 1 MiB. Each pair of URL and client ID has a
-// budget of requests.
+// at most 10 seconds, and its answer may have at most 1 MiB. Each pair of URL and client has a budget
+// of requests.
 type TokenClient struct {
 	options TokenClientOptions
 	http    http.Client

@@ -202,6 +202,29 @@ func TestBudgetOfTokenRequests(t *testing.T) {
 	}
 }
 
+// TestBudgetWithoutClientID has a method whose accounts differ only in a secret.
+func TestBudgetWithoutClientID(t *testing.T) {
+	client := strategies.NewTokenClient(strategies.TokenClientOptions{
+		Clock: clockwork.NewFakeClock(), Transport: answering([]byte(`{"access_token":"t"}`)),
+	})
+	provider := define(t, `id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields: [{id: key, display_name: K, required: true, secret: true}]
+  token_request: {url: "https://p.test/token", body: FORM, parameters: {key: "${key}"}, client_authentication: NONE}
+  headers: [{name: A, value: "${token}"}]
+`)
+	for number := range 50 {
+		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New(fmt.Sprint(number))}}
+		if _, err := newTokens(t, credential, client).RequestToken(t.Context()); err != nil {
+			t.Fatalf("after %d requests of other accounts: %v", number, err)
+		}
+	}
+}
+
 func TestTransportErrorsAreDescribedNotQuoted(t *testing.T) {
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Transport: transport(func(*http.Request) (*http.Response, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -59,14 +60,17 @@ func (s *TokenSource) digest() (string, error) {
 }
 
 // budget computes the key of the budget of token requests, which the accounts at one URL do not share.
+// A new secret of the same client ID does not get another budget. Without a client ID, accounts may
+// differ only in secrets.
 func (s *TokenSource) budget() string {
 	method := s.credential.Method
 	if method.TokenRequest == nil {
 		return ""
 	}
-	parts := []string{method.TokenRequest.URL.String()}
-	for _, id := range method.TokenFields() {
-		if field := method.Field(id); !field.Secret || id == catalog.ClientIDField {
+	parts, fields := []string{method.TokenRequest.URL.String()}, method.TokenFields()
+	hasClientID := slices.Contains(fields, catalog.ClientIDField)
+	for _, id := range fields {
+		if field := method.Field(id); !field.Secret || id == catalog.ClientIDField || !hasClientID {
 			parts = append(parts, id, s.value(id))
 		}
 	}
