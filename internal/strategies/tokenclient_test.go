@@ -346,3 +346,28 @@ auth_methods:
 		}
 	}
 }
+
+// TestValuesInJSONAreUTF8 checks a value from a file in another encoding, which JSON would change.
+func TestValuesInJSONAreUTF8(t *testing.T) {
+	for _, method := range []string{
+		`token_request: {url: "https://p.test/token", body: JSON, parameters: {key: "${key}"}, client_authentication: NONE}
+  headers: [{name: A, value: "${token}"}]`,
+		`jwt: {algorithm: HS256, key: secret, claims: {iss: "${key}"}}
+  headers: [{name: A, value: "${jwt}"}]`,
+	} {
+		provider := define(t, `id: p
+display_name: P
+allowed_hosts: [p.test]
+auth_methods:
+- id: m
+  display_name: M
+  fields: [{id: key, display_name: K, required: true, secret: true}]
+  `+method)
+		for value, want := range map[string]int{"caf\xe9": 1, "café": 0} {
+			credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New(value)}}
+			if problems := strategies.Check(credential); len(problems) != want || want == 1 && problems[0].Field != "key" {
+				t.Errorf("%s: for %q, the problems are %v, want %d", method, value, problems, want)
+			}
+		}
+	}
+}

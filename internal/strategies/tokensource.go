@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authmaterial/broker/internal/catalog"
 	"github.com/authmaterial/broker/internal/clock"
@@ -98,6 +99,11 @@ func checkToken(credential *credentials.Credential) (problems []ValueProblem) {
 	}
 	if jwt != nil {
 		problems = append(problems, checkJWT(jwt, values)...)
+	}
+	for _, field := range method.TokenFields() {
+		if !utf8.ValidString(values[field]) { // a JSON text cannot contain such bytes
+			problems = append(problems, problem(field, "the value has bytes that are not UTF-8, which is not allowed where a token is obtained"))
+		}
 	}
 	return problems
 }
