@@ -55,7 +55,7 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 	if width, height, err := term.GetSize(fd); err == nil && width > 0 {
 		_ = p.lines.SetSize(width, height) // never fails
 	}
-	if p.styled {
+	if os.Getenv("TERM") != "dumb" {
 		p.lines.SetBracketedPasteMode(true)
 		defer p.lines.SetBracketedPasteMode(false)
 	}
@@ -64,6 +64,12 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 		pasted := errors.Is(err, term.ErrPasteIndicator)
 		for errors.Is(err, term.ErrPasteIndicator) { // the shell would run pasted lines that the command does not read
 			text, err = line()
+		}
+		if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN ") { // a key, from a terminal that does not mark pasted text
+			pasted = true
+			for err == nil && !strings.HasPrefix(strings.TrimSpace(text), "-----END ") {
+				text, err = line()
+			}
 		}
 		switch {
 		case errors.Is(err, io.EOF): // the person typed Ctrl-C or Ctrl-D, or the terminal is gone
