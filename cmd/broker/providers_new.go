@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path"
 
 	"github.com/spf13/cobra"
@@ -58,12 +59,15 @@ func newProvidersNew() *cobra.Command {
 	})
 	command.Flags().BoolVar(&f.fromCurl, "from-curl", false, "read a curl command from standard input, or from the arguments")
 	command.Flags().StringVarP(&f.output, "output", "o", "", "write the definition to a new `FILE`, not to standard output")
-	must(command.MarkFlagFilename("output", "yaml", "yml"))
+	must(command.MarkFlagFilename("output", "yaml"))
 	return command
 }
 
 func (f *newProviderFlags) run(command *cobra.Command, args []string) error {
 	screen := newScreen(command.ErrOrStderr())
+	if _, err := os.Lstat(f.output); err == nil { // nobody should answer questions in vain
+		return errExists(f.output)
+	}
 	definition, err := f.draft(command.InOrStdin(), screen, args)
 	if err != nil {
 		return err

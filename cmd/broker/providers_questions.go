@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/authmaterial/broker/internal/draft"
 )
@@ -93,8 +96,12 @@ func (i *interview) askPlacements(what, otherwise string, check func(string) err
 	question := "Name of the " + what
 	for {
 		name, err := i.askValid(question, otherwise, func(text string) error {
-			if text == "" {
+			known := func(p draft.Placement) bool { return strings.EqualFold(p.Name, text) }
+			switch {
+			case text == "":
 				return nil
+			case slices.ContainsFunc(*list, known):
+				return errors.New("must differ from the names before")
 			}
 			return check(text)
 		})

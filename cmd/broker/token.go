@@ -76,9 +76,13 @@ func createNew(path string, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // opening this path is safe, because the user of the command chooses it
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return nil, fmt.Errorf("%s: exists, and is not overwritten: remove it, or name another file", printable(path))
+		return nil, errExists(path)
 	case err != nil:
 		return nil, fmt.Errorf("%s: cannot be created: %w: name a file in an existing folder in which you may create files", printable(path), errors.Unwrap(err))
 	}
 	return file, nil
+}
+
+func errExists(path string) error {
+	return fmt.Errorf("%s: exists, and is not overwritten: remove it, or name another file", printable(path))
 }

@@ -170,8 +170,11 @@ func defineFields(list yamlfile.Value, withToken bool) []Field {
 	return fields
 }
 
-// No auth method may set these headers, which delimit an HTTP message or name its receiver.
-var undecorated = []string{"host", "content-length", "transfer-encoding", "connection"}
+// ReservedHeader reports whether no auth method may set a header, because it delimits an HTTP message
+// or names its receiver.
+func ReservedHeader(name string) bool {
+	return slices.Contains([]string{"host", "content-length", "transfer-encoding", "connection"}, strings.ToLower(name))
+}
 
 // definePlacements reads a list of headers or query parameters. An item has a name and a value, and can
 // have the other keys.
@@ -190,7 +193,7 @@ func definePlacements(list yamlfile.Value, scope *scope, areHeaders bool, otherK
 		switch {
 		case areHeaders && name != "" && !httpguts.ValidHeaderFieldName(name):
 			value.Problemf("this is not a name of an HTTP header: use letters, digits and hyphens")
-		case areHeaders && slices.Contains(undecorated, folded):
+		case areHeaders && ReservedHeader(name):
 			value.Problemf("the header %s is reserved for HTTP itself: use another header", name)
 		case !areHeaders && strings.ContainsFunc(name, isControl):
 			value.Problemf("the name of a query parameter must not have control characters")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/authmaterial/broker/internal/catalog"
 )
 
 // New returns a definition without an auth method. The text `api` is the host of the API, or the URL
@@ -85,10 +87,13 @@ func (d *Definition) CheckField(id string) error {
 	return nil
 }
 
-// CheckHeader returns an error if a text cannot be the name of a header.
+// CheckHeader returns an error if a text cannot be the name of a header that authenticates.
 func CheckHeader(name string) error {
-	if !httpguts.ValidHeaderFieldName(name) {
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
 		return errors.New("must be the name of a header, such as X-Api-Key")
+	case catalog.ReservedHeader(name):
+		return errors.New("must be another header, because this one is reserved for HTTP itself")
 	}
 	return nil
 }
