@@ -62,6 +62,10 @@ func defineJWT(item yamlfile.Value, scope *scope) *JWT {
 	for _, name := range []string{"crit", "b64"} { // RFC 7515, section 4.1.11, and RFC 7797
 		item.Get("header").Get(name).Key().Problemf("changes how receivers read the JWT, so it is not allowed: remove it")
 	}
+	if text := jwt.Key.String(); jwt.Key != broken && text != "" && len(jwt.Key.Uses()) == 0 {
+		item.Get("key").Problemf("must have an expression, such as ${private_key}, because the key is a value of the credential")
+		scope.broken = true // the key is probably meant to use a field
+	}
 	encoding := item.Get("key_encoding").OneOf("TEXT", "BASE64", "HEX")
 	switch {
 	case jwt.IsSymmetric() && encoding == "":

@@ -62,8 +62,8 @@ func TestFormMistakes(t *testing.T) {
 		"hyphen in a field":           {with("  fields: [{id: a-b, display_name: A}]\n  headers: [{name: X, value: x}]\n"), "p.yaml:7:17: " + notIdentifier},
 		"source that is no link":      {"sources: [http://p.test]\n" + hosted("p.test"), "p.yaml:1:11: must be a link that begins with https://"},
 
-		"URL that begins with a field":     {requested(`url: "${a}/t", body: NONE, client_authentication: NONE`), "p.yaml:10:11: may begin with an expression only if that is one value of an earlier request, such as ${login.url}"},
-		"URL that begins with two values":  {requested(`url: "${login.url + a}/t", body: NONE, client_authentication: NONE, first: [` + login + `]`), "p.yaml:10:11: may begin with an expression only if that is one value of an earlier request, such as ${login.url}"},
+		"URL that begins with a field":     {requested(`url: "${a}/t", body: NONE, client_authentication: NONE`), "p.yaml:10:11: must begin with https://, or with an expression that is one value of an earlier request, such as ${login.url}"},
+		"URL that begins with two values":  {requested(`url: "${login.url + a}/t", body: NONE, client_authentication: NONE, first: [` + login + `]`), "p.yaml:10:11: must begin with https://, or with an expression that is one value of an earlier request, such as ${login.url}"},
 		"URL without a slash":              {requested(`url: "${login.url}.test/t", body: NONE, client_authentication: NONE, first: [` + login + `]`), "p.yaml:10:11: must have a slash or a question mark after the expression with which it begins"},
 		"expression as the scheme":         {requested(`url: "https${a}://p.test/", body: NONE, client_authentication: NONE`), "p.yaml:10:11: must begin with https://, or with http:// and a literal loopback address"},
 		"expression with plain http":       {requested(`url: "http://${a}.example.com/", body: NONE, client_authentication: NONE`), "p.yaml:10:11: must begin with https://, or with http:// and a literal loopback address"},
@@ -97,6 +97,7 @@ func TestFormMistakes(t *testing.T) {
 		"reserved claims":          {signing(`algorithm: HS256, key: "${key}", claims: {iat: 1, exp: 2, jti: x}`), "p.yaml:10:48: the broker sets \"iat\" itself\np.yaml:10:56: the broker sets \"exp\" itself\np.yaml:10:64: the broker sets \"jti\" itself"},
 		"reserved header of a JWT": {signing(`algorithm: HS256, key: "${key}", header: {alg: none}, claims: {}`), `p.yaml:10:48: the broker sets "alg" itself`},
 		"critical header of a JWT": {signing(`algorithm: HS256, key: "${key}", header: {b64: false, crit: [b64]}, claims: {}`), "p.yaml:10:48: changes how receivers read the JWT, so it is not allowed: remove it\np.yaml:10:60: changes how receivers read the JWT, so it is not allowed: remove it"},
+		"literal key":              {signing(`algorithm: RS256, key: key, claims: {}`), "p.yaml:10:29: must have an expression, such as ${private_key}, because the key is a value of the credential"},
 		"encoding of a PEM key":    {signing(`algorithm: RS256, key: "${key}", key_encoding: BASE64, claims: {}`), "p.yaml:10:39: is for the algorithms HS256, HS384 and HS512: the key of RS256 is in PEM"},
 		"unknown encoding":         {signing(`algorithm: HS256, key: "${key}", key_encoding: BASE32, claims: {}`), `p.yaml:10:53: must be one of "TEXT", "BASE64", "HEX"`},
 		"lifetime of a JWT":        {signing(`algorithm: HS256, key: "${key}", lifetime: 169h, backdate: 6m, claims: {}`), "p.yaml:10:49: must be a duration from 1s to 168h, such as 5m\np.yaml:10:65: must be a duration from 0s to 5m, such as 60s"},
@@ -118,6 +119,8 @@ func TestFormMistakes(t *testing.T) {
 		"request with no value":          {first(`{id: login, url: "https://p.test/l", body: NONE, values: {}}`), `p.yaml:10:137: must have at least one key: the answer has succeeded if it has these values`},
 		"name of a value":                {first(strings.Replace(login, "url: url", "URL: url", 1)), "p.yaml:10:138: " + notIdentifier},
 		"unknown value":                  {requested(`url: "https://p.test/${login.id}", body: NONE, client_authentication: NONE, first: [` + login + `]`), "p.yaml:10:29: unknown field or function; there are: key, a, login.url, " + functions},
+
+		"client authentication": {strings.ReplaceAll(requested(`url: "https://p.test/t", body: FORM, client_authentication: basic`), "{id: key,", "{id: client_id, display_name: I, required: true}, {id: client_secret, display_name: S, required: true}, {id: key,"), `p.yaml:10:66: must be one of "REQUEST_BODY", "BASIC", "BASIC_UNENCODED", "NONE"`},
 
 		"lifetime and expires_at":     {response("lifetime: a, expires_at: b"), "p.yaml:10:96: is not allowed together with lifetime"},
 		"unit of expires_at":          {response("lifetime_unit: MINUTES, expires_at: b"), "p.yaml:10:83: is not allowed together with expires_at"},

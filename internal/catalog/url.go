@@ -118,7 +118,7 @@ func (u *URL) problemOf(sample string, host []expression.Part) string {
 	case !pathIsPlain(parsed):
 		return "must have no empty segment in its path, and none that is a dot or two dots"
 	case u.sections[0] == wholeURL && (len(parts[0].Uses) != 1 || isField(parts[0].Uses[0])):
-		return "may begin with an expression only if that is one value of an earlier request, such as ${login.url}"
+		return "must begin with https://, or with an expression that is one value of an earlier request, such as ${login.url}"
 	case u.sections[0] == wholeURL && len(parts) > 1 && strings.IndexAny(parts[1].Literal, "/?") != 0:
 		return "must have a slash or a question mark after the expression with which it begins"
 	case parsed.Scheme == "https":
@@ -221,11 +221,12 @@ func (u *URL) isAtOneOf(hosts []string) bool {
 		return true
 	}
 	if parsed, err := url.Parse(u.template.String()); err == nil && !strings.Contains(parsed.Host, "$") {
-		return slices.Contains(hosts, hostOf(parsed))
+		return slices.ContainsFunc(hosts, func(host string) bool { return strings.TrimSuffix(host, ":443") == hostOf(parsed) })
 	}
 	_, rest, _ := strings.Cut(u.template.String(), "://")
 	return slices.ContainsFunc(hosts, func(host string) bool {
-		after, found := strings.CutPrefix(rest, host)
+		after, found := strings.CutPrefix(rest, strings.TrimSuffix(host, ":443"))
+		after = strings.TrimPrefix(after, ":443")
 		return found && (after == "" || after[0] == '/' || after[0] == '?')
 	})
 }

@@ -78,8 +78,8 @@ func defineVerification(item yamlfile.Value, scope *scope, provider *Provider) *
 	}
 	if url := item.Get("url"); url.Exists() {
 		verification.URL = readURL(url, scope, provider.AnyHost)
-		if !verification.URL.isAtOneOf(provider.AllowedHosts) {
-			url.Problemf("the host must be one of allowed_hosts")
+		if len(provider.AllowedHosts) > 0 && !verification.URL.isAtOneOf(provider.AllowedHosts) {
+			url.Problemf("the host, with its port, must be one of allowed_hosts")
 		}
 	}
 	for _, answer := range item.Get("answers").List(1, 20) {

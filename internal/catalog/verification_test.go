@@ -60,13 +60,34 @@ func TestVerificationDefaults(t *testing.T) {
 	}
 }
 
+// TestVerificationHosts checks that the default port may be written in allowed_hosts, in the URL, or in
+// neither.
+func TestVerificationHosts(t *testing.T) {
+	for _, host := range []string{"p.test", "p.test:443", "${b}.example.com", "${b}.example.com:443"} {
+		for _, port := range []string{"", ":443"} {
+			text := strings.Replace(verified(`{url: "https://`+strings.TrimSuffix(host, ":443")+port+`/me", answers: [{statuses: [200], outcome: ACCEPTED}]}`), "[p.test]", `["`+host+`"]`, 1)
+			text = strings.Replace(text, "fields: [", "fields: [{id: b, display_name: B, required: true, secret: false}, ", 1)
+			if strings.HasPrefix(host, "p") {
+				text = strings.Replace(text, "headers: [", "headers: [{name: Y, value: \"${b}\"}, ", 1)
+			}
+			if _, err := define(text); err != nil {
+				t.Errorf("%s and a URL with the port %q: %v", host, port, err)
+			}
+		}
+	}
+	_, err := define(strings.Replace(verified(`{url: "https://p.test/me", answers: [{statuses: [200], outcome: ACCEPTED}]}`), "[p.test]", "p.test", 1))
+	if err == nil || strings.Contains(err.Error(), "allowed_hosts") {
+		t.Errorf("the problem of allowed_hosts is reported twice: %v", err)
+	}
+}
+
 func TestVerificationMistakes(t *testing.T) {
 	const answers = ", answers: [{statuses: [200], outcome: ACCEPTED}]}"
 	for text, want := range map[string]string{
 		"{}": `9:17: needs url or path; with path, each allowed host of the credential is asked` + "\n" + `9:17: the key "answers" is missing`,
 		"{url: \"https://p.test/\", path: /a" + answers:                                      "9:42: is not allowed together with url",
-		"{url: \"https://other.test/\"" + answers:                                            "9:23: the host must be one of allowed_hosts",
-		"{url: \"https://p.test:8443/\"" + answers:                                           "9:23: the host must be one of allowed_hosts",
+		"{url: \"https://other.test/\"" + answers:                                            "9:23: the host, with its port, must be one of allowed_hosts",
+		"{url: \"https://p.test:8443/\"" + answers:                                           "9:23: the host, with its port, must be one of allowed_hosts",
 		"{url: \"http://p.test/\"" + answers:                                                 "9:23: must begin with https://, or with http:// and a literal loopback address",
 		"{url: \"https://p.test/${b}\"" + answers:                                            "9:41: unknown field or function; there are: a, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)",
 		"{path: \"/${a}\"" + answers:                                                         "9:26: " + unevaluated,
