@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,8 +67,15 @@ func (p *parser) readDirectory(value yamlfile.Value) []*yamlfile.Document {
 		p.options.Reading(folder) // a new file changes the folder
 	}
 	entries, err := os.ReadDir(folder)
-	if err != nil || len(entries) > maxProviders {
-		value.Problemf("is not a folder of at most %d files that the broker can read%s", maxProviders, p.relativeTo(given))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		value.Problemf("the folder does not exist%s", p.relativeTo(given))
+		return nil
+	case err != nil:
+		value.Problemf("is not a folder that the broker can read%s", p.relativeTo(given))
+		return nil
+	case len(entries) > maxProviders:
+		value.Problemf("the folder has more than %d files%s", maxProviders, p.relativeTo(given))
 		return nil
 	}
 	for _, entry := range entries {

@@ -89,9 +89,14 @@ func TestProvidersDirectory(t *testing.T) {
 			t.Errorf("the error is %v, want %q", err, want)
 		}
 	}
-	write("broker.yaml", "providers_directory: nowhere\n")
-	if _, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{}); err == nil || !strings.Contains(err.Error(), "broker.yaml:1:22: is not a folder of at most 10000 files that the broker can read; a relative path is relative to ") {
-		t.Errorf("the error is %v", err)
+	for given, want := range map[string]string{
+		"nowhere":     "the folder does not exist; a relative path is relative to ",
+		"broker.yaml": "is not a folder that the broker can read; a relative path is relative to ",
+	} {
+		write("broker.yaml", "providers_directory: "+given+"\n")
+		if _, err = config.Load(filepath.Join(folder, "broker.yaml"), config.Options{}); err == nil || !strings.Contains(err.Error(), "broker.yaml:1:22: "+want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
 	}
 }
 
