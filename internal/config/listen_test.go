@@ -76,7 +76,7 @@ func TestListenTLSMistakes(t *testing.T) {
 		"{certificate_file: cert.pem}": "1:16: needs key_file",
 		"{key_file: key.pem}":          "1:16: needs certificate_file",
 		"{certificate_file: cert.pem, key_file: other-key.pem}":                              "1:54: other-key.pem:1: the private key is damaged, of an unsupported kind, or does not belong to the first certificate of the certificate file",
-		"{certificate_file: cert.pem, key_file: cert.pem}":                                   "1:54: cert.pem:1: expected a PRIVATE KEY, found CERTIFICATE: only the private key belongs in this file",
+		"{certificate_file: cert.pem, key_file: cert.pem}":                                   "1:54: cert.pem:1: expected a PRIVATE KEY, found CERTIFICATE: only the private key belongs here",
 		"{certificate_file: key.pem, key_file: key.pem}":                                     "1:34: key.pem:1: expected a CERTIFICATE, found PRIVATE KEY: only certificates belong in this file",
 		"{certificate_file: none.pem, key_file: key.pem}":                                    "1:34: the file does not exist; a relative path is relative to $DIR",
 		"{certificate_file: client.pem, key_file: client-key.pem}":                           "1:34: the first certificate is not for servers: its extended key usage lacks serverAuth",

@@ -96,10 +96,12 @@ func privateKey(name string, data []byte) (key *block, err error) {
 		case next.kind == "EC PARAMETERS":
 		case next.kind == "ENCRYPTED PRIVATE KEY", isKey && next.hasHeaders:
 			return nil, next.errorf("the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'")
+		case next.kind == "OPENSSH PRIVATE KEY":
+			return nil, next.errorf("the private key is in OpenSSH's own format: convert a copy of the file with 'ssh-keygen -p -m PKCS8 -f COPY'")
 		case !isKey:
-			return nil, next.unexpected("expected a PRIVATE KEY, found %s: only the private key belongs in this file")
+			return nil, next.unexpected("expected a PRIVATE KEY, found %s: only the private key belongs here")
 		case key != nil:
-			return nil, next.errorf("a second private key: leave only the key of the certificate in this file")
+			return nil, next.errorf("a second private key: leave only the key that belongs here")
 		default:
 			key = next
 		}

@@ -131,21 +131,28 @@ func decodeSecret(encoding, text string) (key []byte, err error) {
 // 8037).
 func checkKind(algorithm string, key crypto.Signer) error {
 	curves := map[string]string{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+	needed := "an RSA key"
+	switch algorithm[:2] {
+	case "ES":
+		needed = "an EC key of the curve " + curves[algorithm]
+	case "Ed":
+		needed = "an Ed25519 key"
+	}
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
-		if algorithm[1:2] != "S" || algorithm[0] == 'E' {
-			return fmt.Errorf("the key is an RSA key, which the algorithm %s cannot use", algorithm)
+		if algorithm[0] == 'E' {
+			return fmt.Errorf("the key is an RSA key, but the algorithm %s needs %s", algorithm, needed)
 		}
 		if key.N.BitLen() < 2048 {
 			return errors.New("the RSA key has less than 2048 bits: make a longer key")
 		}
 	case *ecdsa.PrivateKey:
 		if curve := key.Curve.Params().Name; curves[algorithm] != curve {
-			return fmt.Errorf("the key is an EC key of the curve %s, which the algorithm %s cannot use", curve, algorithm)
+			return fmt.Errorf("the key is an EC key of the curve %s, but the algorithm %s needs %s", curve, algorithm, needed)
 		}
 	case ed25519.PrivateKey:
 		if algorithm != "EdDSA" {
-			return fmt.Errorf("the key is an Ed25519 key, which the algorithm %s cannot use", algorithm)
+			return fmt.Errorf("the key is an Ed25519 key, but the algorithm %s needs %s", algorithm, needed)
 		}
 	default:
 		return errors.New("the key is of an unsupported kind")

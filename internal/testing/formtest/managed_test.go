@@ -75,7 +75,7 @@ func TestManagedCredentials(t *testing.T) {
 	}{
 		"an encrypted key":    {"acme", "", "made:encrypted", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'"},
 		"an old one":          {"acme", "", "made:encrypted:old", nil, "the private key is encrypted with a password: decrypt it with 'openssl pkey -in OLD -out NEW'"},
-		"a key of another":    {"acme", "", "made:rsa", nil, "the key is an RSA key, which the algorithm ES256 cannot use"},
+		"a key of another":    {"acme", "", "made:rsa", nil, "the key is an RSA key, but the algorithm ES256 needs an EC key of the curve P-256"},
 		"not a host":          {"evil.test/", "", "made:p256", nil, "must consist of lower-case letters, digits, hyphens and dots"},
 		"a host not added":    {"acme", "listed.example.org", "made:p256", nil, "`allowed_hosts`"},
 		"a host not allowed":  {"acme", "other.example.org", "made:p256", []string{"other.example.org"}, "must be one of store.allowed_hosts in the broker's configuration file"},
