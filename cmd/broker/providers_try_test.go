@@ -201,7 +201,7 @@ func TestTrySignedToken(t *testing.T) {
 		code int
 		want []string
 	}{
-		"signed": {exitProblem, []string{"Authorization: Bearer [JWT]", "HTTP 403", "refused: ", "HTTP 403 is none of rejected_statuses"}},
+		"signed": {exitProblem, []string{"Authorization: Bearer [JWT]", "HTTP 403", "refused: Acme refused the token that the broker signed (HTTP 403)", "HTTP 403 is none of rejected_statuses"}},
 		"unsent": {exitOK, []string{"no call of the API was made"}},
 	} {
 		output, code := tryDefinition(t, "{}", "", "", "--auth-method", method, "--secret-file", "key="+file)

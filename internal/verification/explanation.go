@@ -16,6 +16,7 @@ type subject struct{ accepted, refused, remark string }
 var (
 	theCredential   = subject{accepted: "accepted the credential", refused: "refused the credential"}
 	theIssuedToken  = subject{accepted: "issued a token and accepted it", refused: "issued a token, but refused it"}
+	theSignedToken  = subject{accepted: "accepted the token that the broker signed", refused: "refused the token that the broker signed"}
 	theCurrentToken = subject{
 		accepted: "accepted the current token",
 		refused:  "refused the current token, which may have been revoked",

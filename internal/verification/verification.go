@@ -115,6 +115,9 @@ func (v *Verifier) Verify(ctx context.Context, credential *credentials.Credentia
 		return result, err
 	}
 	t.subject = theIssuedToken
+	if method.JWT != nil {
+		t.subject = theSignedToken
+	}
 	result, err = t.tryHosts(ctx, issued.Value)
 	result.Token = issued
 	return result, err
