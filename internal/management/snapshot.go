@@ -353,15 +353,15 @@ func (s *Service) version(stored *store.Credential, v *store.Version, c *config.
 func definition(all *catalog.Catalog, providerID, methodID string) (*catalog.Provider, *catalog.AuthMethod, error) {
 	provider := all.Provider(providerID)
 	if provider == nil {
-		return &catalog.Provider{ID: providerID}, &catalog.AuthMethod{ID: methodID}, fmt.Errorf("the provider %q is not defined any more: define it in the broker's configuration file", providerID)
+		return &catalog.Provider{ID: providerID}, &catalog.AuthMethod{ID: methodID}, fmt.Errorf("the provider %q is not defined any more: define it in 'providers' or 'providers_directory' of the broker's configuration", providerID)
 	}
 	method := provider.AuthMethod(methodID)
 	if method == nil {
 		return provider, &catalog.AuthMethod{ID: methodID}, fmt.Errorf(
-			"the provider %q has no auth method %q any more: define it in the broker's configuration file", providerID, methodID)
+			"the provider %q has no auth method %q any more: define it again, or delete the credential", providerID, methodID)
 	}
 	if fields := method.UnclassifiedFields(); fields != nil {
-		return provider, method, fmt.Errorf("the definition of the provider %q does not state whether these fields are secret: %s: add 'secret: true' to them",
+		return provider, method, fmt.Errorf("the definition of the provider %q does not state whether these fields are secret: %s: set 'secret' of each to true or false",
 			providerID, strings.Join(fields, ", "))
 	}
 	return provider, method, nil

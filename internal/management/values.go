@@ -60,7 +60,7 @@ func (m *material) define(c *config.Config, providerID, methodID string, problem
 	}
 	if fields := method.UnclassifiedFields(); fields != nil {
 		problems.add("auth_method", fmt.Sprintf(
-			"cannot be used for managed credentials: its definition does not state whether these fields are secret: %s", strings.Join(fields, ", ")))
+			"cannot be used for managed credentials: its definition does not state whether these fields are secret: %s: set 'secret' of each to true or false", strings.Join(fields, ", ")))
 		return false
 	}
 	m.provider, m.method = provider, method
