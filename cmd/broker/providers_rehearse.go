@@ -114,6 +114,6 @@ func (r *rehearsal) print() {
 		if len(exchanges) == 0 { // otherwise, a request has the JWT
 			printer.PrintJWTs(r.issued.Value.Reveal())
 		}
-		fmt.Fprintf(r, "The token is a JWT that the broker signs itself. Its lifetime is %s.\n", r.issued.Lifetime)
+		fmt.Fprintf(r, "The token is a JWT that the broker signs itself. Its lifetime is %s.\n", r.credential.Method.JWT.Lifetime)
 	}
 }
