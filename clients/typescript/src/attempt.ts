@@ -143,27 +143,19 @@ export class Attempt implements Dispatcher.DispatchHandler {
     const held = this.#held;
     const undecided = this.#undecided;
     if (undecided) {
-      this.#decide(undecided)
-        .then((next) => {
-          if (controller.aborted) {
-            this.#exchange.fail(controller.reason);
-          } else if (next) {
-            next();
-          } else {
-            this.#release(undecided);
-            handler.onResponseEnd?.(controller, trailers);
-          }
-        })
-        .catch((error: unknown) => {
-          this.#exchange.fail(error);
-        });
+      this.#exchange.wait(this.#decide(undecided), (next) => {
+        if (next) {
+          next();
+        } else {
+          this.#release(undecided);
+          handler.onResponseEnd?.(controller, trailers);
+        }
+      });
     } else if (held) {
       // Only now can the probe use the connection.
-      void chain.probe(this.url.origin).then(() => {
+      this.#exchange.wait(chain.probe(this.url.origin), () => {
         const next = held.next();
-        if (controller.aborted) {
-          this.#exchange.fail(controller.reason);
-        } else if (next) {
+        if (next) {
           next();
         } else {
           this.#release(held);

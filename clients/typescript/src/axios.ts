@@ -173,7 +173,7 @@ async function bodyOf(response: AxiosResponse): Promise<Uint8Array> {
   const data: unknown = response.data;
   if (data instanceof Readable) {
     const peeked = new Peeked(data);
-    response.data = Readable.from(peeked.all(), { objectMode: false });
+    response.data = Readable.from(peeked.all(), { objectMode: false }).once("close", () => data.destroy());
     return peeked.start();
   }
   if (data instanceof Blob) {

@@ -121,9 +121,13 @@ async function isRejection(response: Response, prepared: Prepared): Promise<bool
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
-    for (let read = await reader?.read(); read?.value && size <= maxBody; read = await reader?.read()) {
-      chunks.push(read.value);
-      size += read.value.length;
+    while (size <= maxBody) {
+      const value = (await reader?.read())?.value;
+      if (!value) {
+        break;
+      }
+      chunks.push(value);
+      size += value.length;
     }
   } catch {
     return false; // the program gets the error when it reads the body

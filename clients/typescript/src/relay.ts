@@ -9,6 +9,8 @@ export class Relay implements Controller {
   #held = false;
   #reason: Error | null = null;
   #location: { value: string | undefined } | undefined;
+  /** Is called if the program aborts while no request is open. */
+  onAbort: ((reason: Error) => void) | undefined;
 
   relayTo(target: Controller): void {
     this.#target = target;
@@ -45,6 +47,9 @@ export class Relay implements Controller {
   abort(reason: Error): void {
     this.#reason ??= reason;
     this.#target?.abort(reason);
+    const { onAbort } = this;
+    this.onAbort = undefined;
+    onAbort?.(this.#reason);
   }
 
   get aborted(): boolean {

@@ -90,13 +90,33 @@ export class Exchange {
       return this.#send(got, true);
     }
     this.start(undefined); // so that the program can abort the request while it waits
-    got.then(
-      (prepared) => this.#send(prepared, true),
-      (error: unknown) => {
-        this.fail(error);
-      },
-    );
+    this.wait(got, (prepared) => {
+      this.#send(prepared, true);
+    });
     return true;
+  }
+
+  /** Waits while no request is open. If the program aborts, the exchange fails at once. */
+  wait<T>(promise: Promise<T>, next: (value: T) => void): void {
+    const { controller } = this;
+    if (controller.reason) {
+      this.fail(controller.reason);
+      return;
+    }
+    controller.onAbort = (reason) => this.fail(reason);
+    promise
+      .then((value) => {
+        if (!controller.aborted) {
+          controller.onAbort = undefined;
+          next(value);
+        }
+      })
+      .catch((error: unknown) => {
+        if (!controller.aborted) {
+          controller.onAbort = undefined;
+          this.fail(error);
+        }
+      });
   }
 
   /** Sends the current request. A provider's rejection leads to one repeat if `repeat` is true. */

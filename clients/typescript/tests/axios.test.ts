@@ -6,7 +6,7 @@ import type { Readable } from "node:stream";
 
 import axios, { isAxiosError, isCancel, type AxiosInstance } from "axios";
 
-import { redirecting, rejecting, secret, setUp } from "./setup.js";
+import { redirecting, rejectedWhen, rejecting, secret, setUp } from "./setup.js";
 
 test("baseURL, params, defaults and interceptors of the program work", async (t) => {
   const { client, provider } = await setUp(t);
@@ -128,11 +128,7 @@ test("a stream of which the client has read a part is complete", async (t) => {
     response.write('{"ok": false}');
     response.end(url.startsWith("/large") ? " ".repeat(200_000) : "");
   });
-  broker.serve({
-    rejectedWhen: [
-      { statuses: [200], json: { members: [{ path: ["ok"], value: { case: "boolValue", value: false } }] } },
-    ],
-  });
+  broker.serve({ rejectedWhen });
   const instance = client.axios("pendo", axios.create());
   for (const [path, size] of [
     ["/large", 200_013],
@@ -148,4 +144,19 @@ test("a stream of which the client has read a part is complete", async (t) => {
     assert.equal(bytes.toString(), '{"ok": false}'.padEnd(size));
   }
   assert.equal(broker.calls, 2); // one for the material, one for the report, which is not repeated
+});
+
+test("the connection of a stream that is destroyed before it is read is closed", async (t) => {
+  let close = (): void => undefined;
+  const closed = new Promise<void>((resolve) => (close = resolve));
+  const { client, provider, broker } = await setUp(t, (_, response) => {
+    response.on("close", close);
+    response.setHeader("x-unfinished", "1");
+    response.write(" ".repeat(70_000));
+  });
+  broker.serve({ rejectedWhen });
+  const instance = client.axios("pendo", axios.create());
+  const { data } = await instance.get<Readable>(provider.url, { responseType: "stream" });
+  data.destroy();
+  await closed;
 });

@@ -18,12 +18,16 @@ export class FakeBroker {
   authorization: string | null = null;
   /** Calls wait for this promise. */
   wait: Promise<void> = Promise.resolve();
+  /** Is resolved when a rejection is reported. */
+  readonly reported: Promise<void>;
+  #report = (): void => undefined;
   readonly #init: Init;
   #successor: AuthDecoration | undefined;
   readonly #server: http2.Http2Server;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
 
   private constructor(decoration: Init) {
+    this.reported = new Promise((resolve) => (this.#report = resolve));
     this.#init = { version: "v1", ...decoration };
     this.decoration = create(AuthDecorationSchema, this.#init);
     this.#server = http2.createServer(connectNodeAdapter({ routes: this.#routes }));
@@ -60,8 +64,10 @@ export class FakeBroker {
         await this.wait;
         return { authDecoration: this.decoration };
       },
-      reportRejection: () => {
+      reportRejection: async () => {
         this.calls++;
+        this.#report();
+        await this.wait;
         this.decoration = this.#successor ?? this.decoration;
         const { REPLACED, NOT_REPLACEABLE } = ReportRejectionResponse_Outcome;
         return { authDecoration: this.decoration, outcome: this.#successor ? REPLACED : NOT_REPLACEABLE };

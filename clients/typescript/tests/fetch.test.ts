@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
-import { redirecting, rejecting, setUp } from "./setup.js";
+import { redirecting, rejectedWhen, rejecting, setUp } from "./setup.js";
 
 test("the response has the program's URL, also in clones and after redirects", async (t) => {
   const { client, provider } = await setUp(t, redirecting("/next?a=1"));
@@ -134,4 +134,15 @@ test("an error that quotes the URL is not passed on", async (t) => {
     assert.doesNotMatch(inspect(error), /secret-query/);
     return true;
   });
+});
+
+test("a body that is larger than those that are compared is passed on before it ends", async (t) => {
+  const { broker, client, provider } = await setUp(t, (_, response) => {
+    response.setHeader("x-unfinished", "1");
+    response.write(" ".repeat(70_000));
+  });
+  broker.serve({ rejectedWhen });
+  const response = await client.fetch("pendo")(provider.url, { signal: AbortSignal.timeout(10_000) });
+  const first = await response.body?.getReader().read();
+  assert.equal(first?.done, false);
 });

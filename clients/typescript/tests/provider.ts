@@ -17,7 +17,10 @@ export class Provider {
     this.#server = server;
   }
 
-  /** `answer` answers a request whose body has been read. The default answer is 200 with `ok`. */
+  /**
+   * `answer` answers a request whose body has been read. The default answer is 200 with `ok`. An answer
+   * with the header `x-unfinished` does not end.
+   */
   static async start(answer?: (request: Received, response: http.ServerResponse) => void): Promise<Provider> {
     const server = http.createServer((request, response) => {
       const chunks: Buffer[] = [];
@@ -29,7 +32,7 @@ export class Provider {
         if (answer) {
           answer(received, response);
         }
-        if (!response.writableEnded) {
+        if (!response.writableEnded && !response.hasHeader("x-unfinished")) {
           response.end("ok");
         }
       });

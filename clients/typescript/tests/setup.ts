@@ -40,6 +40,11 @@ export async function setUp(
   return { broker, client, provider, other };
 }
 
+/** Rejections with the status 200. */
+export const rejectedWhen = [
+  { statuses: [200], json: { members: [{ path: ["ok"], value: { case: "boolValue" as const, value: false } }] } },
+];
+
 /** Answers with a redirect if the path of the request is /redirect. */
 export function redirecting(location: string, status = 302) {
   return (request: Received, response: ServerResponse, other: Provider): void => {

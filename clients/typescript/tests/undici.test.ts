@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Agent, Client as Connection, fetch, interceptors, Pool, request, type Dispatcher } from "undici";
 
-import { redirecting, rejecting, secret, setUp } from "./setup.js";
+import { redirecting, rejectedWhen, rejecting, secret, setUp } from "./setup.js";
 
 test("headers of all forms, and the option query", async (t) => {
   const { client, provider } = await setUp(t);
@@ -135,4 +135,19 @@ test("an aborted request does not wait for the broker", async (t) => {
   await assert.rejects(request(provider.url, { dispatcher, signal }), { name: "TimeoutError" });
   assert.ok(performance.now() - began < 5_000);
   assert.equal(provider.received.length, 0);
+});
+
+test("an aborted request does not wait for the report of a rejection in the body", async (t) => {
+  const { broker, client, provider } = await setUp(t, (_, response) => {
+    broker.wait = new Promise(() => undefined);
+    response.end('{"ok": false}');
+  });
+  broker.serve({ rejectedWhen });
+  const dispatcher = new Agent().compose(client.undici("pendo"));
+  const aborted = new AbortController();
+  const answer = request(provider.url, { dispatcher, signal: aborted.signal });
+  void broker.reported.then(() => {
+    aborted.abort();
+  });
+  await assert.rejects(answer, { name: "AbortError" });
 });
