@@ -28,6 +28,9 @@ class FakeBroker:
         self.ids: set[str] = set()  # the IDs that streams have watched
         self.version = "v1"
         self.query: list[QueryParam] = []
+        self.reported = threading.Event()
+        self.answers = threading.Event()  # reports wait for it
+        self.answers.set()
         self._hosts = list(hosts)
         self._stopped = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(50))
@@ -81,6 +84,8 @@ class FakeBroker:
     def _report(self, request, context):
         """Replace each version by v2."""
         self.calls.append("report")
+        self.reported.set()
+        self.answers.wait(30)
         self.version = "v2"
         return pb.ReportRejectionResponse(
             auth_decoration=self._decoration(request.credential_id),

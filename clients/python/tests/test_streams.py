@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import threading
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import aiohttp
@@ -20,6 +22,8 @@ from authmaterial.v1.auth_decoration_pb2 import (
 )
 
 LARGE = b'{"ok": false}' + b" " * 200_000
+LINES = b'{"a": 1}\n{"b": 2}\n\nlast'
+BOMB = gzip.compress(bytes(50_000_000), 9)
 REJECTION = b'{"ok": false, "error": "expired"}'
 
 
@@ -27,13 +31,20 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        body = {"/large": LARGE, "/empty": b""}.get(self.path, REJECTION)
+        bodies = {"/large": LARGE, "/empty": b"", "/lines": LINES, "/bomb": BOMB}
+        body = bodies.get(self.path.removesuffix("?length"), REJECTION)
         if self.path == "/repeat" and self.headers["Authorization"] == "Bearer pendo-v2":
             body = b"new"
         self.send_response(200)
         if self.path == "/gzip":
             body = gzip.compress(b'{"ok": true}')
+        if self.path in ("/gzip", "/bomb"):
             self.send_header("Content-Encoding", "gzip")
+        if self.path.endswith("?length"):
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for at in range(0, len(body), 50_000):
@@ -86,6 +97,78 @@ def test_requests(client, url, path, read):
         http.mount("http://", client.requests_adapter("pendo"))
         with http.get(url + path, stream=True) as response:
             assert read(response) == EXPECTED[path]
+
+
+def by_readinto(raw):
+    text, buffer = b"", bytearray(1000)
+    while size := raw.readinto(buffer):
+        text += buffer[:size]
+    return text
+
+
+def by_read1(raw):
+    text = b""
+    while chunk := raw.read1(1000):
+        text += chunk
+    return text
+
+
+def by_lines(raw):
+    lines = list(raw)
+    assert all(line.count(b"\n") == 1 for line in lines[:-1])
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize("path", ["/large", "/lines", "/large?length", "/lines?length"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        by_readinto,
+        by_read1,
+        by_lines,
+        lambda raw: raw.read(0) + raw.read(5) + raw.read(-1),
+        lambda raw: b"".join(raw.readlines()),
+        lambda raw: b"".join(raw.stream(1000)),
+        lambda raw: raw.data,
+        lambda raw: io.TextIOWrapper(raw).read().encode(),
+    ],
+)
+def test_raw_bodies_of_requests(client, url, path, read):
+    with requests.Session() as http:
+        http.mount("http://", client.requests_adapter("pendo"))
+        with http.get(url + path, stream=True) as response:
+            assert read(response.raw) == (LINES if path.startswith("/lines") else LARGE)
+
+
+def test_decompression_has_a_limit(client, url):
+    with httpx.Client(transport=client.httpx_transport("pendo")) as http:
+        tracemalloc.start()
+        with http.stream("GET", url + "/bomb") as response:
+            assert b"".join(response.iter_raw()) == BOMB
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_cancelled_request_keeps_no_connection(client, url, broker):
+    async def get():
+        inner = httpx.AsyncHTTPTransport()
+        transport = client.httpx_async_transport("pendo", inner)
+        async with httpx.AsyncClient(transport=transport) as http:
+            broker.answers.clear()
+            request = asyncio.create_task(http.get(url))
+            await asyncio.to_thread(broker.reported.wait, 10)
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            broker.answers.set()
+            return [
+                str(connection)
+                for connection in inner._pool.connections
+                if not connection.is_idle()
+            ]
+
+    assert asyncio.run(get()) == []
 
 
 @pytest.mark.parametrize("path", EXPECTED)

@@ -11,7 +11,7 @@ import httpx
 from authmaterial._credential import Credential
 from authmaterial._decoration import Decoration
 from authmaterial._httpx_peeked import AsyncPeekedStream, PeekedStream
-from authmaterial._rejection import is_readable, matches
+from authmaterial._rejection import MAX_BODY, is_readable, matches
 
 
 class Auth(httpx.Auth):
@@ -102,12 +102,26 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         if not _is_allowed(self._credential, sent, request):
             return await self._transport.handle_async_request(request)
         response = await self._send(request, sent)
-        if await _is_rejection_async(response, sent):
-            successor = await self._credential.replace_async(sent, response.status_code)
-            if successor and _is_repeatable(request) and not _refusal(successor, request):
-                await response.aclose()
-                response = await self._send(request, successor)
+        try:
+            successor = await self._successor(request, response, sent)
+        except BaseException:  # the program has cancelled the request
+            await response.aclose()
+            raise
+        if successor is not None:
+            await response.aclose()
+            response = await self._send(request, successor)
         return response
+
+    async def _successor(
+        self, request: httpx.Request, response: httpx.Response, sent: Decoration
+    ) -> Optional[Decoration]:
+        """Return the decoration with which the request is repeated, or None."""
+        if not await _is_rejection_async(response, sent):
+            return None
+        successor = await self._credential.replace_async(sent, response.status_code)
+        if successor is None or not _is_repeatable(request) or _refusal(successor, request):
+            return None
+        return successor
 
     async def _send(self, request: httpx.Request, decoration: Decoration) -> httpx.Response:
         self._credential.sent(decoration)
@@ -224,10 +238,18 @@ async def _is_rejection_async(response: httpx.Response, decoration: Decoration) 
 
 
 def _decoded(response: httpx.Response, raw: bytes) -> bytes:
+    """Return a body after decompression, or nothing if it has more than MAX_BODY bytes then."""
+    decoded = b""
+    # Compressed text may be short and its content huge, so it is decompressed in small pieces.
+    pieces = (raw[at : at + 32] for at in range(0, len(raw), 32))
     try:
-        return httpx.Response(200, headers=response.headers, content=raw).content
+        for chunk in httpx.Response(200, headers=response.headers, content=pieces).iter_bytes():
+            decoded += chunk
+            if len(decoded) > MAX_BODY:
+                return b""
     except httpx.DecodingError:
         return b""
+    return decoded
 
 
 def _refusal(decoration: Decoration, request: httpx.Request) -> Optional[str]:

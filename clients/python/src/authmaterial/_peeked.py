@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any, Optional
 
@@ -10,7 +11,7 @@ from authmaterial._rejection import MAX_BODY
 _CHUNK = 8 << 10
 
 
-class PeekedBody:
+class PeekedBody(io.IOBase):
     """The raw response of urllib3, whose body is read from its beginning again.
 
     The body has no content encoding. ``start`` is the whole body, or empty if the body has more
@@ -21,6 +22,7 @@ class PeekedBody:
         self._raw = raw
         self._rest = raw.stream(_CHUNK)
         self._error: Optional[Exception] = None
+        self._data: Optional[bytes] = None
         read = b""
         try:
             while len(read) <= MAX_BODY:
@@ -36,25 +38,59 @@ class PeekedBody:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
 
+    @property
+    def closed(self) -> bool:
+        return not self._read and bool(self._raw.closed)
+
+    def close(self) -> None:
+        self._read = b""
+        self._raw.close()
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._raw.tell()) - len(self._read)
+
+    @property
+    def data(self) -> bytes:
+        if self._data is None:
+            self._data = self.read()
+        return self._data
+
     def read(self, amt: Optional[int] = None, *_: Any, **__: Any) -> bytes:
+        if amt is not None and amt < 0:
+            amt = None
         while (amt is None or len(self._read) < amt) and not (self._read and self._error):
             chunk = self._next()
             if chunk is None:
                 break
             self._read += chunk
-        size = len(self._read) if amt is None else amt
-        result, self._read = self._read[:size], self._read[size:]
-        return result
+        return self._take(amt)
+
+    def read1(self, amt: Optional[int] = None, *_: Any, **__: Any) -> bytes:
+        if not self._read:
+            self._read = self._next() or b""
+        return self._take(None if amt is None or amt < 0 else amt)
+
+    def readinto(self, buffer: bytearray) -> int:
+        chunk = self.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
     def stream(self, amt: Optional[int] = 1 << 16, *_: Any, **__: Any) -> Iterator[bytes]:
-        while True:
-            chunk = self.read(amt)
-            if not chunk:
-                return
+        # Chunks are passed on as they arrive; other bodies in pieces of the size that is asked for.
+        read = self.read1 if getattr(self._raw, "chunked", False) else self.read
+        while chunk := read(amt):
             yield chunk
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self.stream()
+    read_chunked = stream
+
+    def _take(self, size: Optional[int]) -> bytes:
+        if size is None:
+            size = len(self._read)
+        result, self._read = self._read[:size], self._read[size:]
+        return result
 
     def _next(self) -> Optional[bytes]:
         if self._error is not None:
