@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/jsonpath"
@@ -70,8 +71,8 @@ func hasMembers(body any, conditions []*authmaterialv1.JsonMemberCondition) bool
 }
 
 // peek returns the body of a response, and makes the response return the body again. The result is
-// nil if the body has more than maxJSON bytes, if reading it fails, and for a stream of events, which
-// may never end.
+// nil if the body has more than maxJSON bytes or is not UTF-8, if reading it fails, and for a stream of
+// events, which may never end.
 func peek(response *http.Response) []byte {
 	mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if response.Body == nil || response.ContentLength > maxJSON || mediaType == "text/event-stream" {
@@ -83,7 +84,7 @@ func peek(response *http.Response) []byte {
 		rest = failingReader{err}
 	}
 	response.Body = &peekedBody{io.MultiReader(bytes.NewReader(start), rest), response.Body}
-	if err != nil || len(start) > maxJSON {
+	if err != nil || len(start) > maxJSON || !utf8.Valid(start) {
 		return nil
 	}
 	return start
