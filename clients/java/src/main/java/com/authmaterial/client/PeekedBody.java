@@ -21,7 +21,7 @@ final class PeekedBody
 
   // This object's monitor guards the fields below.
   private final Queue<List<ByteBuffer>> held = new ArrayDeque<>();
-  private Flow.Subscription upstream;
+  private Flow.Subscription upstream; // or null, before onSubscribe
   private Flow.Subscriber<? super List<ByteBuffer>> program; // or null
   private long demand;
   private boolean emitting;
@@ -34,16 +34,28 @@ final class PeekedBody
   }
 
   void cancel() {
+    Flow.Subscription current;
     synchronized (this) {
       done = true;
+      current = upstream;
     }
-    upstream.cancel();
+    if (current != null) {
+      current.cancel();
+    }
   }
 
   @Override
   public void onSubscribe(Flow.Subscription subscription) {
-    upstream = subscription;
-    subscription.request(1);
+    boolean cancelled;
+    synchronized (this) {
+      upstream = subscription;
+      cancelled = done;
+    }
+    if (cancelled) {
+      subscription.cancel();
+    } else {
+      subscription.request(1);
+    }
   }
 
   @Override

@@ -91,6 +91,9 @@ final class Rejection {
 
   private static JsonElement parse(byte[] body) throws IOException {
     String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(body)).toString();
+    if (text.startsWith("\ufeff")) {
+      throw new IOException("the text begins with a byte order mark, which JsonReader accepts");
+    }
     JsonReader reader = new JsonReader(new StringReader(text));
     reader.setStrictness(Strictness.STRICT);
     JsonElement document = JSON.read(reader);
