@@ -92,8 +92,10 @@ func readHeaders(mapping yamlfile.Value) map[string]string {
 		}
 		names.Check(entry.Key(), strings.ToLower(name), "name")
 		value := entry.Text(yamlfile.MaxText)
-		if !httpguts.ValidHeaderFieldValue(value) || strings.TrimSpace(value) != value {
-			entry.Problemf("must have no control characters, and no space at either end")
+		// HTTP clients decode other characters in several ways.
+		isOther := func(char rune) bool { return char < ' ' || char > '~' }
+		if strings.ContainsFunc(value, isOther) || strings.TrimSpace(value) != value {
+			entry.Problemf("must consist of visible ASCII characters and spaces, without a space at either end")
 		}
 		if headers == nil {
 			headers = map[string]string{}
@@ -120,6 +122,9 @@ func readMembers(mapping yamlfile.Value) Members {
 			entry, member.Not = entry.Get("not"), true
 		}
 		member.Value = entry.Scalar()
+		if text, isText := member.Value.(string); isText && text != "" {
+			entry.Text(yamlfile.MaxText) // reports an expression
+		}
 		members = append(members, member)
 	}
 	return members
