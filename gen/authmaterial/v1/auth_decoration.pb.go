@@ -395,7 +395,8 @@ type HeaderCondition struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. The header's value, which is compared exactly. If the answer has several
 	// headers of this name, their values are joined by a comma and a space before the
-	// comparison. 1 to 4096 characters.
+	// comparison. 1 to 4096 visible ASCII characters and spaces, without a space at either
+	// end.
 	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -446,7 +447,9 @@ func (x *HeaderCondition) GetValue() string {
 }
 
 // JsonCondition describes an answer's body. A body matches if it is one JSON value in UTF-8
-// with at most 64 KiB, without a content coding, and matches all members.
+// with at most 64 KiB, and matches all members. Whether a body matches that has a content
+// coding, such as gzip, a value nested more than 100 levels deep, or a number of more than
+// 1000 characters depends on the caller's libraries.
 type JsonCondition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Optional. Values in the body. At most 20. If the list is empty, each body in JSON

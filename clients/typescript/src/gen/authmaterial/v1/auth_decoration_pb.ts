@@ -268,7 +268,8 @@ export type HeaderCondition = Message<"authmaterial.v1.HeaderCondition"> & {
   /**
    * Required. The header's value, which is compared exactly. If the answer has several
    * headers of this name, their values are joined by a comma and a space before the
-   * comparison. 1 to 4096 characters.
+   * comparison. 1 to 4096 visible ASCII characters and spaces, without a space at either
+   * end.
    *
    * @generated from field: string value = 2;
    */
@@ -284,7 +285,9 @@ export const HeaderConditionSchema: GenMessage<HeaderCondition> = /*@__PURE__*/
 
 /**
  * JsonCondition describes an answer's body. A body matches if it is one JSON value in UTF-8
- * with at most 64 KiB, without a content coding, and matches all members.
+ * with at most 64 KiB, and matches all members. Whether a body matches that has a content
+ * coding, such as gzip, a value nested more than 100 levels deep, or a number of more than
+ * 1000 characters depends on the caller's libraries.
  *
  * @generated from message authmaterial.v1.JsonCondition
  */
