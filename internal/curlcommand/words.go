@@ -42,7 +42,7 @@ func splitWords(text string) (calls [][]string, err error) {
 		if words, err = callOfCurl(call); words != nil {
 			calls = append(calls, words)
 		}
-		return false // $( ) may contain another call of curl, whose output is unknown
+		return len(call.Args) == 0 // a call of curl in an argument is no request of its own, unlike one that sets a variable
 	})
 	return calls, err
 }

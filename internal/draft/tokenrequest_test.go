@@ -152,6 +152,13 @@ curl -H 'Authorization: Bearer eyJ0' https://graph.microsoft.com/v1.0/organizati
 		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z", "resource": "urn:a, urn:b"},
 		calls:      []string{"Authorization: Bearer t0k3n"},
 	},
+	"a token in a variable": {
+		command: `TOKEN=$(curl -s -d grant_type=client_credentials -d client_id=c0 -d client_secret=s9z https://auth.example.com/token | jq -r .access_token)
+curl -H "X-Auth-Token: $TOKEN" https://api.example.com/v1/me`,
+		url:        "https://auth.example.com/token",
+		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z"},
+		calls:      []string{"X-Auth-Token: t0k3n"},
+	},
 	"a number that is a secret": {
 		command: `curl --json '{"user": "jo", "password": "p4ss", "pin": 1234}' https://api.example.com/v1/login`,
 		url:     "https://api.example.com/v1/login", json: true,
