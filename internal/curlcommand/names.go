@@ -42,7 +42,7 @@ var refused = map[string]string{
 	"next":   "give one command for each request",
 	"digest": notBasic, "ntlm": notBasic, "negotiate": notBasic, "anyauth": notBasic,
 	"aws-sigv4": "a definition cannot describe signatures over the request itself",
-	"cert":      "callers of the API get no client certificate from the broker; for a token request, leave the option out, and add client_certificate to the definition",
+	"cert":      "the broker gives callers no client certificate: leave the option out, and let the callers send the certificate; for a token request, add client_certificate to the definition",
 	"variable":  variables, "expand-url": variables, "expand-header": variables, "expand-data": variables,
 }
 

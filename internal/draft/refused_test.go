@@ -53,7 +53,7 @@ func TestRefusedCommands(t *testing.T) {
 		`curl -X DELETE -u a:s3cr3t -d grant_type=password https://a.example.com/token`:                        "POST, GET or PUT",
 		`curl -u a:s3cr3t -F grant_type=password https://a.example.com/token`:                                  "in a form (curl's option --data), in JSON or in the query",
 		`curl -H 'Token s3cr3t: a' https://a.example.com`:                                                      "a header without a valid name",
-		`curl -E a.pem:s3cr3t -H 'X-Api-Key: s3cr3t' https://a.example.com`:                                    "no client certificate from the broker",
+		`curl -E a.pem:s3cr3t -H 'X-Api-Key: s3cr3t' https://a.example.com`:                                    "gives callers no client certificate",
 		"curl -H \"X-Api-Key: s3cr3t\" ^\r\n  https://a.example.com":                                           "for a shell of Windows",
 		"curl -H \"X-Api-Key: s3cr3t\" `\n  https://a.example.com":                                             "for a shell of Windows",
 		`curl ^"https://a.example.com^" -H ^"X-Api-Key: s3cr3t^"`:                                              "for a shell of Windows",
