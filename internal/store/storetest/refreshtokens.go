@@ -242,6 +242,11 @@ func erasesRefreshTokens(t *testing.T, f *fixture) {
 	if !bytes.Contains(f.database.Dump(t), sealed) {
 		t.Fatal("the database lacks the refresh token")
 	}
+	f.exec(`UPDATE versions SET origin = '' WHERE credential_id = 'one' AND number = 2`) // an earlier release stored the version
+	next(first("one"), 0)
+	next(secret.New("new"), 3)
+	f.wantLease(s, "one", "second", 2, false)
+	f.exec(`UPDATE versions SET origin = (SELECT origin FROM refresh_tokens r WHERE r.credential_id = 'one') WHERE credential_id = 'one' AND number = 2`)
 	next(secret.New("new"), 2)
 	if left := f.count(`SELECT count(*) FROM refresh_tokens WHERE credential_id = 'one'`); left != 0 || bytes.Contains(f.database.Dump(t), sealed) {
 		t.Errorf("after all versions of a chain were destroyed, %d refresh tokens are left, or a copy", left)
