@@ -28,7 +28,8 @@ var (
 // Define reads the definition of a provider and reports problems in the definition's document. The
 // returned provider is usable only if the definition has no problems.
 func Define(definition yamlfile.Value) *Provider {
-	if definition.Get("credentials").Exists() || definition.Get("providers").Exists() {
+	isInFile := func(section string) bool { return definition.Get(section).Exists() }
+	if slices.ContainsFunc([]string{"credentials", "providers", "providers_directory"}, isInFile) {
 		definition.Problemf("expected the definition of one provider, and this is a configuration file: a definition is one item of the list 'providers', in a file of its own")
 	}
 	definition.Mapping("id", "display_name", "description", "documentation_url", "sources", "allowed_hosts", "any_host", "auth_methods").

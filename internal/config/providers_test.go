@@ -121,7 +121,7 @@ func TestKindsOfFiles(t *testing.T) {
 			t.Errorf("the error is %v, want %s", err, wanted)
 		}
 	}
-	write("providers_directory: .\ncredentials: []\n")
+	write("providers_directory: .\n")
 	const want = "broker.yaml:1:1: expected the definition of one provider, and this is a configuration file: "
 	if _, err := config.Load(path, config.Options{}); err == nil || !strings.HasPrefix(err.Error(), filepath.Join(folder, want)) {
 		t.Errorf("the error is %v, want %s", err, want)
