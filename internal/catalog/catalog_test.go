@@ -63,13 +63,18 @@ func TestDefinitionsAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, provider := range append(catalog.Builtin().Providers(), withoutClaims) {
-		text, err := json.Marshal(provider)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again, err := define(string(text)); err != nil || !again.Equal(provider) {
-			t.Errorf("the JSON of %s is not its definition: %v", provider.ID, err)
-		}
+		checkJSON(t, provider)
+	}
+}
+
+func checkJSON(t *testing.T, provider *catalog.Provider) {
+	t.Helper()
+	text, err := json.Marshal(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := define(string(text)); err != nil || !again.Equal(provider) {
+		t.Errorf("the JSON of %s is not its definition: %v\n%s", provider.ID, err, text)
 	}
 }
 
@@ -247,6 +252,12 @@ func FuzzDefine(f *testing.F) {
 			if method.TokenRequest != nil && method.TokenRequest.URL.String() == "" {
 				t.Error("Define reported no problem, but a token request has no URL")
 			}
+			for _, placement := range append(slices.Clone(method.Headers), method.QueryParams...) {
+				if placement.Value.String() == "" {
+					t.Error("Define reported no problem, but a header or query parameter is empty")
+				}
+			}
 		}
+		checkJSON(t, provider)
 	})
 }

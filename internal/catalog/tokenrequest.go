@@ -141,6 +141,9 @@ func defineTokenRequest(item, fields yamlfile.Value, scope *scope, anyHost bool)
 		inner = inner.with(JWTVariable)
 	}
 	request.Request = defineRequest(item, inner, anyHost, request.reserved())
+	if request.Body == BodyNone && !item.Get("grant_type").Exists() {
+		request.GrantType = "" // the default cannot be sent
+	}
 	request.checkUnsent(item)
 	if request.JWT != nil && !inner.broken && !inner.uses(JWTVariable) {
 		item.Get("jwt").Key().Problemf("the JWT is never used: use ${%s} in a parameter or a header of the token request", JWTVariable)
