@@ -112,8 +112,13 @@ func (p *Provider) HostsOfCustomer(values map[string]string) (hosts []string, er
 func (h Host) evaluate(values map[string]string) (host string, set bool, err error) {
 	parts, out := h.template.Parts(), strings.Builder{}
 	set, err = h.template.EvaluateParts(values, func(number int, text string) error {
-		if parts[number].IsExpression() && !valueInHost.MatchString(text) {
-			return errInHost(parts[number])
+		if parts[number].IsExpression() {
+			if !valueInHost.MatchString(text) {
+				return errInHost(parts[number])
+			}
+			if domain := domainAfter(parts, number); domain != "" && strings.HasSuffix(text, domain) {
+				return errOf(parts[number], "must not end in "+domain+", because the definition adds it")
+			}
 		}
 		out.WriteString(text)
 		return nil
@@ -122,6 +127,14 @@ func (h Host) evaluate(values map[string]string) (host string, set bool, err err
 		return "", false, fmt.Errorf("the values make %s a text that is not a host", h.template)
 	}
 	return host, set, err
+}
+
+// domainAfter returns the text of a host after an expression if it begins with a dot.
+func domainAfter(parts []expression.Part, number int) string {
+	if number+1 < len(parts) && strings.HasPrefix(parts[number+1].Literal, ".") {
+		return parts[number+1].Literal
+	}
+	return ""
 }
 
 func errInHost(part expression.Part) error {
