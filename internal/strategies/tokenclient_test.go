@@ -352,7 +352,7 @@ func TestValuesInJSONAreUTF8(t *testing.T) {
 	for _, method := range []string{
 		`token_request: {url: "https://p.test/token", body: JSON, parameters: {key: "${key}"}, client_authentication: NONE}
   headers: [{name: A, value: "${token}"}]`,
-		`jwt: {algorithm: HS256, key: secret, claims: {iss: "${key}"}}
+		`jwt: {algorithm: HS256, key: "${key}", claims: {iss: "${key}"}}
   headers: [{name: A, value: "${jwt}"}]`,
 	} {
 		provider := define(t, `id: p
