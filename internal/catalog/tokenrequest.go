@@ -169,11 +169,11 @@ func readGrantType(value yamlfile.Value) string {
 
 // checkClientFields reports the fields that the client authentication lacks.
 func (r *TokenRequest) checkClientFields(fields yamlfile.Value, scope *scope) {
-	switch r.ClientAuthentication {
-	case ClientUnauthenticated:
-		return
-	case "": // a problem was reported; the fields are probably meant for it
+	if r.ClientAuthentication == "" { // a problem was reported; the fields are probably meant for it
 		scope.use(ClientIDField, ClientSecretField)
+		return
+	}
+	if r.ClientAuthentication == ClientUnauthenticated {
 		return
 	}
 	for _, id := range []string{ClientIDField, ClientSecretField} {

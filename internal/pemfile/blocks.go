@@ -100,6 +100,8 @@ func misplaced(open *block, file string, number int, line string) error {
 		return errorAt(file, number, "the END line of a block and the BEGIN line of the next are on one line: add a line break between them")
 	case open != nil:
 		return open.errorf("line %d has five dashes and is not the END line of this block: part of the block is missing or damaged; copy it again", number)
+	case begins && strings.Contains(line, `\n`):
+		return errorAt(file, number, `the text has \n in place of its line breaks: write line breaks`)
 	case begins:
 		return errorAt(file, number, "BEGIN must be alone on its line, which must start in the first column and end with five dashes: add a line break, or remove other characters, such as an invisible byte order mark")
 	case ends:

@@ -148,6 +148,7 @@ func TestKeys(t *testing.T) {
 		"two":            {key + key, "my.key:" + strconv.Itoa(lines(key)+1) + ": a second private key"},
 		"a certificate":  {string(authority.PEM()) + key, "my.key:1: expected a PRIVATE KEY, found CERTIFICATE"},
 		"parameters":     {parameters, "my.key: the file has no private key in PEM"},
+		"escaped":        {strings.ReplaceAll(key, "\n", `\n`), `my.key:1: the text has \n in place of its line breaks`},
 		"cut off":        {key[:len(key)/2], "my.key:1: the block has no END line"},
 		"encrypted":      {string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: block.Bytes})), "my.key:1: the private key is encrypted"},
 		"encrypted once": {string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: block.Bytes})), "my.key:1: the private key is encrypted"},
