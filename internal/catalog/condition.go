@@ -122,9 +122,6 @@ func readMembers(mapping yamlfile.Value) Members {
 			entry, member.Not = entry.Get("not"), true
 		}
 		member.Value = entry.Scalar()
-		if text, isText := member.Value.(string); isText && text != "" {
-			entry.Text(yamlfile.MaxText) // reports an expression
-		}
 		members = append(members, member)
 	}
 	return members
