@@ -29,6 +29,7 @@ func (s *TokenSource) send(
 		if failure != nil {
 			return nil, answer, failure
 		}
+		answer.first = first.ID
 		found, failure := answer.values(first.Values)
 		if failure != nil {
 			return nil, answer, failure.WithRetryDelay(s.retryAfter(answer))

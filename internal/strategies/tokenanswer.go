@@ -34,7 +34,9 @@ type tokenAnswer struct {
 	code     string       // the error code; empty if it is not registered
 	// refused is true if the definition states that the answer refuses the credential.
 	refused bool
-	isLast  bool // whether the answer is not one to a request that comes first
+	// first is the ID of the request, or empty if it is the token request.
+	first  string
+	isLast bool // whether the answer is not one to a request that comes first
 }
 
 func readTokenAnswer(provider string, status int, header http.Header, text []byte, refused []catalog.Condition) *tokenAnswer {
@@ -160,12 +162,19 @@ func (a *tokenAnswer) refusal() *fault.Error {
 	case class == 4 && !a.hasError:
 		return a.unusable("neither a token nor an OAuth error")
 	default:
-		return a.fail(reason, "could not answer the token request")
+		return a.fail(reason, "could not answer "+a.request())
 	}
 }
 
 func (a *tokenAnswer) unusable(what string) *fault.Error {
-	return a.fail(fault.ProviderUnavailable, "answered the token request with "+what)
+	return a.fail(fault.ProviderUnavailable, "answered "+a.request()+" with "+what)
+}
+
+func (a *tokenAnswer) request() string {
+	if a.first != "" {
+		return fmt.Sprintf("the request %q", a.first)
+	}
+	return "the token request"
 }
 
 func (a *tokenAnswer) fail(reason fault.Reason, what string) *fault.Error {
