@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestRequestsWithoutABody(t *testing.T) {
 	sim, client := start(t)
 	addAccount(t, sim, method("client_id, client_secret", `token_request: {url: "https://api.example.test/oauth/token", body: NONE, client_authentication: BASIC_UNENCODED, grant_type: "", headers: [{name: X-Version, value: "2"}],
 		response: {lifetime: ttl, lifetime_unit: MINUTES, refused: [{json: {ok: false}}]}}, headers: [{name: Authorization, value: "Bearer ${token}"}],
-		verification: {method: POST, path: /me, answers: [{statuses: [201], outcome: ACCEPTED}]}`),
+		verification: {method: POST, path: "/me?full=1", answers: [{statuses: [201], outcome: ACCEPTED}]}`),
 		simulator.AccountConfig{Values: map[string]string{"client_id": "i d", "client_secret": "s%"}})
 	token := ""
 	for name, test := range map[string]struct {
@@ -46,11 +47,29 @@ func TestRequestsWithoutABody(t *testing.T) {
 			t.Errorf("%s: the refusal is not the one of the definition", name)
 		}
 	}
-	verification := post("https://api.example.test/me", "", "")
-	verification.Header.Set("Authorization", "Bearer "+token)
-	for request, want := range map[*http.Request]int{verification: 201, get("https://api.example.test/me", bearer(token)): 200} {
+	for call, want := range map[string]int{"POST /me?full=1&more=1": 201, "POST /me": 200, "GET /me?full=1": 200} {
+		method, path, _ := strings.Cut(call, " ")
+		request := get("https://api.example.test"+path, bearer(token))
+		request.Method = method
 		if got := do(t, client, request).status; got != want {
-			t.Errorf("%s /me: status = %d, want %d", request.Method, got, want)
+			t.Errorf("%s: status = %d, want %d", call, got, want)
+		}
+	}
+}
+
+// TestCallsOfEqualAccounts checks that a call that no account recognises counts for the newest of equal
+// accounts, and that the values of an account are among the secrets.
+func TestCallsOfEqualAccounts(t *testing.T) {
+	sim, client := start(t)
+	definition := method("key", `headers: [{name: X-Key, value: "${key}"}]`)
+	accounts := []*simulator.Account{addAccount(t, sim, definition, simulator.AccountConfig{}), addAccount(t, sim, definition, simulator.AccountConfig{})}
+	do(t, client, get(exampleCall, header("X-Key", "neither")))
+	for i, account := range accounts {
+		if account.APIRequests() != i {
+			t.Errorf("the account %d has %d requests, want %d", i, account.APIRequests(), i)
+		}
+		if !slices.Contains(sim.Secrets(), account.Values()["key"]) {
+			t.Errorf("the key of the account %d is not among the secrets", i)
 		}
 	}
 }
