@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,8 +19,14 @@ const maxSteps = 20
 // element.
 type Path []string
 
-// Parse reads a path. A dot or a backslash in a name is written with a backslash before it.
+// otherSyntax matches paths in the notation of JSONPath (RFC 9535), in which users often write them.
+var otherSyntax = regexp.MustCompile(`^\$\.|(^|[^\\])\[`)
+
+// Parse reads a path. A dot, a backslash or a bracket in a name is written with a backslash before it.
 func Parse(text string) (Path, error) {
+	if otherSyntax.MatchString(text) {
+		return nil, errors.New("write a path without $ and brackets, such as items.0.id for $.items[0].id; if the name of a member has the character, write \\$ or \\[")
+	}
 	path := Path{""}
 	escaped := false
 	for _, char := range text {
@@ -47,10 +54,13 @@ func Parse(text string) (Path, error) {
 
 // String returns the text of the path, which Parse accepts.
 func (p Path) String() string {
-	escape := strings.NewReplacer(`\`, `\\`, `.`, `\.`)
+	escape := strings.NewReplacer(`\`, `\\`, `.`, `\.`, `[`, `\[`)
 	steps := make([]string, len(p))
 	for i, step := range p {
 		steps[i] = escape.Replace(step)
+	}
+	if len(steps) > 1 && steps[0] == "$" {
+		steps[0] = `\$`
 	}
 	return strings.Join(steps, ".")
 }

@@ -7,12 +7,12 @@ import (
 )
 
 func TestFind(t *testing.T) {
-	value, err := jsonpath.Decode([]byte(`{"a": {"b.c": [10, {"d": "x"}]}, "n": 12345678901234567890, "t": true, "o": {}, "z": null, "": 1, "\\": "back"}`))
+	value, err := jsonpath.Decode([]byte(`{"a": {"b.c": [10, {"d": "x"}]}, "n": 12345678901234567890, "t": true, "o": {}, "z": null, "": 1, "\\": "back", "$": {"x[0]": "odd"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		`a.b\.c.0`: "10", `a.b\.c.1.d`: "x", "n": "12345678901234567890", "t": "true", `\\`: "back",
+		`a.b\.c.0`: "10", `a.b\.c.1.d`: "x", "n": "12345678901234567890", "t": "true", `\\`: "back", `\$.x\[0]`: "odd", "$": "",
 		"missing": "", "a.b.c": "", `a.b\.c.2`: "", `a.b\.c.-1`: "", `a.b\.c.01`: "", `a.b\.c.x`: "", "o": "", "z": "", "n.x": "",
 	} {
 		parsed, err := jsonpath.Parse(path)
@@ -30,7 +30,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestInvalidPaths(t *testing.T) {
-	for _, path := range []string{"", ".", "a.", ".a", "a..b", `a\`, "a\n", "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a"} {
+	for _, path := range []string{"", ".", "a.", ".a", "a..b", `a\`, "a\n", "$.a", "$.a[0]", "a[0].b", "[0]", "a[*]", "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a"} {
 		if parsed, err := jsonpath.Parse(path); err == nil {
 			t.Errorf("Parse(%q) accepts %q", path, parsed)
 		}
