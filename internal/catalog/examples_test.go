@@ -101,14 +101,10 @@ func loadExamples(t *testing.T) (all []*example) {
 	return all
 }
 
-// TestEveryMethodHasAnExample checks that each method of the built-in providers has an example. The four
-// oldest providers have simulators of their own instead.
+// TestEveryMethodHasAnExample checks that each method of the built-in providers has an example.
 func TestEveryMethodHasAnExample(t *testing.T) {
 	examples := loadExamples(t)
 	for _, provider := range catalog.Builtin().Providers() {
-		if slices.Contains([]string{"pendo", "pulsedive", "sendpulse", "spotdraft"}, provider.ID) {
-			continue
-		}
 		for _, method := range provider.AuthMethods {
 			if !slices.ContainsFunc(examples, func(e *example) bool {
 				return e.id() == provider.ID+"."+method.ID && e.Source != "" && e.Rejection != nil
