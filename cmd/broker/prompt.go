@@ -43,9 +43,10 @@ func isTerminal(input any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// read reads one line. The terminal stops echoing before the prompt appears, so that it does not show
-// a secret that is pasted as soon as the prompt appears.
-func (p *prompter) read(line func() (string, error)) (string, error) {
+// read reads one line with a function that shows the prompt. The terminal stops echoing before the
+// prompt appears, so that it does not show a secret that is pasted as soon as the prompt appears. If
+// the text has more lines, they are not shown.
+func (p *prompter) read(prompt string, line func(prompt string) (string, error)) (string, error) {
 	fd := int(p.input.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
@@ -60,22 +61,22 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 		defer p.lines.SetBracketedPasteMode(false)
 	}
 	for {
-		text, err := line()
-		pasted := errors.Is(err, term.ErrPasteIndicator)
-		for errors.Is(err, term.ErrPasteIndicator) { // the shell would run pasted lines that the command does not read
-			text, err = line()
+		text, err := line(prompt)
+		pasted := isPasted(err)
+		for isPasted(err) { // the shell would run pasted lines that the command does not read
+			text, err = p.lines.ReadPassword(prompt)
 		}
-		if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN ") { // a key, from a terminal that does not mark pasted text
+		if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN ") && !strings.Contains(text, "-----END ") { // a key whose first line is not marked as pasted
 			pasted = true
-			for err == nil && !strings.HasPrefix(strings.TrimSpace(text), "-----END ") {
-				text, err = line()
+			for (err == nil || isPasted(err)) && !strings.HasPrefix(strings.TrimSpace(text), "-----END ") {
+				text, err = p.lines.ReadPassword(prompt)
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF): // the person typed Ctrl-C or Ctrl-D, or the terminal is gone
 			_, _ = io.WriteString(p, "\r\n") // an error does not matter: the terminal may be gone
 			return "", errCancelled
-		case err != nil:
+		case err != nil && !isPasted(err):
 			return "", err
 		case !pasted && len(text) < maxTyped:
 			return text, nil
@@ -84,14 +85,17 @@ func (p *prompter) read(line func() (string, error)) (string, error) {
 	}
 }
 
+// isPasted reports whether an error marks a line that is pasted, and not typed.
+func isPasted(err error) bool { return errors.Is(err, term.ErrPasteIndicator) }
+
 // ask returns the text that the person types, without spaces around it, or the default value if
 // the person types nothing.
 func (p *prompter) ask(question, otherwise string) (string, error) {
 	if otherwise != "" {
 		question += " [" + printable(otherwise) + "]"
 	}
-	text, err := p.read(func() (string, error) {
-		p.lines.SetPrompt(question + ": ")
+	text, err := p.read(question+": ", func(prompt string) (string, error) {
+		p.lines.SetPrompt(prompt)
 		return p.lines.ReadLine()
 	})
 	if text = strings.TrimSpace(text); text == "" {
@@ -114,7 +118,7 @@ func (p *prompter) askRequired(question string) (string, error) {
 // askSecret returns the text that the person types, which the terminal does not show. Spaces around
 // the text are left out, because they come from copying.
 func (p *prompter) askSecret(question string) (string, error) {
-	text, err := p.read(func() (string, error) { return p.lines.ReadPassword(question + ": ") })
+	text, err := p.read(question+": ", p.lines.ReadPassword)
 	trimmed := strings.TrimSpace(text)
 	if trimmed != text {
 		fmt.Fprintln(p, "  Spaces around the value were left out.")
