@@ -100,14 +100,14 @@ func TestEchoes(t *testing.T) {
 		},
 		"Basic": func(string) string { return `{"error":"bad header Basic ` + basic + `"}` },
 		"nested": func(string) string {
-			return `{"token":{"value":"sh0rt"},"api_keys":["sh0rt"],"session_key":714,"count":7}`
+			return `{"token":{"value":"sh0rt","status":{"x":"sh0rt"}},"api_keys":["sh0rt",71480935],"session_key":71480935,"secrets":{"x":71480935}}`
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := try(t, echoedCredential(t, echoingServer(t, form)))
 			hidden := []string{
 				"o?o", `="x`, "x&y", "%3f", firstToken, secondToken, base64.StdEncoding.EncodeToString([]byte("s:" + firstToken)),
-				basic[:12], basic[len(basic)-8:], percent("x&y"), `\/`, "sh0rt", "714", fmt.Sprintf("%x", sha256.Sum256([]byte(clientSecret))),
+				basic[:12], basic[len(basic)-8:], percent("x&y"), `\/`, "sh0rt", "71480935", fmt.Sprintf("%x", sha256.Sum256([]byte(clientSecret))),
 			}
 			for _, value := range hidden {
 				if strings.Contains(text, value) {
@@ -121,5 +121,17 @@ func TestEchoes(t *testing.T) {
 				t.Log(text)
 			}
 		})
+	}
+}
+
+// TestShownMembers checks that members which never contain a secret are shown, also inside a member
+// whose name is that of a secret.
+func TestShownMembers(t *testing.T) {
+	text := try(t, echoedCredential(t, echoingServer(t, func(string) string {
+		return `{"token":{"value":"sh0rt","expires_in":3600,"token_type":"bearer"},"total_tokens":120,"usage":{"max_tokens":8192}}`
+	})))
+	const want = `{"token":{"expires_in":3600,"token_type":"bearer","value":"[REDACTED]"},"total_tokens":120,"usage":{"max_tokens":8192}}`
+	if !strings.Contains(text, want) {
+		t.Errorf("the output does not contain %s:\n%s", want, text)
 	}
 }

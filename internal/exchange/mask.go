@@ -72,7 +72,7 @@ func (m *Mask) Text(text string) string {
 }
 
 // Answer returns a text of an answer without the secrets, and without texts that look like secrets. If
-// the answer has a secret with other escape sequences than the usual ones, the result has none.
+// a secret is escaped in another way, Answer returns the text without escape sequences.
 func (m *Mask) Answer(text string) string {
 	text = m.Text(text)
 	if plain := unescape(text); m.Text(plain) != plain {

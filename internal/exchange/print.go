@@ -131,11 +131,7 @@ func (p *Printer) value(name string, value any, forToken bool) any {
 	case map[string]any:
 		shown := map[string]any{}
 		for member, item := range value {
-			inside := member
-			if secretMembers.MatchString(name) {
-				inside = name
-			}
-			shown[p.Mask.Answer(member)] = p.value(inside, item, forToken)
+			shown[p.Mask.Answer(member)] = p.value(nameInside(name, member, item), item, forToken)
 		}
 		return shown
 	case []any:
@@ -157,4 +153,20 @@ func (p *Printer) value(name string, value any, forToken bool) any {
 	default:
 		return value
 	}
+}
+
+// nameInside returns the name that decides whether an item of an object is shown. It is the member's
+// own name, unless the object is below a name of secrets and the item may be one of them. A number
+// with a name in the plural, such as total_tokens, is a count.
+func nameInside(object, member string, item any) string {
+	_, isText := item.(string)
+	_, isNumber := item.(json.Number)
+	isPlain := (isText || isNumber) && plainMembers.MatchString(member)
+	switch {
+	case secretMembers.MatchString(object) && !isPlain:
+		return object
+	case isNumber && strings.HasSuffix(strings.ToLower(member), "s"):
+		return ""
+	}
+	return member
 }
