@@ -59,7 +59,8 @@ func (r *tokenReader) readHeaders() error {
 	return nil
 }
 
-// readURL sets the URL. A part of its path that may belong to one account becomes a field.
+// readURL sets the URL. A part of its path that may belong to one account becomes a field. Its query
+// parameters become what the same parameters in a body become.
 func (r *tokenReader) readURL() {
 	c := r.command
 	segments := strings.Split(c.URL.EscapedPath(), "/")
@@ -75,9 +76,9 @@ func (r *tokenReader) readURL() {
 	}
 	var query []string
 	for _, param := range c.Query {
-		value := url.QueryEscape(param.Value)
-		if namesSecret(param.Name) || ownPart(param.Value) {
-			value = "${" + r.add(fieldID(param.Name, "parameter"), param.Value) + "}"
+		value := r.textParameter(param.Name, param.Value)
+		if !strings.HasPrefix(value, "${") { // a text that belongs to the API
+			value = url.QueryEscape(value)
 		}
 		query = append(query, url.QueryEscape(param.Name)+"="+value)
 	}

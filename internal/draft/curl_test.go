@@ -117,12 +117,16 @@ func TestExamplesOfVendors(t *testing.T) {
 	}
 }
 
-// checkSecrets fails if the definition contains a value that the command has for a secret field.
+// checkSecrets fails if the definition contains a value that the command has for a secret field, or the
+// text s3cr3t, which is a secret in every command.
 func checkSecrets(t *testing.T, definition *draft.Definition) {
 	t.Helper()
 	text, err := definition.YAML()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "s3cr3t") {
+		t.Errorf("the definition contains a secret:\n%s", text)
 	}
 	for _, field := range definition.Method.Fields {
 		value := definition.Values()[field.ID]

@@ -49,6 +49,8 @@ func (r *tokenReader) textParameter(name, value string) string {
 		return "${jwt}"
 	case name == "scope" && !own, constants.MatchString(name) && constant.MatchString(value) && !own, value == "":
 		return value
+	case namesVersion(name) && version.MatchString(value):
+		return value
 	case accountValues.MatchString(name) && !own:
 		return "${" + r.addField(fieldID(name, "parameter"), value, false) + "}"
 	}

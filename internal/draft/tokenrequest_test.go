@@ -136,6 +136,12 @@ curl -H 'Authorization: Bearer eyJ0' https://graph.microsoft.com/v1.0/organizati
 		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z"},
 		calls:      []string{"Authorization: Bearer t0k3n"},
 	},
+	"a code in the query": {
+		command:    `curl 'https://auth.example.com/token?code=s3cr3tkey&scope=read+write' -d grant_type=client_credentials -d client_id=c0 -d client_secret=s9z`,
+		url:        "https://auth.example.com/token?code=s3cr3tkey&scope=read+write",
+		parameters: map[string]any{"grant_type": "client_credentials", "client_id": "c0", "client_secret": "s9z"},
+		calls:      []string{"Authorization: Bearer t0k3n"},
+	},
 	"a key beside the client": {
 		command: `curl -u c0:s9z -H 'X-Api-Key: k1x' -d grant_type=client_credentials https://auth.example.com/token`,
 		url:     "https://auth.example.com/token", authorization: "Basic YzA6czl6", headers: map[string]string{"X-Api-Key": "k1x"},
