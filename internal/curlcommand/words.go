@@ -13,17 +13,25 @@ import (
 
 const maxText = 256 << 10 // bytes
 
-// windows matches what joins lines, or quotes, in the shells of Windows only.
-var windows = regexp.MustCompile("(?m)[\t ][\\^`][\t ]*\r?$|\\^\"")
+var (
+	// windows matches what joins lines, or quotes, in a shell of Windows only.
+	windows = regexp.MustCompile(`(?m)[\t ]\^[\t ]*\r?$|\^"`)
+	// backtick matches what joins lines in PowerShell, and may end a command in Bash.
+	backtick = regexp.MustCompile("(?m)[\t ]`[\t ]*\r?$")
+)
 
 // splitWords returns the arguments of each call of curl in a text for a shell.
 func splitWords(text string) (calls [][]string, err error) {
 	if len(text) > maxText {
 		return nil, errors.New("the text is longer than 256 KiB: leave out all but the curl command")
 	}
-	if windows.MatchString(text) {
-		return nil, errors.New("the command is written for a shell of Windows: join its lines, remove each ^ and ` in front of a quote or at the end of a line, " +
+	switch {
+	case windows.MatchString(text):
+		return nil, errors.New("the command is written for a shell of Windows: join its lines, remove each ^ in front of a quote or at the end of a line, " +
 			"or copy the command for bash")
+	case backtick.MatchString(text):
+		return nil, errors.New("a line ends in a space and a backtick: if the next line continues it, join the two lines without the backtick; " +
+			"if the backtick ends a command, write $(COMMAND) in place of `COMMAND`")
 	}
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
 	file, err := parser.Parse(strings.NewReader(strings.ReplaceAll(text, "\r\n", "\n")), "")

@@ -55,7 +55,8 @@ func TestRefusedCommands(t *testing.T) {
 		`curl -H 'Token s3cr3t: a' https://a.example.com`:                                                      "a header without a valid name",
 		`curl -E a.pem:s3cr3t -H 'X-Api-Key: s3cr3t' https://a.example.com`:                                    "gives callers no client certificate",
 		"curl -H \"X-Api-Key: s3cr3t\" ^\r\n  https://a.example.com":                                           "for a shell of Windows",
-		"curl -H \"X-Api-Key: s3cr3t\" `\n  https://a.example.com":                                             "for a shell of Windows",
+		"curl -H \"X-Api-Key: s3cr3t\" `\n  https://a.example.com":                                             "a line ends in a space and a backtick",
+		"TOKEN=`curl -u a:s3cr3t \\\n  https://a.example.com `":                                                "write $(COMMAND)",
 		`curl ^"https://a.example.com^" -H ^"X-Api-Key: s3cr3t^"`:                                              "for a shell of Windows",
 	} {
 		_, err := draftFrom(command)
