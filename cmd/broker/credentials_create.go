@@ -14,7 +14,7 @@ import (
 const createHelp = `Creates a managed credential with version 1, which callers get at once. At a terminal, the
 command asks for everything that is not given by a flag, shows where to find each value, hides
 secrets, and offers to verify the values at the provider before they are stored. A refresh token
-that the provider replaces can be verified only when it is stored: 'broker credentials verify ID'.
+that the provider replaces can be verified only after it is stored: 'broker credentials verify ID'.
 
 ` + valueHelp + `
 

@@ -55,7 +55,7 @@ func newProvidersNew() *cobra.Command {
 		RunE: explained(func(command *cobra.Command, args []string) error { return f.run(command, args) }),
 	}
 	command.SetFlagErrorFunc(func(*cobra.Command, error) error {
-		return misused("a flag is neither --from-curl, without a value of its own, nor -o FILE: %s", howToGiveCurl)
+		return misused("unknown flag, or a wrong value of a flag; the flags are --from-curl and -o FILE: %s", howToGiveCurl)
 	})
 	command.Flags().BoolVar(&f.fromCurl, "from-curl", false, "read a curl command from standard input, or from the arguments")
 	command.Flags().StringVarP(&f.output, "output", "o", "", "write the definition to a new `FILE`, not to standard output")

@@ -327,7 +327,8 @@ func (x *QueryParam) GetValue() string {
 type RejectionCondition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The HTTP statuses, 200 to 599, of which the answer has one. 1 to 20. A
-	// redirect that the HTTP client follows by itself may not be compared with the condition.
+	// redirect that the HTTP client follows by itself is possibly not compared with the
+	// condition.
 	Statuses []int32 `protobuf:"varint,1,rep,packed,name=statuses,proto3" json:"statuses,omitempty"`
 	// Optional. Headers that the answer has. At most 20.
 	Headers []*HeaderCondition `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`

@@ -224,7 +224,8 @@ export const QueryParamSchema: GenMessage<QueryParam> = /*@__PURE__*/
 export type RejectionCondition = Message<"authmaterial.v1.RejectionCondition"> & {
   /**
    * Required. The HTTP statuses, 200 to 599, of which the answer has one. 1 to 20. A
-   * redirect that the HTTP client follows by itself may not be compared with the condition.
+   * redirect that the HTTP client follows by itself is possibly not compared with the
+   * condition.
    *
    * @generated from field: repeated int32 statuses = 1;
    */
