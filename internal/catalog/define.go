@@ -30,7 +30,7 @@ var (
 func Define(definition yamlfile.Value) *Provider {
 	isInFile := func(section string) bool { return definition.Get(section).Exists() }
 	if slices.ContainsFunc([]string{"credentials", "providers", "providers_directory"}, isInFile) {
-		definition.Problemf("expected the definition of one provider, and this is a configuration file: a definition is one item of the list 'providers', in a file of its own")
+		definition.Problemf("expected the definition of one provider, and this is a configuration file: a definition is one item of the list 'providers': move each item to a file of its own")
 	}
 	definition.Mapping("id", "display_name", "description", "documentation_url", "sources", "allowed_hosts", "any_host", "auth_methods").
 		Requires("id", "display_name", "allowed_hosts", "auth_methods")

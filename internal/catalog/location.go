@@ -50,9 +50,10 @@ func (l Location) Find(header http.Header, text []byte, body any) (value string,
 	case l.Header != "":
 		value = header.Get(l.Header)
 	case l.Cookie != "":
-		// A later cookie replaces an earlier one (RFC 6265, section 5.3).
+		// A later cookie replaces an earlier one (RFC 6265, section 5.3), and servers remove a cookie with a
+		// date of 1970.
 		for _, cookie := range (&http.Response{Header: header}).Cookies() {
-			if isRemoval := cookie.MaxAge < 0 || cookie.Value == ""; cookie.Name == l.Cookie && !isRemoval {
+			if isRemoval := cookie.MaxAge < 0 || cookie.Value == "" || cookie.Expires.Year() == 1970; cookie.Name == l.Cookie && !isRemoval {
 				value = cookie.Value
 			}
 		}

@@ -137,9 +137,11 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if certificate := ClientCertificate(request.Context()); certificate != nil {
 		// No connection outlives its request, so the copy leaves nothing behind.
 		transport = transport.Clone()
-		// With the field Certificates, package tls would send no certificate to a server that names only
-		// the root of the certificate's chain.
-		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		if proxy != nil && proxy.Scheme == "https" { // the proxy may ask for a certificate of other authorities
+			transport.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
+		} else { // also for a server that names only the root of the certificate's chain
+			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+		}
 	}
 	return transport.RoundTrip(request.WithContext(context.WithValue(request.Context(), proxyKey{}, proxy)))
 }

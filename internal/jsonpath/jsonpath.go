@@ -25,7 +25,7 @@ var otherSyntax = regexp.MustCompile(`^\$\.|(^|[^\\])\[`)
 // Parse reads a path. A dot, a backslash or a bracket in a name is written with a backslash before it.
 func Parse(text string) (Path, error) {
 	if otherSyntax.MatchString(text) {
-		return nil, errors.New("write a path without $ and brackets, such as items.0.id for $.items[0].id; if the name of a member has the character, write \\$ or \\[")
+		return nil, errors.New("write a path without $ and brackets, such as items.0.id for $.items[0].id; for a $ at the beginning of a name or a [ in a name, write \\$ or \\[")
 	}
 	path := Path{""}
 	escaped := false

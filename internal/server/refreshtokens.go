@@ -55,7 +55,7 @@ func (r *refreshTokens) explain(credentialID string, err error) error {
 	case errors.Is(err, store.ErrLeased):
 		return errLeasedAgain
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrReplaced), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, context.Canceled): // the server stops, and tries again
+		errors.Is(err, context.Canceled): // the server is stopping, and storeLastRefreshTokens tries again
 		return errStoreAway
 	}
 	r.logger.Error("the stored refresh token of a credential cannot be used", "credential_id", credentialID, "problem", err)

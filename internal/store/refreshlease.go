@@ -100,9 +100,9 @@ func (w *writer) whyNotReplaced(next *RefreshToken, successor secret.Text) error
 		return ErrChanged
 	case err != nil:
 		return err
-	case sequence < next.Sequence:
+	case sequence == next.Sequence-1:
 		return ErrLeased
-	case sequence > next.Sequence, w.openRefreshToken(next, sealed) != nil, !next.Value.Equal(successor):
+	case sequence != next.Sequence, w.openRefreshToken(next, sealed) != nil, !next.Value.Equal(successor):
 		return ErrChanged
 	}
 	return nil

@@ -117,8 +117,8 @@ func (w *writer) destroy(id string, number int) error {
 	// Other versions may have the same first refresh token. If an earlier release stored such a version,
 	// its origin is unknown, which is an empty text.
 	_, err = w.exec(`DELETE FROM refresh_tokens WHERE credential_id = $1 AND
-		origin = (SELECT origin FROM versions WHERE credential_id = $1 AND number = $2) AND NOT EXISTS
-		(SELECT 1 FROM versions WHERE credential_id = $1 AND destroy_time = 0 AND origin IN (refresh_tokens.origin, ''))`, id, number)
+		origin IN (SELECT origin FROM versions WHERE credential_id = $1 AND destroy_time <> 0) AND NOT EXISTS
+		(SELECT 1 FROM versions WHERE credential_id = $1 AND destroy_time = 0 AND origin IN (refresh_tokens.origin, ''))`, id)
 	return err
 }
 

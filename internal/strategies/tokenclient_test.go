@@ -336,6 +336,7 @@ auth_methods:
 		"one":   {"session=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0", "session=one; path=/"},
 		"two":   {"session=one", "other=three", "session=two"},
 		"three": {"session=three", "session=deleted; Max-Age=0; path=/old", "session="},
+		"four":  {"session=four", "session=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; path=/old"},
 	} {
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: transport(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Set-Cookie": cookies}, Body: http.NoBody, Request: r}, nil
