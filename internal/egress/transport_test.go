@@ -193,3 +193,28 @@ func TestClientCertificateIsPresented(t *testing.T) {
 		}
 	}
 }
+
+// TestClientCertificateAndProxy checks that a proxy with https, which asks for certificates of its own
+// authority, does not get the certificate for the server.
+func TestClientCertificateAndProxy(t *testing.T) {
+	certificate := authtest.NewAuthority("provider", time.Now()).Issue(x509.Certificate{})
+	presented := make(chan int, 1)
+	proxy := newProvider(t, func(config *tls.Config) {
+		config.ClientAuth, config.ClientCAs = tls.RequestClientCert, authtest.Pool(authtest.NewAuthority("proxy", time.Now()))
+		config.VerifyPeerCertificate = func(certificates [][]byte, _ [][]*x509.Certificate) error {
+			presented <- len(certificates)
+			return nil
+		}
+	})
+	through, err := url.Parse(proxy.location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := newTransport(t, egress.Options{RootCAs: proxy.roots(), Resolver: newNames(t, loopback).resolver(), Proxy: http.ProxyURL(through)})
+	if _, err := get(egress.WithClientCertificate(t.Context(), &certificate), t, transport, "https://provider.test/"); err == nil {
+		t.Error("the proxy connects to no server, and the error is nil")
+	}
+	if got := <-presented; got != 0 {
+		t.Errorf("the proxy got %d certificates, want none", got)
+	}
+}
