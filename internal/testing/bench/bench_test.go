@@ -55,7 +55,7 @@ func TestMeasuresEachKindOfSetting(t *testing.T) {
 		goals += len(s.goal.verdicts([]round{make(round, sideControl+1)}))
 	}
 	only := "^(" + strings.Join(patterns, "|") + ")$"
-	titles, output := measured(t, "-rounds", "2", "-round-duration", "5ms", "-only", only)
+	titles, output := measured(t, "-rounds", "1", "-round-duration", "5ms", "-only", only)
 	if !slices.Equal(titles, want) {
 		t.Errorf("the settings in the output are %q, want %q:\n%s", titles, want, output)
 	}
