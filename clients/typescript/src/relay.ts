@@ -44,9 +44,12 @@ export class Relay implements Controller {
     }
   }
 
-  abort(reason: Error): void {
-    this.#reason ??= reason;
-    this.#target?.abort(reason);
+  abort(reason?: Error): void {
+    // Without a reason, undici makes an error like this one.
+    const error =
+      reason ?? Object.assign(new Error("Request aborted"), { name: "AbortError", code: "UND_ERR_ABORTED" });
+    this.#reason ??= error;
+    this.#target?.abort(error);
     const { onAbort } = this;
     this.onAbort = undefined;
     onAbort?.(this.#reason);

@@ -99,7 +99,8 @@ export class Exchange {
   /** Waits while no request is open. If the program aborts, the exchange fails at once. */
   wait<T>(promise: Promise<T>, next: (value: T) => void): void {
     const { controller } = this;
-    if (controller.reason) {
+    if (controller.aborted) {
+      promise.catch(() => undefined); // otherwise an error of the promise would end the process
       this.fail(controller.reason);
       return;
     }

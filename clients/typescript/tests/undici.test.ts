@@ -146,8 +146,40 @@ test("an aborted request does not wait for the report of a rejection in the body
   const dispatcher = new Agent().compose(client.undici("pendo"));
   const aborted = new AbortController();
   const answer = request(provider.url, { dispatcher, signal: aborted.signal });
+  let began = Infinity;
   void broker.reported.then(() => {
+    began = performance.now();
     aborted.abort();
   });
   await assert.rejects(answer, { name: "AbortError" });
+  assert.ok(performance.now() - began < 5_000);
+});
+
+test("an error of the broker after an abort is handled", async (t) => {
+  const { client, provider } = await setUp(t);
+  const dispatcher = new Agent().compose(client.undici("pendo"));
+  await client.close(); // so that it has no copy, and cannot get one
+  await assert.rejects(request(provider.url, { dispatcher, signal: AbortSignal.abort() }), { name: "AbortError" });
+  await new Promise(setImmediate); // an unhandled rejection would fail this test
+  assert.equal(provider.received.length, 0);
+});
+
+test("a handler that aborts at the start without a reason gets an error", async (t) => {
+  const { client, provider } = await setUp(t);
+  const dispatcher = new Agent().compose(client.undici("pendo"));
+  const error = await new Promise<Error>((resolve) => {
+    dispatcher.dispatch(
+      { origin: provider.url, path: "/", method: "GET" },
+      {
+        onRequestStart: (controller) => {
+          controller.abort(undefined as never);
+        },
+        onResponseError: (_, error) => {
+          resolve(error);
+        },
+      },
+    );
+  });
+  assert.deepEqual([error.name, "code" in error && error.code], ["AbortError", "UND_ERR_ABORTED"]);
+  assert.equal(provider.received.length, 0);
 });
