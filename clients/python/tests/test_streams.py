@@ -24,6 +24,8 @@ from authmaterial.v1.auth_decoration_pb2 import (
 LARGE = b'{"ok": false}' + b" " * 200_000
 LINES = b'{"a": 1}\n{"b": 2}\n\nlast'
 BOMB = gzip.compress(bytes(50_000_000), 9)
+DOUBLE_BOMB = gzip.compress(BOMB, 9)
+RAW = {"/large": LARGE, "/empty": b"", "/lines": LINES}
 REJECTION = b'{"ok": false, "error": "expired"}'
 
 
@@ -31,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        bodies = {"/large": LARGE, "/empty": b"", "/lines": LINES, "/bomb": BOMB}
+        bodies = {**RAW, "/bomb": BOMB, "/double-bomb": DOUBLE_BOMB}
         body = bodies.get(self.path.removesuffix("?length"), REJECTION)
         if self.path == "/repeat" and self.headers["Authorization"] == "Bearer pendo-v2":
             body = b"new"
@@ -40,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             body = gzip.compress(b'{"ok": true}')
         if self.path in ("/gzip", "/bomb"):
             self.send_header("Content-Encoding", "gzip")
+        if self.path == "/double-bomb":
+            self.send_header("Content-Encoding", "gzip, gzip")
         if self.path.endswith("?length"):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -119,13 +123,26 @@ def by_lines(raw):
     return b"".join(lines)
 
 
-@pytest.mark.parametrize("path", ["/large", "/lines", "/large?length", "/lines?length"])
+def by_text_lines(raw):
+    raw.auto_close = False
+    return "".join(io.TextIOWrapper(raw)).encode()
+
+
+def by_context(raw):
+    with raw:
+        return raw.read()
+
+
+@pytest.mark.parametrize("length", ["", "?length"])
+@pytest.mark.parametrize("path", RAW)
 @pytest.mark.parametrize(
     "read",
     [
         by_readinto,
         by_read1,
         by_lines,
+        by_text_lines,
+        by_context,
         lambda raw: raw.read(0) + raw.read(5) + raw.read(-1),
         lambda raw: b"".join(raw.readlines()),
         lambda raw: b"".join(raw.stream(1000)),
@@ -133,18 +150,40 @@ def by_lines(raw):
         lambda raw: io.TextIOWrapper(raw).read().encode(),
     ],
 )
-def test_raw_bodies_of_requests(client, url, path, read):
+def test_raw_bodies_of_requests(client, url, path, length, read):
     with requests.Session() as http:
         http.mount("http://", client.requests_adapter("pendo"))
-        with http.get(url + path, stream=True) as response:
-            assert read(response.raw) == (LINES if path.startswith("/lines") else LARGE)
+        with http.get(url + path + length, stream=True) as response:
+            assert read(response.raw) == RAW[path]
 
 
-def test_decompression_has_a_limit(client, url):
+@pytest.mark.parametrize("length", ["", "?length"])
+@pytest.mark.parametrize("path", RAW)
+def test_state_of_raw_bodies(client, url, path, length):
+    with requests.Session() as http:
+        http.mount("http://", client.requests_adapter("pendo"))
+        with http.get(url + path + length, stream=True) as response:
+            raw = response.raw
+            assert (raw.tell(), raw.closed, raw.isclosed()) == (0, False, False)
+            start = raw.read(5)
+            assert raw.tell() == len(start)
+            assert start + raw.read() == RAW[path]
+            assert (raw.tell(), raw.closed, raw.isclosed()) == (len(RAW[path]), True, True)
+
+
+def test_file_number_of_raw_bodies(client, url):
+    with requests.Session() as http:
+        http.mount("http://", client.requests_adapter("pendo"))
+        with http.get(url + "/large", stream=True) as response:
+            assert response.raw.fileno() > 0
+
+
+@pytest.mark.parametrize(("path", "body"), [("/bomb", BOMB), ("/double-bomb", DOUBLE_BOMB)])
+def test_decompression_has_a_limit(client, url, path, body):
     with httpx.Client(transport=client.httpx_transport("pendo")) as http:
         tracemalloc.start()
-        with http.stream("GET", url + "/bomb") as response:
-            assert b"".join(response.iter_raw()) == BOMB
+        with http.stream("GET", url + path) as response:
+            assert b"".join(response.iter_raw()) == body
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 5_000_000

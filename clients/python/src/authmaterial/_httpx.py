@@ -13,6 +13,9 @@ from authmaterial._decoration import Decoration
 from authmaterial._httpx_peeked import AsyncPeekedStream, PeekedStream
 from authmaterial._rejection import MAX_BODY, is_readable, matches
 
+# The content codings that httpx decodes. It does not change a body with another coding.
+_CODINGS = ("gzip", "deflate", "br", "zstd")
+
 
 class Auth(httpx.Auth):
     """Adds the material of a credential to requests, at the moment at which they are sent.
@@ -238,8 +241,14 @@ async def _is_rejection_async(response: httpx.Response, decoration: Decoration) 
 
 
 def _decoded(response: httpx.Response, raw: bytes) -> bytes:
-    """Return a body after decompression, or nothing if it has more than MAX_BODY bytes then."""
-    decoded = b""
+    """Return a body after decompression, or nothing if it is too large or has another coding."""
+    values = response.headers.get_list("Content-Encoding", split_commas=True)
+    codings = [value.lower() for value in values if value.lower() in _CODINGS]
+    if not codings:
+        return raw
+    if codings not in (["gzip"], ["deflate"]):
+        return b""  # a few bytes can become megabytes
+    decoded = bytearray()
     # Compressed text may be short and its content huge, so it is decompressed in small pieces.
     pieces = (raw[at : at + 32] for at in range(0, len(raw), 32))
     try:
@@ -249,7 +258,7 @@ def _decoded(response: httpx.Response, raw: bytes) -> bytes:
                 return b""
     except httpx.DecodingError:
         return b""
-    return decoded
+    return bytes(decoded)
 
 
 def _refusal(decoration: Decoration, request: httpx.Request) -> Optional[str]:

@@ -23,7 +23,10 @@ class PeekedBody(io.IOBase):
         self._rest = raw.stream(_CHUNK)
         self._error: Optional[Exception] = None
         self._data: Optional[bytes] = None
-        read = b""
+        self._is_closed = False
+        self._is_used = False  # the program has read something, perhaps only the end
+        self._told = 0
+        read = bytearray()
         try:
             while len(read) <= MAX_BODY:
                 chunk = next(self._rest, None)
@@ -33,24 +36,45 @@ class PeekedBody(io.IOBase):
         except Exception as error:
             self._error = error
         self._read = read
-        self.start = read if self._error is None and len(read) <= MAX_BODY else b""
+        self.start = bytes(read) if self._error is None and len(read) <= MAX_BODY else b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
 
     @property
     def closed(self) -> bool:
-        return not self._read and bool(self._raw.closed)
+        # Programs set auto_close to False to read the body with io.TextIOWrapper.
+        return self._is_closed or bool(self.auto_close and self.isclosed())
+
+    def isclosed(self) -> bool:
+        """Return whether the program has closed the body or read it to its end."""
+        at_end = self._is_used and not self._read and self._raw.closed
+        return self._is_closed or bool(at_end)
 
     def close(self) -> None:
-        self._read = b""
+        self._is_closed = True
+        self._read.clear()
         self._raw.close()
 
     def readable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return int(self._raw.tell()) - len(self._read)
+        return self._told
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def __iter__(self) -> Iterator[bytes]:
+        line = bytearray()
+        for chunk in self.stream():
+            for part in io.BytesIO(chunk):
+                line += part
+                if part.endswith(b"\n"):
+                    yield bytes(line)
+                    line.clear()
+        if line:
+            yield bytes(line)
 
     @property
     def data(self) -> bytes:
@@ -70,7 +94,7 @@ class PeekedBody(io.IOBase):
 
     def read1(self, amt: Optional[int] = None, *_: Any, **__: Any) -> bytes:
         if not self._read:
-            self._read = self._next() or b""
+            self._read += self._next() or b""
         return self._take(None if amt is None or amt < 0 else amt)
 
     def readinto(self, buffer: bytearray) -> int:
@@ -87,9 +111,10 @@ class PeekedBody(io.IOBase):
     read_chunked = stream
 
     def _take(self, size: Optional[int]) -> bytes:
-        if size is None:
-            size = len(self._read)
-        result, self._read = self._read[:size], self._read[size:]
+        result = bytes(self._read[:size])
+        del self._read[:size]
+        self._is_used = True
+        self._told += len(result)
         return result
 
     def _next(self) -> Optional[bytes]:
