@@ -16,8 +16,10 @@ export class FakeBroker {
   calls = 0;
   /** The header `authorization` of the last call of GetAuthDecoration. */
   authorization: string | null = null;
-  /** Calls wait for this promise. */
+  /** Calls wait for this promise, or until the broker stops: an open call would keep the process alive. */
   wait: Promise<void> = Promise.resolve();
+  readonly #stopped: Promise<void>;
+  #stop = (): void => undefined;
   /** Is resolved when a rejection is reported. */
   readonly reported: Promise<void>;
   #report = (): void => undefined;
@@ -28,6 +30,7 @@ export class FakeBroker {
 
   private constructor(decoration: Init) {
     this.reported = new Promise((resolve) => (this.#report = resolve));
+    this.#stopped = new Promise((resolve) => (this.#stop = resolve));
     this.#init = { version: "v1", ...decoration };
     this.decoration = create(AuthDecorationSchema, this.#init);
     this.#server = http2.createServer(connectNodeAdapter({ routes: this.#routes }));
@@ -61,13 +64,13 @@ export class FakeBroker {
       getAuthDecoration: async (_, { requestHeader }) => {
         this.calls++;
         this.authorization = requestHeader.get("authorization");
-        await this.wait;
+        await Promise.race([this.wait, this.#stopped]);
         return { authDecoration: this.decoration };
       },
       reportRejection: async () => {
         this.calls++;
         this.#report();
-        await this.wait;
+        await Promise.race([this.wait, this.#stopped]);
         this.decoration = this.#successor ?? this.decoration;
         const { REPLACED, NOT_REPLACEABLE } = ReportRejectionResponse_Outcome;
         return { authDecoration: this.decoration, outcome: this.#successor ? REPLACED : NOT_REPLACEABLE };
@@ -86,6 +89,7 @@ export class FakeBroker {
   };
 
   async stop(): Promise<void> {
+    this.#stop();
     for (const session of this.#sessions) {
       session.destroy();
     }
