@@ -22,13 +22,7 @@ import (
 // rotating returns a credential whose first refresh token is refresh-1.
 func rotating(t testing.TB, id, clientSecret, tenant string) *credentials.Credential {
 	t.Helper()
-	provider := define(t, `
-id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	credential := credentialOf(t, `
   fields:
   - {id: client_id, display_name: I, required: true}
   - {id: client_secret, display_name: S, required: true, secret: true}
@@ -42,11 +36,9 @@ auth_methods:
     parameters: {refresh_token: "${refresh_token}"}
     response: {refresh_token: refresh_token}
   headers: [{name: A, value: "${token}"}]
-`)
-	return &credentials.Credential{ID: id, Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{
-		"client_id": secret.New("id"), "client_secret": secret.New(clientSecret), "tenant": secret.New(tenant),
-		"refresh_token": secret.New("refresh-1"),
-	}}
+`, map[string]string{"client_id": "id", "client_secret": clientSecret, "tenant": tenant, "refresh_token": "refresh-1"})
+	credential.ID = id
+	return credential
 }
 
 // rotatingProvider is a provider that replaces the refresh token with each token. It accepts only the
@@ -539,12 +531,7 @@ func TestChainOfRefreshTokens(t *testing.T) {
 // TestChainOfHosts checks that refresh tokens which may be sent to a URL from an answer are used only for
 // the same hosts.
 func TestChainOfHosts(t *testing.T) {
-	provider := define(t, `id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	credential := credentialOf(t, `
   fields:
   - {id: refresh_token, display_name: R, required: true, secret: true}
   token_request:
@@ -557,12 +544,11 @@ auth_methods:
     parameters: {session: "${next.session}"}
     response: {refresh_token: refresh_token}
   headers: [{name: A, value: "${token}"}]
-`)
+`, map[string]string{"refresh_token": "refresh-1"})
 	store := &memoryTokens{}
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: answering([]byte(`{}`)), RefreshTokens: store})
 	for _, hosts := range [][]string{{"p.test", "a.test"}, {"a.test", "p.test"}, {"p.test", "b.test"}} {
-		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], AllowedHosts: hosts,
-			Values: map[string]secret.Text{"refresh_token": secret.New("refresh-1")}}
+		credential.AllowedHosts = hosts
 		if _, err := newTokens(t, credential, client).RequestToken(t.Context()); err == nil {
 			t.Fatal("an answer without values has a token")
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/authmaterial/broker/internal/credentials"
 	"github.com/authmaterial/broker/internal/fault"
-	"github.com/authmaterial/broker/internal/secret"
 	"github.com/authmaterial/broker/internal/strategies"
 	"github.com/authmaterial/broker/internal/token"
 )
@@ -31,20 +30,11 @@ var fuzzedResponses = []string{
 // withResponse returns a credential whose token request has the given section `response`.
 func withResponse(t testing.TB, response string) *credentials.Credential {
 	t.Helper()
-	provider := define(t, `
-id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	return credentialOf(t, `
   fields: [{id: a, display_name: A, required: true}]
   token_request: {url: "https://p.test/${a}", body: NONE, client_authentication: NONE, response: `+response+`}
   headers: [{name: A, value: "${token}"}]
-`)
-	return &credentials.Credential{
-		ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"a": secret.New("a")},
-	}
+`, map[string]string{"a": "a"})
 }
 
 // FuzzTokenAnswer checks that every answer results either in a usable token, or in an error that

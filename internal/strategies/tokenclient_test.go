@@ -36,32 +36,38 @@ func sendPulse(clientID, clientSecret string) *credentials.Credential {
 	}
 }
 
-// define returns the provider that a text defines.
-func define(t testing.TB, text string) *catalog.Provider {
+// credentialOf returns a credential of an auth method. The text has the keys of the method, without its ID
+// and display name.
+func credentialOf(t testing.TB, method string, values map[string]string) *credentials.Credential {
 	t.Helper()
-	document := yamlfile.Parse("p.yaml", []byte(text))
-	provider := catalog.Define(document.Root())
-	if err := document.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return provider
-}
-
-// urlOf returns the URL of a token request that the given text defines.
-func urlOf(t testing.TB, text string) *catalog.URL {
-	t.Helper()
-	provider := define(t, `
+	document := yamlfile.Parse("p.yaml", []byte(`
 id: p
 display_name: P
 allowed_hosts: [p.test]
 auth_methods:
 - id: m
   display_name: M
+`+method))
+	provider := catalog.Define(document.Root())
+	if err := document.Err(); err != nil {
+		t.Fatal(err)
+	}
+	credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{}}
+	for field, value := range values {
+		credential.Values[field] = secret.New(value)
+	}
+	return credential
+}
+
+// urlOf returns the URL of a token request that the given text defines.
+func urlOf(t testing.TB, text string) *catalog.URL {
+	t.Helper()
+	credential := credentialOf(t, `
   fields: [{id: client_id, display_name: I, required: true}, {id: client_secret, display_name: S, required: true}]
   token_request: {url: "`+text+`", body: JSON, client_authentication: BASIC}
   headers: [{name: A, value: "${token}"}]
-`)
-	return provider.AuthMethods[0].TokenRequest.URL
+`, nil)
+	return credential.Method.TokenRequest.URL
 }
 
 type transport func(*http.Request) (*http.Response, error)
@@ -207,18 +213,13 @@ func TestBudgetWithoutClientID(t *testing.T) {
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{
 		Clock: clockwork.NewFakeClock(), Transport: answering([]byte(`{"access_token":"t"}`)),
 	})
-	provider := define(t, `id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	const method = `
   fields: [{id: key, display_name: K, required: true, secret: true}]
   token_request: {url: "https://p.test/token", body: FORM, parameters: {key: "${key}"}, client_authentication: NONE}
   headers: [{name: A, value: "${token}"}]
-`)
+`
 	for number := range 50 {
-		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New(fmt.Sprint(number))}}
+		credential := credentialOf(t, method, map[string]string{"key": fmt.Sprint(number)})
 		if _, err := newTokens(t, credential, client).RequestToken(t.Context()); err != nil {
 			t.Fatalf("after %d requests of other accounts: %v", number, err)
 		}
@@ -294,19 +295,13 @@ func TestTokenAfterSleep(t *testing.T) {
 
 // TestSelfSignedTokenEndsWithItsClaim signs a short JWT within a second: the claim exp is a whole number.
 func TestSelfSignedTokenEndsWithItsClaim(t *testing.T) {
-	provider := define(t, `id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	credential := credentialOf(t, `
   fields: [{id: key, display_name: K, required: true, secret: true}]
   jwt: {algorithm: HS256, key: "${key}", lifetime: 3s, claims: {iss: a}}
   headers: [{name: A, value: "${jwt}"}]
-`)
+`, map[string]string{"key": "k"})
 	clock := clockwork.NewFakeClockAt(time.Unix(1_800_000_000, 900_000_000))
 	client := strategies.NewTokenClient(strategies.TokenClientOptions{Clock: clock})
-	credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New("k")}}
 	issued, err := newTokens(t, credential, client).RequestToken(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -322,16 +317,11 @@ auth_methods:
 
 // TestLastCookieCounts has a provider that first removes the cookie of an earlier session, as PHP does.
 func TestLastCookieCounts(t *testing.T) {
-	provider := define(t, `id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
+	credential := credentialOf(t, `
   fields: [{id: key, display_name: K, required: true, secret: true}]
   token_request: {url: "https://p.test/login", body: FORM, parameters: {key: "${key}"}, client_authentication: NONE, grant_type: "", response: {token: {cookie: session}}}
   headers: [{name: Cookie, value: "session=${token}"}]
-`)
+`, map[string]string{"key": "k"})
 	for want, cookies := range map[string][]string{
 		"one":   {"session=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0", "session=one; path=/"},
 		"two":   {"session=one", "other=three", "session=two"},
@@ -341,7 +331,6 @@ auth_methods:
 		client := strategies.NewTokenClient(strategies.TokenClientOptions{Transport: transport(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Set-Cookie": cookies}, Body: http.NoBody, Request: r}, nil
 		})})
-		credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New("k")}}
 		if issued, err := newTokens(t, credential, client).RequestToken(t.Context()); err != nil || issued.Value.Reveal() != want {
 			t.Errorf("with the cookies %q, the token is not %s; the error is %v", cookies, want, err)
 		}
@@ -350,22 +339,17 @@ auth_methods:
 
 // TestValuesInJSONAreUTF8 checks a value from a file in another encoding, which JSON would change.
 func TestValuesInJSONAreUTF8(t *testing.T) {
+	const fields = `
+  fields: [{id: key, display_name: K, required: true, secret: true}]
+`
 	for _, method := range []string{
-		`token_request: {url: "https://p.test/token", body: JSON, parameters: {key: "${key}"}, client_authentication: NONE}
+		fields + `  token_request: {url: "https://p.test/token", body: JSON, parameters: {key: "${key}"}, client_authentication: NONE}
   headers: [{name: A, value: "${token}"}]`,
-		`jwt: {algorithm: HS256, key: "${key}", claims: {iss: "${key}"}}
+		fields + `  jwt: {algorithm: HS256, key: "${key}", claims: {iss: "${key}"}}
   headers: [{name: A, value: "${jwt}"}]`,
 	} {
-		provider := define(t, `id: p
-display_name: P
-allowed_hosts: [p.test]
-auth_methods:
-- id: m
-  display_name: M
-  fields: [{id: key, display_name: K, required: true, secret: true}]
-  `+method)
 		for value, want := range map[string]int{"caf\xe9": 1, "café": 0} {
-			credential := &credentials.Credential{ID: "c", Provider: provider, Method: provider.AuthMethods[0], Values: map[string]secret.Text{"key": secret.New(value)}}
+			credential := credentialOf(t, method, map[string]string{"key": value})
 			if problems := strategies.Check(credential); len(problems) != want || want == 1 && problems[0].Field != "key" {
 				t.Errorf("%s: for %q, the problems are %v, want %d", method, value, problems, want)
 			}
