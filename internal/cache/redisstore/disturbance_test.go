@@ -2,8 +2,11 @@ package redisstore_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/authmaterial/broker/internal/fleetkeys"
 	"github.com/authmaterial/broker/internal/testing/redistest"
@@ -173,9 +176,7 @@ func TestKilledConnections(t *testing.T) {
 	for range 3 {
 		missed := r.missed.Load()
 		eventually(t, "the lock is released", func() bool { return r.count("unlock ok") == r.count("commit ok") })
-		if err := server.Client().ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err != nil {
-			t.Fatal(err)
-		}
+		cutRead(t, server.Client())
 		wantToken(t, r, "first")
 		commit(t, r, newToken("first"), false)
 		eventually(t, "news count as missed", func() bool { return r.missed.Load() > missed })
@@ -186,6 +187,31 @@ func TestKilledConnections(t *testing.T) {
 	if got := r.degraded(); got != nil {
 		t.Errorf("the calls of Degraded are %v, want none", got)
 	}
+}
+
+// cutRead makes the server close all connections while a replica waits for events. Between two reads
+// of the stream, a closed connection would be replaced without a failure.
+func cutRead(t *testing.T, client *redis.Client) {
+	t.Helper()
+	eventually(t, "a read of the stream is cut", func() bool {
+		if !hasBlockedRead(client.Info(t.Context(), "clients")) {
+			return false
+		}
+		var info *redis.StringCmd
+		_, err := client.TxPipelined(t.Context(), func(both redis.Pipeliner) error {
+			info = both.Info(t.Context(), "clients")
+			both.ClientKillByFilter(t.Context(), "TYPE", "normal")
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hasBlockedRead(info)
+	})
+}
+
+func hasBlockedRead(info *redis.StringCmd) bool {
+	return strings.Contains(info.Val(), "\nblocked_clients:1\r\n")
 }
 
 // A server restarts without its data, so fast that the circuit breaker stays closed.
