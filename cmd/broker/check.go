@@ -59,7 +59,7 @@ credential; otherwise 1.`,
 			observe.Check(warnings)
 			server.LogWarnings(warnings, loaded)
 			_, err = fmt.Fprintf(command.OutOrStdout(), "%s: no problems; credentials: %d, providers: %d\n",
-				path, loaded.Credentials.Len(), len(loaded.Catalog.Providers()))
+				path, loaded.Credentials.Len(), loaded.Catalog.Len())
 			return err
 		}),
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/authmaterial/broker/internal/expression"
 )
@@ -190,24 +189,36 @@ func marshal(value any) ([]byte, error) {
 
 // Catalog is an immutable set of providers.
 type Catalog struct {
-	providers map[string]*Provider
+	providers map[string]func() *Provider // the keys are the IDs
 }
 
+// Len returns the number of providers.
+func (c *Catalog) Len() int { return len(c.providers) }
+
 // Provider returns the provider with this ID, or nil.
-func (c *Catalog) Provider(id string) *Provider { return c.providers[id] }
+func (c *Catalog) Provider(id string) *Provider {
+	if read, found := c.providers[id]; found {
+		return read()
+	}
+	return nil
+}
 
 // Providers returns all providers, sorted by ID.
 func (c *Catalog) Providers() []*Provider {
-	return slices.SortedFunc(maps.Values(c.providers), func(a, b *Provider) int { return strings.Compare(a.ID, b.ID) })
+	all := make([]*Provider, 0, c.Len())
+	for _, id := range slices.Sorted(maps.Keys(c.providers)) {
+		all = append(all, c.Provider(id))
+	}
+	return all
 }
 
 // With returns a copy of the catalog in which the given providers are added, or replace the providers
 // with the same IDs.
 func (c *Catalog) With(providers ...*Provider) *Catalog {
-	all := make(map[string]*Provider, len(c.providers)+len(providers))
+	all := make(map[string]func() *Provider, len(c.providers)+len(providers))
 	maps.Copy(all, c.providers)
 	for _, provider := range providers {
-		all[provider.ID] = provider
+		all[provider.ID] = func() *Provider { return provider }
 	}
 	return &Catalog{providers: all}
 }
