@@ -140,6 +140,7 @@ func TestDefinitionMistakes(t *testing.T) {
 		"long lifetime":         {with(tokenRequest(", default_lifetime: 169h")), "p.yaml:8:104: must be a duration from 1s to 168h, such as 3600s or 15m"},
 		"lifetime of a word":    {with(tokenRequest(", default_lifetime: long")), "p.yaml:8:104: must be a duration from 1s to 168h, such as 3600s or 15m"},
 		"reserved parameter":    {with(tokenRequest(", parameters: {grant_type: x}")), `p.yaml:8:99: the broker sets the parameter "grant_type" itself`},
+		"JSON in a token":       {with(strings.Replace(tokenRequest(""), "${token}", "${json(token, 'a')}", 1)), `p.yaml:9:30: json(), fingerprint() and thumbprint() can be used only with fields, because a credential is checked before the other values are known`},
 		"token in parameters":   {with(tokenRequest(", parameters: {scope: \"${token}\"}")), `p.yaml:8:109: unknown field or function; there are: client_id, client_secret, base64(text), json(text, path), sha256(text), fingerprint(key), thumbprint(certificate), lower(text), upper(text), field.orValue(text)`},
 		"port of the URL":       {with(clientFields + "  token_request: {url: \"https://p.test:99999/t\", body: JSON, client_authentication: BASIC}\n" + bearer), "p.yaml:8:24: must be a URL such as https://api.example.com/oauth/token"},
 		"port of a host":        {strings.Replace(with(fieldA+"  headers: [{name: X, value: \"${a}\"}]\n"), "[p.test]", "[\"p.test:99999\"]", 1), "p.yaml:3:17: must be one host name or IP address in lower case, optionally with a port up to 65535: no scheme, no path, no wildcard"},

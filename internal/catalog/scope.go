@@ -99,6 +99,9 @@ func (s *scope) compile(value yamlfile.Value, least, most int) *expression.Templ
 		s.broken = true
 		return broken
 	}
+	if slices.ContainsFunc(template.UsesParsed(), func(name string) bool { return !isField(name) }) {
+		value.Problemf("json(), fingerprint() and thumbprint() can be used only with fields, because a credential is checked before the other values are known")
+	}
 	s.use(template.Uses()...)
 	return template
 }

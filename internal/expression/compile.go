@@ -44,12 +44,16 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 			break
 		}
 		offset += len(literal)
-		end := endOfExpression(rest)
+		end, isComment := endOfExpression(rest)
 		if end < 0 {
 			problems = append(problems, Problem{offset, "`${` without its `}`"})
 			break
 		}
 		offset += len("${")
+		if isComment {
+			problems = append(problems, Problem{offset + end, "an expression cannot contain a comment, which begins with `//`; if this is text, write it in quotes or outside the `${ }`"})
+			break
+		}
 		part, wrong := e.compile(template, rest[:end])
 		for _, problem := range wrong {
 			problems = append(problems, Problem{offset + problem.Offset, problem.Message})
@@ -63,9 +67,9 @@ func (e *Environment) Compile(text string) (*Template, []Problem) {
 	return template, nil
 }
 
-// endOfExpression returns the offset of the `}` that ends an expression, or -1 if there is none.
-// A `}` in quotes does not end the expression.
-func endOfExpression(text string) int {
+// endOfExpression returns the offset of the `}` that ends an expression, or of a comment before it,
+// or -1 if there is neither. In quotes, there is neither.
+func endOfExpression(text string) (end int, isComment bool) {
 	var quote byte
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -76,10 +80,12 @@ func endOfExpression(text string) int {
 		case quote == 0 && (c == '\'' || c == '"'):
 			quote = c
 		case quote == 0 && c == '}':
-			return i
+			return i, false
+		case quote == 0 && strings.HasPrefix(text[i:], "//"):
+			return i, true
 		}
 	}
-	return -1
+	return -1, false
 }
 
 // compile compiles one expression, and adds the expression's variables to the template.
@@ -116,6 +122,8 @@ func (e *Environment) addVariables(template *Template, part *Part, checked *ast.
 			template.uses = appendOnce(template.uses, expr.AsIdent())
 			if inline {
 				template.inline = appendOnce(template.inline, expr.AsIdent())
+			} else {
+				template.parsed = appendOnce(template.parsed, expr.AsIdent())
 			}
 			if isOptional(expr) && !defaulted {
 				template.needs = appendOnce(template.needs, expr.AsIdent())

@@ -33,6 +33,7 @@ type Template struct {
 	uses   []string // names of the variables, without duplicates, in order of appearance
 	needs  []string // names of the optional variables without a default
 	inline []string // names of the variables that UsesInline returns
+	parsed []string // names of the variables that UsesParsed returns
 }
 
 // Part is a part of a text: either literal text, or one expression.
@@ -63,6 +64,10 @@ func (t *Template) Uses() []string { return slices.Clone(t.uses) }
 // UsesInline returns the names of the variables that occur outside the arguments of functions such as
 // json(text, path), whose texts usually have several lines.
 func (t *Template) UsesInline() []string { return slices.Clone(t.inline) }
+
+// UsesParsed returns the names of the variables that occur in the arguments of such functions. These
+// functions fail if the value of a variable does not have their form.
+func (t *Template) UsesParsed() []string { return slices.Clone(t.parsed) }
 
 // Parts returns the parts of the text.
 func (t *Template) Parts() []Part { return slices.Clone(t.parts) }
