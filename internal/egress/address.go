@@ -56,19 +56,19 @@ func embedded(address netip.Addr) netip.Addr {
 }
 
 var (
-	dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
 	// numberAtEnd matches a host name whose last label is a decimal or hexadecimal number.
 	numberAtEnd = regexp.MustCompile(`(^|\.)([0-9]+|0[xX][0-9A-Fa-f]*)$`)
 )
 
 // IsHost reports whether the host of a URL, without port and brackets, is an IP address in the
-// notation of package netip, or a DNS name. A DNS name consists of ASCII letters, digits, hyphens,
-// underscores and dots, does not end with a dot, and has a last label that is not a number.
-// Resolvers interpret texts such as 127.1, 0x7f000001 and 2130706433 as addresses, which a proxy
-// would receive unchecked if IsHost accepted them.
+// notation of package netip, or a DNS name. A DNS name has up to 253 characters and consists of labels
+// of up to 63 ASCII letters, digits, hyphens and underscores, separated by dots. The last label must
+// not be a number: resolvers interpret texts such as 127.1, 0x7f000001 and 2130706433 as addresses,
+// which a proxy would receive unchecked if IsHost accepted them.
 func IsHost(host string) bool {
 	_, err := netip.ParseAddr(host)
-	return err == nil || dnsName.MatchString(host) && !numberAtEnd.MatchString(host)
+	return err == nil || len(host) <= 253 && dnsName.MatchString(host) && !numberAtEnd.MatchString(host)
 }
 
 // IsPort reports whether the port of a URL is a number from 1 to 65535, or empty for the default
