@@ -184,8 +184,14 @@ class Credential:
 
     def _shared_call(self) -> Future[Decoration]:
         if self._call is None:
-            self._call = self._start(self._get)
+            call = self._call = self._start(self._get)
+            call.add_done_callback(self._forget_call)
+            return call
         return self._call
+
+    def _forget_call(self, call: Future[Decoration]) -> None:
+        if self._call is call:
+            self._call = None
 
     def _start(self, run: Callable[..., _Value], *arguments: Any) -> Future[_Value]:
         """Run a function in a thread. Nobody can cancel it, because requests share its result."""
@@ -217,9 +223,6 @@ class Credential:
         except Error as error:
             self.fail(error)
             raise
-        finally:
-            with self._core.lock:
-                self._call = None
 
     def _report(self, sent: Decoration, status: int) -> Optional[Decoration]:
         request = pb.ReportRejectionRequest(
