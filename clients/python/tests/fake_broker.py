@@ -32,7 +32,6 @@ class FakeBroker:
         self.answers = threading.Event()  # reports wait for it
         self.answers.set()
         self._hosts = list(hosts)
-        self._stopped = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(50))
         self._server.add_generic_rpc_handlers(
             (
@@ -62,7 +61,6 @@ class FakeBroker:
         self._server.start()
 
     def close(self) -> None:
-        self._stopped.set()
         self._server.stop(None).wait()
 
     def _decoration(self, credential_id: str) -> AuthDecoration:
@@ -93,14 +91,16 @@ class FakeBroker:
         )
 
     def _watch(self, request, context):
-        self.calls.append("watch")
+        ended = threading.Event()
+        if not context.add_callback(ended.set):
+            return  # the call has ended
         self.ids.update(request.credential_ids)
-        context.add_callback(self._stopped.set)
+        self.calls.append("watch")
         for credential_id in request.credential_ids:
             yield pb.WatchAuthDecorationsResponse(
                 credential_id=credential_id, auth_decoration=self._decoration(credential_id)
             )
-        self._stopped.wait(60)
+        ended.wait(60)
 
 
 class Provider:
