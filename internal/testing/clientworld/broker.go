@@ -48,6 +48,7 @@ type broker struct {
 	token      string // "" if no token is expected
 	states     map[string]*authmaterialv1.WatchAuthDecorationsResponse
 	answers    map[string][]*scripted
+	scripts    int // the number of steps that have set answers
 	streams    []*stream
 	calls      []call
 	mark       int       // calls before this index have been judged
@@ -136,8 +137,9 @@ func (b *broker) receive(ctx context.Context, c call) (*scripted, error) {
 		}
 	}
 	var next *scripted
-	authenticated := true
+	authenticated, scripts := true, 0
 	b.board.update(func() {
+		scripts = b.scripts
 		b.calls = append(b.calls, c)
 		if len(c.ids) == 0 || len(c.ids) > maxIDs {
 			b.violations = append(b.violations, fmt.Sprintf("a call of %s has %d IDs, want 1 to %d", c.kind, len(c.ids), maxIDs))
@@ -154,6 +156,9 @@ func (b *broker) receive(ctx context.Context, c call) (*scripted, error) {
 		return &scripted{}, nil
 	}
 	b.gather(ctx, c.kind, next.Gather)
+	if next.Held {
+		b.board.await(ctx, abandoned, func() bool { return b.scripts > scripts })
+	}
 	select {
 	case <-time.After(next.Delay.Duration):
 	case <-ctx.Done():

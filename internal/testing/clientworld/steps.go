@@ -49,6 +49,7 @@ func (w *world) script(answers map[string][]answer) {
 		}
 	}
 	w.board.update(func() {
+		w.broker.scripts++
 		for kind, list := range prepared {
 			w.broker.answers[kind] = list
 		}

@@ -80,6 +80,7 @@ type answer struct {
 	Count   int      `json:"count"`  // how many calls get the answer; default: 1
 	Gather  int      `json:"gather"` // answer once so many calls of the kind wait for their answer
 	Delay   duration `json:"delay"`
+	Held    bool     `json:"held"` // answer after the next step "answers"
 	Error   *failure `json:"error"`
 	State   *state   `json:"state"`    // for report, of the credential pendo
 	Outcome string   `json:"outcome"`  // for report
