@@ -218,7 +218,7 @@ func TestHangingProviderAnswersBeforeTheDeadline(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := harness{T: t, Broker: h.Broker}
-			h.wantStatus(call(), codes.Unavailable, "PROVIDER_UNAVAILABLE")
+			h.wantStatus(untilAnswered(call), codes.Unavailable, "PROVIDER_UNAVAILABLE")
 		})
 	}
 }

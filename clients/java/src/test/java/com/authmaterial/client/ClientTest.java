@@ -89,6 +89,7 @@ class ClientTest {
         "/endless",
         exchange -> {
           exchange.sendResponseHeaders(200, 0);
+          received.countDown();
           try {
             while (true) {
               exchange.getResponseBody().write(new byte[1 << 16]);
@@ -183,6 +184,7 @@ class ClientTest {
     HttpRequest request = HttpRequest.newBuilder(url.resolve("/endless")).build();
     CompletableFuture<HttpResponse<Void>> response =
         client.httpClient("pendo").sendAsync(request, BodyHandlers.discarding());
+    assertTrue(received.await(10, TimeUnit.SECONDS));
     assertThrows(TimeoutException.class, () -> response.get(1, TimeUnit.SECONDS));
     response.cancel(true);
     assertTrue(hanging.await(10, TimeUnit.SECONDS), "the provider still sends the body");
@@ -203,6 +205,7 @@ class ClientTest {
               }
             });
     thread.start();
+    assertTrue(received.await(10, TimeUnit.SECONDS));
     assertThrows(TimeoutException.class, () -> failed.get(1, TimeUnit.SECONDS));
     thread.interrupt();
     assertTrue(failed.get(10, TimeUnit.SECONDS) instanceof InterruptedException);
