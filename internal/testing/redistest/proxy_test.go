@@ -31,10 +31,8 @@ func TestProxyDelays(t *testing.T) {
 	}
 	p.Delay(time.Hour)
 	c.send("SET key value")
+	awaitValue(t, s)
 	c.wantNothing()
-	if got := get(t, s.Client(), "key"); got != "value" {
-		t.Errorf("the proxy did not forward the request: the server has the value %q", got)
-	}
 	p.Pass()
 	c.want("+OK\r\n")
 }

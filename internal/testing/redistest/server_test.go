@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -145,4 +146,18 @@ func get(t *testing.T, client redis.UniversalClient, key string) string {
 		t.Fatalf("GET: %v", err)
 	}
 	return value
+}
+
+// awaitValue waits until the server has the value that the command "SET key value" writes.
+func awaitValue(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	tick, deadline := time.NewTicker(2*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for get(t, s.Client(), "key") != "value" {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the proxy did not forward the request: the server does not have the value")
+		}
+	}
 }
