@@ -243,31 +243,52 @@ func refusesRejectedLater(t *testing.T, h Harness) {
 }
 
 func limitsForced(t *testing.T, h Harness) {
-	wantWait := func(want time.Duration) {
-		t.Helper()
-		_, lease := h.lock(t, key)
-		defer lease.Release()
-		wait, err := lease.ForcedWait(t.Context(), 2, 10*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if off := (wait - want).Abs(); off > time.Second/2 {
-			t.Errorf("ForcedWait() = %v, want %v", wait, want)
-		}
-	}
 	h.commit(t, h.newToken("first"), false, "first") // no forced renewal
-	h.commit(t, h.newToken("second"), true, "second")
+	second := h.forcedRenewal(t, "second")
 	h.commit(t, h.newToken("second"), true, "second") // the provider issued the token again
 	h.commit(t, h.newToken("first"), true, "second")  // the provider issued a token that was rejected before
-	wantWait(0)
+	h.wantForcedWait(t, period{})
 	h.Advance(4 * time.Second)
-	h.commit(t, h.newToken("third"), true, "third")
-	wantWait(6 * time.Second)
-	wantWait(6 * time.Second) // a call of ForcedWait does not count as a renewal
+	third := h.forcedRenewal(t, "third")
+	h.wantForcedWait(t, second)
+	h.wantForcedWait(t, second) // a call of ForcedWait does not count as a renewal
 	h.Advance(6 * time.Second)
-	wantWait(0)
-	h.commit(t, h.newToken("fourth"), true, "fourth")
-	wantWait(4 * time.Second)
+	h.wantForcedWait(t, period{})
+	h.forcedRenewal(t, "fourth")
+	h.wantForcedWait(t, third)
+}
+
+// period is a time in which something happened, by the clock of the Store.
+type period struct{ from, to time.Time }
+
+func (h Harness) forcedRenewal(t *testing.T, value string) (when period) {
+	t.Helper()
+	when.from = h.Clock.Now()
+	h.commit(t, h.newToken(value), true, value)
+	when.to = h.Clock.Now()
+	return when
+}
+
+// wantForcedWait checks that at most two forced renewals are allowed in 10 s: the next one must wait
+// until the given one is 10 s old. A renewal of the zero period demands no wait.
+func (h Harness) wantForcedWait(t *testing.T, renewal period) {
+	t.Helper()
+	const window, rounding = 10 * time.Second, 10 * time.Millisecond
+	_, lease := h.lock(t, key)
+	defer lease.Release()
+	asked := h.Clock.Now()
+	got, err := lease.ForcedWait(t.Context(), 2, window)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var least, most time.Duration
+	if renewal != (period{}) {
+		least = max(0, renewal.from.Add(window).Sub(h.Clock.Now())-rounding)
+		most = renewal.to.Add(window).Sub(asked) + rounding
+	}
+	if got < least || got > most {
+		t.Errorf("ForcedWait() = %v, want %v to %v", got, least, most)
+	}
 }
 
 func (h Harness) newToken(value string) *token.Token {
