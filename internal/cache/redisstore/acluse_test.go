@@ -27,7 +27,7 @@ const aclPatience = 20 * time.Second
 type troubles struct{ end context.CancelCauseFunc }
 
 func (t troubles) Operated(operation, result string, _ time.Duration) {
-	if result != "ok" && result != "gave_up" {
+	if result != "ok" && result != "gave_up" && result != "starved" { // the Store repeats a starved operation
 		t.end(fmt.Errorf("%s: %s", operation, result))
 	}
 }

@@ -221,7 +221,10 @@ func TestEmptiedRedis(t *testing.T) {
 	c := newCaller(t, at(server.Addr()))
 	c.call("before", 1)
 	for range 3 {
-		missed := c.missed.Load()
+		missed, failed := c.missed.Load(), c.count(" connection")
+		server.Kill()
+		// Between two reads of the stream, a restart would not be noticed.
+		eventually(t, "an operation fails", func() bool { return c.count(" connection") > failed })
 		server.Restart()
 		c.call("before", 1)
 		eventually(t, "news count as missed", func() bool { return c.missed.Load() > missed })

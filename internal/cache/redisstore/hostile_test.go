@@ -148,9 +148,11 @@ func TestOversizedEvents(t *testing.T) {
 		bytes, err := server.Client().MemoryUsage(t.Context(), changesKey).Result()
 		return err == redis.Nil || err == nil && bytes < 1<<20 //nolint:errorlint // go-redis does not wrap redis.Nil
 	})
+	missed := one.missed.Load()
 	oversized()
 	other := start(t, at(server.Addr()), keys)
 	wantToken(t, other, "")
+	eventually(t, "the first replica has removed the event, and removes no later ones", func() bool { return one.missed.Load() > missed })
 	third := open(t, server, keys)
 	commit(t, third, newToken("first"), false)
 	eventually(t, "the other replica receives the event", func() bool { return slices.Contains(other.heard(), key) })
