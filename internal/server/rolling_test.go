@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -44,8 +45,14 @@ type replicas struct {
 	mu      sync.Mutex
 	running map[string]*replica
 	ports   map[string]string // names of servers, by address
-	served  map[string]int    // number of calls that each server has answered since its start
+	served  map[served]int    // number of calls that each server has answered since its start, by client
 	changed chan struct{}     // closed when a server has answered a call
+}
+
+// served is the number of a client, with the name of a server that has answered it.
+type served struct {
+	client int
+	by     string
 }
 
 type replica struct {
@@ -72,7 +79,7 @@ func (r *replicas) start(name string) {
 	defer r.mu.Unlock()
 	r.running[name] = started
 	r.ports[started.listener.Addr().String()] = name
-	r.served[name] = 0
+	maps.DeleteFunc(r.served, func(s served, _ int) bool { return s.by == name })
 }
 
 // stop stops a server as SIGTERM does, and waits for its end.
@@ -118,8 +125,8 @@ func (r *replicas) connect(names ...string) *grpc.ClientConn {
 	return connection
 }
 
-// call makes one call, and records which server answered it.
-func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
+// call makes one call of a client, and records which server answered it.
+func (r *replicas) call(client int, broker authmaterialv1.BrokerServiceClient, id string) {
 	var answered peer.Peer
 	_, err := broker.GetAuthDecoration(context.Background(), &authmaterialv1.GetAuthDecorationRequest{CredentialId: id}, grpc.Peer(&answered))
 	if err != nil {
@@ -129,25 +136,28 @@ func (r *replicas) call(broker authmaterialv1.BrokerServiceClient, id string) {
 	r.calls.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.served[r.ports[answered.Addr.String()]]++
+	if name := r.ports[answered.Addr.String()]; answered.Addr.String() == r.running[name].listener.Addr().String() {
+		r.served[served{client, name}]++
+	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-func (r *replicas) awaitCalls(name string, n int) {
+// awaitCalls waits until a server has answered n calls of a client.
+func (r *replicas) awaitCalls(client int, name string, n int) {
 	r.Helper()
 	late := time.After(patience)
 	for {
 		r.mu.Lock()
-		served, changed := r.served[name], r.changed
+		answered, changed := r.served[served{client, name}], r.changed
 		r.mu.Unlock()
-		if served >= n {
+		if answered >= n {
 			return
 		}
 		select {
 		case <-changed:
 		case <-late:
-			r.Fatalf("clients do not connect to the server %s", name)
+			r.Fatalf("the client %d does not connect to the server %s", client, name)
 		}
 	}
 }
@@ -191,7 +201,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = sim.Close() })
 	r := &replicas{
-		T: t, sim: sim, running: map[string]*replica{}, ports: map[string]string{}, served: map[string]int{},
+		T: t, sim: sim, running: map[string]*replica{}, ports: map[string]string{}, served: map[served]int{},
 		changed: make(chan struct{}),
 	}
 	names := []string{"a", "b"}
@@ -202,14 +212,15 @@ func TestRollingRestart(t *testing.T) {
 	limiter := rate.NewLimiter(loadRate, 1)
 	var clients sync.WaitGroup
 	var watchesEnded atomic.Int64
-	for i := range 4 {
+	const clientCount = 4
+	for i := range clientCount {
 		broker := authmaterialv1.NewBrokerServiceClient(r.connect(names...))
 		clients.Go(func() { r.watch(ctx, broker, &watchesEnded) })
-		for j := range loadCallers / 4 {
+		for j := range loadCallers / clientCount {
 			clients.Go(func() {
 				random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
 				for limiter.Wait(ctx) == nil {
-					r.call(broker, []string{"token-of-mail", "key-of-board"}[random.IntN(2)])
+					r.call(i, broker, []string{"token-of-mail", "key-of-board"}[random.IntN(2)])
 				}
 			})
 		}
@@ -221,8 +232,10 @@ func TestRollingRestart(t *testing.T) {
 		if t.Failed() {
 			break
 		}
-		for _, name := range names { // waits until clients have connected to both servers
-			r.awaitCalls(name, loadCallers)
+		for client := range clientCount { // waits until all clients have connected to both servers
+			for _, name := range names {
+				r.awaitCalls(client, name, loadCallers/clientCount)
+			}
 		}
 		name := names[i%2]
 		r.stop(name)
