@@ -190,6 +190,6 @@ func TestTheServerKeepsTokensWarm(t *testing.T) {
 	})
 	h.eventually("a token is requested", func() bool {
 		clock.Advance(time.Second)
-		return h.sim.SendPulse.TotalTokenRequests() == 1
+		return h.sim.SendPulse.TotalTokenRequests() > 0
 	})
 }

@@ -87,6 +87,7 @@ func TestRedisOutOfReach(t *testing.T) {
 		"Redis is out of reach: each replica obtains tokens for itself",
 		"Redis is back: the replicas share tokens again",
 	} {
+		h.awaitLine(message, 0)
 		if lines := h.log.lines(t, message); len(lines) != 1 {
 			t.Errorf("%d log lines have the message %q", len(lines), message)
 		}
