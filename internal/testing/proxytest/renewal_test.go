@@ -54,8 +54,32 @@ func TestTokensAreRenewedUnderLoad(t *testing.T) {
 	revoke(t, w, urls)
 }
 
+// report reports the rejection of a token to the broker.
+func report(t *testing.T, w *proxytest.World, version string) *authmaterialv1.ReportRejectionResponse {
+	t.Helper()
+	answer, err := authmaterialv1.NewBrokerServiceClient(w.Dial(proxy)).ReportRejection(t.Context(),
+		&authmaterialv1.ReportRejectionRequest{CredentialId: "sendpulse-oauth", Version: version, HttpStatus: http.StatusUnauthorized})
+	if err != nil {
+		t.Fatalf("the report failed: %v", err)
+	}
+	return answer
+}
+
+// lasting makes the broker use a token that is not renewed during the test, and returns its version.
+func lasting(t *testing.T, w *proxytest.World) (version string) {
+	t.Helper()
+	w.Simulator.SendPulse.SetTokenLifetime(time.Hour)
+	for version = "none"; ; {
+		d := report(t, w, version).GetAuthDecoration()
+		if version = d.GetVersion(); time.Until(d.GetExpireTime().AsTime()) > time.Minute {
+			return version
+		}
+	}
+}
+
 func revoke(t *testing.T, w *proxytest.World, urls map[string]string) {
 	t.Helper()
+	version := lasting(t, w)
 	w.Simulator.SendPulse.RevokeTokens()
 	for name, url := range urls {
 		for range 10 {
@@ -64,17 +88,9 @@ func revoke(t *testing.T, w *proxytest.World, urls map[string]string) {
 			}
 		}
 	}
-	version := ""
-	for _, record := range w.Audit() {
-		if record["credential_id"] == "sendpulse-oauth" && record["outcome"] == "OK" {
-			version = record["version"].(string)
-		}
-	}
 	began := time.Now()
-	answer, err := authmaterialv1.NewBrokerServiceClient(w.Dial(proxy)).ReportRejection(t.Context(),
-		&authmaterialv1.ReportRejectionRequest{CredentialId: "sendpulse-oauth", Version: version, HttpStatus: http.StatusUnauthorized})
-	if err != nil || answer.GetOutcome() != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
-		t.Fatalf("the report had the outcome %v (%v)", answer.GetOutcome(), err)
+	if outcome := report(t, w, version).GetOutcome(); outcome != authmaterialv1.ReportRejectionResponse_OUTCOME_REPLACED {
+		t.Fatalf("the report had the outcome %v", outcome)
 	}
 	t.Logf("the report took %v", time.Since(began))
 	began = time.Now()
