@@ -89,6 +89,7 @@ func TestLostGrant(t *testing.T) {
 	s.addMail()
 	page := s.signedInWith("viewer")
 	page.Go(s.address + "/credentials/mail")
+	browsertest.Promised[bool](page, `new Promise(open => { (function wait() { stream?.readyState === EventSource.OPEN ? open(true) : setTimeout(wait, 10) })() })`)
 	before := page.Await("#state")
 	browsertest.Eval[bool](page, `!document.addEventListener("htmx:afterRequest", () => { document.body.dataset.asked = "yes"; })`)
 	s.reload(strings.Replace(defaultAccess(), `credentials: ["*"], actions: [view]`, `credentials: ["other"], actions: [view]`, 1))
