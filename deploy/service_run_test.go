@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	authmaterialv1 "github.com/authmaterial/broker/gen/authmaterial/v1"
 	"github.com/authmaterial/broker/internal/testing/authtest"
 	"github.com/authmaterial/broker/internal/testing/postgrestest"
+	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
 // cluster contains what a Kubernetes cluster gives to the broker's pod: an address for each of its
@@ -65,13 +67,19 @@ func emptyDatabase(t *testing.T) string {
 	return location.Host + location.Path
 }
 
-// freeAddress returns a loopback address at which nothing listens.
-func freeAddress(t *testing.T) string {
+// freeAddress returns a loopback address at which nothing listens. Its port is not one that the system
+// gives to a connection.
+func freeAddress(t *testing.T) (address string) {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	must(t, listener.Close())
-	return listener.Addr().String()
+	processtest.OnFreePort(t, 19000, 1000, func(port int) error {
+		address = fmt.Sprintf("127.0.0.1:%d", port)
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		if err == nil {
+			err = listener.Close()
+		}
+		return err
+	})
+	return address
 }
 
 func port(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }

@@ -236,11 +236,7 @@ func TestGetPrintsTheRetryDelay(t *testing.T) {
 }
 
 func TestGetWithoutABroker(t *testing.T) {
-	listener := newListener(t)
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	const address = "127.0.0.1:1" // no process listens there
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	wantProblem(t, []string{"get", "pendo", "--address", address}, `^no connection to the broker on `+regexp.QuoteMeta(address)+`: .*refused.*\n  Start a broker with 'broker serve'`)
 	socket := "unix://" + t.TempDir() + "/none"
