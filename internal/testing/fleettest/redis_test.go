@@ -105,8 +105,7 @@ func (tr *trouble) recovered() {
 // wantOneRenewal checks that the fleet makes only one request for each token at the next renewal.
 func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 	t.Helper()
-	before := fleet.Provider.TotalTokenRequests()
-	load := fleet.StartLoad(fleettest.LoadOptions{})
+	before, load := loadBeforeRenewals(fleet)
 	fleet.AwaitTokenRequests(before + len(fleet.Credentials))
 	load.AwaitAgreement(2)
 	load.Stop()
@@ -117,6 +116,21 @@ func wantOneRenewal(t *testing.T, fleet *fleettest.Fleet) {
 		t.Error(err)
 	}
 	t.Logf("calls during the next renewals: %v", load)
+}
+
+// loadBeforeRenewals starts callers, and returns when they have received all tokens, and no renewal
+// has begun since the provider had received `requests` token requests. If renewals begin too early,
+// other callers are started.
+func loadBeforeRenewals(fleet *fleettest.Fleet) (requests int, load *fleettest.Load) {
+	for {
+		requests = fleet.Provider.TotalTokenRequests()
+		load = fleet.StartLoad(fleettest.LoadOptions{})
+		load.AwaitAgreement(1)
+		if fleet.Provider.TotalTokenRequests() == requests {
+			return requests, load
+		}
+		load.Stop()
+	}
 }
 
 // wantLines checks that the log of each broker reports the loss and the return of Redis once.
