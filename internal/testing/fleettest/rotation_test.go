@@ -57,6 +57,8 @@ func (r *rotation) rotate(b *fleettest.Broker) {
 		b.SetClient(id, client)
 	}
 	written := time.Now()
+	again := r.fleet.Credentials[0].ID
+	b.SetClient(again, r.clients[again]) // the broker may have read the other files before the time `written`
 	r.fleet.Await(b.Name+" has read the secrets", func() error {
 		loaded, err := b.Loaded()
 		if err == nil && loaded.Before(written) {
