@@ -126,12 +126,12 @@ func (h harness) eventually(what string, is func() bool) {
 	h.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	late := time.After(10 * time.Second)
+	late := time.After(patience)
 	for !is() {
 		select {
 		case <-ticker.C:
 		case <-late:
-			h.Fatalf("the event did not happen within 10 s: %s", what)
+			h.Fatalf("the event did not happen within %v: %s", patience, what)
 		}
 	}
 }
