@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -39,7 +37,7 @@ type cluster struct {
 // PostgreSQL, and uses it as the kubelet, Prometheus and callers do.
 func serviceServes(t *testing.T, binary string) {
 	redis, database := startRedis(t), emptyDatabase(t)
-	c := cluster{grpc: freeAddress(t), http: freeAddress(t), console: freeAddress(t), key: authtest.NewEC("cluster")}
+	c := cluster{grpc: processtest.FreeAddress(t), http: processtest.FreeAddress(t), console: processtest.FreeAddress(t), key: authtest.NewEC("cluster")}
 	c.broker = newBroker(t, binary, "redis.example:6379", redis.Addr(), "postgres.example:5432/authmaterial", database,
 		":50051", port(c.grpc), ":9464", port(c.http), ":8443", port(c.console))
 	c.environment = []string{"SSL_CERT_FILE=" + redis.CAFile()}
@@ -65,21 +63,6 @@ func emptyDatabase(t *testing.T) string {
 	location, err := url.Parse(postgrestest.Start(t).Database(t))
 	must(t, err)
 	return location.Host + location.Path
-}
-
-// freeAddress returns a loopback address at which nothing listens. Its port is not one that the system
-// gives to a connection.
-func freeAddress(t *testing.T) (address string) {
-	t.Helper()
-	processtest.OnFreePort(t, 19000, 1000, func(port int) error {
-		address = fmt.Sprintf("127.0.0.1:%d", port)
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-		if err == nil {
-			err = listener.Close()
-		}
-		return err
-	})
-	return address
 }
 
 func port(address string) string { return strings.TrimPrefix(address, "127.0.0.1") }

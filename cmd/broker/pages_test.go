@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/authmaterial/broker/internal/testing/processtest"
 )
 
 // step is a command on a documentation page, with the output that the page shows for it.
@@ -110,12 +112,9 @@ func TestSecuring(t *testing.T) {
 	if len(steps) < 15 {
 		t.Fatalf("the page has only %d steps", len(steps))
 	}
-	grpc, http := newListener(t), newListener(t)
-	local := strings.NewReplacer("127.0.0.1:50051", grpc.Addr().String(), "127.0.0.1:9464", http.Addr().String(),
-		"localhost:50051", strings.Replace(grpc.Addr().String(), "127.0.0.1", "localhost", 1))
-	if grpc.Close() != nil || http.Close() != nil {
-		t.Fatal("the listeners of the free ports cannot be closed")
-	}
+	grpc := processtest.FreeAddress(t)
+	local := strings.NewReplacer("127.0.0.1:50051", grpc, "127.0.0.1:9464", processtest.FreeAddress(t),
+		"localhost:50051", strings.Replace(grpc, "127.0.0.1", "localhost", 1))
 	runSteps(t, shortFolder(t), steps, local)
 }
 
@@ -125,10 +124,7 @@ func TestManaging(t *testing.T) {
 	if len(steps) < 8 {
 		t.Fatalf("the page has only %d steps", len(steps))
 	}
-	http := newListener(t)
-	local := strings.NewReplacer("127.0.0.1:9464", http.Addr().String(), "serve --data data", "serve --data data --console 127.0.0.1:0 --http "+http.Addr().String())
-	if err := http.Close(); err != nil {
-		t.Fatal(err)
-	}
+	http := processtest.FreeAddress(t)
+	local := strings.NewReplacer("127.0.0.1:9464", http, "serve --data data", "serve --data data --console 127.0.0.1:0 --http "+http)
 	runSteps(t, shortFolder(t), steps, local)
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,6 +59,21 @@ func OnFreePort(t testing.TB, first, ports int, start func(port int) error) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// FreeAddress returns a loopback address, HOST:PORT, at which nothing listens. The port is reserved as by
+// OnFreePort, and the system gives it to no connection.
+func FreeAddress(t testing.TB) (address string) {
+	t.Helper()
+	OnFreePort(t, 19000, 1000, func(port int) error {
+		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		listener, err := net.Listen("tcp", address) //nolint:noctx // a test
+		if err != nil {
+			return err
+		}
+		return listener.Close()
+	})
+	return address
 }
 
 const tailSize = 8 << 10
