@@ -20,6 +20,10 @@ const tokenLife = 20 * time.Second
 type downtime struct {
 	fleet *fleettest.Fleet
 	began time.Time // time shortly before the first token request
+	// `answering` is the longest time that the simulated provider took to answer a token request. A
+	// broker that gets no other token counts the lifetime of its token from the answer, so it may
+	// serve the token for up to this time after its end.
+	answering time.Duration
 
 	mu      sync.Mutex
 	told    map[*fleettest.Broker]map[string]bool // for each broker, the credentials for which callers received an error
@@ -54,17 +58,12 @@ func (d *downtime) check(a fleettest.Answer) error {
 	return nil
 }
 
-// `answering` is the longest time that the simulated provider takes to answer a token request in
-// this test. A broker that gets no other token counts the lifetime of its token from the answer, so
-// it may serve the token for up to this time after its end.
-const answering = 250 * time.Millisecond
-
 func (d *downtime) checkToken(a fleettest.Answer) error {
 	token, ok := d.fleet.Provider.Token(a.Decoration)
 	switch {
 	case !ok || token.ClientID != a.Credential.Client.ID:
 		return errors.New("the caller received a decoration without a token of the credential's client")
-	case !token.EndTime.Add(answering).After(a.Began):
+	case !token.EndTime.Add(d.answering).After(a.Began):
 		return errors.New("the caller received a token that had expired")
 	default:
 		return nil
@@ -106,7 +105,12 @@ func TestProviderIsDown(t *testing.T) {
 	d := &downtime{told: map[*fleettest.Broker]map[string]bool{}}
 	d.fleet = fleettest.Start(t, fleettest.Options{Redis: oneRedis(redistest.Start(t))})
 	d.began = time.Now()
-	warm(t, d.fleet)
+	first := d.fleet.Burst(len(d.fleet.Credentials), d.fleet.Brokers[0])
+	if err := first.Err(); err != nil {
+		t.Fatal(err)
+	}
+	d.answering = first.Wait(1) // the calls waited for the answers
+	d.fleet.AwaitSameTokens()
 	d.fleet.Provider.FailTokenRequests(simulator.CloseConnection())
 	load := d.fleet.StartLoad(fleettest.LoadOptions{Check: d.check})
 	d.fleet.AwaitTokenRequests(len(d.fleet.Credentials) + 1)
