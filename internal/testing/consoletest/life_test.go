@@ -111,6 +111,8 @@ func (l *life) useTile() {
 	open.AwaitText("#state", "Nobody has used the current values")
 	got := l.grpcurl(l.id)
 	open.AwaitText("#state", "Callers get") // without a click
+	// The state may have changed, and the page with it, before the call was counted.
+	browsertest.Eval[bool](open, `htmx.trigger(document.querySelector("[data-refresh]"), "state"), true`)
 	open.AwaitText("#callers", "uid:")
 	if !l.accepts(l.account, got) {
 		l.Error("the provider refuses what grpcurl got")
