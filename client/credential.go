@@ -126,24 +126,22 @@ func (c *credential) begin(ctx context.Context) {
 		decoration, failed := c.client.getDecoration(ctx, c.id)
 		c.client.mu.Lock()
 		defer c.client.mu.Unlock()
-		if failed != nil {
+		switch {
+		case c.call != started: // a stream has delivered a decoration during the call
+		case failed != nil:
 			c.fail(failed)
-			c.end(started, nil, failed)
-			return
+			c.end(nil, failed)
+		default:
+			c.end(c.install(decoration), nil)
 		}
-		p := c.install(decoration)
-		c.end(started, p, nil)
 	})
 }
 
-// end lets the requests continue that wait for a call.
-func (c *credential) end(ended *call, answer *prepared, err error) {
-	if c.call != ended {
-		return // a stream has delivered a decoration during the call
-	}
+// end lets the requests continue that wait for the current call.
+func (c *credential) end(answer *prepared, err error) {
+	c.call.answer, c.call.err = answer, err
+	close(c.call.done)
 	c.call = nil
-	ended.answer, ended.err = answer, err
-	close(ended.done)
 }
 
 // install makes a decoration the copy, unless it has the version of a decoration that was rejected
@@ -168,7 +166,7 @@ func (c *credential) deliver(state *authmaterialv1.WatchAuthDecorationsResponse)
 		return
 	}
 	if c.install(p); c.call != nil && c.copy.Load() == p {
-		c.end(c.call, p, nil)
+		c.end(p, nil)
 	}
 }
 

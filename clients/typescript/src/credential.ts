@@ -101,15 +101,25 @@ export class Credential {
         broker.getAuthDecoration({ credentialId: this.id }, options),
       );
       const prepared = this.#prepare(answer.authDecoration);
-      this.#install(prepared);
-      call.resolve(prepared);
+      if (this.#end(call)) {
+        this.#install(prepared);
+        call.resolve(prepared);
+      }
     } catch (error) {
-      this.#fail(error as AuthmaterialError);
-      call.reject(error);
+      if (this.#end(call)) {
+        this.#fail(error as AuthmaterialError);
+        call.reject(error);
+      }
     }
-    if (this.#call === call) {
+  }
+
+  /** Ends a call, and returns false if a stream has ended it. */
+  #end(call: Call): boolean {
+    const current = this.#call === call;
+    if (current) {
       this.#call = undefined;
     }
+    return current;
   }
 
   #prepare(decoration: AuthDecoration | undefined): Prepared {

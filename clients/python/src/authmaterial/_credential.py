@@ -134,8 +134,8 @@ class Credential:
                 return None
             report = self._reports.get(sent.version)
             if report is None:
-                report = self._start(self._report, sent, status)
-                self._reports[sent.version] = report
+                report = self._reports[sent.version] = Future()
+                self._start(report, self._report, sent, status)
             return report
 
     def store(self, message: AuthDecoration) -> Decoration:
@@ -152,9 +152,10 @@ class Credential:
 
     def deliver(self, message: AuthDecoration) -> None:
         """Store a decoration from a stream, and let the requests continue that wait for a call."""
-        decoration = self.store(message)
         with self._core.lock:
-            if self._call is not None and not self._call.done():
+            before = self._copy
+            decoration = self.store(message)
+            if self._copy is not before and self._call is not None and not self._call.done():
                 self._call.set_result(decoration)
 
     def fail(self, error: Error) -> None:
@@ -184,7 +185,8 @@ class Credential:
 
     def _shared_call(self) -> Future[Decoration]:
         if self._call is None:
-            call = self._call = self._start(self._get)
+            call = self._call = Future()
+            self._start(call, self._get, call)
             call.add_done_callback(self._forget_call)
             return call
         return self._call
@@ -193,9 +195,8 @@ class Credential:
         if self._call is call:
             self._call = None
 
-    def _start(self, run: Callable[..., _Value], *arguments: Any) -> Future[_Value]:
+    def _start(self, future: Future[_Value], run: Callable[..., _Value], *arguments: Any) -> None:
         """Run a function in a thread. Nobody can cancel it, because requests share its result."""
-        future: Future[_Value] = Future()
         future.set_running_or_notify_cancel()
 
         def complete() -> None:
@@ -211,17 +212,21 @@ class Credential:
                         future.set_result(result)
 
         threading.Thread(target=complete, name=f"authmaterial {self.id}", daemon=True).start()
-        return future
 
-    def _get(self) -> Decoration:
+    def _get(self, call: Future[Decoration]) -> Decoration:
         request = pb.GetAuthDecorationRequest(credential_id=self.id)
         try:
             response = self._core.connection.call(
                 "GetAuthDecoration", request, pb.GetAuthDecorationResponse, _GET_TIMEOUT
             )
-            return self.store(response.auth_decoration)
+            with self._core.lock:
+                if call.done():  # a stream has delivered a decoration during the call
+                    return call.result()
+                return self.store(response.auth_decoration)
         except Error as error:
-            self.fail(error)
+            with self._core.lock:
+                if not call.done():
+                    self.fail(error)
             raise
 
     def _report(self, sent: Decoration, status: int) -> Optional[Decoration]:

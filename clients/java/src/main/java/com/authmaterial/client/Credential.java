@@ -110,16 +110,16 @@ final class Credential {
       failed = e;
     }
     synchronized (all) {
+      if (call != begun) {
+        return; // a stream has delivered a decoration during the call
+      }
+      call = null;
       if (failed == null) {
         copy.replace(answer);
       } else {
         copy.fail(failed);
       }
-      if (call == begun) {
-        call = null;
-      }
     }
-    // This has no effect if the stream has delivered a decoration during the call.
     if (failed == null) {
       begun.complete(answer);
     } else {
