@@ -185,38 +185,36 @@ def test_long_id_is_not_watched(client, broker, provider):
     assert broker.ids == {"pendo"}
 
 
-def test_decoration_from_a_stream_ends_the_wait_for_a_call(client, broker, provider):
+@pytest.fixture
+def credential(client):
+    """A credential whose calls get no answer until the end of the test."""
     credential = client._core.credential("pendo")
     answer = threading.Event()
     credential._get = lambda call: answer.wait(60)
-    waiting = credential._shared_call()
-    credential.deliver(AuthDecoration(credential_id="pendo", version="v3"))
-    assert waiting.result(10).version == "v3"
+    yield credential
     answer.set()
 
 
-def test_version_that_was_replaced_does_not_end_the_wait_for_a_call(client):
-    credential = client._core.credential("pendo")
-    answer = threading.Event()
-    credential._get = lambda call: answer.wait(60)
+def test_decoration_from_a_stream_ends_the_wait_for_a_call(credential):
+    waiting = credential._shared_call()
+    credential.deliver(AuthDecoration(credential_id="pendo", version="v3"))
+    assert waiting.result(10).version == "v3"
+
+
+def test_version_that_was_replaced_does_not_end_the_wait_for_a_call(credential):
     waiting = credential._shared_call()
     credential._replaced_until["v1"] = time.time() + 50
     credential.deliver(AuthDecoration(credential_id="pendo", version="v1"))
     assert not waiting.done()
-    answer.set()
 
 
-def test_call_that_a_stream_has_ended_is_not_shared(client):
-    credential = client._core.credential("pendo")
-    answer = threading.Event()
-    credential._get = lambda call: answer.wait(60)
+def test_call_that_a_stream_has_ended_is_not_shared(credential):
     first = credential.fetch()
     expired = Timestamp(seconds=1)
     credential.deliver(AuthDecoration(credential_id="pendo", version="v3", expire_time=expired))
     second = credential.fetch()
     assert second is not first
     assert credential.fetch() is second
-    answer.set()
 
 
 def test_response_of_urllib3_has_no_material(client, broker, provider):
