@@ -11,7 +11,7 @@ import (
 func TestHalfOpenConnections(t *testing.T) {
 	t.Parallel()
 	b := start(t, variant{proved: true, addresses: 1})
-	good := b.newCaller()
+	good := b.firstCaller()
 	rest, goroutines := b.atRest(good)
 	good.begin()
 	crowd(30, func(int) {

@@ -70,7 +70,7 @@ func withstandIn(t *testing.T, selected func(variant) bool, attacking attack) {
 		}
 		t.Run(v.name, func(t *testing.T) {
 			b := start(t, v)
-			good := b.newCaller()
+			good := b.firstCaller()
 			rest, goroutines := b.atRest(good)
 			good.begin()
 			ctx, stop := context.WithCancel(t.Context())
